@@ -1,0 +1,360 @@
+"""The DreamerV3 agent as pure functions: state in, state out, explicit keys."""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, Shaped
+
+from reverie.agent import normalize, optimizer
+from reverie.agent.actor_critic import (
+    Metrics,
+    Networks,
+    Norms,
+    action_noise,
+    imagine,
+    imagined_loss,
+    replay_value_loss,
+    sample_actions,
+)
+from reverie.agent.optimizer import OptState
+from reverie.agent.report import open_loop, video
+from reverie.agent.world_loss import Sequences, flat_samples, observe, world_loss
+from reverie.config.agent import AgentConfig
+from reverie.nn.draws import Draws, RandomDraws
+from reverie.nn.functional import sg, where_mask
+from reverie.spaces import LATENT_PREFIX, Space
+from reverie.world.features import encode_flat
+from reverie.world.heads import PolicyHead, TwoHotHead
+from reverie.world.model import WorldModel
+from reverie.world.rssm import State
+
+REPORT_SEQUENCES = 6
+"""Sequences that a report shows."""
+
+Batch = dict[str, Shaped[Array, "b t ..."]]
+"""A replayed batch of K + T rows; the latent keys hold only the first K rows."""
+
+
+class AgentState(NamedTuple):
+    """Everything that training changes."""
+
+    params: Networks
+    slow: TwoHotHead
+    norms: Norms
+    opt: OptState
+
+
+class Carry(NamedTuple):
+    """What goes from one step (acting) or one chunk (training) to the next."""
+
+    state: State
+    prevact: dict[str, Shaped[Array, "b ..."]]
+
+
+class TrainOut(NamedTuple):
+    """What an update gives back to replay, for its T trained steps.
+
+    Attributes:
+        latents: `latent/deter` [b, t, D] in the compute dtype, `latent/stoch` [b, t, S].
+        priority: World-model loss of every step.
+    """
+
+    latents: dict[str, Shaped[Array, "b t ..."]]
+    priority: Float[Array, "b t"]
+
+
+class LossOut(NamedTuple):
+    """Side results of the loss."""
+
+    losses: dict[str, Float[Array, "b t"]]
+    norms: Norms
+    carry: Carry
+    out: TrainOut
+    metrics: Metrics
+
+
+class Agent:
+    """A static description of the agent; holds no arrays.
+
+    Args:
+        config: Sizes, scales and options.
+        obs_space: Observation keys, without reward and flags.
+        act_space: Action keys.
+        context: Replay-context steps K in front of every training batch.
+        dtype: Compute dtype, `float32` or `bfloat16`. Parameters and losses stay float32.
+        draws: Where samples come from; fixed ones make the agent deterministic in tests.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        obs_space: dict[str, Space],
+        act_space: dict[str, Space],
+        *,
+        context: int = 1,
+        dtype: str = "float32",
+        draws: Draws | None = None,
+    ):
+        if not obs_space or not act_space:
+            raise ValueError(
+                "The agent needs at least one observation and one action key, "
+                f"got observations {sorted(obs_space)} and actions {sorted(act_space)}."
+            )
+        self.config = config
+        self.obs_space = dict(sorted(obs_space.items()))
+        self.act_space = dict(sorted(act_space.items()))
+        self.context = context
+        self.dtype = jnp.dtype(dtype)
+        self.draws = draws or RandomDraws()
+
+    @property
+    def latent_spaces(self) -> dict[str, Space]:
+        """Spaces of the latents that acting and training write into replay."""
+        dyn = self.config.dyn
+        index = "uint8" if dyn.classes <= 256 else "uint16"
+        deter = Space("continuous", (dyn.deter,), self.dtype.name)
+        stoch = Space("discrete", (dyn.stoch,), index, (dyn.classes,) * dyn.stoch)
+        return {f"{LATENT_PREFIX}deter": deter, f"{LATENT_PREFIX}stoch": stoch}
+
+    def init(self, key: Key[Array, ""]) -> AgentState:
+        """Initial parameters and statistics."""
+        world_key, pol_key, val_key = jax.random.split(key, 3)
+        world = WorldModel(self.config, self.obs_space, self.act_space, key=world_key)
+        width = world.dyn.feature_width
+        pol = PolicyHead(width, self.act_space, **self.config.policy.model_dump(), key=pol_key)
+        val = TwoHotHead(width, **self.config.value.model_dump(), key=val_key)
+        params = Networks(world, pol, val)
+        norms = Norms(normalize.init(), normalize.init(), normalize.init())
+        slow = jax.tree.map(jnp.copy, val)
+        return AgentState(params, slow, norms, optimizer.init(params, self.config.opt))
+
+    def init_carry(self, batch: int) -> Carry:
+        """The carry before the first step of `batch` rows, for acting and for training."""
+        dyn = self.config.dyn
+        state = State(
+            jnp.zeros((batch, dyn.deter), self.dtype), jnp.full((batch, dyn.stoch), -1, jnp.int32)
+        )
+        prevact = {k: jnp.asarray(s.zeros(batch)) for k, s in self.act_space.items()}
+        return Carry(state, prevact)
+
+    def policy(
+        self,
+        params: Networks,
+        carry: Carry,
+        obs: dict[str, Shaped[Array, "n ..."]],
+        key: Key[Array, ""],
+        mode: Literal["train", "eval"] = "train",
+    ) -> tuple[Carry, dict[str, Shaped[Array, "n ..."]], dict[str, Shaped[Array, "n ..."]]]:
+        """Acts for one step of n environments.
+
+        Args:
+            params: Networks.
+            carry: Of the previous step.
+            obs: Observation keys and `is_first`.
+            key: For the draws of this step.
+            mode: `train` samples actions; `eval` takes the most likely one. The latent state is
+                sampled in both.
+
+        Returns:
+            The next carry, the action of each key, and the latents for replay.
+        """
+        dyn, reset = params.world.dyn, obs["is_first"]
+        params = cast_floats(params, self.dtype)
+        state_key, act_key = jax.random.split(key)
+        tokens = params.world.enc({k: obs[k] for k in self.obs_space}, self.dtype)
+        action = encode_flat(carry.prevact, self.act_space, squash=False, batch_ndim=1)
+        noise = self.draws.uniform(state_key, (len(reset), 1, dyn.stoch))
+        add_time = lambda x: x[:, None]  # noqa: E731
+        state, _ = params.world.dyn.observe(
+            carry.state, add_time(tokens), add_time(action), add_time(reset), noise, self.draws
+        )
+        dists = params.pol(params.world.dyn.features(state))
+        if mode == "eval":
+            action = {k: dist.mode() for k, dist in dists.items()}
+        else:
+            noise = action_noise(self.draws, act_key, self.act_space, (len(reset),))
+            action = sample_actions(dists, noise, self.draws)
+        action = {k: v.astype(self.act_space[k].dtype) for k, v in action.items()}
+        return Carry(state, action), action, self._latents(state)
+
+    def train(
+        self, state: AgentState, carry: Carry, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[AgentState, Carry, TrainOut, Metrics]:
+        """One update of all parameters on a batch of sequences.
+
+        Args:
+            state: Agent state.
+            carry: Of the previous consecutive chunk; unused rows where `batch['consec']` is 0.
+            batch: K + T replayed rows, see `Batch`.
+            key: For all draws of the update.
+
+        Returns:
+            New state, carry for the next chunk, what goes back to replay, and scalar metrics.
+        """
+        grad_fn = jax.value_and_grad(self.loss, has_aux=True)
+        (loss, aux), grads = grad_fn(
+            state.params, state.slow, state.norms, carry, batch, key
+        )
+        params, opt, metrics = optimizer.update(grads, state.opt, state.params, self.config.opt)
+        rate, every = self.config.slowvalue.rate, self.config.slowvalue.every
+        mix = jnp.where(opt.updates % every == 0, rate, 0.0) if every > 1 else rate
+        slow = jax.tree.map(lambda s, v: (1 - mix) * s + mix * v, state.slow, params.val)
+        metrics |= aux.metrics | {"opt/loss": loss}
+        metrics |= {f"loss/{k}": v.mean() for k, v in aux.losses.items()}
+        return AgentState(params, slow, aux.norms, opt), aux.carry, aux.out, metrics
+
+    def report(
+        self, state: AgentState, carry: Carry, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Carry, dict[str, Shaped[Array, "..."]]]:
+        """Losses and open-loop predictions on replayed sequences, without an update.
+
+        Args:
+            state: Agent state.
+            carry: As in `train`.
+            batch: As in `train`; predictions show its first 6 sequences.
+            key: For all draws.
+
+        Returns:
+            The carry for the next chunk, and per name: `loss/<term>` scalars; `openloop/<key>`,
+            a uint8 video [t, h, w, 3] of each image key; for each other key
+            `openloop/<key>/true` and `/pred` [b, t, n], whose first T // 2 steps were observed.
+        """
+        loss_key, open_key = jax.random.split(key)
+        _, aux = self.loss(state.params, state.slow, state.norms, carry, batch, loss_key)
+        results = {f"loss/{k}": v.mean() for k, v in aux.losses.items()} | aux.metrics
+        if not self.config.report:
+            return aux.carry, results
+        start, data = self.align(carry, batch)
+        few = lambda tree: jax.tree.map(lambda x: x[:REPORT_SEQUENCES], tree)  # noqa: E731
+        world = cast_floats(state.params.world, self.dtype)
+        shown = open_loop(
+            world, few(start.state), few(data), self.act_space, open_key, self.draws, self.dtype
+        )
+        for name, pred in shown.pred.items():
+            true = shown.true[name]
+            if self.obs_space[name].kind == "image":
+                results[f"openloop/{name}"] = video(true, pred, shown.observed)
+            else:
+                flat = lambda x: x.reshape(*x.shape[:2], -1).astype(jnp.float32)  # noqa: E731
+                results[f"openloop/{name}/true"] = flat(true)
+                results[f"openloop/{name}/pred"] = flat(pred)
+        return aux.carry, results
+
+    def loss(
+        self,
+        params: Networks,
+        slow: TwoHotHead,
+        norms: Norms,
+        carry: Carry,
+        batch: Batch,
+        key: Key[Array, ""],
+    ) -> tuple[Float[Array, ""], LossOut]:
+        """Total loss, `sum_i scale_i * mean(loss_i)`, and its side results."""
+        nets = cast_floats(params, self.dtype)
+        slow = cast_floats(slow, self.dtype)
+        observe_key, imagine_key = jax.random.split(key)
+        carry, data = self.align(carry, batch)
+        last, post = observe(
+            nets.world, carry.state, data, self.act_space, observe_key, self.draws, self.dtype
+        )
+        losses, metrics = world_loss(
+            nets.world,
+            post,
+            data,
+            horizon=self.config.horizon,
+            contdisc=self.config.contdisc,
+            reward_grad=self.config.reward_grad,
+        )
+        priority = sg(sum(self._scale(k) * v for k, v in losses.items()))
+        features = jnp.concatenate([post.deter, flat_samples(post)], -1)
+        more, norms, more_metrics = self._behavior(
+            nets, slow, norms, post, features, data, imagine_key
+        )
+        losses |= more
+        total = sum(self._scale(k) * v.mean() for k, v in losses.items())
+        final = {k: batch[k][:, -1] for k in self.act_space}
+        out = TrainOut(self._latents(State(post.deter, post.stoch)), priority)
+        aux = LossOut(losses, norms, Carry(last, final), out, metrics | more_metrics)
+        return total, sg(aux)
+
+    def _behavior(self, nets, slow, norms, post, features, data, key):
+        """Losses that train policy and value, from the last `imag_last` steps (0 means all)."""
+        config = self.config
+        batch, length = data.reward.shape
+        last = min(config.imag_last or length, length)
+        tail = lambda x: x[:, -last:]  # noqa: E731
+        flat = lambda x: tail(x).reshape(batch * last, *x.shape[2:])  # noqa: E731
+        start = State(flat(post.deter), flat(post.stoch))
+        rollout = imagine(nets, start, self.act_space, config.imag_length, key, self.draws)
+        imagined = sg(nets.world.dyn.features(rollout.state))
+        if config.ac_grads:
+            imagined = jnp.concatenate([flat(features)[None], imagined[1:]], 0)
+        losses, bootstrap, norms, metrics = imagined_loss(
+            nets, slow, norms, imagined, rollout.action, config
+        )
+        losses = {k: v.reshape(batch, last) for k, v in losses.items()}
+        if config.repval_loss:
+            losses["repval"] = replay_value_loss(
+                nets.val,
+                slow,
+                norms.val,
+                tail(features) if config.repval_grad else sg(tail(features)),
+                tail(data.reward),
+                tail(data.is_last),
+                tail(data.is_terminal),
+                bootstrap.reshape(batch, last),
+                config,
+            )
+        return losses, norms, metrics
+
+    def align(self, carry: Carry, batch: Batch) -> tuple[Carry, Sequences]:
+        """Cuts the replay context off and pairs each step with the action before it.
+
+        The first chunk of a stored sequence starts from the latents stored with its context, a
+        later one from the carry of the chunk before it.
+        """
+        k = self.context
+        if k:
+            first = batch["consec"] == 0
+            stored = State(
+                batch[f"{LATENT_PREFIX}deter"][:, k - 1].astype(self.dtype),
+                batch[f"{LATENT_PREFIX}stoch"][:, k - 1].astype(jnp.int32),
+            )
+            state = jax.tree.map(lambda s, c: where_mask(first, s, c), stored, carry.state)
+            prevact = {key: batch[key][:, k - 1 : -1] for key in self.act_space}
+        else:
+            state = carry.state
+            prevact = {
+                key: jnp.concatenate([carry.prevact[key][:, None], batch[key][:, :-1]], 1)
+                for key in self.act_space
+            }
+        cut = lambda key: batch[key][:, k:]  # noqa: E731
+        obs = {key: cut(key) for key in self.obs_space}
+        flags = {key: cut(key) for key in ("reward", "is_first", "is_last", "is_terminal")}
+        return Carry(state, carry.prevact), Sequences(obs, prevact, **flags)
+
+    def _scale(self, name: str) -> float:
+        scales = self.config.loss_scales
+        return scales.rec if name.startswith("rec/") else getattr(scales, name)
+
+    def _latents(self, state: State) -> dict[str, Shaped[Array, "..."]]:
+        spaces = self.latent_spaces
+        values = {f"{LATENT_PREFIX}deter": state.deter, f"{LATENT_PREFIX}stoch": state.stoch}
+        return {k: v.astype(spaces[k].dtype) for k, v in values.items()}
+
+
+def cast_floats(tree, dtype: np.dtype):
+    """Casts kernels and biases to the compute dtype once, before any loop uses them.
+
+    Norm scales stay float32, because norms compute in float32.
+    """
+    if dtype == jnp.float32:
+        return tree
+
+    def leaf(path, x):
+        is_scale = getattr(path[-1], "name", "") == "scale"
+        return x if is_scale else x.astype(dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, tree)

@@ -1,0 +1,1 @@
+"""Layers, distributions and small functions."""

@@ -1,0 +1,190 @@
+"""Output distributions. Everything here is float32, whatever the networks compute in."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from reverie.nn.draws import Draws
+from reverie.nn.functional import f32, sg, split_widths, symexp, symexp_bins, symlog
+
+
+def mix_uniform(logits: Float[Array, "*b c"], amount: float) -> Float[Array, "*b c"]:
+    """Log-probabilities of `(1 - amount) softmax(logits) + amount / classes`."""
+    logits = logits.astype(f32)
+    if not amount:
+        return jax.nn.log_softmax(logits, -1)
+    probs = (1 - amount) * jax.nn.softmax(logits, -1) + amount / logits.shape[-1]
+    return jnp.log(probs)
+
+
+class Categorical(eqx.Module):
+    """Independent categorical entries, possibly of different class counts.
+
+    Args:
+        logits: [*b, sum of classes], all entries concatenated.
+        classes: Class count of each entry, n in total.
+        shape: Shape of one value, with n entries.
+    """
+
+    logits: Float[Array, "*b width"]
+    classes: tuple[int, ...] = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def _log_probs(self) -> list[Float[Array, "*b _"]]:
+        parts = split_widths(self.logits.astype(f32), self.classes)
+        return [jax.nn.log_softmax(x, -1) for x in parts]
+
+    def _unflatten(self, entries: list[Int[Array, "*b"]]) -> Int[Array, "..."]:
+        stacked = jnp.stack(entries, -1).astype(jnp.int32)
+        return stacked.reshape(*stacked.shape[:-1], *self.shape)
+
+    def mode(self) -> Int[Array, "..."]:
+        """The most likely class of every entry."""
+        return self._unflatten([x.argmax(-1) for x in self._log_probs()])
+
+    def sample(self, draws: Draws, noise: Float[Array, "*b n"]) -> Int[Array, "..."]:
+        """One draw per entry from uniform noise."""
+        parts = self._log_probs()
+        return self._unflatten(
+            [draws.categorical(noise[..., i], jnp.exp(x)) for i, x in enumerate(parts)]
+        )
+
+    def log_prob(self, value: Int[Array, "..."]) -> Float[Array, "*b"]:
+        """Log-probability, summed over entries."""
+        value = value.reshape(*self.logits.shape[:-1], len(self.classes))
+        total = jnp.zeros(self.logits.shape[:-1], f32)
+        for i, log_probs in enumerate(self._log_probs()):
+            total += jnp.take_along_axis(log_probs, value[..., i : i + 1], -1)[..., 0]
+        return total
+
+    def entropy(self) -> Float[Array, "*b"]:
+        """Entropy in nats, summed over entries."""
+        return sum(-(jnp.exp(x) * x).sum(-1) for x in self._log_probs())
+
+    def loss(self, target: Int[Array, "..."]) -> Float[Array, "*b"]:
+        """Negative log-likelihood."""
+        return -self.log_prob(target)
+
+    pred = mode
+
+    @property
+    def max_entropy(self) -> float:
+        """Entropy of the uniform distribution in nats."""
+        return float(np.log(self.classes).sum())
+
+
+class Normal(eqx.Module):
+    """Independent normal entries, flattened: mean and stddev are [*b, n]."""
+
+    mean: Float[Array, "*b n"]
+    stddev: Float[Array, "*b n"]
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def _unflatten(self, x: Float[Array, "*b n"]) -> Float[Array, "..."]:
+        return x.reshape(*x.shape[:-1], *self.shape)
+
+    def mode(self) -> Float[Array, "..."]:
+        """The mean."""
+        return self._unflatten(self.mean)
+
+    def sample(self, draws: Draws, noise: Float[Array, "*b n"]) -> Float[Array, "..."]:
+        """One draw per entry from standard normal noise."""
+        return self._unflatten(self.mean + self.stddev * noise)
+
+    def log_prob(self, value: Float[Array, "..."]) -> Float[Array, "*b"]:
+        """Log-density, summed over entries."""
+        value = value.reshape(self.mean.shape)
+        z = (value - self.mean) / self.stddev
+        return (-0.5 * jnp.square(z) - jnp.log(self.stddev) - 0.5 * np.log(2 * np.pi)).sum(-1)
+
+    def entropy(self) -> Float[Array, "*b"]:
+        """Differential entropy in nats, summed over entries."""
+        return (jnp.log(self.stddev) + 0.5 * np.log(2 * np.pi * np.e)).sum(-1)
+
+
+class Bernoulli(eqx.Module):
+    """A binary outcome from one logit."""
+
+    logit: Float[Array, "*b"]
+
+    def prob(self) -> Float[Array, "*b"]:
+        """Probability of the outcome 1."""
+        return jax.nn.sigmoid(self.logit.astype(f32))
+
+    def loss(self, target: Float[Array, "*b"]) -> Float[Array, "*b"]:
+        """Binary cross-entropy; the target may be any probability."""
+        logit = self.logit.astype(f32)
+        return -(target * jax.nn.log_sigmoid(logit) + (1 - target) * jax.nn.log_sigmoid(-logit))
+
+
+class SymlogMSE(eqx.Module):
+    """A point prediction in symlog space (paper equation 9): mean is [*b, n]."""
+
+    mean: Float[Array, "*b n"]
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def pred(self) -> Float[Array, "..."]:
+        """The prediction in the units of the target."""
+        return symexp(self.mean).reshape(*self.mean.shape[:-1], *self.shape)
+
+    def loss(self, target: Float[Array, "..."]) -> Float[Array, "*b"]:
+        """Squared error to `symlog(target)`, summed over entries."""
+        target = target.astype(f32).reshape(self.mean.shape)
+        return jnp.square(self.mean - symlog(target)).sum(-1)
+
+
+class TwoHot(eqx.Module):
+    """A categorical over exponentially spaced bins (paper section on critic learning, eq. 10).
+
+    Args:
+        logits: [*b, bins].
+    """
+
+    logits: Float[Array, "*b bins"]
+
+    def _bins(self) -> Float[Array, " bins"]:
+        return jnp.asarray(symexp_bins(self.logits.shape[-1]))
+
+    def pred(self) -> Float[Array, "*b"]:
+        """Expectation, exactly zero when all logits are equal.
+
+        The bins span 17 orders of magnitude. Adding each bin to its mirror image before the sum
+        keeps the large ones from drowning the rest.
+        """
+        bins = self._bins()
+        weighted = jax.nn.softmax(self.logits.astype(f32), -1) * bins
+        half = bins.shape[0] // 2
+        mirrored = weighted[..., :half][..., ::-1] + weighted[..., bins.shape[0] - half :]
+        total = mirrored.sum(-1)
+        return total + weighted[..., half] if bins.shape[0] % 2 else total
+
+    def losses(self, *targets: Float[Array, "*b"]) -> list[Float[Array, "*b"]]:
+        """Cross-entropies to several targets, which share one normaliser.
+
+        Each target is spread over its two neighbouring bins by distance; beyond the range it
+        falls on the end bin. No gradient flows into the targets.
+        """
+        logits = self.logits.astype(f32)
+        norm = jax.nn.logsumexp(logits, -1)
+        return [norm - two_hot_dot(logits, sg(target), self._bins()) for target in targets]
+
+    def loss(self, target: Float[Array, "*b"]) -> Float[Array, "*b"]:
+        """Cross-entropy to one target, see `losses`."""
+        return self.losses(target)[0]
+
+
+def two_hot_dot(
+    logits: Float[Array, "*b bins"], target: Float[Array, "*b"], bins: Float[Array, " bins"]
+) -> Float[Array, "*b"]:
+    """`sum(two_hot(target) * logits)` by two look-ups instead of a 255-wide product."""
+    count = bins.shape[0]
+    below = jnp.clip((bins <= target[..., None]).sum(-1) - 1, 0, count - 1)
+    above = jnp.clip(below + 1, 0, count - 1)
+    low, high = bins[below], bins[above]
+    # At the end bins low equals high (or the target lies outside): all weight on one bin.
+    span = jnp.where(high > low, high - low, 1.0)
+    weight = jnp.where(high > low, jnp.clip((target - low) / span, 0.0, 1.0), 0.0)
+    pick = lambda i: jnp.take_along_axis(logits, i[..., None], -1)[..., 0]  # noqa: E731
+    return (1 - weight) * pick(below) + weight * pick(above)

@@ -1,0 +1,148 @@
+"""Layers of the 2024 DreamerV3 architecture, as Equinox modules.
+
+Parameters are float32. A layer computes in the dtype of its input and casts its weights to it;
+norms compute in float32. Kernels start as a truncated normal (`init_kernel`), biases as zeros.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+
+def init_kernel(
+    key: Key[Array, ""], shape: tuple[int, ...], fan_in: int, outscale: float
+) -> Float[Array, "..."]:
+    """Normal truncated to two standard deviations, rescaled to variance `outscale^2 / fan_in`."""
+    # 1.1368 restores the variance that truncation at two standard deviations removes.
+    scale = 1.1368 * math.sqrt(1 / fan_in) * outscale
+    return scale * jax.random.truncated_normal(key, -2.0, 2.0, shape, jnp.float32)
+
+
+class Linear(eqx.Module):
+    """`x @ kernel + bias` over the last axis."""
+
+    kernel: Float[Array, "i o"]
+    bias: Float[Array, " o"]
+
+    def __init__(self, inputs: int, outputs: int, *, outscale: float = 1.0, key: Key[Array, ""]):
+        self.kernel = init_kernel(key, (inputs, outputs), inputs, outscale)
+        self.bias = jnp.zeros(outputs)
+
+    def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
+        return x @ self.kernel.astype(x.dtype) + self.bias.astype(x.dtype)
+
+
+class BlockLinear(eqx.Module):
+    """A linear layer whose kernel is block-diagonal with g blocks."""
+
+    kernel: Float[Array, "g i o"]
+    bias: Float[Array, " go"]
+
+    def __init__(
+        self, inputs: int, outputs: int, blocks: int, *, outscale: float = 1.0, key: Key[Array, ""]
+    ):
+        if inputs % blocks or outputs % blocks:
+            raise ValueError(
+                f"Cannot cut {inputs} inputs and {outputs} outputs into {blocks} equal blocks."
+            )
+        shape = (blocks, inputs // blocks, outputs // blocks)
+        self.kernel = init_kernel(key, shape, inputs, outscale)
+        self.bias = jnp.zeros(outputs)
+
+    def __call__(self, x: Float[Array, "*b gi"]) -> Float[Array, "*b go"]:
+        g, i, _ = self.kernel.shape
+        x = x.reshape(*x.shape[:-1], g, i)
+        y = jnp.einsum("...gi,gio->...go", x, self.kernel.astype(x.dtype))
+        return y.reshape(*y.shape[:-2], -1) + self.bias.astype(x.dtype)
+
+
+class RMSNorm(eqx.Module):
+    """`x / sqrt(mean(x^2) + 1e-4) * scale` over the last axis, computed in float32."""
+
+    scale: Float[Array, " n"]
+
+    def __init__(self, size: int):
+        self.scale = jnp.ones(size)
+
+    def __call__(self, x: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
+        y = x.astype(jnp.float32)
+        y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + 1e-4) * self.scale
+        return y.astype(x.dtype)
+
+
+class Dense(eqx.Module):
+    """Linear, RMSNorm, SiLU: the unit that every fully connected stack repeats."""
+
+    linear: Linear
+    norm: RMSNorm
+
+    def __init__(self, inputs: int, outputs: int, *, key: Key[Array, ""]):
+        self.linear = Linear(inputs, outputs, key=key)
+        self.norm = RMSNorm(outputs)
+
+    def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
+        return jax.nn.silu(self.norm(self.linear(x)))
+
+
+class MLP(eqx.Module):
+    """A stack of `Dense` layers of equal width."""
+
+    layers: tuple[Dense, ...]
+
+    def __init__(self, inputs: int, units: int, layers: int, *, key: Key[Array, ""]):
+        sizes = [inputs] + [units] * layers
+        keys = jax.random.split(key, max(layers, 1))
+        self.layers = tuple(Dense(sizes[i], units, key=keys[i]) for i in range(layers))
+
+    def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Conv2D(eqx.Module):
+    """A 2D convolution, NHWC, SAME padding.
+
+    Args:
+        inputs: Input channels.
+        outputs: Output channels.
+        kernel: Side of the square kernel.
+        stride: Step between outputs.
+        transposed: Whether the stride enlarges the image instead of shrinking it.
+    """
+
+    kernel: Float[Array, "k k i o"]
+    bias: Float[Array, " o"]
+    stride: int = eqx.field(static=True)
+    transposed: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        transposed: bool = False,
+        outscale: float = 1.0,
+        key: Key[Array, ""],
+    ):
+        shape = (kernel, kernel, inputs, outputs)
+        self.kernel = init_kernel(key, shape, kernel * kernel * inputs, outscale)
+        self.bias = jnp.zeros(outputs)
+        self.stride = stride
+        self.transposed = transposed
+
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
+        conv = jax.lax.conv_transpose if self.transposed else jax.lax.conv_general_dilated
+        y = conv(
+            x,
+            self.kernel.astype(x.dtype),
+            (self.stride, self.stride),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y + self.bias.astype(x.dtype)

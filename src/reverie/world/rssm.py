@@ -1,0 +1,299 @@
+"""Recurrent state-space model with a block-diagonal GRU (paper section on world models).
+
+The stochastic state is carried as class indices, not one-hot vectors: one byte per variable in
+replay instead of one float per class. The index -1 stands for the zero vector, the state before
+an episode.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from reverie.nn.dists import mix_uniform
+from reverie.nn.draws import Draws
+from reverie.nn.functional import f32, one_hot, sg, where_mask
+from reverie.nn.layers import BlockLinear, Dense, Linear, RMSNorm
+
+
+class State(NamedTuple):
+    """Latent state: `deter` [*b, D] in the compute dtype, `stoch` [*b, S] class indices."""
+
+    deter: Float[Array, "*b D"]
+    stoch: Int[Array, "*b S"]
+
+
+class Posterior(NamedTuple):
+    """What `observe` returns: [*b, T] states, differentiable one-hot samples and logits.
+
+    `onehot` [*b, T, S, C] equals the one-hot of `stoch` and carries the straight-through gradient
+    of the log-probabilities `logits` [*b, T, S, C].
+    """
+
+    deter: Float[Array, "*b D"]
+    stoch: Int[Array, "*b S"]
+    onehot: Float[Array, "*b S C"]
+    logits: Float[Array, "*b S C"]
+
+
+class Core(eqx.Module):
+    """One deterministic step: (deter, stoch, action) -> deter'."""
+
+    deter_in: Dense
+    stoch_in: Dense
+    action_in: Dense
+    hidden: tuple[BlockLinear, ...]
+    hidden_norms: tuple[RMSNorm, ...]
+    gates: BlockLinear
+    blocks: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        deter: int,
+        stoch: int,
+        action: int,
+        *,
+        hidden: int,
+        blocks: int,
+        dynlayers: int,
+        outscale: float,
+        key: Key[Array, ""],
+    ):
+        keys = jax.random.split(key, 4 + dynlayers)
+        self.deter_in = Dense(deter, hidden, key=keys[0])
+        self.stoch_in = Dense(stoch, hidden, key=keys[1])
+        self.action_in = Dense(action, hidden, key=keys[2])
+        layers, inputs = [], deter + blocks * 3 * hidden
+        for k in keys[4:]:
+            layers.append(BlockLinear(inputs, deter, blocks, key=k))
+            inputs = deter
+        self.hidden = tuple(layers)
+        self.hidden_norms = tuple(RMSNorm(deter) for _ in layers)
+        self.gates = BlockLinear(inputs, 3 * deter, blocks, key=keys[3])
+        self.blocks = blocks
+
+    def embed_action(self, action: Float[Array, "*b A"]) -> Float[Array, "*b H"]:
+        """The action branch, which does not depend on the state."""
+        return self.action_in(action / sg(jnp.maximum(1.0, jnp.abs(action))))
+
+    def __call__(
+        self,
+        deter: Float[Array, "*b D"],
+        stoch: Float[Array, "*b SC"],
+        action: Float[Array, "*b H"],
+    ) -> Float[Array, "*b D"]:
+        """Args: the state with flattened one-hot samples, and the embedded action."""
+        g = self.blocks
+        shared = jnp.concatenate([self.deter_in(deter), self.stoch_in(stoch), action], -1)
+        shared = jnp.broadcast_to(
+            shared[..., None, :], (*shared.shape[:-1], g, shared.shape[-1])
+        )
+        x = deter.reshape(*deter.shape[:-1], g, -1)
+        x = jnp.concatenate([x, shared], -1).reshape(*deter.shape[:-1], -1)
+        for layer, norm in zip(self.hidden, self.hidden_norms, strict=True):
+            x = jax.nn.silu(norm(layer(x)))
+        x = self.gates(x)
+        parts = jnp.split(x.reshape(*x.shape[:-1], g, -1), 3, -1)
+        reset, cand, update = (p.reshape(deter.shape) for p in parts)
+        cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
+        update = jax.nn.sigmoid(update - 1)
+        return update * cand + (1 - update) * deter
+
+
+class RSSM(eqx.Module):
+    """Core, prior and posterior.
+
+    Args:
+        tokens: Width of the encoder's result.
+        action: Width of the encoded action.
+        deter: Width of the recurrent state D.
+        hidden: Width of the hidden layers.
+        stoch: Number of stochastic variables S.
+        classes: Classes of each variable C.
+        blocks: Blocks of the block-diagonal layers.
+        imglayers: Hidden layers of the prior.
+        obslayers: Hidden layers of the posterior.
+        dynlayers: Hidden block layers of the core.
+        unimix: Share of the uniform distribution in every categorical.
+        outscale: Scale of the initial logit kernels.
+        absolute: Whether the posterior sees only the tokens, not `deter`.
+        free_nats: Lower bound of the KL losses, after the sum over variables.
+    """
+
+    core: Core
+    prior_layers: tuple[Dense, ...]
+    prior_logits: Linear
+    post_layers: tuple[Dense, ...]
+    post_logits: Linear
+    deter: int = eqx.field(static=True)
+    stoch: int = eqx.field(static=True)
+    classes: int = eqx.field(static=True)
+    unimix: float = eqx.field(static=True)
+    absolute: bool = eqx.field(static=True)
+    free_nats: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        tokens: int,
+        action: int,
+        *,
+        deter: int,
+        hidden: int,
+        stoch: int,
+        classes: int,
+        blocks: int,
+        imglayers: int,
+        obslayers: int,
+        dynlayers: int,
+        unimix: float,
+        outscale: float,
+        absolute: bool,
+        free_nats: float,
+        key: Key[Array, ""],
+    ):
+        core_key, prior_key, post_key, a, b = jax.random.split(key, 5)
+        width = stoch * classes
+        self.core = Core(
+            deter,
+            width,
+            action,
+            hidden=hidden,
+            blocks=blocks,
+            dynlayers=dynlayers,
+            outscale=outscale,
+            key=core_key,
+        )
+        self.prior_layers = _dense_stack(deter, hidden, imglayers, prior_key)
+        self.prior_logits = Linear(hidden if imglayers else deter, width, outscale=outscale, key=a)
+        inputs = tokens if absolute else deter + tokens
+        self.post_layers = _dense_stack(inputs, hidden, obslayers, post_key)
+        self.post_logits = Linear(hidden if obslayers else inputs, width, outscale=outscale, key=b)
+        self.deter, self.stoch, self.classes = deter, stoch, classes
+        self.unimix, self.absolute, self.free_nats = unimix, absolute, free_nats
+
+    @property
+    def feature_width(self) -> int:
+        """Width of `features`."""
+        return self.deter + self.stoch * self.classes
+
+    def initial(self, batch: int, dtype) -> State:
+        """The state before an episode: all zeros."""
+        return State(
+            jnp.zeros((batch, self.deter), dtype), jnp.full((batch, self.stoch), -1, jnp.int32)
+        )
+
+    def flat_onehot(self, stoch: Int[Array, "*b S"], dtype) -> Float[Array, "*b SC"]:
+        """Flattened one-hot encoding of sampled indices."""
+        return one_hot(stoch, (self.classes,) * self.stoch, dtype)
+
+    def features(self, state: State) -> Float[Array, "*b F"]:
+        """The input of every head: deter, then the flattened one-hot samples."""
+        onehot = self.flat_onehot(state.stoch, state.deter.dtype)
+        return jnp.concatenate([state.deter, onehot], -1)
+
+    def prior(self, deter: Float[Array, "*b D"]) -> Float[Array, "*b S C"]:
+        """Log-probabilities of the stochastic state before seeing the observation."""
+        x = deter
+        for layer in self.prior_layers:
+            x = layer(x)
+        return self._mixed(self.prior_logits(x))
+
+    def posterior(
+        self, deter: Float[Array, "*b D"], tokens: Float[Array, "*b K"]
+    ) -> Float[Array, "*b S C"]:
+        """Log-probabilities of the stochastic state given the observation."""
+        x = tokens if self.absolute else jnp.concatenate([deter, tokens], -1)
+        for layer in self.post_layers:
+            x = layer(x)
+        return self._mixed(self.post_logits(x))
+
+    def _mixed(self, logits):
+        logits = logits.reshape(*logits.shape[:-1], self.stoch, self.classes)
+        return mix_uniform(logits, self.unimix)
+
+    def straight_through(
+        self, logits: Float[Array, "*b S C"], index: Int[Array, "*b S"]
+    ) -> Float[Array, "*b S C"]:
+        """One-hot of the samples in the forward pass, gradient of the probabilities."""
+        probs = jax.nn.softmax(logits, -1)
+        return jax.nn.one_hot(index, self.classes, dtype=f32) + (probs - sg(probs))
+
+    def observe(
+        self,
+        state: State,
+        tokens: Float[Array, "b t K"],
+        action: Float[Array, "b t A"],
+        reset: Bool[Array, "b t"],
+        noise: Float[Array, "b t S"],
+        draws: Draws,
+    ) -> tuple[State, Posterior]:
+        """Filters a sequence: previous state and actions in, posterior states out.
+
+        Args:
+            state: State before the first step, [b].
+            tokens: Encoded observations.
+            action: Encoded previous actions.
+            reset: True where an episode starts; state and previous action are zeroed there.
+            noise: Of `draws.uniform`.
+            draws: Where samples come from.
+
+        Returns:
+            The last state [b] and all posteriors [b, T].
+        """
+        dtype = tokens.dtype
+        action = self.core.embed_action(where_mask(~reset, action, 0.0).astype(dtype))
+        onehot = self.flat_onehot(state.stoch, dtype)
+
+        def step(carry, inputs):
+            deter, onehot = carry
+            tokens_t, action_t, reset_t, noise_t = inputs
+            deter = where_mask(~reset_t, deter, 0.0)
+            onehot = where_mask(~reset_t, onehot, 0.0)
+            deter = self.core(deter, onehot, action_t)
+            logits = self.posterior(deter, tokens_t)
+            index = draws.categorical(noise_t, sg(jax.nn.softmax(logits, -1)))
+            sample = self.straight_through(logits, index)
+            onehot = sample.astype(dtype).reshape(*index.shape[:-1], -1)
+            return (deter, onehot), (deter, index, sample, logits)
+
+        inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (tokens, action, reset, noise))
+        carry = (state.deter.astype(dtype), onehot)
+        _, outs = jax.lax.scan(step, carry, inputs)
+        post = Posterior(*jax.tree.map(lambda x: x.swapaxes(0, 1), outs))
+        return State(post.deter[:, -1], post.stoch[:, -1]), post
+
+    def imagine_step(
+        self, state: State, action: Float[Array, "b A"], noise: Float[Array, "b S"], draws: Draws
+    ) -> State:
+        """One step of the prior from a state and an encoded action."""
+        dtype = state.deter.dtype
+        onehot = self.flat_onehot(state.stoch, dtype)
+        deter = self.core(state.deter, onehot, self.core.embed_action(action.astype(dtype)))
+        stoch = draws.categorical(noise, jax.nn.softmax(self.prior(deter), -1))
+        return State(deter, stoch)
+
+    def kl_losses(
+        self, post: Float[Array, "*b S C"], prior: Float[Array, "*b S C"]
+    ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
+        """Dynamics and representation losses with free nats (paper equation 5)."""
+        dyn = _kl(sg(post), prior)
+        rep = _kl(post, sg(prior))
+        return jnp.maximum(dyn, self.free_nats), jnp.maximum(rep, self.free_nats)
+
+
+def _dense_stack(inputs: int, units: int, layers: int, key) -> tuple[Dense, ...]:
+    keys = jax.random.split(key, max(layers, 1))
+    sizes = [inputs] + [units] * layers
+    return tuple(Dense(sizes[i], units, key=keys[i]) for i in range(layers))
+
+
+def _kl(p: Float[Array, "*b S C"], q: Float[Array, "*b S C"]) -> Float[Array, "*b"]:
+    """KL divergence of categoricals given by log-probabilities, summed over variables."""
+    return (jnp.exp(p) * (p - q)).sum((-2, -1))
+
+
+def entropy(logits: Float[Array, "*b S C"]) -> Float[Array, "*b"]:
+    """Entropy of categoricals given by log-probabilities, summed over variables."""
+    return -(jnp.exp(logits) * logits).sum((-2, -1))
