@@ -1,0 +1,150 @@
+"""Speed and memory of replay, beside what the memory of this machine can do at all.
+
+    python benchmarks/replay.py [--steps 50000] [--seconds 4] [--json]
+
+Steps hold 64x64x3 uint8 images, an action, reward, flags and size1m latents (deter 512, stoch 32);
+batches are 16 sequences of 65 steps. The calibration copies a batch's bytes from one array to
+another (`memcpy`) and writes memory that the process touches for the first time (`first touch`),
+which a replay that is still growing has to do in the worst case. Names ending in `_s` are
+per second, or seconds for `save_s` and `load_s`. `rss_bytes_per_step` is resident memory with the
+half-empty newest chunks, a few MB per environment whatever the number of steps.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+import psutil
+
+from reverie.replay import Replay, Stream
+from reverie.spaces import Space
+
+ENVS = 16
+BATCH = 16
+LENGTH = 65
+LATENTS = ("latent/deter", "latent/stoch")
+
+
+def spaces(deter: str) -> dict[str, Space]:
+    return {
+        "image": Space("image", (64, 64, 3), "uint8"),
+        "action": Space("discrete", (), "int32", (17,)),
+        "latent/deter": Space("continuous", (512,), deter),
+        "latent/stoch": Space("discrete", (32,), "uint8", (4,) * 32),
+    }
+
+
+def transition(replay: Replay, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = replay.layout.specs.items()
+    return {k: rng.integers(0, 2, (ENVS, *shape)).astype(dtype) for k, (dtype, shape) in shapes}
+
+
+def rate(function: Callable[[], object], seconds: float) -> float:
+    """Calls per second, after one call to warm up."""
+    function()
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        function()
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+def calibrate(seconds: float) -> dict[str, float]:
+    size = BATCH * LENGTH * 64 * 64 * 3
+    # Sources beyond the caches, as replay's chunks are.
+    source = [np.full(size, i, np.uint8) for i in range(20)]
+    target = np.zeros(size, np.uint8)
+    counter = iter(range(1 << 60))
+
+    def copy():
+        np.copyto(target, source[next(counter) % len(source)])
+
+    copies = rate(copy, seconds)
+    blocks = []
+    start = time.perf_counter()
+    for _ in range(40):
+        blocks.append(np.empty(size, np.uint8))
+        blocks[-1][:] = source[0]
+    fresh = 40 * size / (time.perf_counter() - start)
+    return {
+        "memcpy_GB_s": copies * size / 1e9,
+        "memcpy_batches_s": copies,
+        "first_touch_GB_s": fresh / 1e9,
+    }
+
+
+def measure(steps: int, seconds: float, deter: str) -> dict[str, float]:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    replay = Replay(spaces(deter), length=LENGTH, capacity=steps, latents=LATENTS, seed=0)
+    inputs = [transition(replay, seed) for seed in range(20)]
+    results: dict[str, float] = {}
+
+    def fill(count: int) -> float:
+        start = time.perf_counter()
+        for i in range(count):
+            replay.add(inputs[i % len(inputs)])
+        return count * ENVS / (time.perf_counter() - start)
+
+    results["adds_s_growing"] = fill(-(-steps // ENVS))
+    rss = (process.memory_info().rss - before) / steps
+    results["rss_bytes_per_step"] = rss
+    results["bytes_per_step"] = replay.stats()["bytes_per_step"]
+    results["adds_s_full"] = fill(steps // ENVS)
+    while replay.stats()["online_queue"]:
+        replay.plan(BATCH)
+    results["plans_s"] = rate(lambda: replay.plan(BATCH), seconds / 5)
+    results["batches_s"] = rate(lambda: replay.gather(replay.plan(BATCH)), seconds)
+    batch, ids = replay.gather(replay.plan(BATCH))
+    fresh = {k: np.zeros((BATCH, LENGTH, *replay.layout.specs[k][1]), batch[k].dtype)
+             for k in LATENTS}  # fmt: skip
+    results["latent_updates_s"] = rate(lambda: replay.update(ids, fresh), seconds / 5)
+    with Stream(replay, batch_size=BATCH, batch_length=LENGTH - 1) as stream:
+        results["stream_batches_s"] = rate(stream.next, seconds)
+    results |= measure_saving(replay, deter)
+    replay.close()
+    return results
+
+
+def measure_saving(replay: Replay, deter: str) -> dict[str, float]:
+    """Seconds that the loop waits for a save, that it takes, and that loading takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        saving = replay.save(folder)
+        pause = time.perf_counter() - start
+        saving.wait()
+        saved = time.perf_counter() - start
+        settings = {"length": LENGTH, "capacity": replay.capacity, "latents": LATENTS}
+        other = Replay(spaces(deter), **settings)
+        start = time.perf_counter()
+        loaded = other.load(folder)
+        assert loaded.steps == replay.stats()["steps"]
+        seconds = time.perf_counter() - start
+        other.close()
+    return {"save_pause_ms": 1000 * pause, "save_s": saved, "load_s": seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Speed and memory of replay.")
+    parser.add_argument("--steps", type=int, default=50_000, help="capacity that is filled")
+    parser.add_argument("--seconds", type=float, default=4.0, help="per measurement")
+    parser.add_argument("--deter", default="bfloat16", choices=["float32", "bfloat16"])
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    results = {"steps": args.steps, "cores": os.cpu_count() or 0}
+    results |= calibrate(args.seconds / 4)
+    results |= measure(args.steps, args.seconds, args.deter)
+    if args.json:
+        print(json.dumps(results))
+        return
+    for name, value in results.items():
+        print(f"{name:20} {value:14,.2f}")
+
+
+if __name__ == "__main__":
+    main()

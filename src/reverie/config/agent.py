@@ -1,0 +1,130 @@
+"""Options of the agent: its networks, losses, optimizer and normalizers."""
+
+from typing import Literal
+
+from .fields import Bool, Float, Int, Section, option, section
+from .model import (
+    ContinueHeadConfig,
+    DecoderConfig,
+    DynamicsConfig,
+    EncoderConfig,
+    PolicyConfig,
+    RewardHeadConfig,
+    ValueConfig,
+)
+
+STATE = "it sets what the training state holds"
+
+
+class LossScalesConfig(Section):
+    """Weights of the loss terms in their sum."""
+
+    rec: Float = option(1.0, "Reconstruction of every observation key.", ge=0)
+    rew: Float = option(1.0, "Reward prediction.", ge=0)
+    con: Float = option(1.0, "Continue prediction.", ge=0)
+    dyn: Float = option(1.0, "KL that pulls the prior to the posterior.", ge=0)
+    rep: Float = option(0.1, "KL that pulls the posterior to the prior.", ge=0)
+    policy: Float = option(1.0, "Policy on imagined trajectories.", ge=0)
+    value: Float = option(1.0, "Value on imagined trajectories.", ge=0)
+    repval: Float = option(0.3, "Value on replayed trajectories.", ge=0)
+
+
+class OptimizerConfig(Section):
+    """One optimizer over all trained parameters."""
+
+    lr: Float = option(4e-5, "Learning rate after the warm-up.", gt=0)
+    agc: Float = option(
+        0.3, "Adaptive gradient clipping: largest gradient norm per parameter norm.", gt=0
+    )
+    eps: Float = option(1e-20, "Added to the root of the squared-gradient average.", gt=0)
+    beta1: Float = option(0.9, "Decay of the momentum.", ge=0, lt=1)
+    beta2: Float = option(0.999, "Decay of the squared-gradient average.", ge=0, lt=1)
+    momentum: Bool = option(True, "Average the scaled gradients.", fixed=STATE)
+    nesterov: Bool = option(False, "Look one step ahead with the momentum.")
+    wd: Float = option(0.0, "Weight decay of the kernels; 0: off.", ge=0)
+    schedule: Literal["const", "linear", "cosine"] = option(
+        "const", "Learning rate after the warm-up: constant, or annealed to a tenth."
+    )
+    warmup: Int = option(1000, "Updates over which the learning rate rises from 0.", ge=0)
+    anneal: Int = option(
+        0, "Updates, counted from the start, after which the annealed rate is reached.", ge=0
+    )
+
+
+class NormConfig(Section):
+    """A running normalizer, off by default (values and advantages)."""
+
+    impl: Literal["perc", "meanstd", "none"] = option(
+        "none", "Percentile range, mean and standard deviation, or off.", fixed=STATE
+    )
+    rate: Float = option(0.01, "Share of the newest batch in the running statistics.", gt=0, le=1)
+    limit: Float = option(1e-8, "Smallest scale to divide by.", gt=0)
+    perclo: Float = option(5.0, "Lower percentile of `perc`, in percent.", ge=0, le=100)
+    perchi: Float = option(95.0, "Upper percentile of `perc`, in percent.", ge=0, le=100)
+    debias: Bool = option(False, "Correct for the start at zero.", fixed=STATE)
+
+
+class ReturnNormConfig(NormConfig):
+    """The normalizer of imagined returns: percentiles, never scaling small returns up."""
+
+    impl: Literal["perc", "meanstd", "none"] = option(
+        "perc", "Percentile range, mean and standard deviation, or off.", fixed=STATE
+    )
+    limit: Float = option(1.0, "Smallest scale to divide by.", gt=0)
+
+
+class SlowValueConfig(Section):
+    """The exponential copy of the value head."""
+
+    rate: Float = option(0.02, "Share of the value head in each step of the copy.", gt=0, le=1)
+    every: Int = option(1, "Updates between two steps of the copy.", ge=1)
+
+
+class ImaginationLossConfig(Section):
+    """Policy and value loss on imagined trajectories."""
+
+    lam: Float = option(0.95, "Lambda of the lambda-return.", ge=0, le=1)
+    actent: Float = option(3e-4, "Scale of the policy entropy bonus.", ge=0)
+    slowreg: Float = option(1.0, "Scale of the pull of the value to its slow copy.", ge=0)
+    slowtar: Bool = option(False, "Bootstrap with the slow copy in place of the value head.")
+
+
+class ReplayLossConfig(Section):
+    """Value loss on replayed trajectories."""
+
+    lam: Float = option(0.95, "Lambda of the lambda-return.", ge=0, le=1)
+    slowreg: Float = option(1.0, "Scale of the pull of the value to its slow copy.", ge=0)
+    slowtar: Bool = option(False, "Bootstrap with the slow copy in place of the value head.")
+
+
+class AgentConfig(Section):
+    """Everything that the agent's pure functions need to know."""
+
+    enc: EncoderConfig = section(EncoderConfig(), "Encoder: observations to tokens.")
+    dec: DecoderConfig = section(DecoderConfig(), "Decoder: latent state to observations.")
+    dyn: DynamicsConfig = section(DynamicsConfig(), "Recurrent state-space model.")
+    rewhead: RewardHeadConfig = section(RewardHeadConfig(), "Reward head.")
+    conhead: ContinueHeadConfig = section(ContinueHeadConfig(), "Continue head.")
+    policy: PolicyConfig = section(PolicyConfig(), "Policy head.")
+    value: ValueConfig = section(ValueConfig(), "Value head and its slow copy.")
+    loss_scales: LossScalesConfig = section(LossScalesConfig(), "Weights of the loss terms.")
+    opt: OptimizerConfig = section(OptimizerConfig(), "Optimizer.")
+    retnorm: ReturnNormConfig = section(ReturnNormConfig(), "Normalizer of returns.")
+    valnorm: NormConfig = section(NormConfig(), "Normalizer of values.")
+    advnorm: NormConfig = section(NormConfig(), "Normalizer of advantages.")
+    slowvalue: SlowValueConfig = section(SlowValueConfig(), "Slow copy of the value head.")
+    horizon: Int = option(333, "Discount horizon in agent steps: discount 1 - 1/horizon.", ge=1)
+    contdisc: Bool = option(True, "The continue head predicts the discount as well.")
+    imag_last: Int = option(
+        0, "Imagine from the last so many steps of each sequence; 0: from all.", ge=0
+    )
+    imag_length: Int = option(15, "Length of imagined trajectories, in steps.", ge=1, le=1000)
+    imag_loss: ImaginationLossConfig = section(
+        ImaginationLossConfig(), "Policy and value loss in imagination."
+    )
+    repl_loss: ReplayLossConfig = section(ReplayLossConfig(), "Value loss on replay.")
+    reward_grad: Bool = option(True, "Reward gradients flow into the representation.")
+    repval_loss: Bool = option(True, "Train the value head on replayed trajectories too.")
+    repval_grad: Bool = option(True, "Replay value gradients flow into the representation.")
+    ac_grads: Bool = option(False, "Policy and value gradients flow into the representation.")
+    report: Bool = option(True, "Compute the open-loop report.")

@@ -1,0 +1,245 @@
+"""Checks that span several options, made before any work.
+
+`check` needs the configuration alone; `check_spaces` is called once the spaces are known.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..spaces import Space
+from .agent import AgentConfig, NormConfig
+from .errors import ConfigError
+from .model import SimpleDecoderConfig, SimpleEncoderConfig
+from .schema import Config
+
+_GRID = range(3, 17)
+"""Sides of the image grid that the convolutional stacks may end in."""
+
+
+def check(config: Config) -> None:
+    """Check that the options fit together.
+
+    Raises:
+        ConfigError: They do not; the message lists everything that is wrong.
+    """
+    parts = (_replay, _batches, _model, _images, _training, _devices)
+    problems = [problem for part in parts for problem in part(config)]
+    if problems:
+        lines = "".join(f"\n- {_with_sources(problem, config)}" for problem in problems)
+        raise ConfigError(f"The configuration does not fit together:{lines}")
+
+
+def image_sides(net: SimpleEncoderConfig | SimpleDecoderConfig) -> range:
+    """Heights and widths in pixels that a convolutional stack takes.
+
+    Every stage halves the image, except the first one with `outer`; the last grid must have 3..16
+    cells on each side.
+    """
+    factor = 2 ** (len(net.mults) - int(net.outer))
+    return range(_GRID.start * factor, (_GRID.stop - 1) * factor + 1, factor)
+
+
+def check_image_size(
+    shape: Sequence[int],
+    net: SimpleEncoderConfig | SimpleDecoderConfig,
+    name: str = "image",
+    part: str = "agent.enc.simple",
+) -> None:
+    """Check that a convolutional stack takes images of a size.
+
+    Args:
+        shape: Height and width in pixels; further axes are ignored.
+        net: Options of the encoder or decoder.
+        name: Observation key or option that the message names.
+        part: Section of `net` that the message names.
+
+    Raises:
+        ConfigError: It does not; the message states the sizes that work.
+    """
+    sides = image_sides(net)
+    height, width = shape[:2]
+    if height in sides and width in sides:
+        return
+    raise ConfigError(
+        f"{name} is {height}x{width} pixels, which {part} does not take "
+        f"({len(net.mults)} stages, outer {str(net.outer).lower()}): expected height and width in "
+        f"{sides.start}..{sides[-1]} in steps of {sides.step}. Change the image size, or "
+        f"{part}.mults or {part}.outer."
+    )
+
+
+def check_spaces(obs_space: Mapping[str, Space], agent: AgentConfig) -> None:
+    """Check that the built-in encoder and decoder take the images of an environment.
+
+    Args:
+        obs_space: Observation keys and their spaces.
+        agent: Options of the agent.
+
+    Raises:
+        ConfigError: Image keys differ in size, have a size that does not work, or the decoder's
+            channels are not divisible by its blocks.
+    """
+    images = {key: space.shape for key, space in obs_space.items() if space.kind == "image"}
+    sizes = {key: shape[:2] for key, shape in images.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{key} {size[0]}x{size[1]}" for key, size in sorted(sizes.items()))
+        raise ConfigError(
+            f"Image observations must have one size to share the convolutions, got {listed}. "
+            "Resize them in the environment."
+        )
+    for key, shape in images.items():
+        for part, net in _stacks(agent).items():
+            check_image_size(shape, net, f"Observation {key}", part)
+    dec = agent.dec.simple
+    channels = dec.depth * dec.mults[-1]
+    if images and channels % dec.bspace:
+        raise ConfigError(
+            f"agent.dec.simple.depth = {dec.depth} times the last of agent.dec.simple.mults = "
+            f"{dec.mults[-1]} must be divisible by agent.dec.simple.bspace = {dec.bspace}, "
+            f"got {channels} channels."
+        )
+
+
+def _replay(config: Config) -> Iterator[str]:
+    replay = config.replay
+    length = config.consec_train * config.batch_length + config.replay_context
+    if replay.size < config.batch_size * length:
+        yield (
+            f"replay.size = {replay.size} cannot hold one batch: expected at least batch_size "
+            f"{config.batch_size} * (consec_train {config.consec_train} * batch_length "
+            f"{config.batch_length} + replay_context {config.replay_context}) = "
+            f"{config.batch_size * length}. Raise replay.size or lower batch_size or batch_length."
+        )
+    total = sum(replay.fracs.model_dump().values())
+    if not math.isclose(total, 1.0, abs_tol=1e-6):
+        yield (
+            f"replay.fracs.uniform = {replay.fracs.uniform}, replay.fracs.priority = "
+            f"{replay.fracs.priority} and replay.fracs.recency = {replay.fracs.recency} must sum "
+            f"to 1, got {total:g}."
+        )
+    if replay.fracs.priority > 0 and config.jax.compute_dtype == "float16":
+        yield (
+            f"replay.fracs.priority = {replay.fracs.priority} does not work with "
+            "jax.compute_dtype = float16: float16 needs gradient scaling, whose overflows and "
+            "skipped updates leave artifacts in the losses that serve as priorities. "
+            "Use bfloat16 or float32, or replay.fracs.priority 0."
+        )
+
+
+def _batches(config: Config) -> Iterator[str]:
+    trained = config.consec_train * config.batch_length
+    reported = config.consec_report * config.report_length
+    if config.agent.report and config.run.report_every and reported > trained:
+        yield (
+            f"report_length = {config.report_length} times consec_report = {config.consec_report} "
+            f"must not exceed the {trained} steps (consec_train * batch_length) of the sequences "
+            f"in replay. Lower report_length, or switch reports off with run.report_every 0."
+        )
+    agent = config.agent
+    if agent.imag_last > config.batch_length:
+        yield (
+            f"agent.imag_last = {agent.imag_last} must not exceed batch_length = "
+            f"{config.batch_length}; 0 means all steps."
+        )
+    if agent.imag_last == 1 and agent.repval_loss:
+        yield (
+            "agent.imag_last = 1 leaves no step for the replay value loss, which needs a next "
+            "step: expected 0, 2 or more, or agent.repval_loss false."
+        )
+
+
+def _model(config: Config) -> Iterator[str]:
+    agent = config.agent
+    deter = agent.dyn.deter
+    for key, blocks in (
+        ("agent.dyn.blocks", agent.dyn.blocks),
+        ("agent.dec.simple.bspace", agent.dec.simple.bspace),
+    ):
+        if deter % blocks:
+            below = deter // blocks * blocks
+            near = f"{below} or {below + blocks}" if below else f"{blocks}"
+            yield (
+                f"agent.dyn.deter = {deter} must be divisible by {key} = {blocks}, "
+                f"for example {near}."
+            )
+    if agent.policy.minstd > agent.policy.maxstd:
+        yield (
+            f"agent.policy.minstd = {agent.policy.minstd} must not exceed agent.policy.maxstd = "
+            f"{agent.policy.maxstd}."
+        )
+    if agent.enc.extra and agent.enc.typ == "simple":
+        yield (
+            f"agent.enc.extra = {agent.enc.extra} is for an encoder of your own, but "
+            "agent.enc.typ is 'simple', whose options are in agent.enc.simple."
+        )
+
+
+def _images(config: Config) -> Iterator[str]:
+    dmc = config.env.dmc
+    if config.suite == "dmc" and not (dmc.image or dmc.proprio):
+        yield "env.dmc.image = false and env.dmc.proprio = false leave nothing to observe."
+    suite = getattr(config.env, config.suite, None)
+    size = getattr(suite, "size", ())
+    if not size or not getattr(suite, "image", True):
+        return
+    for part, net in _stacks(config.agent).items():
+        try:
+            check_image_size(size, net, f"env.{config.suite}.size", part)
+        except ConfigError as error:
+            yield str(error)
+
+
+def _stacks(agent: AgentConfig) -> dict[str, SimpleEncoderConfig | SimpleDecoderConfig]:
+    """The built-in convolutional stacks that the agent uses; an own encoder checks itself."""
+    enc = {"agent.enc.simple": agent.enc.simple} if agent.enc.typ == "simple" else {}
+    return {**enc, "agent.dec.simple": agent.dec.simple}
+
+
+def _training(config: Config) -> Iterator[str]:
+    opt = config.agent.opt
+    if opt.schedule != "const" and opt.anneal <= opt.warmup:
+        yield (
+            f"agent.opt.schedule = {opt.schedule} needs agent.opt.anneal > agent.opt.warmup = "
+            f"{opt.warmup} updates, got {opt.anneal}."
+        )
+    if opt.nesterov and not opt.momentum:
+        yield "agent.opt.nesterov = true needs agent.opt.momentum true, got false."
+    norms: dict[str, NormConfig] = {
+        "retnorm": config.agent.retnorm,
+        "valnorm": config.agent.valnorm,
+        "advnorm": config.agent.advnorm,
+    }
+    for name, norm in norms.items():
+        if norm.impl == "perc" and norm.perclo >= norm.perchi:
+            yield (
+                f"agent.{name}.perclo = {norm.perclo} must be below agent.{name}.perchi = "
+                f"{norm.perchi}."
+            )
+
+
+def _devices(config: Config) -> Iterator[str]:
+    jax = config.jax
+    if config.batch_size % len(jax.devices):
+        yield (
+            f"batch_size = {config.batch_size} must be divisible by the {len(jax.devices)} "
+            "training devices of jax.devices."
+        )
+    if jax.mock_devices and jax.platform != "cpu":
+        yield (
+            f"jax.mock_devices = {jax.mock_devices} simulates CPU devices: expected jax.platform "
+            f"cpu, got {jax.platform}."
+        )
+    for name, devices in (("devices", jax.devices), ("policy_devices", jax.policy_devices)):
+        if jax.mock_devices and max(devices) >= jax.mock_devices:
+            yield (
+                f"jax.{name} = {list(devices)} goes beyond the last of jax.mock_devices = "
+                f"{jax.mock_devices} devices, which is {jax.mock_devices - 1}."
+            )
+
+
+def _with_sources(problem: str, config: Config) -> str:
+    sources = config.sources
+    words = dict.fromkeys(re.findall(r"[a-z_0-9]+(?:\.[a-z_0-9]+)*", problem))
+    known = [f"{key} from {sources[key]}" for key in words if key in sources]
+    return f"{problem} ({'; '.join(known)})" if known else problem

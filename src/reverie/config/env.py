@@ -1,0 +1,137 @@
+"""Options of the environment suites. Each task reads the section of its own suite only.
+
+Defaults are the settings under which published DreamerV3 scores were measured.
+"""
+
+from typing import Any, Literal
+
+from .fields import Bool, Float, Int, OptionalSize, Section, Size, option, section
+
+SPACES = "it changes the spaces that model and replay were built for"
+CAMERA = "Camera number; -1: the suite's own choice for the task."
+REPEAT = "Environment steps per agent step; the action is repeated and rewards are summed."
+SIZE = "Height and width of images, in pixels."
+
+
+class GymConfig(Section):
+    """Any registered gymnasium id."""
+
+    kwargs: dict[str, Any] = option({}, "Keyword arguments of `gymnasium.make`.", fixed=SPACES)
+    size: OptionalSize = option(
+        (),
+        "Height and width to which image observations are resized; empty: as they are.",
+        fixed=SPACES,
+        expects="two integers (height, width) from 3 to 4096, or an empty list",
+    )
+    repeat: Int = option(1, REPEAT, ge=1, le=1000)
+
+
+class DmcConfig(Section):
+    """DeepMind Control."""
+
+    repeat: Int = option(1, REPEAT, ge=1, le=1000)
+    size: Size = option((64, 64), SIZE, fixed=SPACES)
+    camera: Int = option(-1, CAMERA, ge=-1)
+    image: Bool = option(True, "Observe a rendered image.", fixed=SPACES)
+    proprio: Bool = option(True, "Observe the task's own state vectors.", fixed=SPACES)
+
+
+class CrafterConfig(Section):
+    """Crafter."""
+
+    size: Size = option((64, 64), SIZE, fixed=SPACES)
+    logs: Bool = option(False, "Log every achievement and inventory count.")
+
+
+class DummyConfig(Section):
+    """The built-in test environment, which has every kind of space."""
+
+    length: Int = option(100, "Steps per episode.", ge=1)
+    size: Size = option((64, 64), SIZE, fixed=SPACES)
+
+
+class AtariConfig(Section):
+    """Atari games, full protocol."""
+
+    size: Size = option((96, 96), SIZE, fixed=SPACES)
+    repeat: Int = option(4, "Frames per agent step.", ge=1, le=1000)
+    sticky: Bool = option(True, "Repeat the last action with probability 0.25.")
+    gray: Bool = option(True, "Observe gray images in place of colours.", fixed=SPACES)
+    actions: Literal["all", "needed"] = option(
+        "all", "The full action set, or the one that the game needs.", fixed=SPACES
+    )
+    lives: Literal["unused", "discount", "reset"] = option(
+        "unused", "On a lost life: nothing, a terminal flag without reset, or a reset."
+    )
+    noops: Int = option(30, "Largest number of random no-ops at the start of an episode.", ge=0)
+    autostart: Bool = option(False, "Press fire at the start where the game needs it.")
+    pooling: Int = option(2, "Last frames of a step that are combined into its image.", ge=1)
+    aggregate: Literal["max", "mean"] = option("max", "How these frames are combined.")
+    resize: Literal["bilinear", "area"] = option("bilinear", "Interpolation of the resize.")
+    clip_reward: Bool = option(False, "Replace rewards by their sign.")
+
+
+class Atari100kConfig(AtariConfig):
+    """Atari games, 100k-step protocol."""
+
+    size: Size = option((64, 64), SIZE, fixed=SPACES)
+    sticky: Bool = option(False, "Repeat the last action with probability 0.25.")
+    gray: Bool = option(False, "Observe gray images in place of colours.", fixed=SPACES)
+    actions: Literal["all", "needed"] = option(
+        "needed", "The full action set, or the one that the game needs.", fixed=SPACES
+    )
+
+
+class ProcgenConfig(Section):
+    """ProcGen."""
+
+    size: Size = option((96, 96), SIZE, fixed=SPACES)
+    resize: Literal["bilinear", "area"] = option("bilinear", "Interpolation of the resize.")
+
+
+class DmlabConfig(Section):
+    """DeepMind Lab."""
+
+    size: Size = option((64, 64), SIZE, fixed=SPACES)
+    repeat: Int = option(4, REPEAT, ge=1, le=1000)
+    episodic: Bool = option(True, "Episodes end; otherwise they continue without a reset signal.")
+    use_seed: Bool = option(True, "Seed the level generator from the run seed.")
+
+
+class MinecraftConfig(Section):
+    """Minecraft through MineRL."""
+
+    size: Size = option((64, 64), SIZE, fixed=SPACES)
+    break_speed: Float = option(100.0, "Multiple of the block breaking speed.", gt=0)
+    length: Int = option(36000, "Steps after which an episode is cut off.", ge=1)
+    logs: Bool = option(False, "Log every inventory count.")
+
+
+class BsuiteConfig(Section):
+    """The behaviour suite."""
+
+    record: Bool = option(False, "Write bsuite's own result files into the run folder.")
+
+
+class LoconavConfig(Section):
+    """Locomotion and navigation in DeepMind Control mazes."""
+
+    size: Size = option((64, 64), SIZE, fixed=SPACES)
+    repeat: Int = option(1, REPEAT, ge=1, le=1000)
+    camera: Int = option(-1, CAMERA, ge=-1)
+
+
+class EnvConfig(Section):
+    """One section per suite."""
+
+    gym: GymConfig = section(GymConfig(), "Any gymnasium id: `gym_CartPole-v1`.")
+    dmc: DmcConfig = section(DmcConfig(), "DeepMind Control: `dmc_walker_walk`.")
+    crafter: CrafterConfig = section(CrafterConfig(), "Crafter: `crafter_reward`.")
+    dummy: DummyConfig = section(DummyConfig(), "Test environment: `dummy_disc`.")
+    atari: AtariConfig = section(AtariConfig(), "Atari: `atari_pong`.")
+    atari100k: Atari100kConfig = section(Atari100kConfig(), "Atari 100k: `atari100k_pong`.")
+    procgen: ProcgenConfig = section(ProcgenConfig(), "ProcGen: `procgen_coinrun`.")
+    dmlab: DmlabConfig = section(DmlabConfig(), "DeepMind Lab: `dmlab_rooms_watermaze`.")
+    minecraft: MinecraftConfig = section(MinecraftConfig(), "Minecraft: `minecraft_diamond`.")
+    bsuite: BsuiteConfig = section(BsuiteConfig(), "Behaviour suite: `bsuite_catch/0`.")
+    loconav: LoconavConfig = section(LoconavConfig(), "Mazes: `loconav_ant_maze_m`.")

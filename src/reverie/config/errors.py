@@ -1,0 +1,47 @@
+"""The one exception of the configuration, and the search for the nearest known names."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used.
+
+    The message is complete: it names the key, the value, where the value came from, what was
+    expected and what to do. The command line prints it alone, without a traceback.
+    """
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 5) -> list[str]:
+    """Known names that a mistyped or shortened name may have meant, the likeliest first.
+
+    Args:
+        name: What the user wrote.
+        known: All names that exist; dotted ones are also compared by their last part.
+        limit: Largest number of names to return.
+
+    Returns:
+        Names that end in `.name`, then those spelt alike, then those whose last part is.
+    """
+    known = list(known)
+    last = name.rsplit(".", 1)[-1]
+    tails: dict[str, list[str]] = {}
+    for candidate in known:
+        tails.setdefault(candidate.rsplit(".", 1)[-1], []).append(candidate)
+    found = [candidate for candidate in known if candidate.endswith("." + name)]
+    found += difflib.get_close_matches(name, known, n=limit, cutoff=0.6)
+    for tail in difflib.get_close_matches(last, tails, n=2, cutoff=0.75):
+        found += tails[tail]
+    return list(dict.fromkeys(found))[:limit]
+
+
+def shorten(shown: str, limit: int = 120) -> str:
+    """A value as a message shows it: long ones lose their middle."""
+    half = limit // 2
+    return shown if len(shown) <= limit else f"{shown[:half]}...{shown[-half:]}"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A sentence that offers the nearest known names, or an empty string if none is near."""
+    found = nearest(name, known)
+    return f" Nearest known: {', '.join(found)}." if found else ""

@@ -1,0 +1,124 @@
+"""The building blocks of the schema: value types, the section base and the `option` field."""
+
+import numbers
+import os
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+)
+
+
+class Section(BaseModel):
+    """A frozen group of options; unknown names are errors and defaults are validated too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def option(default: Any, doc: str, *, fixed: str = "", expects: str = "", **bounds: Any) -> Any:
+    """A documented option of a section.
+
+    Args:
+        default: Value when nothing sets it.
+        doc: What the option does, with its unit; shown by `reverie config`.
+        fixed: Why the value cannot change when a run is resumed; empty if it can.
+        expects: What a valid value is, where the type and the bounds do not say it.
+        **bounds: `ge`, `gt`, `le`, `lt`, `min_length`, `max_length` or `pattern`.
+    """
+    notes: dict[str, Any] = {
+        name: text for name, text in (("fixed", fixed), ("expects", expects)) if text
+    }
+    return Field(default, description=doc, json_schema_extra=notes or None, **bounds)
+
+
+def section(default: Section, doc: str) -> Any:
+    """A documented group of options inside another section."""
+    return Field(default, description=doc)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    # Step counts are written as 1e6 or 1.1e8, which YAML and Python read as floats.
+    value = _real(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _real(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return value
+
+
+def _path(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+def _resize(value: tuple[int, ...]) -> tuple[int, ...]:
+    if len(value) not in (0, 2):
+        raise ValueError(f"got {len(value)}")
+    return value
+
+
+def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError("an entry is repeated")
+    return value
+
+
+Int = Annotated[int, Strict(), BeforeValidator(_whole)]
+"""A whole number; 1e6 counts as one, true and text do not."""
+
+Float = Annotated[float, Strict(), BeforeValidator(_real), AllowInfNan(False)]
+"""A finite number."""
+
+FloatOrInf = Annotated[float, Strict(), BeforeValidator(_real)]
+"""A number that may be infinite."""
+
+Bool = Annotated[bool, Strict()]
+"""true or false, and nothing that merely looks like it."""
+
+Text = Annotated[str, Strict()]
+"""A string."""
+
+PathText = Annotated[str, Strict(), BeforeValidator(_path)]
+"""A string or a path object, kept as a string."""
+
+Regex = Annotated[str, Strict(), AfterValidator(_regex)]
+"""A string that compiles as a regular expression."""
+
+Count = Annotated[int, Strict(), BeforeValidator(_whole), Field(ge=1)]
+"""A whole number of at least one."""
+
+Side = Annotated[int, Strict(), BeforeValidator(_whole), Field(ge=3, le=4096)]
+"""Height or width of an image in pixels."""
+
+Size = tuple[Side, Side]
+"""Height and width of an image in pixels."""
+
+OptionalSize = Annotated[tuple[Side, ...], AfterValidator(_resize)]
+"""Height and width of an image in pixels, or nothing to keep the size as it is."""
+
+Indices = Annotated[
+    tuple[Annotated[int, Strict(), BeforeValidator(_whole), Field(ge=0)], ...],
+    AfterValidator(_distinct),
+]
+"""Distinct numbers counted from zero."""

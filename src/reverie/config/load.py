@@ -1,0 +1,102 @@
+"""Loading: defaults of the schema, then blocks in the order given, then overrides, then flags."""
+
+import datetime
+import importlib.resources
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import flags, text
+from .checks import check
+from .errors import ConfigError, suggestion
+from .overlay import Overlay
+from .schema import Config
+
+_PATHS = ("run.from_checkpoint", "jax.cache_dir")
+
+
+def load(
+    argv: Sequence[str] | None = None,
+    *,
+    configs: str | Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    now: datetime.datetime | None = None,
+) -> Config:
+    """Resolve a configuration and check it.
+
+    Later layers win: defaults, the blocks of `configs`, the blocks of `--configs`, `overrides`,
+    the flags. Keys are full dotted paths or regular expressions that match whole paths.
+
+    Args:
+        argv: Command-line words, for example `["--configs", "crafter", "size12m",
+            "--run.train_ratio", "64"]`. None: no flags.
+        configs: Names of preset blocks, or yaml files (`.yaml`, `.yml`) that hold options.
+        overrides: Options as nested mappings or dotted keys.
+        now: Time that `{timestamp}` in the logdir becomes; None: the present local time.
+
+    Returns:
+        The checked configuration; `describe` tells where each value came from.
+
+    Raises:
+        ConfigError: Unknown blocks or keys, invalid values, or options that do not fit together.
+    """
+    names, given = flags.split(argv or ())
+    configs = configs.split(",") if isinstance(configs, str) else configs
+    known = presets()
+    overlay = Overlay(Config)
+    for name in (*configs, *names):
+        if name.strip():
+            overlay.update(*_layer(name.strip(), known))
+    overlay.update(overrides or {}, "overrides")
+    for flag in given:
+        overlay.set_each(flag.key, flag.read, f"flag --{flag.key}", flag.shown)
+    _expand(overlay, now or datetime.datetime.now())
+    config = Config.from_overlay(overlay)
+    check(config)
+    return config
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """The named blocks of the package: name -> options, which may use regular-expression keys.
+
+    `defaults` exists and is empty: the defaults are those of the schema, and nothing else.
+    """
+    resource = importlib.resources.files(__name__.rpartition(".")[0]).joinpath("presets.yaml")
+    blocks = text.parse(resource.read_text(encoding="utf-8"))
+    if blocks.get("defaults") != {}:
+        raise ConfigError(
+            "presets.yaml: the block defaults must stay empty, because the schema holds the "
+            "defaults; change them there."
+        )
+    return blocks
+
+
+def _layer(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], str]:
+    if name.endswith((".yaml", ".yml")):
+        path = os.path.expanduser(name)
+        return text.read(path), f"file {path}"
+    if name not in blocks:
+        raise ConfigError(
+            f"Unknown block {name!r} in --configs.{suggestion(name, blocks)} Known blocks: "
+            f"{', '.join(blocks)}; or give a path that ends in .yaml."
+        )
+    return blocks[name], f"block {name}"
+
+
+def _expand(overlay: Overlay, now: datetime.datetime) -> None:
+    raw = overlay.get("logdir")
+    source = overlay.sources.get("logdir", "default")
+    unknown = set(re.findall(r"\{([^{}]*)\}", raw)) - {"timestamp"}
+    if unknown:
+        raise ConfigError(
+            f"Option logdir = {raw!r} from {source}: expected no placeholder but {{timestamp}}, "
+            f"got {', '.join(f'{{{name}}}' for name in sorted(unknown))}."
+        )
+    logdir = os.path.expanduser(raw.replace("{timestamp}", now.strftime("%Y%m%dT%H%M%S")))
+    if logdir != raw:
+        overlay.set("logdir", logdir, f"{source} ({raw})")
+    for key in _PATHS:
+        path = overlay.get(key)
+        if path.startswith("~"):
+            overlay.set(key, os.path.expanduser(path), overlay.sources[key])

@@ -1,0 +1,62 @@
+"""Printing the resolved configuration with the document and the origin of every option."""
+
+import textwrap
+from collections.abc import Iterator
+
+from . import text
+from .leaves import Leaf, groups, leaves
+from .schema import Config
+
+_WIDTH = 100
+
+
+def describe(config: Config) -> str:
+    """The configuration as YAML with comments, which `--configs FILE.yaml` reads back.
+
+    Above every option stand its document and what a valid value is; behind every value that is not
+    the default stand what set it and the default.
+
+    Args:
+        config: A loaded configuration.
+
+    Returns:
+        The text, with a line break at the end.
+    """
+    lines = list(_lines(config))
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _lines(config: Config) -> Iterator[str]:
+    sections = groups(Config)
+    opened: set[str] = set()
+    for key, leaf in leaves(Config).items():
+        parents = key.split(".")[:-1]
+        for depth in range(len(parents)):
+            name = ".".join(parents[: depth + 1])
+            if name not in opened:
+                opened.add(name)
+                if not depth:
+                    yield ""
+                yield from _comment(sections[name], depth)
+                yield f"{'  ' * depth}{parents[depth]}:"
+        yield from _option(config, leaf, len(parents))
+
+
+def _option(config: Config, leaf: Leaf, depth: int) -> Iterator[str]:
+    value = config
+    for name in leaf.key.split("."):
+        value = getattr(value, name)
+    fixed = " Fixed once a run has begun." if leaf.fixed else ""
+    yield from _comment(f"{leaf.doc} [{leaf.expects}]{fixed}", depth)
+    origin = ""
+    if value != leaf.default:
+        source = " ".join(config.sources.get(leaf.key, "code").split())
+        default = text.dump(leaf.default, inline=True)
+        origin = f"  # set by {source}; default {default}"
+    name = leaf.key.rsplit(".", 1)[-1]
+    yield f"{'  ' * depth}{name}: {text.dump(value, inline=True)}{origin}"
+
+
+def _comment(content: str, depth: int) -> list[str]:
+    start = "  " * depth + "# "
+    return textwrap.wrap(content, _WIDTH, initial_indent=start, subsequent_indent=start)

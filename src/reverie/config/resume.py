@@ -1,0 +1,91 @@
+"""Comparing the configuration of a saved run with the one that is to resume it."""
+
+import dataclasses
+from typing import Any
+
+from .errors import ConfigError
+from .leaves import leaves
+from .schema import Config
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One option that differs.
+
+    Attributes:
+        key: Its dotted path.
+        saved: Value in the run folder.
+        new: Value that was asked for.
+        reason: Why it must not change; empty if it may.
+    """
+
+    key: str
+    saved: Any
+    new: Any
+    reason: str
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the run may go on with the new value."""
+        return not self.reason
+
+    def __str__(self) -> str:
+        verdict = "allowed" if self.allowed else f"not allowed: {self.reason}"
+        return f"{self.key}: saved {self.saved!r}, now {self.new!r} ({verdict})"
+
+
+def compare(saved: Config, new: Config) -> list[Difference]:
+    """The options that differ between a saved run and the configuration that resumes it.
+
+    Options that shape the model, the spaces, the training state or the data in replay must stay;
+    those of suites that the task does not use may change freely.
+
+    Args:
+        saved: Configuration in the run folder.
+        new: Configuration that was asked for.
+
+    Returns:
+        The differences in the order of the schema.
+    """
+    found = []
+    for key, leaf in leaves(Config).items():
+        old, now = _value(saved, key), _value(new, key)
+        if old == now:
+            continue
+        suites = {f"env.{saved.suite}.", f"env.{new.suite}."}
+        unused = key.startswith("env.") and not key.startswith(tuple(suites))
+        found.append(Difference(key, old, now, "" if unused else leaf.fixed))
+    return found
+
+
+def check_resume(saved: Config, new: Config, folder: str = "") -> list[Difference]:
+    """Check that a saved run may be resumed with a configuration.
+
+    Args:
+        saved: Configuration in the run folder.
+        new: Configuration that was asked for.
+        folder: The run folder, for the message.
+
+    Returns:
+        The differences, all allowed; `str` of each is a line for the log.
+
+    Raises:
+        ConfigError: One of the differences is not allowed; the message lists all of them.
+    """
+    differences = compare(saved, new)
+    refused = [difference.key for difference in differences if not difference.allowed]
+    if refused:
+        lines = "".join(f"\n- {difference}" for difference in differences)
+        raise ConfigError(
+            f"The run{f' in {folder}' if folder else ''} cannot be resumed with this "
+            f"configuration, which differs in:{lines}\n"
+            f"Keep the saved values of {', '.join(refused)}, or start a new run in another logdir."
+        )
+    return differences
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value

@@ -1,0 +1,225 @@
+"""The configuration of a run: one frozen tree in which every option is documented and bounded."""
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import PrivateAttr
+
+from . import text
+from .agent import AgentConfig
+from .env import EnvConfig
+from .fields import (
+    Bool,
+    Float,
+    FloatOrInf,
+    Indices,
+    Int,
+    PathText,
+    Regex,
+    Section,
+    Text,
+    option,
+    section,
+)
+from .overlay import Overlay
+
+SEQUENCE = "it sets the length of the sequences that replay holds"
+
+
+class RunConfig(Section):
+    """The training loop."""
+
+    steps: Int = option(
+        10_000_000_000, "Environment steps (of the agent, over all environments).", ge=1
+    )
+    duration: Float = option(0.0, "Wall-clock limit of the run, in seconds; 0: none.", ge=0)
+    envs: Int = option(16, "Parallel training environments.", ge=1, le=4096)
+    eval_envs: Int = option(4, "Parallel evaluation environments.", ge=1, le=4096)
+    eval_eps: Int = option(1, "Episodes per evaluation.", ge=1)
+    final_eval_eps: Int = option(
+        0, "Episodes of the evaluation after a finished run; 0: no evaluation.", ge=0
+    )
+    eval_every: Float = option(300.0, "Seconds between evaluations; 0: never.", ge=0)
+    train_ratio: Float = option(
+        32.0,
+        "Replayed steps per environment step: updates per environment step times "
+        "`batch_size * batch_length`.",
+        ge=0,
+    )
+    log_every: Float = option(120.0, "Seconds between written metrics.", gt=0)
+    report_every: Float = option(300.0, "Seconds between open-loop reports; 0: never.", ge=0)
+    save_every: Float = option(900.0, "Seconds between checkpoints; 0: only at the end.", ge=0)
+    report_batches: Int = option(1, "Batches per report.", ge=1)
+    from_checkpoint: PathText = option(
+        "", "Checkpoint folder whose parameters a new run starts from; empty: none."
+    )
+    from_checkpoint_regex: Regex = option(
+        ".*",
+        "Names of the parameters that are taken from it.",
+        expects="a regular expression",
+    )
+    env_backend: Literal["auto", "sync", "async"] = option(
+        "auto", "Step environments in this process, in their own processes, or as fits."
+    )
+    debug: Bool = option(False, "Check every transition and batch, and fail where the error is.")
+
+
+class FractionsConfig(Section):
+    """Shares of the selectors in a batch; they sum to one."""
+
+    uniform: Float = option(1.0, "Share of uniformly drawn sequences.", ge=0, le=1)
+    priority: Float = option(0.0, "Share of sequences drawn by priority.", ge=0, le=1)
+    recency: Float = option(0.0, "Share of sequences drawn by recency.", ge=0, le=1)
+
+
+class PriorityConfig(Section):
+    """The prioritized selector."""
+
+    exponent: Float = option(0.8, "Exponent of the priorities; 0: uniform.", ge=0)
+    maxfrac: Float = option(
+        0.5, "Weight of the largest step priority of a sequence; the mean has the rest.", ge=0, le=1
+    )
+    initial: FloatOrInf = option(float("inf"), "Priority of a sequence not yet drawn.", gt=0)
+    zero_on_sample: Bool = option(True, "Drawing a sequence zeroes its priority until its update.")
+
+
+class ReplayConfig(Section):
+    """The replay buffer."""
+
+    size: Int = option(5_000_000, "Capacity in steps, over all environments.", ge=1)
+    chunksize: Int = option(
+        1024, "Steps per storage chunk.", fixed="it sets the layout of the saved replay", ge=1
+    )
+    online: Bool = option(True, "Train once on every fresh sequence before sampling.")
+    fracs: FractionsConfig = section(FractionsConfig(), "Shares of the selectors.")
+    prio: PriorityConfig = section(PriorityConfig(), "Prioritized selector.")
+    recexp: Float = option(1.0, "Exponent of the recency weight 1 / age^recexp.", ge=0)
+    priosignal: Literal["model"] = option(
+        "model", "What priorities measure: the model loss of each step."
+    )
+
+
+class JaxConfig(Section):
+    """Devices and compilation."""
+
+    platform: Literal["auto", "cpu", "cuda", "tpu"] = option("auto", "Backend; auto: the fastest.")
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto",
+        "Type of activations; auto: float32 on CPU, bfloat16 elsewhere.",
+        fixed="it sets the type of the latents in replay",
+    )
+    prealloc: Bool = option(True, "Reserve most of the accelerator's memory at the start.")
+    devices: Indices = option((0,), "Devices that train; they share each batch.", min_length=1)
+    policy_devices: Indices = option((0,), "Devices that act.", min_length=1)
+    mock_devices: Int = option(0, "Simulated CPU devices, for tests; 0: off.", ge=0, le=64)
+    cache_dir: PathText = option(
+        "", "Persistent compilation cache; empty: the user's cache folder, off: none."
+    )
+
+
+class LoggerConfig(Section):
+    """Where metrics go."""
+
+    outputs: tuple[Literal["terminal", "jsonl"], ...] = option(
+        ("terminal", "jsonl"), "Sinks that receive the metrics."
+    )
+    filter: Regex = option(
+        "score|length|fps|ratio|train/loss/",
+        "Metrics that the terminal shows.",
+        expects="a regular expression",
+    )
+    fps: Int = option(15, "Frames per second of videos.", ge=1, le=240)
+
+
+class Config(Section):
+    """The whole configuration.
+
+    Build it with `reverie.config.load`, which also runs the checks that span several options.
+    Two configurations are equal when all options are, wherever the values came from.
+    """
+
+    task: Text = option(
+        "dummy_disc",
+        "Environment as `suite_name`, for example `dmc_walker_walk`.",
+        fixed="the agent and the replay belong to one task",
+        pattern=r"^[A-Za-z0-9]+_.+$",
+        expects="suite_name",
+    )
+    seed: Int = option(0, "Seed of environments, replay and agent.", ge=0, lt=2**32)
+    logdir: PathText = option(
+        "~/logdir/{timestamp}",
+        "Run folder; `{timestamp}` becomes the start time. An existing run is resumed.",
+        min_length=1,
+    )
+    script: Literal["train", "train_eval", "eval_only"] = option("train", "What the run does.")
+    batch_size: Int = option(16, "Sequences per batch.", ge=1)
+    batch_length: Int = option(64, "Trained steps per sequence.", fixed=SEQUENCE, ge=2)
+    report_length: Int = option(
+        32, "Steps per report sequence; the first half is observed, the rest imagined.", ge=2
+    )
+    consec_train: Int = option(
+        1, "Consecutive chunks of `batch_length` steps trained in turn.", fixed=SEQUENCE, ge=1
+    )
+    consec_report: Int = option(1, "Consecutive chunks of `report_length` steps in reports.", ge=1)
+    replay_context: Int = option(
+        1,
+        "Steps before each sequence whose stored latents start it; 0: start from zeros.",
+        fixed=SEQUENCE,
+        ge=0,
+    )
+    random_agent: Bool = option(
+        False, "Act at random and learn nothing.", fixed="a checkpoint holds one kind of agent"
+    )
+    run: RunConfig = section(RunConfig(), "Training loop.")
+    replay: ReplayConfig = section(ReplayConfig(), "Replay buffer.")
+    jax: JaxConfig = section(JaxConfig(), "Devices and compilation.")
+    logger: LoggerConfig = section(LoggerConfig(), "Where metrics go.")
+    env: EnvConfig = section(EnvConfig(), "Environment suites; a task reads its own.")
+    agent: AgentConfig = section(AgentConfig(), "World model, heads, losses, optimizer.")
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Config):
+            return NotImplemented
+        return self.model_dump() == other.model_dump()
+
+    @property
+    def suite(self) -> str:
+        """The part of the task before the first underscore."""
+        return self.task.partition("_")[0]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where each option that something set got its value; the others have their defaults."""
+        return dict(self._sources)
+
+    @classmethod
+    def from_overlay(cls, overlay: Overlay) -> Self:
+        """The configuration that results from layered values, with their sources."""
+        config = cls.model_validate(overlay.tree())
+        config._sources.update(overlay.sources)
+        return config
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a configuration that `to_yaml` wrote; options that it lacks get their defaults.
+
+        Raises:
+            ConfigError: The file cannot be read or holds unknown keys or invalid values.
+        """
+        overlay = Overlay(cls)
+        overlay.update(text.read(path), f"file {os.fspath(path)}")
+        return cls.from_overlay(overlay)
+
+    def to_yaml(self, path: str | os.PathLike[str]) -> None:
+        """Write all options as YAML; a crash leaves the old file or the new one, never a part."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text.dump(self.model_dump()))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)

@@ -1,0 +1,119 @@
+"""Reading and writing YAML the way people expect numbers and words to be read.
+
+Unlike YAML 1.1, `1e6` is a number, and `off`, `no` and `12:30` are text; a key that is given
+twice in one mapping is an error.
+"""
+
+import os
+import re
+from typing import Any
+
+import yaml
+
+from .errors import ConfigError
+
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = (
+    ("null", r"null|Null|NULL|~|", "~nN\0"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(0|[1-9][0-9_]*)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|\.[0-9]+([eE][-+]?[0-9]+)?"
+        r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.?inf|\.?Inf|\.?INF)|\.nan|\.NaN|\.NAN",
+        "-+.0123456789iI",
+    ),
+    ("merge", r"<<", "<"),
+)
+_CONSTRUCTION = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
+"""What PyYAML lets through for explicit tags (`!!bool x`), endless digits and endless nesting."""
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        # Counted before anchors are merged in, which may be overridden on purpose.
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                line = key.start_mark.line + 1
+                raise ConfigError(f"line {line} gives the key '{name}' a second time")
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    # Keeps the rules of YAML 1.1 as well, so that text is quoted if any reader needs it.
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _write_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # Only double quotes keep a line break on one line.
+    style = '"' if "\n" in value else None
+    return dumper.represent_scalar(f"{_TAG}str", value, style=style)
+
+
+for _name, _pattern, _first in _SCALARS:
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(
+            f"{_TAG}{_name}",
+            re.compile(f"^(?:{_pattern})$"),
+            [first if first != "\0" else "" for first in _first],
+        )
+_Loader.add_constructor(f"{_TAG}merge", yaml.SafeLoader.construct_yaml_str)
+_Dumper.add_representer(str, _write_text)
+_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
+
+
+def parse(content: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        ConfigError: It is not YAML; the message is one line without the place it came from.
+    """
+    try:
+        return yaml.load(content, _Loader)
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, *_CONSTRUCTION) as error:
+        raise ConfigError("not valid YAML: " + " ".join(str(error).split())) from None
+
+
+def read(path: str | os.PathLike[str]) -> dict[Any, Any]:
+    """The mapping in a YAML file; an empty file is an empty mapping.
+
+    Raises:
+        ConfigError: The file cannot be read or is no YAML mapping.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = parse(file.read())
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration file {name}: {error.strerror}.") from None
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read the configuration file {name}: {error}.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"The configuration file {name} must hold keys and values, "
+            f"got {type(content).__name__} {content!r}."
+        )
+    return content
+
+
+def dump(value: Any, inline: bool = False) -> str:
+    """YAML of nested dicts, lists and scalars; `inline` keeps it on one line."""
+    text = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=float("inf"),
+        default_flow_style=True if inline else None,
+    )
+    return text.removesuffix("\n").removesuffix("\n...") if inline else text

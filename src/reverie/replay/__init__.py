@@ -1,0 +1,25 @@
+"""Experience replay: streams of steps in chunks, sequences out of them, and prefetched batches.
+
+`Replay` stores transitions and hands out sequences, `Stream` prefetches them as training batches.
+Nothing here imports jax.
+"""
+
+from reverie.replay.archive import Saving
+from reverie.replay.buffer import Replay
+from reverie.replay.plan import Plan
+from reverie.replay.record import DamagedFile
+from reverie.replay.restore import Loaded
+from reverie.replay.selectors import Selector, Uniform
+from reverie.replay.stream import Sample, Stream
+
+__all__ = [
+    "DamagedFile",
+    "Loaded",
+    "Plan",
+    "Replay",
+    "Sample",
+    "Saving",
+    "Selector",
+    "Stream",
+    "Uniform",
+]

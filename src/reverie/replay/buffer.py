@@ -1,0 +1,339 @@
+"""The replay buffer: steps of parallel environments in, training sequences out."""
+
+import concurrent.futures
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reverie.replay import archive, writeback
+from reverie.replay.counts import Counts
+from reverie.replay.index import Index
+from reverie.replay.plan import Plan, gather, make_plan
+from reverie.replay.restore import Loaded, restore
+from reverie.replay.selectors import Selector, Uniform
+from reverie.replay.storage import OFFSET_BITS, Chunk, Layout, RamStorage, Storage
+from reverie.replay.writeback import Target
+from reverie.replay.writer import Writer, check, chunk_rows
+from reverie.spaces import Space
+
+
+class Replay:
+    """Keeps the newest steps of every environment and draws sequences of consecutive ones.
+
+    The environments' streams never mix: a sequence lies in one of them, across the borders of
+    chunks and episodes. All methods but `gather` and `write` belong to one thread; those two may
+    run in another. The same seed and the same calls give the same batches.
+
+    Args:
+        spaces: Space per stored key: observations, actions, latents. `reward` and the flags are
+            added when missing.
+        length: Steps of a sequence, `consec_train * batch_length + replay_context`.
+        capacity: Most steps held, over all environments. The oldest chunk is evicted when there
+            are more, and no sequence that touches it can be drawn from then on.
+        chunksize: Steps per chunk; smaller chunks are used when the capacity asks for it.
+        context: Leading steps of a sequence whose latents are handed out.
+        latents: Those keys of `spaces` that hold latents.
+        online: Whether each fresh sequence is drawn once before any other.
+        selector: How sequences are drawn; uniformly by default.
+        storage: Where chunks live; in RAM by default.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: If a number is out of range or a latent is unknown.
+    """
+
+    def __init__(
+        self,
+        spaces: Mapping[str, Space],
+        *,
+        length: int,
+        capacity: int,
+        chunksize: int = 1024,
+        context: int = 1,
+        latents: Iterable[str] = (),
+        online: bool = True,
+        selector: Selector | None = None,
+        storage: Callable[[Layout], Storage] = RamStorage,
+        seed: int = 0,
+    ):
+        _at_least("length", length, 1)
+        _at_least("capacity", capacity, length + 1)
+        _at_least("chunksize", chunksize, 1)
+        if chunksize > 1 << OFFSET_BITS:
+            raise ValueError(f"chunksize is {chunksize}, at most {1 << OFFSET_BITS} is possible.")
+        if not 0 <= context < length:
+            raise ValueError(f"context is {context}, it must be in 0 .. length-1 = {length - 1}.")
+        self.layout = Layout(spaces, tuple(latents))
+        self.length = length
+        self.capacity = capacity
+        self.context = context
+        self._chunksize = chunksize
+        self._storage = storage(self.layout)
+        # An empty selector is false: it has a length.
+        selector = Uniform() if selector is None else selector
+        self._index = Index(selector, length, capacity, chunksize, online)
+        self._rng = np.random.default_rng(seed)
+        self._writer: Writer | None = None
+        self._serial = 0
+        self._counts = Counts()
+        self._latent_lock = threading.Lock()
+        self._archive: archive.Archive | None = None
+        self._worker: concurrent.futures.ThreadPoolExecutor | None = None
+
+    def __len__(self) -> int:
+        """Number of sequences that can be drawn."""
+        return len(self._index.selector)
+
+    @property
+    def worker(self) -> concurrent.futures.Executor:
+        """The one thread that all streams of this replay hand their copying to.
+
+        It works in the order of submission, so batches do not depend on timing however many
+        streams there are.
+        """
+        if self._worker is None:
+            self._worker = concurrent.futures.ThreadPoolExecutor(1, "replay-stream")
+        return self._worker
+
+    def add(self, transition: Mapping[str, np.ndarray]) -> None:
+        """Append one step of every environment.
+
+        Args:
+            transition: `[N, *shape]` per key; row i belongs to environment i. Keys starting with
+                `log/` are ignored. N is fixed by the first call.
+
+        Raises:
+            KeyError: If a key is missing or unknown.
+            TypeError: If a dtype is not that of the space.
+            ValueError: If a shape or N does not fit, or the capacity is too small for N.
+        """
+        columns = check(transition, self.layout)
+        count = len(columns["is_first"])
+        if self._writer is None:
+            rows = chunk_rows(self._chunksize, self.capacity, self.length, count)
+            self._writer = Writer(count, self.length, lambda *args: self._open(rows, *args))
+        if count != self._writer.streams:
+            raise ValueError(
+                f"A transition of {count} environments was added to a replay of "
+                f"{self._writer.streams}: make one replay per set of environments."
+            )
+        if self._writer.append(columns):
+            self._index.complete(*self._writer.complete())
+        self._index.table.steps += count
+        self._counts.inserts += count
+        self._evict()
+
+    def ready(self, batch_size: int) -> bool:
+        """Whether a full batch of sequences, without any overlap, was added and is drawable."""
+        enough = self._counts.inserts >= batch_size * self.length
+        return enough and len(self) >= batch_size
+
+    def plan(self, batch_size: int, *, probe: np.random.Generator | None = None) -> Plan:
+        """Draw sequences: those of the online queue first, then what the selector chooses.
+
+        Args:
+            batch_size: Number of sequences B.
+            probe: Random state for a draw that leaves no trace: the online queue, the random state
+                of replay and the counters stay as they are. For reports.
+
+        Raises:
+            IndexError: If no sequence can be drawn yet.
+        """
+        if probe is not None:
+            starts, online = self._index.draw(batch_size, probe, use_online=False)
+            return make_plan(starts, self.length, online)
+        starts, online = self._index.draw(batch_size, self._rng)
+        self._counts.samples += batch_size
+        self._counts.online += online
+        self._counts.replayed += batch_size * (self.length - self.context)
+        return make_plan(starts, self.length, online)
+
+    def gather(
+        self, plan: Plan, start: int = 0, stop: int | None = None
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Copy the planned steps; may run in another thread.
+
+        The first step of each sequence has `is_first`, and a step followed by the first one of an
+        episode has `is_last`: an episode that was abandoned ends there.
+
+        Args:
+            plan: What to copy.
+            start: First step of the sequences to copy.
+            stop: Step after the last one; all of them by default.
+
+        Returns:
+            The batch, `[B, stop-start, *shape]` per key and `[B, context, *shape]` per latent, and
+            the ids of its steps, int64 `[B, stop-start]`.
+        """
+        with self._latent_lock:
+            return gather(plan, self.layout, self.context, start, stop)
+
+    def locate(self, ids: np.ndarray) -> Target:
+        """Find the rows of steps; those that were evicted are left out and counted as missed.
+
+        Args:
+            ids: int64 `[B, T]`; each row has consecutive steps, as `gather` returned them.
+        """
+        target = writeback.locate(self._index.table, ids)
+        self._counts.missed += target.missed
+        return target
+
+    def write(self, target: Target, latents: Mapping[str, Any]) -> None:
+        """Write fresh latents; may run in another thread.
+
+        Args:
+            target: Where to, from `locate`.
+            latents: `[B, T, *shape]` per latent key; converted by `np.asarray`, which waits for
+                the device.
+
+        Raises:
+            KeyError: If the keys are not those of the latents.
+            TypeError: If a dtype differs.
+            ValueError: If a shape does not fit.
+        """
+        arrays = writeback.check_latents(latents, target, self.layout)
+        with self._latent_lock:
+            writeback.write(target, arrays)
+
+    def prioritize(self, target: Target, priority: Any) -> None:
+        """Give steps new priorities.
+
+        Args:
+            target: Which steps, from `locate`.
+            priority: float32 `[B, T]`, not negative.
+
+        Raises:
+            ValueError: If the shape does not fit or a value is negative or not a number.
+        """
+        values = writeback.check_priority(priority, target)
+        self._index.selector.prioritize(writeback.row_runs(self._index.table, target, values))
+
+    def update(self, ids: np.ndarray, latents: Mapping[str, Any], priority: Any = None) -> None:
+        """Write fresh latents and priorities back at once; steps that were evicted are ignored.
+
+        Args:
+            ids: int64 `[B, T]` as returned by `gather`.
+            latents: `[B, T, *shape]` per latent key; may be empty.
+            priority: `[B, T]`, or None to leave priorities as they are.
+
+        Raises:
+            KeyError, TypeError, ValueError: As `write` and `prioritize` do.
+        """
+        target = self.locate(ids)
+        self.write(target, latents)
+        if priority is not None:
+            self.prioritize(target, priority)
+
+    def stats(self) -> dict[str, float]:
+        """Counts since the beginning of the run.
+
+        Returns:
+            `items` (drawable sequences), `steps`, `capacity`, `chunks`, `streams`, `bytes` and
+            `bytes_per_step` (stored data and index), `inserts` (steps), `samples` (sequences),
+            `online_share` (of the samples), `online_queue` (sequences that wait in it),
+            `replay_ratio` (trained steps drawn per step added), `missed_updates` (steps that were
+            evicted before their latents came back).
+        """
+        return self._counts.report(self._index, self.layout) | {
+            "capacity": self.capacity,
+            "streams": self._writer.streams if self._writer else 0,
+        }
+
+    def save(self, folder: Path | str) -> archive.Saving:
+        """Start writing everything that the folder lacks; see `archive` for its files.
+
+        Returns at once. What was added before the call is durable when the returned object's
+        `wait` returns.
+
+        Args:
+            folder: The same one every time, so that finished chunks are written once.
+
+        Raises:
+            FileExistsError: If the folder holds chunks that this replay has not loaded or written.
+            OSError: If an earlier save has failed.
+        """
+        folder = Path(folder).expanduser().resolve()
+        target = self._archive
+        if target is None or target.folder != folder:
+            if archive.serials(folder):
+                raise FileExistsError(
+                    f"{folder} holds the replay of another run: load it first, or save elsewhere."
+                )
+            target = self._use(folder)
+        state = {
+            "rng": self._rng.bit_generator.state,
+            "online": list(self._index.online),
+            "serial": self._serial,
+            "counts": dataclasses.asdict(self._counts),
+        }
+        return target.save(list(self._index.table), self.layout, state)
+
+    def load(self, folder: Path | str) -> Loaded:
+        """Restore a saved replay into this empty one.
+
+        All its streams are closed: the next step of an environment begins a new stream, so the
+        number of environments may differ. Capacity, sequence length, chunk size and selector are
+        those of this object; older chunks are dropped if the capacity is smaller now.
+
+        Args:
+            folder: Where it was saved. Saving there again writes only what is new.
+
+        Returns:
+            What was restored and which files were skipped because they are damaged.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            RuntimeError: If steps were added or loaded before.
+            ValueError: If keys, dtypes or shapes are not those of this replay.
+        """
+        folder = Path(folder).expanduser().resolve()
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no replay to load in {folder}.")
+        if self._writer is not None or len(self._index.table):
+            raise RuntimeError("Load a replay before adding steps to it.")
+        loaded, chunks, state = restore(folder, self._index, self._storage)
+        self._counts.inserts = loaded.steps
+        self._serial = max(archive.serials(folder), default=-1) + 1
+        if state:
+            self._counts = Counts(**state["counts"])
+            self._rng.bit_generator.state = state["rng"]
+            self._serial = max(self._serial, state["serial"])
+        self._use(folder).know(chunks)
+        return loaded
+
+    def close(self) -> None:
+        """Wait for the save in progress and stop the threads.
+
+        Raises:
+            OSError: If the save has failed.
+        """
+        if self._worker is not None:
+            self._worker.shutdown(wait=True)
+        if self._archive is not None:
+            self._archive.close()
+
+    def _open(self, rows: int, stream: int, previous: Chunk | None) -> Chunk:
+        arrays = self._storage.allocate(self._serial, rows)
+        chunk = Chunk(self._serial, stream, arrays, previous)
+        self._serial += 1
+        self._index.table.insert(chunk)
+        return chunk
+
+    def _evict(self) -> None:
+        for chunk in self._index.evict():
+            self._storage.release(chunk)
+
+    def _use(self, folder: Path) -> archive.Archive:
+        if self._archive is not None:
+            self._archive.close()
+        self._archive = archive.Archive(folder, self._latent_lock)
+        return self._archive
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} is {value}, it must be at least {least}.")

@@ -1,0 +1,43 @@
+"""What replay counts over a run."""
+
+import dataclasses
+
+from reverie.replay.index import Index
+from reverie.replay.storage import Layout
+
+
+@dataclasses.dataclass
+class Counts:
+    """Totals since the beginning of the run, saved with it.
+
+    Attributes:
+        inserts: Steps added.
+        samples: Sequences drawn.
+        online: Those of them that came from the online queue.
+        replayed: Trained steps in the sequences drawn.
+        missed: Steps that were evicted before their latents came back.
+    """
+
+    inserts: int = 0
+    samples: int = 0
+    online: int = 0
+    replayed: int = 0
+    missed: int = 0
+
+    def report(self, index: Index, layout: Layout) -> dict[str, float]:
+        """The figures that `Replay.stats` describes, as far as they follow from these."""
+        table = index.table
+        size = sum(layout.nbytes(chunk.filled) for chunk in table) + index.selector.nbytes
+        return {
+            "items": len(index.selector),
+            "steps": table.steps,
+            "chunks": len(table),
+            "bytes": size,
+            "bytes_per_step": size / max(1, table.steps),
+            "inserts": self.inserts,
+            "samples": self.samples,
+            "online_share": self.online / max(1, self.samples),
+            "online_queue": len(index.online),
+            "replay_ratio": self.replayed / max(1, self.inserts),
+            "missed_updates": self.missed,
+        }

@@ -1,0 +1,120 @@
+"""Which sequences exist and can be drawn: the live chunks, the selector and the online queue."""
+
+import collections
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from reverie.replay.selectors import Selector
+from reverie.replay.storage import Chunk
+from reverie.replay.table import Table
+
+Start = tuple[Chunk, int]
+"""Chunk and offset of the first step of a sequence."""
+
+
+class Index:
+    """Keeps the selector and the online queue in step with the chunks.
+
+    Args:
+        selector: Draws among the sequences.
+        length: Steps of a sequence.
+        capacity: Most steps of all chunks together.
+        stride: Most rows of a chunk.
+        online: Whether fresh sequences are drawn once before any other.
+    """
+
+    def __init__(self, selector: Selector, length: int, capacity: int, stride: int, online: bool):
+        self.table = Table(stride)
+        self.selector = selector
+        self.online: collections.deque[int] = collections.deque()
+        self._use_online = online
+        self._length = length
+        self._capacity = capacity
+        selector.connect(self.table, length)
+
+    def complete(self, chunks: list[Chunk], offset: int, fresh: bool) -> None:
+        """Sequences from this offset of each chunk have got their last step.
+
+        Args:
+            chunks: Where they start.
+            offset: At which row.
+            fresh: Whether they share no step with the fresh ones before them.
+        """
+        for chunk in chunks:
+            chunk.starts = offset + 1
+        self.selector.insert(np.array([self.table.row(chunk, offset) for chunk in chunks]))
+        if fresh and self._use_online:
+            self.online.extend(chunk.id + offset for chunk in chunks)
+
+    def evict(self) -> Iterator[Chunk]:
+        """Remove the oldest chunks until the capacity is kept.
+
+        A sequence that touches an evicted chunk starts in it, because the chunks before it in its
+        stream are older and were evicted earlier.
+        """
+        while self.table.steps > self._capacity:
+            chunk = self.table.pop_oldest()
+            if chunk.starts:
+                self.selector.remove(self._rows(chunk))
+            while self.online and not self._start(self.online[0]):
+                self.online.popleft()
+            yield chunk
+
+    def draw(
+        self, count: int, rng: np.random.Generator, use_online: bool = True
+    ) -> tuple[list[Start], int]:
+        """Where `count` sequences start, and how many of them, in front, were online ones.
+
+        Args:
+            count: Number of sequences.
+            rng: Random state of the selector's draws.
+            use_online: Whether to empty the online queue first.
+
+        Raises:
+            IndexError: If nothing can be drawn.
+        """
+        starts: list[Start] = []
+        while use_online and self.online and len(starts) < count:
+            start = self._start(self.online.popleft())
+            if start is not None:
+                starts.append(start)
+        online = len(starts)
+        if online < count:
+            rows = self.selector.sample(count - online, rng)
+            starts.extend(self.table.at(row) for row in rows.tolist())
+        return starts, online
+
+    def adopt(self, chunk: Chunk) -> None:
+        """Take in a loaded chunk, newer than all others; `connect` makes it drawable."""
+        serial, filled = chunk.origin
+        previous = self.table.get(serial)
+        # A predecessor that was saved before it was full does not lead up to this chunk.
+        if previous is not None and previous.filled == filled:
+            previous.next = chunk
+        self.table.insert(chunk)
+
+    def connect(self, online: Iterable[int]) -> None:
+        """Make all sequences of the adopted chunks drawable.
+
+        Args:
+            online: Ids of the first steps of the sequences that wait in the online queue.
+        """
+        reach: dict[int, int] = {}
+        for chunk in reversed(list(self.table)):
+            steps = chunk.filled + (reach[chunk.next.serial] if chunk.next else 0)
+            reach[chunk.serial] = steps
+            chunk.starts = min(chunk.filled, max(0, steps - self._length + 1))
+        for chunk in self.table:
+            self.selector.insert(self._rows(chunk))
+        if self._use_online:
+            self.online.extend(step for step in online if self._start(step))
+
+    def _rows(self, chunk: Chunk) -> np.ndarray:
+        first = self.table.row(chunk)
+        return np.arange(first, first + chunk.starts)
+
+    def _start(self, step: int) -> Start | None:
+        """The sequence that starts at a step, if it can be drawn."""
+        start = self.table.find(step)
+        return start if start is not None and start[1] < start[0].starts else None

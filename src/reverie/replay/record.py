@@ -1,0 +1,142 @@
+"""One file format for everything that replay keeps on disk: named arrays with checksums.
+
+Layout: magic, length and CRC-32 of the header, the header as JSON (free fields and one entry per
+array: dtype, shape, start, CRC-32), padding, then the arrays, each at a 64-byte boundary. A file
+appears under its name only when it is complete and on the disk, so a reader sees the old content,
+the new content, or no file.
+"""
+
+import dataclasses
+import json
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
+import numpy as np
+
+MAGIC = b"RVREPLAY"
+TEMPORARY = ".tmp"
+_PREAMBLE = struct.Struct("<8sII")
+_ALIGN = 64
+
+
+class DamagedFile(Exception):
+    """A file that is torn, altered, or not one of replay's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a file holds, without reading its arrays.
+
+    Attributes:
+        fields: The free fields that it was written with.
+        arrays: Per key: `dtype` name, `shape`, `start` in the payload and `crc`.
+        payload: Position of the payload in the file.
+    """
+
+    fields: dict[str, Any]
+    arrays: dict[str, dict[str, Any]]
+    payload: int
+
+
+def write(path: Path, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a file atomically: temporary name, flush to disk, rename.
+
+    The rename itself is durable after the caller has called `sync` on the folder.
+
+    Args:
+        path: Destination; an existing file is replaced.
+        fields: JSON-serialisable values.
+        arrays: Any arrays of fixed-size dtypes.
+
+    Raises:
+        OSError: If the disk refuses, for example because it is full. The destination keeps its
+            earlier content.
+    """
+    blobs, entries, start = [], {}, 0
+    for key, array in arrays.items():
+        blob = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        entries[key] = {
+            "dtype": array.dtype.name,
+            "shape": list(array.shape),
+            "start": start,
+            "crc": zlib.crc32(blob.data),
+        }
+        blobs.append(blob)
+        start += blob.size + _gap(blob.size)
+    header = json.dumps({"fields": dict(fields), "arrays": entries}).encode()
+    head = _PREAMBLE.pack(MAGIC, len(header), zlib.crc32(header)) + header
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with open(temporary, "wb") as file:
+            for blob in (np.frombuffer(head, np.uint8), *blobs):
+                file.write(blob.data)
+                file.write(bytes(_gap(blob.size)))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header alone.
+
+    Raises:
+        DamagedFile: If the header is not whole.
+    """
+    with open(path, "rb") as file:
+        return _header(file, path)
+
+
+def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
+    """Read and check a whole file.
+
+    Raises:
+        DamagedFile: If the header or any array is not whole.
+    """
+    with open(path, "rb") as file:
+        header = _header(file, path)
+        return header, {key: _array(file, path, header, key) for key in header.arrays}
+
+
+def sync(folder: Path) -> None:
+    """Make the renames and deletions in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _header(file: BinaryIO, path: Path) -> Header:
+    preamble = file.read(_PREAMBLE.size)
+    if len(preamble) < _PREAMBLE.size or not preamble.startswith(MAGIC):
+        raise DamagedFile(f"{path} does not start like a file of replay.")
+    _, size, crc = _PREAMBLE.unpack(preamble)
+    text = file.read(size)
+    if len(text) < size or zlib.crc32(text) != crc:
+        raise DamagedFile(f"{path} has a damaged header.")
+    content = json.loads(text)
+    head = _PREAMBLE.size + size
+    return Header(content["fields"], content["arrays"], head + _gap(head))
+
+
+def _array(file: BinaryIO, path: Path, header: Header, key: str) -> np.ndarray:
+    entry = header.arrays[key]
+    array = np.empty(entry["shape"], np.dtype(entry["dtype"]))
+    blob = array.reshape(-1).view(np.uint8)
+    file.seek(header.payload + entry["start"])
+    count = file.readinto(blob.data)  # type: ignore[attr-defined]
+    if count != blob.size or zlib.crc32(blob.data) != entry["crc"]:
+        raise DamagedFile(f"{path} has a damaged array '{key}'.")
+    return array
+
+
+def _gap(size: int) -> int:
+    return -size % _ALIGN

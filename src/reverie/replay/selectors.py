@@ -1,0 +1,129 @@
+"""Selectors choose which sequences are drawn.
+
+A sequence is named by the row number of its first step (see `Table`). Row numbers are small
+and dense, so every selector can keep its state in plain arrays indexed by them: a whole batch is
+inserted, removed or drawn with a handful of numpy calls.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from reverie.replay.table import Table
+
+Rows = np.ndarray
+"""Row numbers, int64 `[n]`."""
+
+
+class Selector(Protocol):
+    """What `Replay` asks of a selector. All calls come from one thread, in a fixed order."""
+
+    def __len__(self) -> int:
+        """Number of sequences that can be drawn."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the selector uses."""
+        ...
+
+    def connect(self, table: Table, length: int) -> None:
+        """Called once, before anything else.
+
+        Args:
+            table: Tells which rows follow one another, for selectors that need to know.
+            length: Steps of a sequence.
+        """
+        ...
+
+    def insert(self, rows: Rows) -> None:
+        """Make sequences drawable, oldest first. None of them is drawable yet."""
+        ...
+
+    def remove(self, rows: Rows) -> None:
+        """Make sequences undrawable. All of them are drawable."""
+        ...
+
+    def sample(self, count: int, rng: np.random.Generator) -> Rows:
+        """Draw with replacement; the selector is not empty."""
+        ...
+
+    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Take new priorities of steps.
+
+        Args:
+            runs: Pairs of a row number and the float32 `[n]` priorities of the `n` consecutive
+                rows from there on. Uniform drawing ignores them.
+        """
+        ...
+
+
+class Uniform:
+    """Every sequence is equally likely. O(1) per draw, insert and removal, 16 bytes per sequence.
+
+    The drawable rows fill the front of one array; a removed row is overwritten by one from the end.
+    """
+
+    def __init__(self):
+        self._rows = np.empty(0, np.int64)
+        self._places = np.empty(0, np.int64)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the two index arrays in bytes."""
+        return self._rows.nbytes + self._places.nbytes
+
+    def connect(self, table: Table, length: int) -> None:
+        """Ignored: a sequence is its first row and nothing else."""
+
+    def insert(self, rows: Rows) -> None:
+        """Make sequences drawable."""
+        end = self._count + len(rows)
+        self._rows = grown(self._rows, end)
+        self._places = grown(self._places, int(rows.max(initial=-1)) + 1)
+        self._rows[self._count : end] = rows
+        self._places[rows] = np.arange(self._count, end)
+        self._count = end
+
+    def remove(self, rows: Rows) -> None:
+        """Make sequences undrawable."""
+        end = self._count - len(rows)
+        holes = self._places[rows]
+        self._places[rows] = -1
+        tail = self._rows[end : self._count]
+        survivors = tail[self._places[tail] >= 0]
+        holes = holes[holes < end]
+        self._rows[holes] = survivors
+        self._places[survivors] = holes
+        self._count = end
+
+    def sample(self, count: int, rng: np.random.Generator) -> Rows:
+        """Draw with replacement.
+
+        Raises:
+            IndexError: If there is nothing to draw.
+        """
+        if not self._count:
+            raise IndexError("No sequence can be drawn yet.")
+        return self._rows[rng.integers(self._count, size=count)]
+
+    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Ignored: all sequences are equal."""
+
+
+def grown(array: np.ndarray, size: int) -> np.ndarray:
+    """The array itself if it has `size` entries, else a copy with room for an eighth more.
+
+    An eighth rather than twice: at millions of entries the spare room is memory that replay's
+    budget counts, and the copies stay a small, amortised cost.
+    """
+    if size <= len(array):
+        return array
+    larger = np.empty(max(1024, size + size // 8), array.dtype)
+    larger[: len(array)] = array
+    return larger

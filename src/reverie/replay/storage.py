@@ -1,0 +1,180 @@
+"""Chunks: fixed runs of consecutive steps of one environment, one contiguous array per key.
+
+A chunk owns a single block of memory that `Layout` carves into its arrays, so that the same layout
+can lie in RAM, in a file, or in a memory-mapped file. Rows are only ever appended; a row that was
+written never changes again, except its latents (which are refreshed after every update). Readers
+may therefore hold a chunk and read finished rows while another thread appends to it.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
+import numpy as np
+
+from reverie.spaces import FLAGS, RESERVED, Space
+
+ALIGN = 64
+"""Byte alignment of every array inside a chunk: a cache line."""
+
+OFFSET_BITS = 20
+"""A step's id is `serial << OFFSET_BITS | offset`, so a chunk holds at most 2**20 steps."""
+
+
+class Layout:
+    """Where each key lies in a block of memory that holds a number of rows.
+
+    Args:
+        spaces: Space of every stored key. `reward` (float32) and the flags (bool) are added when
+            they are missing.
+        latents: The keys among them that hold latents, in any order.
+
+    Raises:
+        ValueError: If a latent is not among the spaces or `consec` is.
+    """
+
+    def __init__(self, spaces: Mapping[str, Space], latents: Iterable[str] = ()):
+        specs = {key: (np.dtype(space.dtype), tuple(space.shape)) for key, space in spaces.items()}
+        if "consec" in specs:
+            raise ValueError("The key 'consec' is made by replay itself; rename the space.")
+        for key in RESERVED:
+            if key != "consec":
+                specs.setdefault(key, (np.dtype(bool if key in FLAGS else np.float32), ()))
+        for key in latents:
+            if key not in specs:
+                raise ValueError(f"Latent '{key}' is not among the spaces {sorted(specs)}.")
+        self.specs = dict(sorted(specs.items()))
+        self.latents = tuple(sorted(latents))
+        self.data = tuple(key for key in self.specs if key not in self.latents)
+
+    def nbytes(self, rows: int) -> int:
+        """Bytes of a block that holds this many rows, with the padding between its arrays."""
+        return sum(_padded(self._size(key, rows)) for key in self.specs)
+
+    def carve(self, block: np.ndarray, rows: int) -> dict[str, np.ndarray]:
+        """Views into the block, one array `[rows, *shape]` per key.
+
+        Args:
+            block: uint8 of at least `nbytes(rows)` bytes.
+            rows: Number of rows.
+        """
+        arrays, start = {}, 0
+        for key, (dtype, shape) in self.specs.items():
+            size = self._size(key, rows)
+            arrays[key] = block[start : start + size].view(dtype).reshape(rows, *shape)
+            start += _padded(size)
+        return arrays
+
+    def _size(self, key: str, rows: int) -> int:
+        dtype, shape = self.specs[key]
+        return rows * dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+
+
+class Chunk:
+    """A run of consecutive steps of one environment.
+
+    Args:
+        serial: Number of the chunk, growing in order of creation and never reused.
+        stream: Index of the environment whose steps it holds.
+        arrays: `[rows, *shape]` per key.
+        previous: The chunk that this one continues, or None where a stream begins.
+
+    Attributes:
+        filled: Number of rows written so far.
+        next: The chunk that continues this one, once it exists.
+        starts: Drawable sequences that start here: at offsets `0 .. starts-1`.
+        slot: Place in the `Table`; -1 when it is not in it.
+        version: Counts the rewrites of latents.
+    """
+
+    __slots__ = ("arrays", "filled", "next", "origin", "rows", "serial", "slot", "starts",
+                 "stream", "version")  # fmt: skip
+
+    def __init__(
+        self,
+        serial: int,
+        stream: int,
+        arrays: dict[str, np.ndarray],
+        previous: "Chunk | None" = None,
+    ):
+        self.serial = serial
+        self.stream = stream
+        self.arrays = arrays
+        self.rows = len(arrays["is_first"])
+        self.filled = 0
+        self.next: Chunk | None = None
+        # Numbers instead of a reference: a chunk must not keep the evicted one before it alive.
+        self.origin = (previous.serial, previous.filled) if previous else (-1, 0)
+        self.slot = -1
+        self.starts = 0
+        self.version = 0
+        if previous is not None:
+            previous.next = self
+
+    @property
+    def id(self) -> int:
+        """Id of the first step; the step at an offset has the id `id + offset`."""
+        return self.serial << OFFSET_BITS
+
+    def walk(self, offset: int, length: int) -> Iterator["Piece"]:
+        """The pieces of the sequence of `length` steps that starts here at `offset`.
+
+        Raises:
+            IndexError: If the stream has not that many steps yet.
+        """
+        chunk: Chunk | None = self
+        while length > 0:
+            count = min(length, chunk.filled - offset) if chunk is not None else 0
+            if chunk is None or count <= 0:
+                raise IndexError(f"The stream ends {length} steps short of the sequence.")
+            yield Piece(chunk, offset, offset + count)
+            chunk, offset, length = chunk.next, 0, length - count
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows `start .. stop-1` of one chunk."""
+
+    chunk: Chunk
+    start: int
+    stop: int
+
+    def follower(self) -> tuple[Chunk, int] | None:
+        """Chunk and offset of the step after this piece, or None if there is none yet."""
+        if self.stop < self.chunk.filled:
+            return self.chunk, self.stop
+        follower = self.chunk.next
+        return (follower, 0) if follower is not None and follower.filled else None
+
+
+class Storage(Protocol):
+    """Where the memory of chunks comes from. `RamStorage` is the one kind so far."""
+
+    layout: Layout
+
+    def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
+        """Arrays `[rows, *shape]` per key for the new chunk of this serial."""
+        ...
+
+    def release(self, chunk: Chunk) -> None:
+        """Forget a chunk that was evicted; readers may still hold its arrays."""
+        ...
+
+
+class RamStorage:
+    """Chunks in ordinary memory, given back when the last reader lets go of them."""
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+
+    def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
+        """Arrays over one fresh, uninitialised block."""
+        return self.layout.carve(np.empty(self.layout.nbytes(rows), np.uint8), rows)
+
+    def release(self, chunk: Chunk) -> None:
+        """Nothing to do: the references to the arrays are what keeps the memory."""
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN

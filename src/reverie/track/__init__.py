@@ -1,0 +1,45 @@
+"""Tracking: what a run writes down, shows and draws.
+
+`Logger` collects metrics and hands them to sinks (the terminal, JSONL files, video and image
+files). `EpisodeStats`, `Aggregator`, `Rates`, `Every` and `usage` produce the numbers.
+`learning_curve` and `openloop_plot` turn a run folder and a report into pictures. Importing this
+package imports neither jax nor matplotlib nor pillow: pictures load what they need when drawn.
+"""
+
+from reverie.track.clocks import Every, Rates
+from reverie.track.curve import learning_curve
+from reverie.track.logger import Logger
+from reverie.track.openloop import openloop_plot
+from reverie.track.published import Curve, published_curve
+from reverie.track.sinks import (
+    JsonlSink,
+    MediaSink,
+    Sink,
+    TerminalSink,
+    make_sinks,
+    read_jsonl,
+)
+from reverie.track.stats import Aggregator, EpisodeStats
+from reverie.track.usage import usage
+from reverie.track.video import write_image, write_video
+
+__all__ = [
+    "Aggregator",
+    "Curve",
+    "EpisodeStats",
+    "Every",
+    "JsonlSink",
+    "Logger",
+    "MediaSink",
+    "Rates",
+    "Sink",
+    "TerminalSink",
+    "learning_curve",
+    "make_sinks",
+    "openloop_plot",
+    "published_curve",
+    "read_jsonl",
+    "usage",
+    "write_image",
+    "write_video",
+]

@@ -1,0 +1,164 @@
+"""The learning curve of a run."""
+
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reverie.track import style
+from reverie.track.published import Curve
+from reverie.track.sinks.jsonl import SCORES, read_jsonl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_DOTS = 5000
+"""More episodes than this are thinned out before they are drawn as dots."""
+
+BINS = 400
+"""Resolution of the smoothed line along the step axis."""
+
+FEW = 40
+"""Lines through at most this many points show the points."""
+
+SERIES = (
+    ("episode/score", "this run", style.BLUE),
+    ("eval/episode/score", "evaluation", style.ORANGE),
+)
+
+
+def learning_curve(
+    logdir: str | pathlib.Path,
+    *,
+    output: str | pathlib.Path | None = None,
+    published: Curve | None = None,
+    title: str = "",
+    repeat: int = 1,
+    smooth: float = 0.02,
+) -> pathlib.Path:
+    """Draws the scores of a run over environment steps.
+
+    Every episode is a faint dot. The line is a mean over a Gaussian window along the step axis,
+    and the band around it shows one standard deviation of the scores in that window. Evaluation
+    episodes, logged with the prefix `eval`, get their own colour. Where a killed run was resumed
+    from an earlier step, only what the resumed run did is drawn.
+
+    Args:
+        logdir: Run folder with `scores.jsonl`.
+        output: Where to write; `scores.png` in the run folder by default.
+        published: A curve to compare with, see `published_curve`; it is drawn as far as the run
+            went.
+        title: Put above the picture; the name of the run folder by default.
+        repeat: Environment steps per logged step, where steps count repeated actions once.
+        smooth: Standard deviation of the window as a fraction of the steps drawn.
+
+    Returns:
+        The path of the png. A run without a finished episode gives a picture that says so.
+
+    Raises:
+        FileNotFoundError: There is no `scores.jsonl` in the folder.
+        ValueError: `scores.jsonl` is damaged, or an argument is out of range.
+    """
+    if repeat < 1 or not 0 < smooth < 1:
+        raise ValueError(f"Expected repeat >= 1 and 0 < smooth < 1, got {repeat} and {smooth}.")
+    logdir = pathlib.Path(logdir).expanduser()
+    records = read_jsonl(logdir / SCORES)
+    figure = style.new_figure(7.5, 4.5)
+    axes = figure.subplots()
+    style.clean(axes)
+    last, episodes = 0.0, 0
+    for key, label, color in SERIES:
+        steps, scores = _latest(records, key)
+        if len(steps):
+            _draw_series(axes, repeat * steps, scores, label, color, smooth)
+            last = max(last, repeat * steps[-1])
+            episodes += len(steps)
+    if published is not None:
+        _draw_published(axes, published, last)
+    if not episodes:
+        if published is None:
+            axes.set(xticks=[], yticks=[])
+        where = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.5, "no finished episode yet", color=style.MUTED, **where)
+    _label(axes, title or logdir.resolve().name, last)
+    return style.save(figure, output or logdir / "scores.png")
+
+
+def _draw_series(
+    axes: "Axes", steps: np.ndarray, scores: np.ndarray, label: str, color: str, smooth: float
+) -> None:
+    """Draws one kind of episodes [K]."""
+    thin = slice(None, None, math.ceil(len(steps) / MAX_DOTS))
+    fade = float(np.clip(30 / len(steps) ** 0.7, 0.12, 0.5))
+    axes.scatter(steps[thin], scores[thin], s=9, color=color, alpha=fade, linewidths=0, zorder=2)
+    x, mean, std = _smoothed(steps, scores, smooth)
+    # Scores are often bounded, and a band beyond the best one would promise more than there is.
+    low, high = (np.clip(mean + sign * std, scores.min(), scores.max()) for sign in (-1, 1))
+    axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0, zorder=3)
+    marker = "o" if len(x) <= FEW else None
+    label = f"{label} ({len(steps):,} episode{'s' if len(steps) > 1 else ''})"
+    axes.plot(x, mean, color=color, lw=2, marker=marker, ms=4.5, zorder=5, label=label)
+
+
+def _latest(records: Sequence[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and finite scores, without what a resumed run went through once more."""
+    steps, scores = [], []
+    bound = math.inf
+    for record in reversed(records):
+        if key in record and record["step"] <= bound:
+            bound = record["step"]
+            if math.isfinite(record[key]):
+                steps.append(bound)
+                scores.append(record[key])
+    return np.array(steps[::-1], float), np.array(scores[::-1], float)
+
+
+def _smoothed(
+    steps: np.ndarray, scores: np.ndarray, smooth: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps [K], and mean and standard deviation in a Gaussian window around each of them.
+
+    Episodes are first collected in at most `BINS` bins of the step axis, so that a million of
+    them cost no more than a few. Bins without an episode give no point, so that a straight line
+    crosses the gap.
+    """
+    span = max(steps[-1] - steps[0], 1.0)
+    index = np.floor((steps - steps[0]) / span * (BINS - 1)).astype(int)
+    # Differences to the mean keep the variance exact when scores are large and close together.
+    center = scores.mean()
+    terms = [steps, *((scores - center) ** power for power in (0, 1, 2))]
+    sums = np.array([np.bincount(index, term, BINS) for term in terms])
+    position, count, total, squares = sums[:, sums[1] > 0]
+    x = position / count
+    weight = np.exp(-0.5 * ((x[:, None] - x) / (smooth * span)) ** 2)
+    count, total, squares = weight @ count, weight @ total, weight @ squares
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    return x, mean + center, std
+
+
+def _draw_published(axes: "Axes", curve: Curve, last: float) -> None:
+    # One point past the end, so that the line reaches the edge of the picture.
+    end = last or np.inf
+    shown = slice(0, int(np.searchsorted(curve.steps, end)) + 1)
+    steps = curve.steps[shown]
+    low, high = curve.low[shown], curve.high[shown]
+    axes.fill_between(steps, low, high, color=style.GREY, alpha=0.22, linewidth=0, zorder=1)
+    dashed = {"color": style.INK, "linewidth": 1.4, "linestyle": (0, (4, 2))}
+    axes.plot(steps, curve.score[shown], zorder=4, label=curve.label, **dashed)
+
+
+def _label(axes: "Axes", title: str, last: float) -> None:
+    from matplotlib.ticker import EngFormatter
+
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=style.INK, pad=10)
+    axes.set_xlabel("environment steps", fontsize=10)
+    axes.set_ylabel("episode score", fontsize=10)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if last:
+        axes.set_xlim(0, 1.02 * last)
+    axes.margins(y=0.06)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best", fontsize=9, edgecolor="none", labelcolor=style.INK)

@@ -1,0 +1,138 @@
+"""Open-loop predictions of vectors: what the world model expects, against what happened."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reverie.track import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def openloop_plot(
+    true: np.ndarray,
+    pred: np.ndarray,
+    observed: int,
+    path: str | pathlib.Path,
+    names: Sequence[str] | None = None,
+    *,
+    title: str = "Open-loop prediction",
+    max_sequences: int = 3,
+    max_dims: int = 8,
+) -> pathlib.Path:
+    """Draws true against predicted values, one row per dimension, one column per sequence.
+
+    The model sees the first `observed` steps, where its values are reconstructions; from the
+    vertical line on it is given the actions only and predicts everything else.
+
+    Args:
+        true: Values [B, T, D] that the environment gave.
+        pred: Values [B, T, D] of the model.
+        observed: Number of steps that the model sees, between 0 and T.
+        path: Where to write the png; its folder is created.
+        names: Names of the D dimensions.
+        title: Put above the picture.
+        max_sequences: Most sequences to draw; the first ones are taken.
+        max_dims: Most dimensions to draw. When there are more, those that vary most are taken,
+            since constant ones show nothing.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: Shapes, `observed` or `names` do not fit together.
+    """
+    true, pred = np.asarray(true, np.float64), np.asarray(pred, np.float64)
+    _check(true, pred, observed, names)
+    batch, _, dims = true.shape
+    columns = min(batch, max_sequences)
+    shown = _most_varied(true, max_dims)
+    names = names or [f"dimension {i}" for i in range(dims)]
+    figure = style.new_figure(max(5.5, 0.6 + 3.1 * columns), 1.15 + 1.15 * len(shown))
+    grid = figure.subplots(len(shown), columns, sharex=True, sharey="row", squeeze=False)
+    for row, dim in enumerate(shown):
+        for column in range(columns):
+            axes = grid[row, column]
+            _draw(axes, true[column, :, dim], pred[column, :, dim], observed)
+        _scale(grid[row, 0], true[:columns, :, dim], pred[:columns, :, dim])
+        grid[row, 0].set_ylabel(_wrap(names[dim]), fontsize=9)
+    for column in range(columns):
+        grid[-1, column].set_xlabel("environment step", fontsize=9)
+        if columns > 1:
+            grid[0, column].set_title(f"sequence {column + 1}", fontsize=9, color=style.MUTED)
+    part = f" ({len(shown)} of {dims} dimensions)" if len(shown) < dims else ""
+    _head(figure, grid[0, 0], title + part)
+    return style.save(figure, path)
+
+
+def _check(true: np.ndarray, pred: np.ndarray, observed: int, names: Sequence[str] | None) -> None:
+    if true.ndim != 3 or 0 in true.shape or true.shape != pred.shape:
+        raise ValueError(
+            "Expected true and predicted values of one shape [B, T, D] with at least one entry, "
+            f"got {true.shape} and {pred.shape}. Reshape other values to [B, T, D] first."
+        )
+    if not 0 <= observed <= true.shape[1]:
+        raise ValueError(f"observed={observed} is not between 0 and the {true.shape[1]} steps.")
+    if names is not None and len(names) != true.shape[2]:
+        raise ValueError(f"Got {len(names)} names for {true.shape[2]} dimensions: {list(names)}.")
+
+
+def _most_varied(true: np.ndarray, limit: int) -> list[int]:
+    """Indices of at most `limit` dimensions, in their own order."""
+    spread = np.nan_to_num(true).std(axis=(0, 1))
+    return sorted(int(i) for i in np.argsort(-spread, kind="stable")[:limit])
+
+
+def _draw(axes: "Axes", true: np.ndarray, pred: np.ndarray, observed: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    style.clean(axes, fontsize=8)
+    steps = np.arange(len(true))
+    # Halfway between the last step that was seen and the first that was not.
+    edge = observed - 0.5
+    axes.set_xlim(-0.5, len(true) - 0.5)
+    axes.axvspan(-0.5, edge, color=style.GREY, alpha=0.12, linewidth=0)
+    axes.axvline(edge, color=style.MUTED, linewidth=1, linestyle=(0, (3, 2)))
+    # A wide line below thin ones shows both where they agree.
+    axes.plot(steps, true, color=style.INK, linewidth=2.8, label="true")
+    seen, rest = slice(0, observed), slice(max(0, observed - 1), None)
+    axes.plot(steps[seen], pred[seen], color=style.BLUE, linewidth=1.4, label="reconstructed")
+    # Starting at the last observed step joins the two lines.
+    label = "predicted open-loop"
+    axes.plot(steps[rest], pred[rest], color=style.ORANGE, linewidth=1.4, label=label)
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+
+
+def _scale(axes: "Axes", true: np.ndarray, pred: np.ndarray) -> None:
+    """Shows all true values, and predictions up to a distance: one that explodes hides nothing."""
+    true, pred = true[np.isfinite(true)], pred[np.isfinite(pred)]
+    if not true.size:
+        return
+    low, high = float(true.min()), float(true.max())
+    room = max(high - low, 1e-3 * max(abs(low), abs(high)), 1e-6)
+    if pred.size:
+        low = max(min(low, float(pred.min())), low - room)
+        high = min(max(high, float(pred.max())), high + room)
+    pad = 0.08 * max(high - low, room)
+    axes.set_ylim(low - pad, high + pad)
+
+
+def _wrap(name: str) -> str:
+    """Breaks a long name at a slash or underscore, to fit beside a small chart."""
+    if len(name) <= 14:
+        return name
+    cuts = [i + 1 for i, letter in enumerate(name) if letter in "/_ "]
+    cut = min(cuts, key=lambda i: abs(i - len(name) / 2), default=len(name))
+    return f"{name[:cut]}\n{name[cut:]}"
+
+
+def _head(figure: "Figure", axes: "Axes", title: str) -> None:
+    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=style.INK)
+    handles, labels = axes.get_legend_handles_labels()
+    below = {"loc": "outside lower center", "ncols": 3, "frameon": False}
+    figure.legend(handles, labels, fontsize=9, labelcolor=style.INK, **below)

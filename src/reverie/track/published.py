@@ -1,0 +1,80 @@
+"""Published DreamerV3 learning curves, to compare a run with.
+
+The tables in `data/` hold, per task and number of environment steps, the undiscounted episode
+score averaged over the episodes of a bin that ends there, then over seeds.
+"""
+
+import csv
+import dataclasses
+import difflib
+import functools
+import importlib.resources
+from collections.abc import Iterable
+
+import numpy as np
+
+BENCHMARKS = ("atari100k", "dmc_proprio", "dmc_vision", "procgen")
+"""Names of the tables."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A learning curve, usually averaged over seeds.
+
+    Args:
+        label: What it is, for the legend.
+        steps: Environment steps [K], increasing; Atari counts frames.
+        score: Mean undiscounted episode score [K].
+        low: Lowest seed [K].
+        high: Highest seed [K].
+
+    Raises:
+        ValueError: The arrays differ in length.
+    """
+
+    label: str
+    steps: np.ndarray
+    score: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def __post_init__(self):
+        shapes = {np.shape(x) for x in (self.steps, self.score, self.low, self.high)}
+        if len(shapes) > 1:
+            raise ValueError(f"The arrays of curve {self.label!r} differ in shape: {shapes}.")
+
+
+def published_curve(benchmark: str, task: str) -> Curve:
+    """Looks up the published DreamerV3 curve of a task.
+
+    Args:
+        benchmark: One of `BENCHMARKS`; proprioceptive and visual control are two of them.
+        task: Name of the task, for example `dmc_walker_walk`.
+
+    Raises:
+        ValueError: The benchmark or the task is unknown; the message names the nearest ones.
+    """
+    if benchmark not in BENCHMARKS:
+        raise ValueError(_unknown("benchmark", benchmark, BENCHMARKS))
+    rows = _table(benchmark).get(task)
+    if rows is None:
+        raise ValueError(_unknown(f"task in {benchmark}", task, _table(benchmark)))
+    names = ("env_steps", "mean_score", "min_seed", "max_seed")
+    steps, score, low, high = (np.array([float(row[name]) for row in rows]) for name in names)
+    seeds = int(rows[0]["seeds"])
+    label = f"DreamerV3, published ({seeds} seed{'s' if seeds > 1 else ''})"
+    return Curve(label, steps, score, low, high)
+
+
+@functools.cache
+def _table(benchmark: str) -> dict[str, list[dict[str, str]]]:
+    file = importlib.resources.files("reverie.track") / "data" / f"{benchmark}.csv"
+    tasks: dict[str, list[dict[str, str]]] = {}
+    for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()):
+        tasks.setdefault(row["task"], []).append(row)
+    return tasks
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or sorted(known)[:3]
+    return f"Unknown {what} {name!r}: the nearest known are {', '.join(near)}."

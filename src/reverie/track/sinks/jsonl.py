@@ -1,0 +1,138 @@
+"""Metrics and scores as JSON lines, safe against kills and resumes."""
+
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from reverie.track.sinks.base import Value
+
+METRICS = "metrics.jsonl"
+SCORES = "scores.jsonl"
+
+
+class JsonlSink:
+    """Writes `metrics.jsonl` and `scores.jsonl` into the run folder.
+
+    `metrics.jsonl` gets one line per write: `step`, `time` (seconds since the epoch) and all
+    numbers and texts. `scores.jsonl` gets one line per finished episode: `step`, `time`,
+    `episode/score`, `episode/length`; episodes logged with a prefix, such as `eval`, keep it in
+    their names. NaN and infinity are not part of JSON and become `null`.
+
+    Both files are appended to, each line with one system call: a killed process leaves whole
+    lines, and a line torn by a full disk or a power cut is removed when the run resumes.
+
+    Args:
+        logdir: Run folder; it is created when missing.
+    """
+
+    def __init__(self, logdir: str | pathlib.Path):
+        folder = pathlib.Path(logdir).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = _Appender(folder / METRICS)
+        self._scores = _Appender(folder / SCORES)
+
+    def write(self, step: int, metrics: Mapping[str, Value]) -> None:
+        """Appends one line to `metrics.jsonl`, unless there is no number or text to write."""
+        values = {key: x for key, x in metrics.items() if isinstance(x, int | float | str)}
+        if values:
+            self._metrics.append({"step": step, "time": time.time(), **values})
+
+    def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
+        """Appends one line to `scores.jsonl`."""
+        values = {key: x for key, x in metrics.items() if isinstance(x, int | float | str)}
+        self._scores.append({"step": step, "time": time.time(), **values})
+
+    def note(self, text: str) -> None:
+        """Does nothing: messages are for the person at the terminal."""
+
+    def close(self) -> None:
+        """Closes both files."""
+        self._metrics.close()
+        self._scores.close()
+
+
+def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """Reads a file of JSON lines, also while a run is writing it.
+
+    Args:
+        path: For example `logdir / "scores.jsonl"`.
+
+    Returns:
+        One dict per line, in file order; `null` comes back as NaN. A last line that was cut off
+        in the middle is left out.
+
+    Raises:
+        ValueError: Another line than the last is not a JSON object.
+    """
+    path = pathlib.Path(path).expanduser()
+    *lines, torn = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        record = _parse(line)
+        if record is None:
+            raise ValueError(
+                f"{path}, line {number} is not a JSON object: {line[:80]!r}. "
+                "The file is damaged; remove this line to read the rest."
+            )
+        records.append(record)
+    # A file that was not ended by a newline may still hold a whole record.
+    last = _parse(torn)
+    if last is not None:
+        records.append(last)
+    return [{k: math.nan if v is None else v for k, v in r.items()} for r in records]
+
+
+class _Appender:
+    """Appends records to one file, and mends the file's end before the first one."""
+
+    def __init__(self, path: pathlib.Path):
+        self._file: int | None = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._path = path
+        _mend(self._file)
+
+    def append(self, record: Mapping[str, Value]) -> None:
+        if self._file is None:
+            raise ValueError(f"{self._path} is closed: a logger cannot be used after close().")
+        finite = {k: _finite(v) for k, v in record.items()}
+        line = json.dumps(finite, allow_nan=False).encode() + b"\n"
+        while line:
+            line = line[os.write(self._file, line) :]
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _mend(file: int, block: int = 65536) -> None:
+    """Ends the file's last line: completes it when it is a whole record, else cuts it off."""
+    end = start = os.fstat(file).st_size
+    tail = b""
+    while start > 0 and b"\n" not in tail:
+        size = min(block, start)
+        start -= size
+        tail = os.pread(file, size, start) + tail
+    torn = tail[tail.rfind(b"\n") + 1 :]
+    if not torn:
+        return
+    if _parse(torn) is None:
+        os.ftruncate(file, end - len(torn))
+    else:
+        os.write(file, b"\n")
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Decodes one line, or returns None when it is not a JSON object."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _finite(value: Value) -> Value | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,46 @@
+"""Videos and images as files in the run folder."""
+
+import pathlib
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from reverie.track.sinks.base import Value
+from reverie.track.video import write_image, write_video
+
+
+class MediaSink:
+    """Writes `videos/<name>_<step>.mp4` (or `.gif`) and `images/<name>_<step>.png`.
+
+    In names, everything but letters, digits, dots and dashes becomes a dash; steps are padded
+    with zeros so that files sort by time. Half-written files are never seen under these names.
+
+    Args:
+        logdir: Run folder.
+        fps: Frames per second of videos.
+    """
+
+    def __init__(self, logdir: str | pathlib.Path, fps: float = 15.0):
+        self._folder = pathlib.Path(logdir).expanduser()
+        self._fps = fps
+
+    def write(self, step: int, metrics: Mapping[str, Value]) -> None:
+        """Writes one file for every video and image among the metrics."""
+        for key, value in metrics.items():
+            if not isinstance(value, np.ndarray):
+                continue
+            name = f"{re.sub('[^A-Za-z0-9.-]+', '-', key)}_{step:09d}"
+            if value.ndim == 4:
+                write_video(self._folder / "videos" / name, value, fps=self._fps)
+            else:
+                write_image(self._folder / "images" / name, value)
+
+    def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
+        """Does nothing: episodes are numbers."""
+
+    def note(self, text: str) -> None:
+        """Does nothing: messages are for the person at the terminal."""
+
+    def close(self) -> None:
+        """Does nothing: every file is finished when it is written."""

@@ -1,0 +1,216 @@
+"""Statistics over many values: of updates, and of episodes."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reverie.spaces import LOG_PREFIX
+
+REDUCTIONS = ("avg", "min", "max", "sum", "last")
+"""Names of the ways to reduce many values to one."""
+
+
+@dataclasses.dataclass
+class _Running:
+    """Enough of many values to reduce them later, without keeping them."""
+
+    count: int = 0
+    total: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+    last: float = np.nan
+
+    def add(self, values: np.ndarray) -> None:
+        self.count += values.size
+        self.total += float(values.sum())
+        # np.minimum carries a NaN on, which the built-in min would lose.
+        self.low = float(np.minimum(self.low, values.min()))
+        self.high = float(np.maximum(self.high, values.max()))
+        self.last = float(values.flat[-1])
+
+    def reduce(self, reduction: str) -> float:
+        if reduction == "avg":
+            return self.total / self.count
+        return {"min": self.low, "max": self.high, "sum": self.total, "last": self.last}[reduction]
+
+
+class Aggregator:
+    """Collects numbers by name and reduces them to one number each.
+
+    Arrays of any shape count as many values. NaN and infinity are not hidden: they show up in
+    the reductions that they touch.
+
+    Example:
+        >>> stats = Aggregator()
+        >>> stats.add({"loss": [1.0, 2.0]})
+        >>> stats.add({"loss": 6.0}, reduce="max")
+        >>> stats.result()
+        {'loss': 6.0}
+
+    """
+
+    def __init__(self):
+        self._values: dict[str, _Running] = {}
+        self._reductions: dict[str, str | tuple[str, ...]] = {}
+
+    def add(
+        self,
+        metrics: Mapping[str, Any],
+        prefix: str = "",
+        reduce: str | Sequence[str] = "avg",
+    ) -> None:
+        """Collects values.
+
+        Args:
+            metrics: Scalars or arrays of numbers by name; empty arrays add nothing.
+            prefix: Put before every name, with a slash between.
+            reduce: `avg`, `min`, `max`, `sum` or `last`; or several of them, and then the result
+                is called `<name>/<reduction>`. The last call decides for a name.
+
+        Raises:
+            ValueError: A reduction is unknown or a value is not numeric.
+        """
+        reductions = _check_reductions(reduce)
+        for name, value in metrics.items():
+            key = f"{prefix}/{name}" if prefix else name
+            values = _numbers(key, value)
+            if values.size:
+                self._values.setdefault(key, _Running()).add(values)
+                self._reductions[key] = reductions
+
+    def result(self, reset: bool = True) -> dict[str, float]:
+        """Reduces what was collected.
+
+        Args:
+            reset: Whether to forget the values afterwards.
+        """
+        result = {}
+        for key, running in self._values.items():
+            reductions = self._reductions[key]
+            if isinstance(reductions, str):
+                result[key] = running.reduce(reductions)
+            else:
+                result |= {f"{key}/{name}": running.reduce(name) for name in reductions}
+        if reset:
+            self._values.clear()
+        return result
+
+
+class EpisodeStats:
+    """Turns the transitions of parallel environments into one record per finished episode.
+
+    A record holds `episode/score` (sum of rewards), `episode/length` (number of actions taken:
+    the reset does not count) and, for every `log/...` key of the transitions,
+    `epstats/log/.../<reduction>` over the episode. NaN among `log/...` values means that there
+    was nothing to log at that step. `log/...` keys with uint8 images [N, H, W, C] become a video
+    of environment 0, `epstats/log/...` [T, H, W, C].
+
+    Only whole episodes count: what comes before the first `is_first` of an environment, and an
+    episode that is abandoned by an early `is_first`, are left out.
+
+    Args:
+        num_envs: Number N of parallel environments.
+        reduce: What to record of `log/...` keys, out of `avg`, `min`, `max`, `sum`, `last`.
+        max_frames: Longest video; later frames of an episode are left out.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        reduce: Sequence[str] = ("avg", "max", "sum"),
+        max_frames: int = 1000,
+    ):
+        self._reductions = tuple(_check_reductions(tuple(reduce)))
+        self._max_frames = max_frames
+        self._running = np.zeros(num_envs, bool)
+        self._score = np.zeros(num_envs, np.float64)
+        self._length = np.zeros(num_envs, np.int64)
+        self._logs: list[dict[str, _Running]] = [{} for _ in range(num_envs)]
+        self._frames: dict[str, list[np.ndarray]] = {}
+
+    def add(self, transition: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+        """Takes one transition.
+
+        Args:
+            transition: Arrays with leading environment axis [N]: `reward`, `is_first`, `is_last`
+                and any `log/...` keys; others are ignored.
+
+        Returns:
+            One record per episode that ended with this transition, in the order of environments.
+
+        Raises:
+            ValueError: An array does not have N rows.
+        """
+        reward, first, last = (self._rows(transition, k) for k in ("reward", "is_first", "is_last"))
+        for env in np.flatnonzero(first):
+            self._begin(int(env))
+        self._score += reward
+        self._length += ~first
+        for key in transition:
+            if key.startswith(LOG_PREFIX):
+                self._add_log(key, self._rows(transition, key))
+        ended = np.flatnonzero(last & self._running)
+        # An episode's values stay until the next one begins, so an extra step cannot add to it.
+        self._running[ended] = False
+        return [self._record(int(env)) for env in ended]
+
+    def _rows(self, transition: Mapping[str, np.ndarray], key: str) -> np.ndarray:
+        array = np.asarray(transition[key])
+        envs = len(self._running)
+        if array.shape[:1] != (envs,):
+            raise ValueError(
+                f"Transition key {key!r} has shape {array.shape}: expected {envs} rows, "
+                "one per environment."
+            )
+        return array
+
+    def _begin(self, env: int) -> None:
+        self._running[env] = True
+        self._score[env] = 0.0
+        self._length[env] = 0
+        self._logs[env] = {}
+        if env == 0:
+            self._frames = {}
+
+    def _add_log(self, key: str, rows: np.ndarray) -> None:
+        if rows.dtype == np.uint8 and rows.ndim == 4:
+            frames = self._frames.setdefault(key, [])
+            if self._running[0] and len(frames) < self._max_frames:
+                frames.append(rows[0].copy())
+            return
+        for env in np.flatnonzero(self._running):
+            values = _numbers(key, rows[env])
+            values = values[~np.isnan(values)]
+            if values.size:
+                self._logs[env].setdefault(key, _Running()).add(values)
+
+    def _record(self, env: int) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "episode/score": float(self._score[env]),
+            "episode/length": int(self._length[env]),
+        }
+        for key, running in self._logs[env].items():
+            for name in self._reductions:
+                record[f"epstats/{key}/{name}"] = running.reduce(name)
+        if env == 0:
+            record |= {f"epstats/{key}": np.stack(x) for key, x in self._frames.items() if x}
+        return record
+
+
+def _numbers(key: str, value: Any) -> np.ndarray:
+    """The value as a float64 array, also when it is bfloat16, boolean or a Python number."""
+    array = np.asarray(value)
+    if array.dtype.kind in "OUSMmc":
+        raise ValueError(f"Value {value!r} of {key!r} is not numeric: expected numbers.")
+    return array.astype(np.float64)
+
+
+def _check_reductions(reduce: str | Sequence[str]) -> str | tuple[str, ...]:
+    names = (reduce,) if isinstance(reduce, str) else tuple(reduce)
+    for name in names:
+        if name not in REDUCTIONS:
+            known = ", ".join(REDUCTIONS)
+            raise ValueError(f"Unknown reduction {name!r}: expected one of {known}.")
+    return reduce if isinstance(reduce, str) else names

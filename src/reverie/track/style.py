@@ -1,0 +1,60 @@
+"""The look of all pictures: colours, sizes, grids. Loads matplotlib only when something is drawn.
+
+Figures are made with matplotlib's object-oriented interface and the Agg canvas: no window, no
+global state, so drawing works on a server and inside another program that uses matplotlib.
+"""
+
+import os
+import pathlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1f2933"
+"""Titles and true values."""
+MUTED = "#66727f"
+"""Axis labels and ticks."""
+GRID = "#e4e8ec"
+BLUE = "#2f6fde"
+"""What this run did."""
+ORANGE = "#e0792b"
+"""Something to tell apart from it: predictions, evaluation."""
+GREY = "#9aa5b1"
+"""What others did."""
+
+DPI = 160
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Makes an empty figure of a size in inches, ready to be saved as png."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def clean(axes: "Axes", fontsize: float = 9) -> None:
+    """Gives axes a light grid behind the data and removes the box around it."""
+    axes.set_axisbelow(True)
+    axes.grid(True, color=GRID, linewidth=0.8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GREY)
+    axes.tick_params(colors=MUTED, labelsize=fontsize, length=3, color=GREY)
+    axes.xaxis.label.set_color(MUTED)
+    axes.yaxis.label.set_color(MUTED)
+
+
+def save(figure: "Figure", path: str | pathlib.Path) -> pathlib.Path:
+    """Writes a png, at once or not at all, and makes its folder if needed."""
+    path = pathlib.Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    figure.savefig(partial, format="png")
+    os.replace(partial, path)
+    return path

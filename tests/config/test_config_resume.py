@@ -1,0 +1,102 @@
+"""What may change when a run is resumed."""
+
+import pytest
+
+from reverie.config import Config, ConfigError, check_resume, compare, load
+
+SAVED = load(configs=["size1m"], overrides={"logdir": "runs/a", "task": "dmc_walker_walk"})
+
+
+def resumed(**overrides) -> Config:
+    return load(
+        configs=["size1m"], overrides={"logdir": "runs/a", "task": "dmc_walker_walk", **overrides}
+    )
+
+
+def test_equal_configurations_do_not_differ():
+    assert compare(SAVED, resumed()) == []
+    assert check_resume(SAVED, resumed()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("agent.dyn.deter", 1024),
+        ("agent.dyn.stoch", 16),
+        ("agent.dyn.absolute", True),
+        ("agent.enc.simple.mults", (2, 3, 4, 5)),
+        ("agent.enc.simple.strided", True),
+        ("agent.dec.simple.kernel", 3),
+        ("agent.dec.simple.bspace", 4),
+        ("agent.policy.layers", 2),
+        ("agent.value.bins", 127),
+        ("agent.retnorm.impl", "meanstd"),
+        ("agent.opt.momentum", False),
+        ("batch_length", 32),
+        ("consec_train", 2),
+        ("replay_context", 0),
+        ("replay.chunksize", 512),
+        ("jax.compute_dtype", "bfloat16"),
+        ("env.dmc.size", (96, 96)),
+        ("env.dmc.image", False),
+        ("random_agent", True),
+    ],
+)
+def test_what_shapes_model_spaces_or_replay_must_stay(key, value):
+    new = resumed(**{key: value})
+    (difference,) = compare(SAVED, new)
+    assert (difference.key, difference.new, difference.allowed) == (key, value, False)
+    assert difference.reason
+    with pytest.raises(ConfigError, match="not allowed"):
+        check_resume(SAVED, new)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("run.steps", 5000),
+        ("run.envs", 3),
+        ("run.train_ratio", 64.0),
+        ("run.log_every", 1.0),
+        ("run.debug", True),
+        ("agent.opt.lr", 1e-3),
+        ("agent.imag_length", 10),
+        ("agent.loss_scales.rep", 0.5),
+        ("batch_size", 8),
+        ("report_length", 16),
+        ("replay.size", 10_000),
+        ("logger.outputs", ("jsonl",)),
+        ("logdir", "runs/b"),
+        ("seed", 5),
+        ("script", "eval_only"),
+        ("env.dmc.camera", 1),
+        ("env.crafter.size", (96, 96)),
+    ],
+)
+def test_what_only_steers_the_run_may_change(key, value):
+    (difference,) = check_resume(SAVED, resumed(**{key: value}))
+    assert (difference.key, difference.new, difference.allowed) == (key, value, True)
+    assert str(difference).endswith("(allowed)")
+
+
+def test_another_task_is_refused():
+    with pytest.raises(ConfigError, match="task: saved 'dmc_walker_walk', now 'crafter_reward'"):
+        check_resume(SAVED, resumed(task="crafter_reward"))
+
+
+def test_the_message_lists_every_difference_and_what_to_do():
+    new = resumed(**{"agent.dyn.deter": 1024, "run.envs": 3, "batch_length": 32})
+    with pytest.raises(ConfigError) as caught:
+        check_resume(SAVED, new, "runs/a")
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("The run in runs/a cannot be resumed")
+    assert "- run.envs: saved 16, now 3 (allowed)" in lines
+    assert any(
+        line.startswith("- agent.dyn.deter: saved 512, now 1024 (not allowed: ") for line in lines
+    )
+    assert lines[-1].startswith("Keep the saved values of batch_length, agent.dyn.deter, or")
+
+
+def test_a_configuration_read_back_from_its_file_does_not_differ(tmp_path):
+    SAVED.to_yaml(tmp_path / "config.yaml")
+    assert compare(Config.from_yaml(tmp_path / "config.yaml"), SAVED) == []

@@ -1,0 +1,68 @@
+"""A small world for the replay tests: every step is told apart by one number."""
+
+import numpy as np
+import pytest
+
+from reverie.replay import Replay
+from reverie.spaces import Space
+
+SPACES = {
+    "obs/image": Space("image", (2, 2, 1), "uint8"),
+    "obs/vector": Space("continuous", (2,), "float32"),
+    "action": Space("discrete", (), "int32", (1000,)),
+    "latent/deter": Space("continuous", (3,), "bfloat16"),
+    "latent/stoch": Space("discrete", (2,), "uint8", (4, 4)),
+}
+LATENTS = ("latent/deter", "latent/stoch")
+
+
+def make_transition(numbers, is_first=None, is_last=None, is_terminal=None) -> dict:
+    """One step of each environment; `vector`, `action` and `reward` all name it."""
+    numbers = np.asarray(numbers)
+    n = len(numbers)
+    flag = np.zeros(n, bool)
+    return {
+        "obs/image": np.broadcast_to(numbers[:, None, None, None] % 251, (n, 2, 2, 1)).astype("u1"),
+        "obs/vector": np.stack([numbers, -numbers], 1).astype(np.float32),
+        "action": numbers.astype(np.int32),
+        "reward": numbers.astype(np.float32),
+        "is_first": flag if is_first is None else np.asarray(is_first),
+        "is_last": flag if is_last is None else np.asarray(is_last),
+        "is_terminal": flag if is_terminal is None else np.asarray(is_terminal),
+        "latent/deter": np.zeros((n, 3), SPACES["latent/deter"].dtype),
+        "latent/stoch": np.zeros((n, 2), np.uint8),
+    }
+
+
+@pytest.fixture
+def step():
+    """Makes a transition: `step([100, 200], is_first=[True, False])` for two environments."""
+    return make_transition
+
+
+@pytest.fixture
+def make_replay():
+    """Makes a small replay and closes it after the test."""
+    made = []
+
+    def make(**kwargs) -> Replay:
+        settings = {"length": 4, "capacity": 1000, "chunksize": 8, "context": 1}
+        replay = Replay(SPACES, latents=LATENTS, **(settings | kwargs))
+        made.append(replay)
+        return replay
+
+    yield make
+    for replay in made:
+        replay.close()
+
+
+@pytest.fixture
+def fill(step):
+    """Adds steps numbered 100 * stream + time: `fill(replay, streams, count, start=0)`."""
+
+    def run(replay: Replay, streams: int, count: int, start: int = 0) -> None:
+        for t in range(start, start + count):
+            numbers = [100 * i + t for i in range(streams)]
+            replay.add(step(numbers, is_first=[t == 0] * streams))
+
+    return run

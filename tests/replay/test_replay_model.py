@@ -1,0 +1,172 @@
+"""Replay against a model of it made of lists, under any sequence of operations."""
+
+import tempfile
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reverie.replay import Replay
+from reverie.spaces import Space
+
+SPACES = {
+    "number": Space("discrete", (), "int32", (1 << 20,)),
+    "latent/x": Space("continuous", (2,), "float32"),
+}
+CONTEXT = 2
+
+
+class Model:
+    """Streams as lists of steps; chunks as (stream, first, last) in order of creation."""
+
+    def __init__(self, length, capacity, chunksize, online):
+        self.length, self.capacity, self.chunksize = length, capacity, chunksize
+        self.use_online = online
+        self.streams = []
+        self.open = []
+        self.chunks = []
+        self.queue = []
+        self.latents = {}
+        self.count = 0
+
+    def begin(self, envs):
+        self.rows = max(1, min(self.chunksize, (self.capacity // envs - self.length) // 4))
+        self.open = list(range(len(self.streams), len(self.streams) + envs))
+        self.streams += [[] for _ in range(envs)]
+
+    def add(self, firsts):
+        for stream, first in zip(self.open, firsts, strict=True):
+            steps = self.streams[stream]
+            if len(steps) % self.rows == 0:
+                self.chunks.append([stream, len(steps), len(steps)])
+            chunk = [c for c in self.chunks if c[0] == stream][-1]
+            chunk[2] += 1
+            steps.append((self.count, first))
+            self.latents[self.count] = float(self.count)
+            self.count += 1
+        for stream in self.open:
+            start = len(self.streams[stream]) - self.length
+            if self.use_online and start >= 0 and start % self.length == 0:
+                self.queue.append((stream, start))
+        while self.steps() > self.capacity:
+            self.chunks.pop(0)
+
+    def steps(self):
+        return sum(last - first for _, first, last in self.chunks)
+
+    def drawable(self):
+        return [
+            (stream, at)
+            for stream, first, last in self.chunks
+            for at in range(first, last)
+            if at + self.length <= len(self.streams[stream])
+        ]
+
+    def live(self):
+        return {self.streams[s][at][0] for s, first, last in self.chunks
+                for at in range(first, last)}  # fmt: skip
+
+    def pop_online(self, most):
+        alive = set(self.drawable())
+        self.queue = [start for start in self.queue if start in alive]
+        taken, self.queue = self.queue[:most], self.queue[most:]
+        return taken
+
+    def sequence(self, start):
+        """Numbers, is_first and is_last of the sequence."""
+        stream, at = start
+        steps = self.streams[stream][at : at + self.length + 1]
+        firsts = [first for _, first in steps]
+        lasts = [*firsts[1:], False][: self.length]
+        return [n for n, _ in steps[: self.length]], [True, *firsts[1 : self.length]], lasts
+
+
+def make(sizes, seed):
+    length, capacity, chunksize, online = sizes
+    return Replay(SPACES, length=length, capacity=capacity, chunksize=chunksize, context=CONTEXT,
+                  latents=("latent/x",), online=online, seed=seed)  # fmt: skip
+
+
+def add(replay, model, firsts):
+    numbers = np.arange(model.count, model.count + len(firsts))
+    replay.add({
+        "number": numbers.astype(np.int32),
+        "latent/x": np.repeat(numbers[:, None], 2, 1).astype(np.float32),
+        "reward": np.zeros(len(firsts), np.float32),
+        "is_first": np.array(firsts),
+        "is_last": np.zeros(len(firsts), bool),
+        "is_terminal": np.zeros(len(firsts), bool),
+    })  # fmt: skip
+    model.add(firsts)
+
+
+def draw(replay, model, count):
+    drawable = {tuple(model.sequence(start)[0]): start for start in model.drawable()}
+    if not drawable:
+        return None
+    expected = model.pop_online(count)
+    plan = replay.plan(count)
+    batch, ids = replay.gather(plan)
+    starts = [drawable[tuple(row)] for row in batch["number"].tolist()]
+    assert int(plan.online.sum()) == len(expected)
+    assert starts[: len(expected)] == expected
+    for i, start in enumerate(starts):
+        numbers, firsts, lasts = model.sequence(start)
+        assert batch["is_first"][i].tolist() == firsts
+        assert batch["is_last"][i].tolist() == lasts
+        latents = [[model.latents[n]] * 2 for n in numbers[:CONTEXT]]
+        assert batch["latent/x"][i].tolist() == latents
+    return batch["number"], ids
+
+
+def update(replay, model, drawn, value):
+    numbers, ids = drawn
+    skip = value % 3
+    latents = np.full((*ids[:, skip:].shape, 2), value, np.float32)
+    replay.update(ids[:, skip:], {"latent/x": latents})
+    live = model.live()
+    changed = set(numbers[:, skip:].ravel().tolist()) & live
+    model.latents |= dict.fromkeys(changed, float(value))
+
+
+def reload(replay, model, sizes, folder):
+    replay.save(folder).wait()
+    replay.close()
+    other = make(sizes, seed=1)
+    loaded = other.load(folder)
+    assert (loaded.steps, loaded.damaged) == (model.steps(), ())
+    model.open = []
+    return other
+
+
+FLAGS = st.lists(st.booleans(), min_size=3, max_size=3)
+OPERATIONS = st.one_of(
+    st.tuples(st.just("add"), st.lists(FLAGS, min_size=1, max_size=25)),
+    st.tuples(st.just("draw"), st.integers(1, 6)),
+    st.tuples(st.just("update"), st.integers(2_000_000, 2_000_100)),
+    st.tuples(st.just("reload"), st.integers(1, 3)),
+)
+SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st.booleans())
+
+
+@settings(deadline=None, max_examples=80)
+@given(sizes=SIZES, envs=st.integers(1, 3), operations=st.lists(OPERATIONS, max_size=25))
+def test_replay_does_what_lists_do(sizes, envs, operations):
+    model, replay, drawn = Model(*sizes), make(sizes, seed=0), None
+    with tempfile.TemporaryDirectory() as folder:
+        for name, value in operations:
+            if name == "add":
+                if not model.open:
+                    model.begin(envs)
+                for firsts in value:
+                    add(replay, model, firsts[:envs])
+            elif name == "draw":
+                drawn = draw(replay, model, value) or drawn
+            elif name == "update" and drawn is not None:
+                update(replay, model, drawn, value)
+            elif name == "reload":
+                # The environments of the next run may be more or fewer.
+                replay, envs, drawn = reload(replay, model, sizes, folder), value, None
+            assert replay.stats()["steps"] == model.steps()
+            assert len(replay) == len(model.drawable())
+        replay.close()

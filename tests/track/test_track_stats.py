@@ -1,0 +1,184 @@
+"""Aggregation of values, and statistics of episodes."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from reverie.track import Aggregator, EpisodeStats
+
+
+def test_aggregator_reduces_scalars_and_arrays_alike():
+    stats = Aggregator()
+    stats.add({"a": 1, "b": np.array([[1.0, 2.0], [3.0, 6.0]])})
+    stats.add({"a": np.float32(2), "b": []})
+    stats.add({"a": True}, prefix="deep")
+    assert stats.result() == {"a": 1.5, "b": 3.0, "deep/a": 1.0}
+    assert stats.result() == {}
+
+
+@pytest.mark.parametrize(
+    ("reduce", "expected"),
+    [("avg", 2.0), ("min", -1.0), ("max", 6.0), ("sum", 8.0), ("last", -1.0)],
+)
+def test_aggregator_reductions(reduce, expected):
+    stats = Aggregator()
+    for value in (1.0, [2.0, 6.0], -1.0):
+        stats.add({"x": value}, reduce=reduce)
+    assert stats.result() == {"x": expected}
+
+
+def test_aggregator_with_several_reductions_adds_suffixes():
+    stats = Aggregator()
+    stats.add({"x": [1.0, 5.0]}, reduce=("avg", "max"))
+    assert stats.result(reset=False) == {"x/avg": 3.0, "x/max": 5.0}
+    stats.add({"x": 9.0}, reduce=("avg", "max"))
+    assert stats.result() == {"x/avg": 5.0, "x/max": 9.0}
+
+
+def test_aggregator_shows_nan_and_takes_low_precision():
+    stats = Aggregator()
+    stats.add({"x": [1.0, np.nan, 2.0], "y": np.array([1.5, 2.5], ml_dtypes.bfloat16)})
+    stats.add({"x": 3.0}, reduce=("avg", "min", "max", "sum", "last"))
+    result = stats.result()
+    assert np.isnan([result[f"x/{name}"] for name in ("avg", "min", "max", "sum")]).all()
+    assert result["x/last"] == 3.0
+    assert result["y"] == 2.0
+
+
+def test_aggregator_errors_name_the_key():
+    with pytest.raises(ValueError, match="'train/host' is not numeric"):
+        Aggregator().add({"host": "abc"}, prefix="train")
+    with pytest.raises(ValueError, match="Unknown reduction 'mean'"):
+        Aggregator().add({"x": 1.0}, reduce="mean")
+
+
+@given(st.lists(hnp.arrays(np.float64, st.integers(0, 5), elements=st.floats(-1e6, 1e6))))
+def test_aggregator_agrees_with_numpy(arrays):
+    stats = Aggregator()
+    for array in arrays:
+        stats.add({"x": array}, reduce=("avg", "min", "max", "last"))
+    values = np.concatenate([np.zeros(0), *arrays])
+    result = stats.result()
+    if not values.size:
+        assert result == {}
+        return
+    assert result["x/avg"] == pytest.approx(values.mean(), abs=1e-6)
+    assert result["x/min"] == values.min()
+    assert result["x/max"] == values.max()
+    assert result["x/last"] == values[-1]
+
+
+def transition(reward, first, last, **others):
+    return {
+        "reward": np.array(reward, np.float32),
+        "is_first": np.array(first, bool),
+        "is_last": np.array(last, bool),
+        "is_terminal": np.array(last, bool),
+        **{key.replace("__", "/"): np.array(value) for key, value in others.items()},
+    }
+
+
+def test_episodes_of_parallel_environments():
+    stats = EpisodeStats(2)
+    assert stats.add(transition([0, 0], [1, 1], [0, 0])) == []
+    assert stats.add(transition([1, 10], [0, 0], [0, 1])) == [
+        {"episode/score": 10.0, "episode/length": 1}
+    ]
+    assert stats.add(transition([2, 0], [0, 1], [0, 0])) == []
+    assert stats.add(transition([3, 20], [0, 0], [1, 1])) == [
+        {"episode/score": 6.0, "episode/length": 3},
+        {"episode/score": 20.0, "episode/length": 1},
+    ]
+    assert stats.add(transition([0, 0], [1, 1], [0, 0])) == []
+    assert stats.add(transition([5, 0], [0, 0], [1, 0])) == [
+        {"episode/score": 5.0, "episode/length": 1}
+    ]
+
+
+def test_partial_episodes_are_left_out():
+    stats = EpisodeStats(1)
+    # Nothing is known about how this episode began.
+    assert stats.add(transition([7], [0], [1])) == []
+    stats.add(transition([0], [1], [0]))
+    stats.add(transition([9], [0], [0]))
+    # The environment was restarted: the nine belong to no whole episode.
+    stats.add(transition([0], [1], [0]))
+    assert stats.add(transition([2], [0], [1])) == [{"episode/score": 2.0, "episode/length": 1}]
+    assert stats.add(transition([3], [0], [1])) == []
+
+
+def test_an_episode_may_end_with_its_first_step():
+    stats = EpisodeStats(1)
+    assert stats.add(transition([0], [1], [1])) == [{"episode/score": 0.0, "episode/length": 0}]
+
+
+def test_scores_are_summed_precisely():
+    stats = EpisodeStats(1)
+    stats.add(transition([0], [1], [0]))
+    for _ in range(100_000):
+        stats.add(transition([0.1], [0], [0]))
+    (record,) = stats.add(transition([0], [0], [1]))
+    assert record["episode/score"] == pytest.approx(100_000 * float(np.float32(0.1)), rel=1e-9)
+
+
+def test_log_keys_become_epstats_of_each_environment():
+    stats = EpisodeStats(2)
+    stats.add(transition([0, 0], [1, 1], [0, 0], log__x=[1.0, 10.0], image=[0, 0]))
+    stats.add(transition([0, 0], [0, 0], [0, 0], log__x=[np.nan, 30.0], log__deep__y=[True, False]))
+    one, two = stats.add(transition([0, 0], [0, 0], [1, 1], log__x=[5.0, 20.0]))
+    assert one == {
+        "episode/score": 0.0,
+        "episode/length": 2,
+        "epstats/log/x/avg": 3.0,
+        "epstats/log/x/max": 5.0,
+        "epstats/log/x/sum": 6.0,
+        "epstats/log/deep/y/avg": 1.0,
+        "epstats/log/deep/y/max": 1.0,
+        "epstats/log/deep/y/sum": 1.0,
+    }
+    assert two["epstats/log/x/avg"] == 20.0
+    stats.add(transition([0, 0], [1, 1], [0, 0], log__x=[2.0, 2.0]))
+    again, _ = stats.add(transition([0, 0], [0, 0], [1, 1]))
+    assert again["epstats/log/x/sum"] == 2.0
+    assert "epstats/log/deep/y/avg" not in again
+
+
+def test_log_vectors_and_chosen_reductions():
+    stats = EpisodeStats(1, reduce=("min", "last"))
+    stats.add(transition([0], [1], [0], log__v=[[3.0, 4.0]]))
+    (record,) = stats.add(transition([0], [0], [1], log__v=[[1.0, 2.0]]))
+    assert record["epstats/log/v/min"] == 1.0
+    assert record["epstats/log/v/last"] == 2.0
+    assert "epstats/log/v/avg" not in record
+
+
+def test_log_images_become_a_video_of_the_first_environment():
+    stats = EpisodeStats(2, max_frames=3)
+
+    def step(value, first, last):
+        images = np.stack([np.full((4, 5, 3), v, np.uint8) for v in (value, 99)])
+        return stats.add(transition([0, 0], first, last, log__view=images))
+
+    step(1, [1, 1], [0, 0])
+    (second,) = step(2, [0, 0], [0, 1])
+    assert "epstats/log/view" not in second
+    step(3, [0, 1], [0, 0])
+    (first,) = step(4, [0, 0], [1, 0])
+    assert first["epstats/log/view"].shape == (3, 4, 5, 3)
+    assert first["epstats/log/view"][:, 0, 0, 0].tolist() == [1, 2, 3]
+    step(5, [1, 0], [0, 0])
+    (again, _) = step(6, [0, 0], [1, 1])
+    assert again["epstats/log/view"][:, 0, 0, 0].tolist() == [5, 6]
+
+
+def test_episode_stats_errors():
+    stats = EpisodeStats(2)
+    with pytest.raises(ValueError, match=r"'reward' has shape \(1,\): expected 2 rows"):
+        stats.add(transition([0], [1, 1], [0, 0]))
+    with pytest.raises(ValueError, match=r"'log/x' has shape \(\)"):
+        stats.add(transition([0, 0], [1, 1], [0, 0], log__x=1.0))
+    with pytest.raises(ValueError, match="Unknown reduction 'median'"):
+        EpisodeStats(1, reduce=("median",))
