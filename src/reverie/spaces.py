@@ -46,7 +46,9 @@ class Space:
                 f"got {self.classes}."
             )
         if self.kind == "image" and (len(self.shape) != 3 or self.dtype != "uint8"):
-            raise ValueError(f"An image is uint8 of shape (h, w, c), got {self.dtype} {self.shape}.")
+            raise ValueError(
+                f"An image is uint8 of shape (h, w, c), got {self.dtype} {self.shape}."
+            )
 
     @property
     def size(self) -> int:

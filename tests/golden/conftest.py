@@ -70,6 +70,27 @@ def our_name(name: str) -> str:
     raise KeyError(name)
 
 
+def class_major(x: np.ndarray, stoch: int, classes: int, axis: int = 0) -> np.ndarray:
+    """Reorders a flattened [stoch, classes] axis to our order, classes first."""
+    x = np.moveaxis(x, axis, 0)
+    x = x.reshape(stoch, classes, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
+    return np.moveaxis(x, 0, axis)
+
+
+def our_layout(name: str, x: np.ndarray, deter: int, stoch: int, classes: int) -> np.ndarray:
+    """Brings a parameter of the vectors into the order of our flattened one-hot vectors."""
+    order = (stoch, classes)
+    if re.fullmatch(r"dyn/(prior|obs)logit/(kernel|bias)", name):
+        return class_major(x, *order, axis=-1)
+    if name in ("dyn/dynin1/kernel", "dec/sp1/kernel"):
+        return class_major(x, *order)
+    if name == "dec/mlp/linear0/kernel":
+        return np.concatenate([class_major(x[:-deter], *order), x[-deter:]])
+    if re.fullmatch(r"(rew|con|pol|val)/mlp/linear0/kernel", name):
+        return np.concatenate([x[:deter], class_major(x[deter:], *order)])
+    return x
+
+
 def leaf_names(tree) -> list[str]:
     """Slash-separated path of every leaf."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree)
@@ -99,7 +120,7 @@ class Case:
 
     def params_of(self, prefix: str, template):
         """Arrays below a prefix in the structure of our networks."""
-        values = {our_name(k): v for k, v in self.sub(prefix).items() if _trained(k)}
+        values = {our_name(k): self._ours(k, v) for k, v in self.sub(prefix).items() if _trained(k)}
         names = leaf_names(template)
         assert sorted(values) == sorted(names)
         leaves, treedef = jax.tree.flatten(template)
@@ -107,12 +128,20 @@ class Case:
             assert values[name].shape == leaf.shape, name
         return treedef.unflatten([jnp.asarray(values[name]) for name in names])
 
+    def _ours(self, name: str, x: np.ndarray) -> np.ndarray:
+        dyn = self.config.dyn
+        return our_layout(name, x, dyn.deter, dyn.stoch, dyn.classes)
+
     def state_of(self, prefix: str) -> AgentState:
         """The agent state stored below a prefix, with a fresh optimizer."""
         state = self.agent.init(jax.random.key(0))
         params = self.params_of(prefix, state.params)
         arrays = self.sub(prefix)
-        slow = {our_name("val/" + k.split("/", 1)[1]): v for k, v in arrays.items() if "slowval/" in k}
+        slow = {
+            our_name(k.replace("slowval", "val")): self._ours(k.replace("slowval", "val"), v)
+            for k, v in arrays.items()
+            if k.startswith("slowval/")
+        }
         names = ["val/" + name for name in leaf_names(state.slow)]
         slow = jax.tree.structure(state.slow).unflatten([jnp.asarray(slow[n]) for n in names])
         low, high = arrays["retnorm/lo/value"], arrays["retnorm/hi/value"]

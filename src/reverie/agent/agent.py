@@ -8,20 +8,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent import normalize, optimizer
-from reverie.agent.actor_critic import (
-    Metrics,
-    Networks,
-    Norms,
-    action_noise,
-    imagine,
-    imagined_loss,
-    replay_value_loss,
-    sample_actions,
-)
+from reverie.agent.actor_critic import Metrics, Norms, imagined_loss, replay_value_loss
+from reverie.agent.imagination import Networks, action_noise, imagine, sample_actions
 from reverie.agent.optimizer import OptState
 from reverie.agent.report import open_loop, video
 from reverie.agent.world_loss import Sequences, flat_samples, observe, world_loss
-from reverie.config.agent import AgentConfig
+from reverie.config import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
 from reverie.nn.functional import sg, where_mask
 from reverie.spaces import LATENT_PREFIX, Space
@@ -287,13 +279,14 @@ class Agent:
         tail = lambda x: x[:, -last:]  # noqa: E731
         flat = lambda x: tail(x).reshape(batch * last, *x.shape[2:])  # noqa: E731
         start = State(flat(post.deter), flat(post.stoch))
-        rollout = imagine(nets, start, self.act_space, config.imag_length, key, self.draws)
-        imagined = sg(nets.world.dyn.features(rollout.state))
+        rollout = imagine(nets, slow, start, self.act_space, config.imag_length, key, self.draws)
+        rollout = sg(rollout)
         if config.ac_grads:
-            imagined = jnp.concatenate([flat(features)[None], imagined[1:]], 0)
-        losses, bootstrap, norms, metrics = imagined_loss(
-            nets, slow, norms, imagined, rollout.action, config
-        )
+            first = flat(features)[None]
+            rollout = rollout._replace(
+                features=jnp.concatenate([first, rollout.features[1:]], 0)
+            )
+        losses, bootstrap, norms, metrics = imagined_loss(nets, norms, rollout, config)
         losses = {k: v.reshape(batch, last) for k, v in losses.items()}
         if config.repval_loss:
             losses["repval"] = replay_value_loss(

@@ -12,7 +12,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from reverie.config.agent import OptimizerConfig
+from reverie.config import OptimizerConfig
 
 Params = TypeVar("Params")
 

@@ -106,7 +106,7 @@ class DynamicsConfig(Section):
 class RewardHeadConfig(Section):
     """Feature to reward (symexp two-hot)."""
 
-    layers: Int = option(1, "Hidden layers.", fixed=SHAPE, ge=0, le=32)
+    layers: Int = option(1, "Hidden layers.", fixed=SHAPE, ge=1, le=32)
     units: Int = option(1024, "Units of each hidden layer.", fixed=SHAPE, ge=1)
     bins: Int = option(255, "Bins of the two-hot output.", fixed=SHAPE, ge=3)
     outscale: Float = option(0.0, "Scale of the initial output kernel.", ge=0)
@@ -115,7 +115,7 @@ class RewardHeadConfig(Section):
 class ContinueHeadConfig(Section):
     """Feature to the probability that the episode goes on."""
 
-    layers: Int = option(1, "Hidden layers.", fixed=SHAPE, ge=0, le=32)
+    layers: Int = option(1, "Hidden layers.", fixed=SHAPE, ge=1, le=32)
     units: Int = option(1024, "Units of each hidden layer.", fixed=SHAPE, ge=1)
     outscale: Float = option(1.0, "Scale of the initial output kernel.", ge=0)
 
@@ -123,7 +123,7 @@ class ContinueHeadConfig(Section):
 class PolicyConfig(Section):
     """Feature to the distribution of every action key."""
 
-    layers: Int = option(3, "Hidden layers.", fixed=SHAPE, ge=0, le=32)
+    layers: Int = option(3, "Hidden layers.", fixed=SHAPE, ge=1, le=32)
     units: Int = option(1024, "Units of each hidden layer.", fixed=SHAPE, ge=1)
     minstd: Float = option(0.1, "Smallest standard deviation of continuous actions.", gt=0)
     maxstd: Float = option(1.0, "Largest standard deviation of continuous actions.", gt=0)
@@ -136,7 +136,7 @@ class PolicyConfig(Section):
 class ValueConfig(Section):
     """Feature to expected return (symexp two-hot)."""
 
-    layers: Int = option(3, "Hidden layers.", fixed=SHAPE, ge=0, le=32)
+    layers: Int = option(3, "Hidden layers.", fixed=SHAPE, ge=1, le=32)
     units: Int = option(1024, "Units of each hidden layer.", fixed=SHAPE, ge=1)
     bins: Int = option(255, "Bins of the two-hot output.", fixed=SHAPE, ge=3)
     outscale: Float = option(0.0, "Scale of the initial output kernel.", ge=0)

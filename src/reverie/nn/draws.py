@@ -23,14 +23,18 @@ class Draws(Protocol):
         ...
 
     def categorical(
-        self, noise: Float[Array, "*b"], probs: Float[Array, "*b c"]
-    ) -> Int[Array, "*b"]:
-        """Class indices distributed as `probs`, given noise of `uniform`."""
+        self, noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]
+    ) -> Int[Array, "*b n"]:
+        """Class indices of n variables distributed as `probs`, given noise of `uniform`."""
         ...
 
 
 class RandomDraws:
-    """Draws by chance: categorical samples by inversion of the cumulative distribution."""
+    """Draws by chance: categorical samples by inversion of the cumulative distribution.
+
+    Classes stand on the axis before the last, so that every operation runs over contiguous
+    variables.
+    """
 
     def uniform(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
         return jax.random.uniform(key, shape, jnp.float32)
@@ -39,14 +43,16 @@ class RandomDraws:
         return jax.random.normal(key, shape, jnp.float32)
 
     def categorical(
-        self, noise: Float[Array, "*b"], probs: Float[Array, "*b c"]
-    ) -> Int[Array, "*b"]:
-        classes = probs.shape[-1]
-        # A product with a triangle of ones is the cumulative sum, without a serial scan.
-        # The last class takes what rounding leaves over, so its own sum is not needed.
-        triangle = jnp.triu(jnp.ones((classes, classes - 1), probs.dtype))
-        below = probs @ triangle <= noise[..., None]
-        return below.sum(-1, dtype=jnp.int32)
+        self, noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]
+    ) -> Int[Array, "*b n"]:
+        # Unrolled over classes, this is one vectorised pass over the variables. The last class
+        # takes what rounding leaves over, so its own sum is not needed.
+        index = jnp.zeros(noise.shape, jnp.int32)
+        cumulative = jnp.zeros_like(noise)
+        for c in range(probs.shape[-2] - 1):
+            cumulative += probs[..., c, :]
+            index += cumulative <= noise
+        return index
 
 
 class FixedDraws:
@@ -62,6 +68,6 @@ class FixedDraws:
         return jnp.full(shape, self.z, jnp.float32)
 
     def categorical(
-        self, noise: Float[Array, "*b"], probs: Float[Array, "*b c"]
-    ) -> Int[Array, "*b"]:
-        return jnp.argmax(probs, -1).astype(jnp.int32)
+        self, noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]
+    ) -> Int[Array, "*b n"]:
+        return jnp.argmax(probs, -2).astype(jnp.int32)

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Key
 
-from reverie.config.agent import AgentConfig
+from reverie.config import AgentConfig
 from reverie.spaces import Space
 from reverie.world.decoder import SimpleDecoder
 from reverie.world.encoder import load_encoder

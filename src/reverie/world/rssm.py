@@ -3,6 +3,10 @@
 The stochastic state is carried as class indices, not one-hot vectors: one byte per variable in
 replay instead of one float per class. The index -1 stands for the zero vector, the state before
 an episode.
+
+One-hot vectors and logits have the shape [C, S], classes before variables, and are flattened in
+that order. A softmax over the few classes of a variable then runs over contiguous variables,
+several times faster than over a short last axis.
 """
 
 from typing import NamedTuple
@@ -14,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from reverie.nn.dists import mix_uniform
 from reverie.nn.draws import Draws
-from reverie.nn.functional import f32, one_hot, sg, where_mask
+from reverie.nn.functional import f32, sg, where_mask
 from reverie.nn.layers import BlockLinear, Dense, Linear, RMSNorm
 
 
@@ -28,14 +32,14 @@ class State(NamedTuple):
 class Posterior(NamedTuple):
     """What `observe` returns: [*b, T] states, differentiable one-hot samples and logits.
 
-    `onehot` [*b, T, S, C] equals the one-hot of `stoch` and carries the straight-through gradient
-    of the log-probabilities `logits` [*b, T, S, C].
+    `onehot` [*b, T, C, S] equals the one-hot of `stoch` and carries the straight-through gradient
+    of the log-probabilities `logits` [*b, T, C, S].
     """
 
     deter: Float[Array, "*b D"]
     stoch: Int[Array, "*b S"]
-    onehot: Float[Array, "*b S C"]
-    logits: Float[Array, "*b S C"]
+    onehot: Float[Array, "*b C S"]
+    logits: Float[Array, "*b C S"]
 
 
 class Core(eqx.Module):
@@ -65,13 +69,13 @@ class Core(eqx.Module):
         self.deter_in = Dense(deter, hidden, key=keys[0])
         self.stoch_in = Dense(stoch, hidden, key=keys[1])
         self.action_in = Dense(action, hidden, key=keys[2])
-        layers, inputs = [], deter + blocks * 3 * hidden
-        for k in keys[4:]:
-            layers.append(BlockLinear(inputs, deter, blocks, key=k))
-            inputs = deter
-        self.hidden = tuple(layers)
-        self.hidden_norms = tuple(RMSNorm(deter) for _ in layers)
-        self.gates = BlockLinear(inputs, 3 * deter, blocks, key=keys[3])
+        widths = [3 * hidden] + [0] * (dynlayers - 1)
+        self.hidden = tuple(
+            BlockLinear(deter, deter, blocks, shared, key=k)
+            for shared, k in zip(widths, keys[4:], strict=True)
+        )
+        self.hidden_norms = tuple(RMSNorm(deter) for _ in self.hidden)
+        self.gates = BlockLinear(deter, 3 * deter, blocks, key=keys[3])
         self.blocks = blocks
 
     def embed_action(self, action: Float[Array, "*b A"]) -> Float[Array, "*b H"]:
@@ -81,22 +85,16 @@ class Core(eqx.Module):
     def __call__(
         self,
         deter: Float[Array, "*b D"],
-        stoch: Float[Array, "*b SC"],
+        stoch: Float[Array, "*b CS"],
         action: Float[Array, "*b H"],
     ) -> Float[Array, "*b D"]:
         """Args: the state with flattened one-hot samples, and the embedded action."""
-        g = self.blocks
         shared = jnp.concatenate([self.deter_in(deter), self.stoch_in(stoch), action], -1)
-        shared = jnp.broadcast_to(
-            shared[..., None, :], (*shared.shape[:-1], g, shared.shape[-1])
-        )
-        x = deter.reshape(*deter.shape[:-1], g, -1)
-        x = jnp.concatenate([x, shared], -1).reshape(*deter.shape[:-1], -1)
-        for layer, norm in zip(self.hidden, self.hidden_norms, strict=True):
-            x = jax.nn.silu(norm(layer(x)))
-        x = self.gates(x)
-        parts = jnp.split(x.reshape(*x.shape[:-1], g, -1), 3, -1)
-        reset, cand, update = (p.reshape(deter.shape) for p in parts)
+        x = deter
+        for i, (layer, norm) in enumerate(zip(self.hidden, self.hidden_norms, strict=True)):
+            x = layer(x, shared) if i == 0 else layer(x)
+            x = jax.nn.silu(norm(x))
+        reset, cand, update = self.gates.split(x, 3)
         cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
         update = jax.nn.sigmoid(update - 1)
         return update * cand + (1 - update) * deter
@@ -184,16 +182,17 @@ class RSSM(eqx.Module):
             jnp.zeros((batch, self.deter), dtype), jnp.full((batch, self.stoch), -1, jnp.int32)
         )
 
-    def flat_onehot(self, stoch: Int[Array, "*b S"], dtype) -> Float[Array, "*b SC"]:
+    def flat_onehot(self, stoch: Int[Array, "*b S"], dtype) -> Float[Array, "*b CS"]:
         """Flattened one-hot encoding of sampled indices."""
-        return one_hot(stoch, (self.classes,) * self.stoch, dtype)
+        encoded = jax.nn.one_hot(stoch, self.classes, axis=-2, dtype=dtype)
+        return encoded.reshape(*stoch.shape[:-1], -1)
 
     def features(self, state: State) -> Float[Array, "*b F"]:
         """The input of every head: deter, then the flattened one-hot samples."""
         onehot = self.flat_onehot(state.stoch, state.deter.dtype)
         return jnp.concatenate([state.deter, onehot], -1)
 
-    def prior(self, deter: Float[Array, "*b D"]) -> Float[Array, "*b S C"]:
+    def prior(self, deter: Float[Array, "*b D"]) -> Float[Array, "*b C S"]:
         """Log-probabilities of the stochastic state before seeing the observation."""
         x = deter
         for layer in self.prior_layers:
@@ -202,7 +201,7 @@ class RSSM(eqx.Module):
 
     def posterior(
         self, deter: Float[Array, "*b D"], tokens: Float[Array, "*b K"]
-    ) -> Float[Array, "*b S C"]:
+    ) -> Float[Array, "*b C S"]:
         """Log-probabilities of the stochastic state given the observation."""
         x = tokens if self.absolute else jnp.concatenate([deter, tokens], -1)
         for layer in self.post_layers:
@@ -210,15 +209,16 @@ class RSSM(eqx.Module):
         return self._mixed(self.post_logits(x))
 
     def _mixed(self, logits):
-        logits = logits.reshape(*logits.shape[:-1], self.stoch, self.classes)
-        return mix_uniform(logits, self.unimix)
+        logits = logits.reshape(*logits.shape[:-1], self.classes, self.stoch)
+        return mix_uniform(logits, self.unimix, -2)
 
     def straight_through(
-        self, logits: Float[Array, "*b S C"], index: Int[Array, "*b S"]
-    ) -> Float[Array, "*b S C"]:
+        self, logits: Float[Array, "*b C S"], index: Int[Array, "*b S"]
+    ) -> Float[Array, "*b C S"]:
         """One-hot of the samples in the forward pass, gradient of the probabilities."""
-        probs = jax.nn.softmax(logits, -1)
-        return jax.nn.one_hot(index, self.classes, dtype=f32) + (probs - sg(probs))
+        probs = jnp.exp(logits)
+        onehot = jax.nn.one_hot(index, self.classes, axis=-2, dtype=f32)
+        return onehot + (probs - sg(probs))
 
     def observe(
         self,
@@ -253,7 +253,7 @@ class RSSM(eqx.Module):
             onehot = where_mask(~reset_t, onehot, 0.0)
             deter = self.core(deter, onehot, action_t)
             logits = self.posterior(deter, tokens_t)
-            index = draws.categorical(noise_t, sg(jax.nn.softmax(logits, -1)))
+            index = draws.categorical(noise_t, sg(jnp.exp(logits)))
             sample = self.straight_through(logits, index)
             onehot = sample.astype(dtype).reshape(*index.shape[:-1], -1)
             return (deter, onehot), (deter, index, sample, logits)
@@ -271,11 +271,11 @@ class RSSM(eqx.Module):
         dtype = state.deter.dtype
         onehot = self.flat_onehot(state.stoch, dtype)
         deter = self.core(state.deter, onehot, self.core.embed_action(action.astype(dtype)))
-        stoch = draws.categorical(noise, jax.nn.softmax(self.prior(deter), -1))
+        stoch = draws.categorical(noise, jnp.exp(self.prior(deter)))
         return State(deter, stoch)
 
     def kl_losses(
-        self, post: Float[Array, "*b S C"], prior: Float[Array, "*b S C"]
+        self, post: Float[Array, "*b C S"], prior: Float[Array, "*b C S"]
     ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
         """Dynamics and representation losses with free nats (paper equation 5)."""
         dyn = _kl(sg(post), prior)
@@ -289,11 +289,11 @@ def _dense_stack(inputs: int, units: int, layers: int, key) -> tuple[Dense, ...]
     return tuple(Dense(sizes[i], units, key=keys[i]) for i in range(layers))
 
 
-def _kl(p: Float[Array, "*b S C"], q: Float[Array, "*b S C"]) -> Float[Array, "*b"]:
+def _kl(p: Float[Array, "*b C S"], q: Float[Array, "*b C S"]) -> Float[Array, "*b"]:
     """KL divergence of categoricals given by log-probabilities, summed over variables."""
     return (jnp.exp(p) * (p - q)).sum((-2, -1))
 
 
-def entropy(logits: Float[Array, "*b S C"]) -> Float[Array, "*b"]:
+def entropy(logits: Float[Array, "*b C S"]) -> Float[Array, "*b"]:
     """Entropy of categoricals given by log-probabilities, summed over variables."""
     return -(jnp.exp(logits) * logits).sum((-2, -1))

@@ -1,0 +1,144 @@
+"""Imagined rollouts: the prior rolled forward with sampled actions, without gradients."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, Shaped
+
+from reverie.nn.dists import Categorical, Normal
+from reverie.nn.draws import Draws
+from reverie.nn.functional import sg, split_widths
+from reverie.nn.reuse import reused_linear
+from reverie.spaces import Space
+from reverie.world.features import encode_flat
+from reverie.world.heads import PolicyHead, TwoHotHead
+from reverie.world.model import WorldModel
+from reverie.world.rssm import State
+
+
+class Networks(eqx.Module):
+    """All trained parameters."""
+
+    world: WorldModel
+    pol: PolicyHead
+    val: TwoHotHead
+
+
+class Rollout(NamedTuple):
+    """H+1 imagined states, time first, and what the heads say about them.
+
+    Attributes:
+        features: Input of the heads, in the compute dtype.
+        first: First-layer results of policy and value, side by side, for `trained_heads`.
+        action: Sampled at each state.
+        reward: Expected reward on the way into each state.
+        con: Predicted continue probability.
+        slow_value: Expectation of the slow value head.
+    """
+
+    features: Float[Array, "h n F"]
+    first: Float[Array, "h n P"]
+    action: dict[str, Shaped[Array, "h n ..."]]
+    reward: Float[Array, "h n"]
+    con: Float[Array, "h n"]
+    slow_value: Float[Array, "h n"]
+
+
+def action_noise(
+    draws: Draws, key: Key[Array, ""], act_space: dict[str, Space], shape: tuple[int, ...]
+) -> dict[str, Float[Array, "..."]]:
+    """Noise for one action per entry of `shape`."""
+    keys = jax.random.split(key, len(act_space))
+    noise = {}
+    for k, (name, space) in zip(keys, sorted(act_space.items()), strict=True):
+        kind = draws.uniform if space.kind == "discrete" else draws.normal
+        noise[name] = kind(k, (*shape, space.size))
+    return noise
+
+
+def sample_actions(
+    dists: dict[str, Categorical | Normal], noise: dict[str, Float[Array, "..."]], draws: Draws
+) -> dict[str, Shaped[Array, "..."]]:
+    """One action per key."""
+    return {name: dist.sample(draws, noise[name]) for name, dist in dists.items()}
+
+
+def imagine(
+    nets: Networks,
+    slow: TwoHotHead,
+    start: State,
+    act_space: dict[str, Space],
+    length: int,
+    key: Key[Array, ""],
+    draws: Draws,
+) -> Rollout:
+    """Rolls the prior forward and evaluates the heads on the way.
+
+    The heads share their input, so their first layers are one product, computed while the
+    features are still in cache.
+
+    Args:
+        nets: World model, policy and value.
+        slow: Slow copy of the value head.
+        start: Posterior states [n].
+        act_space: Action keys.
+        length: Steps H.
+        key: For all draws of the rollout.
+        draws: Where samples come from.
+    """
+    nets, slow, start = sg(nets), sg(slow), sg(start)
+    world, count = nets.world, start.deter.shape[0]
+    act_key, state_key = jax.random.split(key)
+    noise = action_noise(draws, act_key, act_space, (length + 1, count))
+    state_noise = draws.uniform(state_key, (length, count, world.dyn.stoch))
+    kernel, bias, widths = _first_layers(nets.pol, nets.val, slow, world.rew, world.con)
+
+    def look(state: State, noise_t) -> Rollout:
+        features = world.dyn.features(state)
+        first = features @ kernel.astype(features.dtype) + bias.astype(features.dtype)
+        pol, val, slow_val, rew, con = split_widths(first, widths)
+        return Rollout(
+            features,
+            jnp.concatenate([pol, val], -1),
+            sample_actions(nets.pol.from_first(pol), noise_t, draws),
+            world.rew.from_first(rew).pred(),
+            world.con.from_first(con).prob(),
+            slow.from_first(slow_val).pred(),
+        )
+
+    def step(state, inputs):
+        action_noise_t, state_noise_t = inputs
+        seen = look(state, action_noise_t)
+        encoded = encode_flat(seen.action, act_space, squash=False, batch_ndim=1)
+        return world.dyn.imagine_step(state, encoded, state_noise_t, draws), seen
+
+    steps = (jax.tree.map(lambda x: x[:-1], noise), state_noise)
+    last, rollout = jax.lax.scan(step, start, steps)
+    final = look(last, jax.tree.map(lambda x: x[-1], noise))
+    return jax.tree.map(lambda xs, x: jnp.concatenate([xs, x[None]], 0), rollout, final)
+
+
+def trained_heads(
+    nets: Networks, features: Float[Array, "h n F"], first: Float[Array, "h n P"]
+) -> tuple[Float[Array, "h n _"], Float[Array, "h n _"]]:
+    """First-layer results of policy and value on a rollout, with gradients.
+
+    Args:
+        nets: Networks that made the rollout.
+        features: Of the rollout.
+        first: Of the rollout.
+    """
+    kernel, bias, widths = _first_layers(nets.pol, nets.val)
+    first = reused_linear(kernel.astype(features.dtype), bias.astype(features.dtype), features, first)
+    pol, val = split_widths(first, widths)
+    return pol, val
+
+
+def _first_layers(*heads):
+    """Kernels and biases of the heads' first layers side by side, and their widths."""
+    layers = [head.mlp.layers[0].linear for head in heads]
+    kernel = jnp.concatenate([layer.kernel for layer in layers], -1)
+    bias = jnp.concatenate([layer.bias for layer in layers], -1)
+    return kernel, bias, tuple(len(layer.bias) for layer in layers)
