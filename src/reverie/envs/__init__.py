@@ -1,0 +1,47 @@
+"""Environments: tasks by name, one chain of wrappers, and vectors that speak transitions.
+
+    env = reverie.envs.make("gym_CartPole-v1")
+    vector = reverie.envs.VectorEnv([reverie.envs.factory_of("dummy_disc")] * 4, seeds=0)
+
+Nothing here imports the device library, so that environment processes stay small.
+"""
+
+from reverie.envs.check import Finding, check
+from reverie.envs.conform import is_wrapped, spaces
+from reverie.envs.errors import (
+    MissingPackageError,
+    RenderingError,
+    SpaceError,
+    UnknownTaskError,
+    ValueMismatchError,
+    WorkerError,
+)
+from reverie.envs.leaves import random_actions
+from reverie.envs.registry import SUITES, Suite, factory_of, make, spaces_of, split, tasks
+from reverie.envs.vector import VectorEnv, env_seed, env_seeds
+from reverie.envs.wrappers import wrap
+
+__all__ = [
+    "SUITES",
+    "Finding",
+    "MissingPackageError",
+    "RenderingError",
+    "SpaceError",
+    "Suite",
+    "UnknownTaskError",
+    "ValueMismatchError",
+    "VectorEnv",
+    "WorkerError",
+    "check",
+    "env_seed",
+    "env_seeds",
+    "factory_of",
+    "is_wrapped",
+    "make",
+    "random_actions",
+    "spaces",
+    "spaces_of",
+    "split",
+    "tasks",
+    "wrap",
+]

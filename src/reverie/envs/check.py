@@ -1,0 +1,266 @@
+"""The public conformance check: does an environment keep what the agent relies on?"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import cloudpickle
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+
+from reverie.envs.conform import name_of
+from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.envs.leaves import describe, random_actions
+from reverie.envs.registry import factory_of
+from reverie.envs.wrappers import wrap
+
+SLOW = 20.0
+"""Steps per second below which training waits for the environment."""
+
+SMALLEST_IMAGE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing to know about an environment.
+
+    Args:
+        level: `error` stops training, `warning` makes it worse or not repeatable, `note` is good
+            to know.
+        problem: What is wrong, with names and values.
+        mend: What to do about it.
+    """
+
+    level: Literal["error", "warning", "note"]
+    problem: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.problem}" + (f" -> {self.mend}" if self.mend else "")
+
+
+def check(
+    source: str | gymnasium.Env | Callable[[], gymnasium.Env],
+    options: Mapping[str, Any] | None = None,
+    *,
+    steps: int = 200,
+) -> list[Finding]:
+    """Checks an environment by building it and playing random actions.
+
+    It looks at spaces and names, at every value of `steps` steps, at the flags and the end of
+    episodes, whether a seed repeats itself, and at the speed.
+
+    Args:
+        source: A task name, an environment (left open), or a function that builds one.
+        options: Settings of the suite where `source` is a task name.
+        steps: Random steps to take, at least 100.
+
+    Returns:
+        What was found, worst first; errors stop training. A faultless environment has only notes.
+    """
+    steps = max(steps, 100)
+    if isinstance(source, gymnasium.Env):
+        found = list(_inspect(source, steps))
+    else:
+        found = _build_and_inspect(factory_of(source, options), steps)
+    order = {"error": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda finding: order[finding.level])
+
+
+def _build_and_inspect(factory: Callable[[], gymnasium.Env], steps: int) -> list[Finding]:
+    found = []
+    try:
+        cloudpickle.dumps(factory)
+    except Exception as error:
+        found.append(
+            Finding(
+                "warning",
+                f"The factory cannot be sent to other processes: {_say(error)}.",
+                "Build everything inside the factory; until then only run.env_backend=sync works.",
+            )
+        )
+    try:
+        env = factory()
+    except Exception as error:
+        mend = "Make the environment's constructor work."
+        return [*found, Finding("error", f"It cannot be built: {_say(error)}.", mend)]
+    try:
+        return [*found, *_inspect(env, steps)]
+    finally:
+        env.close()
+
+
+def _inspect(env: gymnasium.Env, steps: int) -> Iterator[Finding]:
+    try:
+        wrapped = wrap(env)
+    except SpaceError as error:
+        yield Finding("error", str(error), "Change the space as the message says.")
+        return
+    yield from _check_spaces(env, wrapped)
+    recorder = _Recorder(wrapped)
+    try:
+        with _watched_flags(env) as odd_flags:
+            first = recorder.play(steps)
+            again = recorder.play(steps)
+    except ValueMismatchError as error:
+        yield Finding("error", str(error), "Mend the value, or declare the space that fits it.")
+        return
+    except TypeError as error:
+        mend = "The signatures are reset(*, seed=None, options=None) and step(action)."
+        yield Finding("error", f"{name_of(env)} raised {_say(error)}.", mend)
+        return
+    except Exception as error:
+        mend = "Random actions from the action space must work; so must a reset in mid-episode."
+        yield Finding("error", f"{name_of(env)} raised {_say(error)}.", mend)
+        return
+    for name, value in odd_flags.items():
+        yield Finding(
+            "warning",
+            f"step() returned {name}={value!r}, a {type(value).__name__}.",
+            "Return True or False.",
+        )
+    yield from _check_episodes(recorder, steps)
+    yield from _check_seeding(first, again)
+    yield from _check_speed(recorder)
+
+
+def _check_spaces(env: gymnasium.Env, wrapped: gymnasium.Env) -> Iterator[Finding]:
+    for key, space in describe(wrapped.observation_space).items():
+        height, width, channels = space.shape if space.kind == "image" else (64, 64, 3)
+        if height in (1, 3, 4) and channels > 4:
+            yield Finding(
+                "error",
+                f"The image {key!r} has shape {space.shape}, channels first.",
+                "Images are height x width x channels: move the channels to the end.",
+            )
+        elif min(height, width) < SMALLEST_IMAGE:
+            yield Finding(
+                "warning",
+                f"The image {key!r} is only {height}x{width}.",
+                "Resize it (env.gym.size=[64, 64]), or declare it float32 if it is no picture.",
+            )
+    assert isinstance(wrapped.action_space, gs.Dict)
+    for key, space in wrapped.action_space.items():
+        if isinstance(space, gs.Box) and not np.isfinite(space.high - space.low).all():
+            yield Finding(
+                "warning",
+                f"The action {key!r} has no finite bounds, so it is not normalised.",
+                "Declare finite bounds; the policy starts with values in [-1, 1].",
+            )
+    if isinstance(env.action_space, gs.Box) and env.action_space.dtype == np.float64:
+        yield Finding("note", "The action is float64; it is computed in float32 and converted.")
+
+
+def _check_episodes(recorder: "_Recorder", steps: int) -> Iterator[Finding]:
+    if recorder.terminated + recorder.truncated == 0:
+        yield Finding(
+            "note",
+            f"No episode ended within {steps} random steps.",
+            "If episodes have no limit, add one: gymnasium.wrappers.TimeLimit.",
+        )
+    if recorder.both:
+        yield Finding(
+            "note",
+            f"{recorder.both} steps were both terminated and truncated.",
+            "They count as terminated: nothing is expected to follow.",
+        )
+    if recorder.rewards == {0.0}:
+        yield Finding("note", "Every reward of the random steps was 0.")
+
+
+def _check_seeding(first: list, again: list) -> Iterator[Finding]:
+    for step, (one, two) in enumerate(zip(first, again, strict=True)):
+        for key in one:
+            if not np.array_equal(one[key], two[key]):
+                yield Finding(
+                    "warning",
+                    f"With the same seed and actions {key!r} differs at step {step}.",
+                    "Draw all randomness from self.np_random after super().reset(seed=seed).",
+                )
+                return
+
+
+def _check_speed(recorder: "_Recorder") -> Iterator[Finding]:
+    rate = recorder.count / max(recorder.step_seconds, 1e-9)
+    reset = recorder.reset_seconds / max(recorder.resets, 1)
+    level = "warning" if rate < SLOW else "note"
+    mend = "Use more parallel environments with run.env_backend=async." if rate < SLOW else ""
+    yield Finding(level, f"{rate:.0f} steps per second, {1e3 * reset:.1f} ms per reset.", mend)
+
+
+class _Recorder:
+    """Plays seeded random actions, and keeps what the checks need."""
+
+    def __init__(self, env: gymnasium.Env):
+        self._env = env
+        self.rewards: set[float] = set()
+        self.terminated = self.truncated = self.both = self.count = self.resets = 0
+        self.step_seconds = self.reset_seconds = 0.0
+
+    def play(self, steps: int) -> list[dict[str, np.ndarray]]:
+        """Copies of every observation, reward and flag of a run that starts from seed 0."""
+        actions = random_actions(describe(self._env.action_space), steps, np.random.default_rng(0))
+        record = [self._reset(seed=0)]
+        over = False
+        for index in range(steps):
+            if over:
+                record.append(self._reset(seed=None))
+                over = False
+                continue
+            start = time.perf_counter()
+            obs, reward, terminated, truncated, _ = self._env.step(
+                {key: array[index] for key, array in actions.items()}
+            )
+            self.step_seconds += time.perf_counter() - start
+            self.count += 1
+            self.terminated += terminated
+            self.truncated += truncated
+            self.both += terminated and truncated
+            self.rewards.add(float(reward))
+            over = terminated or truncated
+            flags = {"reward": reward, "terminated": terminated, "truncated": truncated}
+            record.append(_copy({**obs, **flags}))
+        return record
+
+    def _reset(self, seed: int | None) -> dict[str, np.ndarray]:
+        start = time.perf_counter()
+        obs, _ = self._env.reset(seed=seed)
+        self.reset_seconds += time.perf_counter() - start
+        self.resets += 1
+        return _copy(obs)
+
+
+@contextlib.contextmanager
+def _watched_flags(env: gymnasium.Env) -> Iterator[dict[str, Any]]:
+    """Collects flags that are not booleans, before the wrappers convert them."""
+    odd: dict[str, Any] = {}
+    inner = env.unwrapped
+    step, had = inner.step, vars(inner).get("step")
+
+    def watched(action: Any):
+        result = step(action)
+        if len(result) == 5:
+            for name, value in zip(("terminated", "truncated"), result[2:4], strict=True):
+                if not isinstance(value, bool | np.bool_):
+                    odd[name] = value
+        return result
+
+    inner.step = watched
+    try:
+        yield odd
+    finally:
+        if had is None:
+            del inner.step
+        else:
+            inner.step = had
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {key: np.array(value) for key, value in values.items()}
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,131 @@
+"""Values of nested gymnasium spaces to and from flat dictionaries of arrays."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+
+from reverie.envs.convert import decoder, encoder, short
+from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.envs.leaves import Leaf, Path, Role, check_names, children, join, leaves, numel
+
+
+class Codec:
+    """Converts between a nested space and a flat dictionary of arrays.
+
+    Built once per environment: the structure of the space becomes a tree of functions, so that a
+    step costs no look-ups in spaces.
+
+    Args:
+        space: The environment's observation or action space.
+        role: What the space is for. Names differ (`obs` or `image` against `action`), and an
+            action is never an image.
+
+    Attributes:
+        leaves: The arrays that take part, in the order of the space.
+        space: The flat space, a `Dict`.
+
+    Raises:
+        SpaceError: The space holds a kind that cannot be converted (such as Text), a reserved
+            name, or two entries with the same flat name.
+    """
+
+    def __init__(self, space: gymnasium.Space, role: Role):
+        self._native = space
+        self._role: Role = role
+        every = {leaf.path: leaf for leaf in leaves(space, role)}
+        # Some suites have sensors without entries; nothing can be learned from them.
+        self.leaves = tuple(leaf for leaf in every.values() if numel(leaf.native))
+        check_names([leaf.key for leaf in self.leaves], role)
+        if not self.leaves:
+            raise SpaceError(f"The {role} space {space} has no entries of size above zero.")
+        self.space = gs.Dict({leaf.key: leaf.flat for leaf in self.leaves})
+        self._read = _reader(space, (), every)
+        self._build = _builder(space, (), every)
+
+    def encode(self, value: Any) -> dict[str, Any]:
+        """A nested value of the environment as a flat dictionary of arrays and numpy scalars.
+
+        The arrays may share memory with the value.
+
+        Raises:
+            ValueMismatchError: An entry is missing, unknown, or of another shape, dtype or range.
+        """
+        flat: dict[str, Any] = {}
+        try:
+            self._read(value, flat)
+        except (KeyError, IndexError, TypeError):
+            _explain(self._native, value, (), self._role)
+            raise
+        return flat
+
+    def decode(self, flat: Mapping[str, Any]) -> Any:
+        """A flat dictionary of arrays as the nested value that the environment expects."""
+        return self._build(flat)
+
+
+def _reader(space: gymnasium.Space, path: Path, known: dict[Path, Leaf]) -> Callable:
+    """The function `(value, flat)` that converts a value into entries of `flat`."""
+    parts = children(space)
+    if parts is None:
+        leaf = known[path]
+        if not numel(leaf.native):
+            return lambda value, flat: None
+        key, encode = leaf.key, encoder(leaf)
+
+        def read_leaf(value: Any, flat: dict[str, Any]) -> None:
+            flat[key] = encode(value)
+
+        return read_leaf
+    readers = [(name, _reader(child, (*path, name), known)) for name, child in parts]
+    size = len(readers)
+
+    def read(value: Any, flat: dict[str, Any]) -> None:
+        if len(value) != size:
+            raise IndexError
+        for name, reader in readers:
+            reader(value[name], flat)
+
+    return read
+
+
+def _builder(space: gymnasium.Space, path: Path, known: dict[Path, Leaf]) -> Callable:
+    """The function that assembles the native value from a flat dictionary."""
+    parts = children(space)
+    if parts is None:
+        leaf = known[path]
+        if not numel(leaf.native):
+            empty = np.zeros(leaf.native.shape or (), leaf.native.dtype)
+            return lambda flat: empty
+        key, decode = leaf.key, decoder(leaf)
+        return lambda flat: decode(flat[key])
+    builders = [(name, _builder(child, (*path, name), known)) for name, child in parts]
+    if isinstance(space, gs.Dict):
+        return lambda flat: {name: build(flat) for name, build in builders}
+    return lambda flat: tuple(build(flat) for _, build in builders)
+
+
+def _explain(space: gymnasium.Space, value: Any, path: Path, role: Role) -> None:
+    """Raises with the place where a value has other entries than its space; else returns."""
+    parts = children(space)
+    if parts is None:
+        return
+    where = f" {join(path)!r}" if path else ""
+    kind = Mapping if isinstance(space, gs.Dict) else tuple | list
+    if not isinstance(value, kind):
+        raise ValueMismatchError(
+            f"{role}{where} is {short(value)}, but its space is a "
+            f"{type(space).__name__} with the entries {[name for name, _ in parts]}."
+        )
+    inside: Any = value
+    have = list(value) if isinstance(value, Mapping) else list(range(len(value)))
+    want = [name for name, _ in parts]
+    if set(have) != set(want):
+        raise ValueMismatchError(
+            f"{role}{where} has the entries {have}, but its space declares {want}. Return every "
+            "entry of the space, and no other, in each reset and step."
+        )
+    for name, child in parts:
+        _explain(child, inside[name], (*path, name), role)

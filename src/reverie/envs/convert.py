@@ -1,0 +1,152 @@
+"""Conversion of single entries: a native value to a flat array and back.
+
+A conversion never loses information silently: values of another shape, dtype or range raise.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces as gs
+
+from reverie.envs.errors import ValueMismatchError
+from reverie.envs.leaves import Leaf
+
+
+def encoder(leaf: Leaf) -> Callable[[Any], Any]:
+    """The function that turns a native entry into a flat array or numpy scalar, or raises."""
+    if isinstance(leaf.flat, gs.Box):
+        return _encode_box(leaf, np.dtype(leaf.flat.dtype))
+    if isinstance(leaf.flat, gs.Discrete):
+        return _encode_index(leaf)
+    if isinstance(leaf.flat, gs.MultiDiscrete):
+        return _encode_indices(leaf)
+    return _encode_bits(leaf)
+
+
+def decoder(leaf: Leaf) -> Callable[[Any], Any]:
+    """The function that turns a flat array into the native entry."""
+    native = leaf.native
+    if isinstance(native, gs.Discrete):
+        start = native.start
+        # Environments index lists and compare with this, so it is a numpy scalar of their dtype.
+        scalar = np.dtype(native.dtype).type
+        return lambda value: scalar(value + start)
+    if isinstance(native, gs.MultiDiscrete):
+        offset, dtype = native.start, native.dtype
+        return lambda value: (value + offset).astype(dtype)
+    if isinstance(native, gs.Box) and native.dtype != bool:
+        low, high, dtype = native.low, native.high, np.dtype(native.dtype)
+        if dtype.kind in "iu":
+            return lambda value: np.rint(value, dtype=np.float64).clip(low, high).astype(dtype)
+        # Undoing the normalisation in float32 can miss a bound by one rounding step.
+        return lambda value: np.minimum(np.maximum(np.asarray(value, dtype), low), high)
+    return lambda value: np.asarray(value, native.dtype)
+
+
+def short(value: Any) -> str:
+    """A value in at most 120 characters."""
+    if isinstance(value, np.ndarray):
+        text = np.array2string(value, threshold=8, edgeitems=2, separator=", ")
+    else:
+        text = repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _encode_box(leaf: Leaf, dtype: np.dtype) -> Callable[[Any], np.ndarray]:
+    shape, ndarray = tuple(leaf.native.shape or ()), np.ndarray
+
+    def encode(value: Any) -> np.ndarray:
+        # The common case first: it runs for every key of every step.
+        if type(value) is ndarray and value.dtype == dtype and value.shape == shape:
+            return value
+        array = _array(value, leaf)
+        if dtype == np.uint8:
+            raise _wrong_dtype(array, leaf)
+        if array.dtype.kind == "f":
+            # Too large for float32 becomes infinity, which the check that follows reports.
+            with np.errstate(over="ignore"):
+                return array.astype(dtype)
+        return array.astype(dtype)
+
+    return encode
+
+
+def _encode_index(leaf: Leaf) -> Callable[[Any], np.int32]:
+    native = leaf.native
+    assert isinstance(native, gs.Discrete)
+    start, classes = int(native.start), int(native.n)
+
+    def encode(value: Any) -> np.int32:
+        given = value if isinstance(value, int | np.integer) else _array(value, leaf)
+        index = int(given) - start
+        # -1 marks an integer observation as missing.
+        if not -1 <= index < classes:
+            raise _out_of_range(value, leaf)
+        return np.int32(index)
+
+    return encode
+
+
+def _encode_indices(leaf: Leaf) -> Callable[[Any], np.ndarray]:
+    native = leaf.native
+    assert isinstance(native, gs.MultiDiscrete)
+    start, classes = native.start.astype(np.int64), native.nvec.astype(np.int64)
+
+    def encode(value: Any) -> np.ndarray:
+        index = _array(value, leaf).astype(np.int64) - start
+        if ((index < -1) | (index >= classes)).any():
+            raise _out_of_range(value, leaf)
+        return index.astype(np.int32)
+
+    return encode
+
+
+def _encode_bits(leaf: Leaf) -> Callable[[Any], np.ndarray]:
+    def encode(value: Any) -> np.ndarray:
+        array = _array(value, leaf)
+        if array.dtype.kind == "b":
+            return array
+        if ((array != 0) & (array != 1)).any():
+            raise _out_of_range(value, leaf)
+        return array.astype(bool)
+
+    return encode
+
+
+def _array(value: Any, leaf: Leaf) -> np.ndarray:
+    """The value as an array of the right shape and a dtype that converts without loss of kind."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueMismatchError(f"{leaf.key!r} is not one array: {short(value)}.") from error
+    shape = tuple(leaf.native.shape or ())
+    if array.shape != shape:
+        raise ValueMismatchError(
+            f"{leaf.key!r} has shape {array.shape}, but its space says {shape}. "
+            f"{_hint(array.shape, shape)}The value is {short(array)}."
+        )
+    if array.dtype.kind not in ("fiub" if isinstance(leaf.flat, gs.Box) else "iub"):
+        raise _wrong_dtype(array, leaf)
+    return array
+
+
+def _wrong_dtype(array: np.ndarray, leaf: Leaf) -> ValueMismatchError:
+    return ValueMismatchError(
+        f"{leaf.key!r} has dtype {array.dtype}, which does not fit its space {leaf.native}. "
+        f"Return it as {leaf.native.dtype}. The value is {short(array)}."
+    )
+
+
+def _out_of_range(value: Any, leaf: Leaf) -> ValueMismatchError:
+    return ValueMismatchError(
+        f"{leaf.key!r} is {short(value)}, outside its space {leaf.native}. Return a value inside, "
+        "or declare the space that holds it."
+    )
+
+
+def _hint(have: tuple[int, ...], want: tuple[int, ...]) -> str:
+    if len(have) == len(want) == 3 and have == (want[2], *want[:2]):
+        return "Images are height x width x channels: move the channels to the end. "
+    return ""

@@ -1,0 +1,156 @@
+"""What a gymnasium space looks like once it is flat: one named `Leaf` per array.
+
+Nested Dict and Tuple spaces become names joined with `/`; every entry becomes a float32 or uint8
+`Box`, a `Discrete` or `MultiDiscrete` counting from 0, or a `MultiBinary`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+
+from reverie.envs.errors import SpaceError
+from reverie.spaces import LATENT_PREFIX, LOG_PREFIX, RESERVED, Space
+
+Role = Literal["observation", "action"]
+Path = tuple[str | int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """One array inside a nested gymnasium space.
+
+    Args:
+        key: Its name in the flat dictionary, path entries joined with `/`.
+        path: Where it lies in the nested value.
+        native: The space that the environment declared.
+        flat: The space of the converted value: `Box` of float32 or uint8, `Discrete`,
+            `MultiDiscrete` or `MultiBinary`, always counting from 0.
+    """
+
+    key: str
+    path: Path
+    native: gymnasium.Space
+    flat: gymnasium.Space
+
+
+def describe(space: gymnasium.Space) -> dict[str, Space]:
+    """The `Space` of every key of a flat dictionary space, keys starting with `log/` left out."""
+    return {k: v for k, v in describe_all(space).items() if not k.startswith(LOG_PREFIX)}
+
+
+def describe_all(space: gymnasium.Space) -> dict[str, Space]:
+    """The `Space` of every key of a flat dictionary space."""
+    if not isinstance(space, gs.Dict):
+        raise TypeError(f"Expected a flat Dict space, got {space}. Call reverie.envs.wrap first.")
+    return {key: _describe_leaf(entry) for key, entry in space.items()}
+
+
+def random_actions(
+    spaces: Mapping[str, Space], num: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Uniform random actions `[num, ...]`: class indices, or floats in [-1, 1]."""
+    actions = {}
+    for key, space in spaces.items():
+        shape = (num, *space.shape)
+        if space.kind == "discrete":
+            classes = np.reshape(space.classes, space.shape)
+            actions[key] = rng.integers(0, classes, shape).astype(space.dtype)
+        else:
+            actions[key] = rng.uniform(-1, 1, shape).astype(np.float32)
+    return actions
+
+
+def leaves(space: gymnasium.Space, role: Role) -> Iterator[Leaf]:
+    if isinstance(space, gs.Dict):
+        root: Path = ()
+    elif isinstance(space, gs.Tuple):
+        root = ("action" if role == "action" else "obs",)
+    else:
+        flat = _flat_space(space, role, role)
+        image = isinstance(flat, gs.Box) and flat.dtype == np.uint8
+        key = "action" if role == "action" else "image" if image else "obs"
+        yield Leaf(key, (), space, flat)
+        return
+    for path, leaf in _walk(space, ()):
+        key = join((*root, *path))
+        yield Leaf(key, path, leaf, _flat_space(leaf, role, key))
+
+
+def children(space: gymnasium.Space) -> list[tuple[str | int, gymnasium.Space]] | None:
+    if isinstance(space, gs.Dict):
+        return list(space.spaces.items())
+    if isinstance(space, gs.Tuple):
+        return list(enumerate(space.spaces))
+    return None
+
+
+def numel(space: gymnasium.Space) -> int:
+    return int(np.prod(space.shape or (), dtype=np.int64))
+
+
+def join(path: Path) -> str:
+    return "/".join(str(part) for part in path)
+
+
+def _walk(space: gymnasium.Space, path: Path) -> Iterator[tuple[Path, gymnasium.Space]]:
+    parts = children(space)
+    if parts is None:
+        yield path, space
+        return
+    for name, child in parts:
+        yield from _walk(child, (*path, name))
+
+
+def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space:
+    if isinstance(space, gs.Discrete):
+        return gs.Discrete(int(space.n))
+    if isinstance(space, gs.MultiDiscrete):
+        return gs.MultiDiscrete(space.nvec, dtype=np.int32)
+    if isinstance(space, gs.MultiBinary):
+        return gs.MultiBinary(space.shape)
+    if isinstance(space, gs.Box) and space.dtype == bool:
+        return gs.MultiBinary(space.shape)
+    if isinstance(space, gs.Box) and space.dtype is not None and space.dtype.kind in "fiu":
+        if role == "observation" and space.dtype == np.uint8 and len(space.shape) == 3:
+            return gs.Box(0, 255, space.shape, np.uint8)
+        with np.errstate(over="ignore"):
+            low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+        return gs.Box(low, high, space.shape, np.float32)
+    raise SpaceError(
+        f"The {role} {key!r} is a {type(space).__name__} space, which the agent cannot use: "
+        f"{space}. Use Box, Discrete, MultiDiscrete or MultiBinary, alone or inside Dict and "
+        "Tuple; convert or drop this entry with gymnasium.wrappers.Transform"
+        f"{role.capitalize()} before training."
+    )
+
+
+def check_names(keys: list[str], role: Role) -> None:
+    for key in keys:
+        if keys.count(key) > 1:
+            raise SpaceError(
+                f"Two entries of the {role} space have the same name {key!r} once nested names "
+                "are joined with '/'. Rename one of them."
+            )
+        hidden = role == "action" and key.startswith(LOG_PREFIX)
+        if key in RESERVED or key.startswith(LATENT_PREFIX) or hidden:
+            raise SpaceError(
+                f"The {role} space uses the name {key!r}, which is reserved (as are "
+                f"{', '.join(RESERVED)} and names starting with {LATENT_PREFIX}). Rename it."
+            )
+
+
+def _describe_leaf(space: gymnasium.Space) -> Space:
+    if isinstance(space, gs.Discrete):
+        return Space("discrete", (), "int32", (int(space.n),))
+    if isinstance(space, gs.MultiDiscrete):
+        classes = tuple(int(n) for n in space.nvec.flatten())
+        return Space("discrete", tuple(space.shape or ()), "int32", classes)
+    if isinstance(space, gs.MultiBinary):
+        shape = tuple(space.shape or ())
+        return Space("discrete", shape, "bool", (2,) * int(np.prod(shape, dtype=int)))
+    kind = "image" if space.dtype == np.uint8 else "continuous"
+    return Space(kind, tuple(space.shape or ()), str(space.dtype))

@@ -1,0 +1,88 @@
+"""Checks that values are numbers inside their bounds, fast when they are."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+
+LARGEST = float(np.finfo(np.float32).max)
+
+_WIDER = "Declare the Box with wider bounds, or pass bounds='ignore' to reverie.envs.wrap."
+
+Check = Callable[[Any], str]
+"""Says what is wrong with a value; empty when nothing is."""
+
+
+def observation_check(space: gs.Box, within_bounds: bool) -> Check:
+    """Checks a continuous observation: no NaN, not above infinity, inside its bounds.
+
+    -inf marks a missing value and is always allowed.
+
+    Args:
+        space: Flat float32 space.
+        within_bounds: Whether the bounds of the space count; else only NaN and infinity do.
+    """
+    low, high = _with_slack(space) if within_bounds else (-np.inf, np.inf)
+    if not within_bounds or not (np.isfinite(low).any() or np.isfinite(high).any()):
+        # The square sum is finite only if every entry is, and takes a single pass.
+        return lambda array: (
+            "" if math.isfinite(np.vdot(array, array)) else _explain(array, -np.inf, np.inf)
+        )
+    return lambda array: (
+        "" if ((array >= low) & (array <= high)).all() else _explain(array, low, high)
+    )
+
+
+def action_check(space: gymnasium.Space) -> Check:
+    """Checks a flat action: present, of its shape, finite numbers or class indices."""
+    shape = tuple(space.shape or ())
+    if isinstance(space, gs.Box):
+        return _shaped(shape, lambda value: np.isfinite(value).all(), "finite numbers")
+    if isinstance(space, gs.Discrete):
+        classes = int(space.n)
+        return _shaped((), lambda value: 0 <= value < classes, f"a class index below {classes}")
+    limits = space.nvec if isinstance(space, gs.MultiDiscrete) else 2
+    return _shaped(
+        shape,
+        lambda value: ((value >= 0) & (value < limits)).all(),
+        f"class indices below {limits}",
+    )
+
+
+def _shaped(shape: tuple[int, ...], fine: Callable[[Any], Any], wanted: str) -> Check:
+    def check(value: Any) -> str:
+        if value is None:
+            return "is missing."
+        if np.shape(value) != shape:
+            return f"has shape {np.shape(value)}, expected {shape}."
+        return "" if fine(value) else f"is {value}, expected {wanted}."
+
+    return check
+
+
+def _with_slack(space: gs.Box) -> tuple[np.ndarray, np.ndarray]:
+    # A bound and a value of float64 may round to different float32 numbers.
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    slack = [1e-5 * (1 + np.abs(np.where(np.isfinite(bound), bound, 0))) for bound in (low, high)]
+    with np.errstate(over="ignore"):
+        return (low - slack[0]).astype(np.float32), (high + slack[1]).astype(np.float32)
+
+
+def _explain(array: np.ndarray, low: Any, high: Any) -> str:
+    """The first entry that is wrong, or nothing: the fast checks can be too strict."""
+    array = np.asarray(array)
+    present = ~np.isneginf(array)
+    for wrong, what, mend in (
+        (np.isnan(array), "is NaN", "Return finite numbers, or -inf for a missing value."),
+        (np.isposinf(array), "is infinite", "Return finite numbers."),
+        (present & (array > high), f"is above its upper bound {high}", _WIDER),
+        (present & (array < low), f"is below its lower bound {low}", _WIDER),
+    ):
+        if wrong.any():
+            where = tuple(int(i) for i in np.argwhere(wrong)[0])
+            place = f" at index {list(where)}" if where else ""
+            return f"{what}{place}: the value is {array[where]}. {mend}"
+    return ""

@@ -1,0 +1,180 @@
+"""From a task name such as `dmc_walker_walk` to an environment."""
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+
+from reverie.envs.conform import spaces
+from reverie.envs.errors import MissingPackageError, UnknownTaskError
+from reverie.envs.vector import env_seed
+from reverie.envs.wrappers import wrap
+from reverie.spaces import Space
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """A family of tasks.
+
+    Args:
+        name: First part of its task names.
+        package: What must be importable.
+        extra: The extra of this project that installs it, empty when it needs nothing more.
+        about: One line for people.
+    """
+
+    name: str
+    package: str
+    extra: str
+    about: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is found (without importing it)."""
+        return importlib.util.find_spec(self.package) is not None
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("gym", "gymnasium", "", "any registered gymnasium id, or module:Id"),
+        Suite("dmc", "dm_control", "dmc", "DeepMind Control Suite, proprioception or images"),
+        Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward"),
+        Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
+    )
+}
+
+
+def make(
+    task: str, options: Mapping[str, Any] | None = None, *, index: int = 0, seed: int = 0
+) -> gymnasium.Env:
+    """Builds a wrapped environment.
+
+    Args:
+        task: `suite_name`, for example `gym_CartPole-v1`, `dmc_walker_walk`, `crafter_reward`,
+            `dummy_disc`, or `gym_module:Id` to import a module that registers the id.
+        options: Settings of the suite, as in the configuration under `env.<suite>`.
+        index: Which of several parallel environments this is.
+        seed: Seed of the run; with `index` it seeds the first reset, unless that brings its own.
+
+    Returns:
+        An environment with flat `Dict` spaces, see `reverie.envs.wrap`.
+
+    Raises:
+        UnknownTaskError: No such suite or task; the message names the nearest ones.
+        MissingPackageError: The suite's package is not installed; the message says how.
+        TypeError: An option that the suite does not have.
+    """
+    suite, name = split(task)
+    module = _module(suite)
+    options = dict(options or {})
+    _check_options(suite, module, options)
+    return SeedFirstReset(wrap(module.make(name, **options)), env_seed(seed, index))
+
+
+def spaces_of(
+    source: str | Callable[[], gymnasium.Env], options: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Space], dict[str, Space]]:
+    """Observation and action spaces, read from a temporary environment that is closed again.
+
+    Args:
+        source: A task name, or a function that builds an environment.
+        options: Settings of the suite where `source` is a task name.
+    """
+    env = wrap(factory_of(source, options)())
+    try:
+        return spaces(env)
+    finally:
+        env.close()
+
+
+def factory_of(
+    source: str | Callable[[], gymnasium.Env],
+    options: Mapping[str, Any] | None = None,
+    *,
+    index: int = 0,
+    seed: int = 0,
+) -> Callable[[], gymnasium.Env]:
+    """A picklable function that builds the environment: for a task name, `make` with arguments."""
+    if callable(source):
+        return source
+    return functools.partial(make, source, dict(options or {}), index=index, seed=seed)
+
+
+def split(task: str) -> tuple[Suite, str]:
+    """The suite of a task, and the task's name inside it."""
+    prefix, _, name = task.partition("_")
+    if prefix in SUITES and name:
+        return SUITES[prefix], name
+    if task in gymnasium.registry:
+        raise UnknownTaskError(f"The task {task!r} is a gymnasium id: write it as 'gym_{task}'.")
+    if prefix in SUITES:
+        raise UnknownTaskError(
+            f"The task {task!r} has no name after its suite; try one of "
+            f"{_some(tasks(prefix), prefix)}."
+        )
+    near = difflib.get_close_matches(prefix, SUITES, n=3, cutoff=0.5)
+    raise UnknownTaskError(
+        f"The task {task!r} starts with no known suite. "
+        + (f"Did you mean {' or '.join(near)}? " if near else "")
+        + f"Tasks are written suite_name, with the suites {', '.join(SUITES)}."
+    )
+
+
+def tasks(suite: str) -> list[str]:
+    """Names of the tasks of a suite, without the suite's own name and `_` in front."""
+    return _module(SUITES[suite]).tasks()
+
+
+class SeedFirstReset(gymnasium.Wrapper):
+    """Gives the first reset a seed when it comes without one."""
+
+    def __init__(self, env: gymnasium.Env, seed: int):
+        super().__init__(env)
+        self._seed: int | None = seed
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode."""
+        seed = self._seed if seed is None else seed
+        self._seed = None
+        return self.env.reset(seed=seed, options=options)
+
+
+def _module(suite: Suite) -> ModuleType:
+    """Imports the file of a suite, which imports the package behind it."""
+    command = f"pip install 'reverie[{suite.extra}]'"
+    if not suite.installed:
+        raise MissingPackageError(
+            f"The suite {suite.name!r} needs the package {suite.package}: {command}"
+        )
+    try:
+        return importlib.import_module(f"reverie.envs.suites.{suite.name}")
+    except ImportError as error:
+        raise MissingPackageError(
+            f"The suite {suite.name!r} cannot import what it needs ({error}): {command}"
+        ) from error
+
+
+def _check_options(suite: Suite, module: ModuleType, options: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(module.make).parameters)[1:]
+    for key in options:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise TypeError(
+                f"env.{suite.name}.{key}: the suite has no such option. "
+                + (f"Did you mean {near[0]!r}? " if near else "")
+                + f"It has {', '.join(known)}."
+            )
+
+
+def _some(names: list[str], prefix: str) -> str:
+    return ", ".join(f"{prefix}_{name}" for name in names[:3])

@@ -1,0 +1,65 @@
+"""Any gymnasium environment by its id."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+from gymnasium import error as gym_error
+
+from reverie.envs.conform import Bounds
+from reverie.envs.errors import MissingPackageError, UnknownTaskError
+from reverie.envs.wrappers import wrap
+
+EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
+"""Parts of gymnasium that need another package -> the extra of this project."""
+
+
+def make(
+    name: str,
+    kwargs: Mapping[str, Any] | None = None,
+    size: Sequence[int] = (),
+    repeat: int = 1,
+    bounds: Bounds = "error",
+) -> gymnasium.Env:
+    """Builds the environment with a gymnasium id.
+
+    Args:
+        name: The id, such as `CartPole-v1`, or `module:Id` to import a module first.
+        kwargs: Arguments of the environment, as for `gymnasium.make`.
+        size: Resize image observations to (height, width); empty keeps them.
+        repeat: Apply each action this many times and sum the rewards.
+        bounds: `error` or `ignore` observations outside their declared bounds.
+
+    Raises:
+        UnknownTaskError: The id is not registered, or its module cannot be imported.
+        MissingPackageError: The environment needs a package that is not installed.
+    """
+    try:
+        # Reverie checks values itself, with errors in place of gymnasium's warnings.
+        env = gymnasium.make(name, disable_env_checker=True, **(kwargs or {}))
+    except gym_error.DependencyNotInstalled as error:
+        raise MissingPackageError(_install(name, error)) from error
+    except ModuleNotFoundError as error:
+        raise UnknownTaskError(f"The task gym_{name} cannot be imported: {error}.") from error
+    except gym_error.UnregisteredEnv as error:
+        near = difflib.get_close_matches(name, tasks(), n=3)
+        advice = f"Did you mean {' or '.join(f'gym_{each}' for each in near)}? " if near else ""
+        raise UnknownTaskError(
+            f"gymnasium knows no environment {name!r}: {error} {advice}Ids of other packages are "
+            "written gym_module:Id, with the module that registers them."
+        ) from error
+    return wrap(env, size=size, repeat=repeat, bounds=bounds)
+
+
+def tasks() -> list[str]:
+    """The ids that are registered now."""
+    return sorted(gymnasium.registry)
+
+
+def _install(name: str, error: Exception) -> str:
+    spec = gymnasium.registry.get(name)
+    for part, extra in EXTRAS.items():
+        if spec and f".{part}" in str(spec.entry_point):
+            return f"The task gym_{name} needs a package: pip install 'reverie[{extra}]'"
+    return f"The task gym_{name} needs a package: {error}"

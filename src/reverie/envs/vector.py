@@ -1,0 +1,188 @@
+"""`VectorEnv`: many environments that speak transitions."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import SyncVectorEnv
+
+from reverie.envs.backend import choose
+from reverie.envs.conform import require_same
+from reverie.envs.leaves import describe, describe_all
+from reverie.envs.logs import OnlyLogs, present
+from reverie.envs.processes import ProcessVectorEnv
+from reverie.envs.wrappers import wrap
+
+Backend = Literal["auto", "sync", "async"]
+Factory = Callable[[], gymnasium.Env]
+Transition = dict[str, np.ndarray]
+
+log = logging.getLogger("reverie.envs")
+
+
+class VectorEnv:
+    """Steps N environments together and returns transitions `dict[str, np.ndarray]` [N, ...].
+
+    A transition holds the observation keys, `reward` float32, `is_first`, `is_last` and
+    `is_terminal` bool, and `log/` keys: those of the observation space, and those of the infos as
+    float32 with NaN where an environment gave none. Termination is `is_last` with `is_terminal`,
+    truncation is `is_last` alone. The step after `is_last` ignores its action and returns the
+    first step of the next episode, with reward 0. All arrays are fresh: later steps do not change
+    them.
+
+    Args:
+        factories: One function per environment; `reverie.envs.wrap` is applied where it was not.
+        backend: `sync` steps them one after another in this process, `async` in one process
+            each, `auto` measures a step once and chooses; `choice` says what and why.
+        seeds: Seeds of the first reset of every environment; an integer is the run's seed that
+            they derive from; None leaves it to the environments.
+        timeout: Seconds until a process that does not answer counts as hung; None waits for ever.
+            Applies to `async`.
+
+    Attributes:
+        num_envs: N.
+        obs_space: Space of every observation key without `log/` keys.
+        act_space: Space of every action key.
+        backend: `sync` or `async`.
+        choice: Why that backend, in a sentence.
+
+    Raises:
+        WorkerError: A process raised (with its traceback), died or hung.
+        ValueMismatchError: An environment returned a value outside its spaces (`sync`).
+    """
+
+    def __init__(
+        self,
+        factories: Sequence[Factory],
+        backend: Backend = "auto",
+        seeds: int | Sequence[int] | None = None,
+        *,
+        timeout: float | None = None,
+    ):
+        if not factories:
+            raise ValueError("factories is empty: a VectorEnv needs at least one environment.")
+        self.num_envs = len(factories)
+        self._seeds = _spread(seeds, self.num_envs)
+        self.backend, self.choice = choose(factories, backend)
+        log.info("%d environments, backend %s: %s", self.num_envs, self.backend, self.choice)
+        if self.backend == "sync":
+            self._inner = _serial(factories)
+        else:
+            globals_ = self._seeds or env_seeds(0, self.num_envs)
+            self._inner = ProcessVectorEnv(factories, globals_, timeout)
+        self.obs_space = describe(self._inner.single_observation_space)
+        self.act_space = describe(self._inner.single_action_space)
+        self._outputs = describe_all(self._inner.single_observation_space)
+        self._actions: dict[str, np.ndarray] | None = None
+        self._over = np.zeros(self.num_envs, bool)
+
+    def reset(self) -> Transition:
+        """Starts an episode everywhere, with the seeds of the constructor."""
+        self._actions = None
+        seeds: Any = self._seeds
+        obs, infos = self._inner.reset(seed=seeds)
+        never = np.zeros(self.num_envs, bool)
+        rewards = np.zeros(self.num_envs, np.float32)
+        self._over = ~never
+        return self._transition(obs, rewards, never, never, infos)
+
+    def step_async(self, actions: Mapping[str, np.ndarray]) -> None:
+        """Begins a step; with `async` the environments run until `step_wait`.
+
+        Args:
+            actions: Every key of `act_space` as [N, ...]; other keys are ignored.
+        """
+        if self._actions is not None:
+            raise RuntimeError("step_async() was called twice. Call step_wait() in between.")
+        chosen = {key: self._action(key, actions) for key in self.act_space}
+        if isinstance(self._inner, ProcessVectorEnv):
+            self._inner.step_async(chosen)
+        self._actions = chosen
+
+    def step_wait(self) -> Transition:
+        """Finishes the step that `step_async` began."""
+        if self._actions is None:
+            raise RuntimeError("step_wait() was called without step_async().")
+        actions, self._actions = self._actions, None
+        if isinstance(self._inner, ProcessVectorEnv):
+            result = self._inner.step_wait()
+        else:
+            result = self._inner.step(actions)
+        obs, rewards, terminated, truncated, infos = result
+        return self._transition(obs, rewards, terminated, truncated, infos)
+
+    def step(self, actions: Mapping[str, np.ndarray]) -> Transition:
+        """`step_async` and `step_wait` in one call."""
+        self.step_async(actions)
+        return self.step_wait()
+
+    def close(self) -> None:
+        """Closes the environments and ends their processes; a second call does nothing."""
+        self._inner.close()
+
+    def __enter__(self) -> "VectorEnv":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _action(self, key: str, actions: Mapping[str, np.ndarray]) -> np.ndarray:
+        space = self.act_space[key]
+        if key not in actions:
+            raise KeyError(f"The action {key!r} is missing; got {sorted(actions)}.")
+        array = np.asarray(actions[key], space.dtype)
+        if array.shape != (self.num_envs, *space.shape):
+            raise ValueError(
+                f"The action {key!r} has shape {array.shape}, expected "
+                f"{(self.num_envs, *space.shape)}: one row per environment."
+            )
+        return array
+
+    def _transition(self, obs, rewards, terminated, truncated, infos) -> Transition:
+        last = terminated | truncated
+        transition = {key: np.array(obs[key], s.dtype) for key, s in self._outputs.items()}
+        transition["reward"] = rewards.astype(np.float32)
+        transition["is_first"], self._over = self._over, last
+        transition["is_last"] = last.copy()
+        transition["is_terminal"] = terminated.copy()
+        transition.update(present(infos))
+        return transition
+
+
+def _serial(factories: Sequence[Factory]) -> SyncVectorEnv:
+    """The environments in this process; their transitions are copied by the caller."""
+    envs: list[gymnasium.Env] = []
+    for index, factory in enumerate(factories):
+        envs.append(OnlyLogs(wrap(factory())))
+        first, found = envs[0], envs[-1]
+        require_same(
+            index,
+            (found.observation_space, found.action_space),
+            (first.observation_space, first.action_space),
+        )
+    return SyncVectorEnv([lambda env=env: env for env in envs], copy=False)
+
+
+def env_seeds(seed: int, num: int) -> list[int]:
+    """Independent seeds for `num` environments, derived from the seed of the run.
+
+    The first ones do not change when `num` grows. Each fits in 31 bits, as old libraries need.
+    """
+    return [env_seed(seed, index) for index in range(num)]
+
+
+def env_seed(seed: int, index: int) -> int:
+    """The seed of environment `index` in a run with this seed, in 0..2^31-1."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0]) >> 1
+
+
+def _spread(seeds: int | Sequence[int] | None, num: int) -> list[int] | None:
+    if seeds is None:
+        return None
+    if isinstance(seeds, int):
+        return env_seeds(seeds, num)
+    if len(seeds) != num:
+        raise ValueError(f"{len(seeds)} seeds for {num} environments: give one for each.")
+    return [int(seed) for seed in seeds]

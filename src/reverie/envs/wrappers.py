@@ -1,0 +1,166 @@
+"""The one chain of wrappers between any gymnasium environment and the agent.
+
+From the inside out: `Repeat`, `Conform` (flat names, unified dtypes, checked values),
+`ResizeImages`, `NormalizeActions`, `ClipActions`. Use `wrap`, which adds those that are needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsFloat
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+from PIL import Image
+
+from reverie.envs.conform import Bounds, Conform, is_wrapped
+
+
+def wrap(
+    env: gymnasium.Env, *, size: Sequence[int] = (), repeat: int = 1, bounds: Bounds = "error"
+) -> gymnasium.Env:
+    """Makes an environment speak flat dictionaries of checked, unified arrays.
+
+    Args:
+        env: Any gymnasium environment. One that is wrapped already comes back as it is.
+        size: Resize every image observation to (height, width); empty keeps their sizes.
+        repeat: Apply each action this many times and sum the rewards.
+        bounds: `error` raises when a continuous observation leaves its declared Box, `ignore`
+            lets it through (NaN and infinity are errors in both).
+
+    Returns:
+        An environment with `Dict` spaces. Observations are float32, uint8 images, int32 and bool;
+        continuous actions are float32 in [-1, 1] wherever the environment has finite bounds.
+
+    Raises:
+        SpaceError: The environment has a space that the agent cannot use.
+    """
+    if is_wrapped(env):
+        return env
+    if repeat < 1:
+        raise ValueError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
+    if repeat > 1:
+        env = Repeat(env, repeat)
+    env = Conform(env, bounds)
+    if size:
+        env = ResizeImages(env, size)
+    if any(isinstance(space, gs.Box) for space in _entries(env.action_space).values()):
+        env = ClipActions(NormalizeActions(env))
+    return env
+
+
+class Repeat(gymnasium.Wrapper):
+    """Applies each action `repeat` times or until the episode ends, and sums the rewards."""
+
+    def __init__(self, env: gymnasium.Env, repeat: int):
+        super().__init__(env)
+        self._repeat = repeat
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """One agent step, up to `repeat` environment steps."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        total, merged = reward, dict(info)
+        for _ in range(self._repeat - 1):
+            if terminated or truncated:
+                break
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total = float(total) + float(reward)
+            merged.update(info)
+        return obs, total, terminated, truncated, merged
+
+
+class ResizeImages(gymnasium.ObservationWrapper):
+    """Resizes every image key to one size, bilinear with antialiasing."""
+
+    def __init__(self, env: gymnasium.Env, size: Sequence[int]):
+        super().__init__(env)
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(f"size={list(size)}: expected [height, width], such as [64, 64].")
+        self._size = (int(size[0]), int(size[1]))
+        entries = _entries(env.observation_space)
+        self._keys = [
+            key
+            for key, space in entries.items()
+            if space.dtype == np.uint8 and space.shape and space.shape[:2] != self._size
+        ]
+        for key in self._keys:
+            _, _, channels = entries[key].shape or (0, 0, 0)
+            shape = (*self._size, channels)
+            entries[key] = gs.Box(0, 255, shape, np.uint8)
+        self.observation_space = gs.Dict(entries)
+
+    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The observation with its images resized."""
+        resized = {key: resize(observation[key], self._size) for key in self._keys}
+        return {**observation, **resized}
+
+
+class NormalizeActions(gymnasium.ActionWrapper):
+    """Maps [-1, 1] to the bounds of continuous actions; entries without finite bounds stay."""
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        entries = _entries(env.action_space)
+        self._affine = {}
+        for key, space in entries.items():
+            if not isinstance(space, gs.Box):
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):
+                finite = np.isfinite(space.high - space.low)
+            low = np.where(finite, space.low, -1).astype(np.float32)
+            high = np.where(finite, space.high, 1).astype(np.float32)
+            self._affine[key] = ((high - low) / 2, (high + low) / 2)
+            entries[key] = gs.Box(
+                np.where(finite, np.float32(-1), space.low),
+                np.where(finite, np.float32(1), space.high),
+                space.shape,
+                np.float32,
+            )
+        self.action_space = gs.Dict(entries)
+
+    def action(self, action: Mapping[str, Any]) -> dict[str, Any]:
+        """The action in the bounds of the environment."""
+        mapped = {
+            key: action[key] * scale + mid
+            for key, (scale, mid) in self._affine.items()
+            if key in action
+        }
+        return {**action, **mapped}
+
+
+class ClipActions(gymnasium.ActionWrapper):
+    """Clips continuous actions to their bounds: the policy's samples may leave them."""
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        self._bounds = {
+            key: (space.low, space.high)
+            for key, space in _entries(env.action_space).items()
+            if isinstance(space, gs.Box)
+        }
+
+    def action(self, action: Mapping[str, Any]) -> dict[str, Any]:
+        """The action inside its bounds (NaN stays NaN and is reported further in)."""
+        clipped = {}
+        for key, (low, high) in self._bounds.items():
+            if key in action:
+                clipped[key] = np.minimum(np.maximum(action[key], low), high)
+        return {**action, **clipped}
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A uint8 image [H, W, C] at another (height, width), any number of channels."""
+    height, width = size
+    if image.shape[2] == 3:
+        small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(small)
+    channels = [
+        Image.fromarray(image[:, :, c]).resize((width, height), Image.Resampling.BILINEAR)
+        for c in range(image.shape[2])
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], -1)
+
+
+def _entries(space: gymnasium.Space) -> dict[str, gymnasium.Space]:
+    if not isinstance(space, gs.Dict):
+        raise TypeError(f"Expected a flat Dict space, got {space}. Apply Conform first.")
+    return dict(space.spaces)

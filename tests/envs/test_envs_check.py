@@ -1,0 +1,188 @@
+"""The conformance check: what it finds, and that faultless environments pass."""
+
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+from reverie.envs import check
+
+
+class Good(gymnasium.Env):
+    """A faultless environment that the faulty ones derive from."""
+
+    observation_space = gs.Box(-np.inf, np.inf, (2,))
+    action_space = gs.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self.observe(), {}
+
+    def step(self, action):
+        self.time += 1
+        return self.observe(), float(action[0]), self.time >= 20, False, {}
+
+    def observe(self):
+        return self.np_random.normal(size=2).astype(np.float32)
+
+
+class NotANumber(Good):
+    def observe(self):
+        return np.array([0, np.nan if self.time == 5 else 0], np.float32)
+
+
+class WrongShape(Good):
+    def observe(self):
+        return np.zeros(3, np.float32)
+
+
+class OutOfBounds(Good):
+    observation_space = gs.Box(-0.01, 0.01, (2,))
+
+
+class Unseeded(Good):
+    def observe(self):
+        return np.random.normal(size=2).astype(np.float32)
+
+
+class OldStep(Good):
+    def step(self, action):
+        return self.observe(), 0.0, False, {}
+
+
+class OldReset(Good):
+    def reset(self):
+        return np.zeros(2, np.float32)
+
+
+class Crashing(Good):
+    def step(self, action):
+        raise ZeroDivisionError("bug")
+
+
+class Speaking(Good):
+    observation_space = gs.Text(3)
+
+
+class NoneFlag(Good):
+    def step(self, action):
+        obs, reward, terminated, _, info = super().step(action)
+        return obs, reward, terminated, None, info
+
+
+class ChannelsFirst(Good):
+    observation_space = gs.Box(0, 255, (3, 64, 64), np.uint8)
+
+    def observe(self):
+        return np.zeros((3, 64, 64), np.uint8)
+
+
+class TinyImage(ChannelsFirst):
+    observation_space = gs.Box(0, 255, (7, 7, 3), np.uint8)
+
+    def observe(self):
+        return np.zeros((7, 7, 3), np.uint8)
+
+
+class Unbounded(Good):
+    action_space = gs.Box(-np.inf, np.inf, (1,))
+
+
+class NoReward(Good):
+    def step(self, action):
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, 0.0, terminated, truncated, info
+
+
+class Endless(Good):
+    def step(self, action):
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, False, False, info
+
+
+class Both(Good):
+    def step(self, action):
+        obs, reward, terminated, _, info = super().step(action)
+        return obs, reward, terminated, terminated, info
+
+
+class Unbuildable(Good):
+    def __init__(self):
+        raise OSError("no licence")
+
+
+@pytest.mark.parametrize(
+    ("env", "level", "words"),
+    [
+        (NotANumber, "error", ["NotANumber", "step 5", "'obs'", "NaN"]),
+        (WrongShape, "error", ["'obs'", "(3,)", "(2,)"]),
+        (OutOfBounds, "error", ["'obs'", "bound", "bounds='ignore'"]),
+        (OldStep, "error", ["4 values", "terminated"]),
+        (OldReset, "error", ["reset(*, seed=None, options=None)"]),
+        (Crashing, "error", ["ZeroDivisionError: bug"]),
+        (Speaking, "error", ["Text"]),
+        (ChannelsFirst, "error", ["'image'", "(3, 64, 64)", "channels to the end"]),
+        (Unbuildable, "error", ["cannot be built", "no licence"]),
+        (Unseeded, "warning", ["'obs' differs at step 0", "self.np_random"]),
+        (NoneFlag, "warning", ["truncated=None", "True or False"]),
+        (TinyImage, "warning", ["7x7", "[64, 64]"]),
+        (Unbounded, "warning", ["'action'", "finite bounds"]),
+        (NoReward, "note", ["Every reward"]),
+        (Endless, "note", ["No episode ended", "TimeLimit"]),
+        (Both, "note", ["both terminated and truncated"]),
+    ],
+)
+def test_faults_are_found_with_their_mend(env, level, words):
+    found = check(env, steps=100)
+    text = "\n".join(str(finding) for finding in found if finding.level == level)
+    for word in words:
+        assert word in text
+    worse = {"error": [], "warning": ["error"], "note": ["error", "warning"]}[level]
+    assert not [str(finding) for finding in found if finding.level in worse]
+
+
+def test_a_faultless_environment_only_gets_its_rates():
+    (finding,) = check(Good, steps=150)
+    assert finding.level == "note"
+    assert "steps per second" in finding.problem
+
+
+def test_an_instance_is_checked_and_left_open_as_it_was():
+    env = Good()
+    assert [finding.level for finding in check(env)] == ["note"]
+    assert env.step(np.zeros(1))[0].shape == (2,)
+    assert "step" not in vars(env)
+
+
+def test_findings_come_worst_first():
+    class Several(ChannelsFirst, Unbounded):
+        pass
+
+    levels = [finding.level for finding in check(Several)]
+    assert levels == sorted(levels, key=["error", "warning", "note"].index)
+    assert {"error", "warning"} <= set(levels)
+
+
+def test_a_factory_that_cannot_travel_is_a_warning():
+    import threading
+
+    lock = threading.Lock()
+    found = check(lambda: Good() if lock else None)
+    assert [finding.level for finding in found] == ["warning", "note"]
+    assert "env_backend=sync" in found[0].mend
+
+
+def test_a_slow_environment_is_a_warning(monkeypatch):
+    monkeypatch.setattr(sys.modules["reverie.envs.check"], "SLOW", 1e9)
+    (finding,) = check(Good)
+    assert finding.level == "warning"
+    assert "run.env_backend=async" in finding.mend
+
+
+def test_unknown_tasks_are_findings_too():
+    (finding,) = check("dummy_discrete")
+    assert finding.level == "error"
+    assert "UnknownTaskError" in finding.problem

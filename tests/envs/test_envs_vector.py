@@ -1,0 +1,310 @@
+"""Vectors of environments: transitions, autoreset, seeds, and both backends alike."""
+
+import logging
+import sys
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+from reverie.envs import (
+    SpaceError,
+    ValueMismatchError,
+    VectorEnv,
+    WorkerError,
+    env_seeds,
+    factory_of,
+    random_actions,
+)
+
+# Worker processes cannot import test files, so what is defined here travels by value.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+BACKENDS = ["sync", "async"]
+
+
+class Counter(gymnasium.Env):
+    """Counts steps; ends after `length`, by termination if that is even. Rewards the action."""
+
+    observation_space = gs.Box(0, 100, (1,), np.float64)
+    action_space = gs.Box(-1.0, 1.0, (), np.float64)
+
+    def __init__(self, length, **given):
+        self.length = length
+        self.given = given
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(1), {"log/start": 1.0}
+
+    def step(self, action):
+        self.time += 1
+        over = self.time == self.length
+        even = self.length % 2 == 0
+        info = {"secret": object(), **self.given}
+        return np.full(1, self.time), float(action), over and even, over and not even, info
+
+
+class Noise(gymnasium.Env):
+    observation_space = gs.Box(-np.inf, np.inf, (2,))
+    action_space = gs.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.normal(size=2).astype(np.float32), {}
+
+    def step(self, action):
+        return self.np_random.normal(size=2).astype(np.float32), 0.0, False, False, {}
+
+
+def rollout(vector, steps, rng=None):
+    """Transitions of a reset and random steps."""
+    rng = rng or np.random.default_rng(0)
+    record = [vector.reset()]
+    for _ in range(steps):
+        record.append(vector.step(random_actions(vector.act_space, vector.num_envs, rng)))
+    return record
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_flags_and_rewards_follow_the_episodes(backend):
+    lengths = [2, 3]
+    with VectorEnv([lambda n=n: Counter(n) for n in lengths], backend, seeds=0) as vector:
+        record = [vector.reset()]
+        record += [vector.step({"action": np.float32([0.5, -7.0])}) for _ in range(4)]
+    stacked = {key: np.stack([t[key] for t in record], 1) for key in record[0] if key[0] != "l"}
+    assert stacked["obs"][..., 0].tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 3, 0]]
+    assert stacked["reward"].tolist() == [[0, 0.5, 0.5, 0, 0.5], [0, -1, -1, -1, 0]]
+    assert stacked["is_first"].astype(int).tolist() == [[1, 0, 0, 1, 0], [1, 0, 0, 0, 1]]
+    assert stacked["is_last"].astype(int).tolist() == [[0, 0, 1, 0, 0], [0, 0, 0, 1, 0]]
+    assert stacked["is_terminal"].astype(int).tolist() == [[0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
+    assert {key: value.dtype.name for key, value in stacked.items()} == {
+        "obs": "float32", "reward": "float32", "is_first": "bool", "is_last": "bool",
+        "is_terminal": "bool",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_infos_become_log_keys_with_nan_where_absent(backend):
+    factories = [lambda: Counter(9, **{"log/a": 2, "log/b": np.float64(3)}), lambda: Counter(9)]
+    with VectorEnv(factories, backend) as vector:
+        first = vector.reset()
+        second = vector.step({"action": np.zeros(2, np.float32)})
+    assert first["log/start"].tolist() == [1.0, 1.0]
+    assert sorted(key for key in second if key.startswith("log/")) == ["log/a", "log/b"]
+    assert second["log/a"].dtype == np.float32
+    np.testing.assert_array_equal(second["log/a"], [2, np.nan])
+    np.testing.assert_array_equal(second["log/b"], [3, np.nan])
+    assert "secret" not in second
+
+
+@pytest.mark.parametrize("value", ["text", np.zeros(2), None])
+def test_log_values_that_are_no_numbers_are_named(value):
+    with VectorEnv([lambda: Counter(9, **{"log/a": value})], "sync") as vector:
+        vector.reset()
+        with pytest.raises(ValueMismatchError, match=r"Counter: info\['log/a'\] is .*Return a num"):
+            vector.step({"action": np.zeros(1, np.float32)})
+
+
+def test_both_backends_give_the_same_transitions():
+    found = []
+    for backend in BACKENDS:
+        factories = [factory_of("dummy_hybrid", {"length": 7, "size": [8, 8]})] * 3
+        with VectorEnv(factories, backend, seeds=3) as vector:
+            found.append(rollout(vector, 20))
+            assert vector.backend == backend
+    for one, two in zip(*found, strict=True):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert one[key].dtype == two[key].dtype, key
+            np.testing.assert_array_equal(one[key], two[key], err_msg=key)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_earlier_transitions_do_not_change(backend):
+    with VectorEnv([factory_of("dummy_disc", {"length": 5})] * 2, backend, seeds=0) as vector:
+        first = vector.reset()
+        action = {"action": np.zeros(2, np.int32)}
+        kept = [first, vector.step(action)]
+        before = [{key: value.copy() for key, value in each.items()} for each in kept]
+        for _ in range(6):
+            vector.step(action)
+    for old, new in zip(before, kept, strict=True):
+        for key in old:
+            np.testing.assert_array_equal(old[key], new[key], err_msg=key)
+            assert new[key].flags.writeable
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_environments_are_seeded_apart_and_repeatably(backend):
+    def play(seeds):
+        with VectorEnv([Noise] * 3, backend, seeds=seeds) as vector:
+            return np.stack([each["obs"] for each in rollout(vector, 2)])
+
+    once = play(5)
+    np.testing.assert_array_equal(once, play(5))
+    np.testing.assert_array_equal(once, play(env_seeds(5, 3)))
+    assert len({tuple(row) for row in once[0]}) == 3
+    assert not np.array_equal(once, play(6))
+
+
+def test_seeds_do_not_depend_on_the_number_of_environments():
+    assert env_seeds(7, 5)[:2] == env_seeds(7, 2)
+    assert len({*env_seeds(0, 50), *env_seeds(1, 50)}) == 100
+    assert all(0 <= seed < 2**31 for seed in env_seeds(123, 50))
+
+
+def test_global_random_generators_differ_between_processes():
+    class Global(Noise):
+        def reset(self, *, seed=None, options=None):
+            return np.random.normal(size=2).astype(np.float32), {}
+
+    with VectorEnv([Global] * 2, "async", seeds=1) as vector:
+        once = vector.reset()["obs"]
+    with VectorEnv([Global] * 2, "async", seeds=1) as vector:
+        np.testing.assert_array_equal(once, vector.reset()["obs"])
+    assert not np.array_equal(once[0], once[1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_environments_may_keep_their_actions(backend):
+    class Hoarder(gymnasium.Env):
+        observation_space = gs.Box(-9, 9, (2,))
+        action_space = gs.Box(-1, 1, (2,))
+
+        def reset(self, *, seed=None, options=None):
+            self.kept = []
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action):
+            self.kept.append(action)
+            return self.kept[0], 0.0, False, False, {}
+
+    with VectorEnv([Hoarder], backend) as vector:
+        vector.reset()
+        vector.step({"action": np.float32([[0.25, 0.5]])})
+        later = vector.step({"action": np.float32([[-1.0, -1.0]])})
+    assert later["obs"].tolist() == [[0.25, 0.5]]
+
+
+def test_workers_step_while_the_caller_does_something_else():
+    import time
+
+    class Sleeper(Noise):
+        def step(self, action):
+            time.sleep(0.3)
+            return super().step(action)
+
+    with VectorEnv([Sleeper] * 2, "async", seeds=0) as vector:
+        vector.reset()
+        start = time.monotonic()
+        vector.step_async({"action": np.zeros(2, np.int32)})
+        assert time.monotonic() - start < 0.2
+        time.sleep(0.3)
+        vector.step_wait()
+        # One after another the sleeps would take 0.9 seconds.
+        assert time.monotonic() - start < 0.8
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_calls_out_of_order_are_errors(backend):
+    action = {"action": np.zeros(1, np.int32)}
+    with VectorEnv([Noise], backend) as vector:
+        vector.reset()
+        with pytest.raises(RuntimeError, match="without step_async"):
+            vector.step_wait()
+        vector.step_async(action)
+        with pytest.raises(RuntimeError, match="called twice"):
+            vector.step_async(action)
+        assert vector.reset()["is_first"].all()
+        assert not vector.step(action)["is_first"].any()
+
+
+def test_wrong_actions_are_named():
+    with VectorEnv([Noise] * 2, "sync") as vector:
+        vector.reset()
+        with pytest.raises(KeyError, match="'action' is missing"):
+            vector.step({"move": np.zeros(2, np.int32)})
+        with pytest.raises(ValueError, match=r"'action' has shape \(3,\), expected \(2,\)"):
+            vector.step({"action": np.zeros(3, np.int32)})
+        extra = {"action": np.zeros(2, np.int32), "latent/deter": np.zeros((2, 8))}
+        assert vector.step(extra)["obs"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_environments_must_agree_on_their_spaces(backend):
+    class Other(Noise):
+        action_space = gs.Discrete(3)
+
+    with pytest.raises(SpaceError, match="Environment 1 has the spaces"):
+        VectorEnv([Noise, Other], backend)
+
+
+def test_auto_measures_and_says_what_it_chose(caplog):
+    import time
+
+    class Slow(Noise):
+        def step(self, action):
+            end = time.perf_counter() + 0.003
+            while time.perf_counter() < end:
+                pass
+            return super().step(action)
+
+    with caplog.at_level(logging.INFO, "reverie.envs"), VectorEnv([Noise] * 2, "auto") as vector:
+        assert vector.backend == "sync"
+        assert "us" in vector.choice or "one processor core" in vector.choice
+        assert vector.choice in caplog.text
+    with VectorEnv([Slow], "auto") as vector:
+        assert vector.backend == "sync"
+
+
+def test_auto_uses_processes_for_slow_environments(monkeypatch):
+    import time
+
+    from reverie.envs import backend
+
+    class Slow(Noise):
+        def step(self, action):
+            time.sleep(0.003)
+            return super().step(action)
+
+    monkeypatch.setattr(backend, "_cores", lambda: 4)
+    with VectorEnv([Slow] * 4, "auto") as vector:
+        assert vector.backend == "async"
+        assert "4 cores" in vector.choice
+
+
+def test_factories_that_cannot_travel():
+    import threading
+
+    lock = threading.Lock()
+
+    def factory():
+        assert lock
+        return Noise()
+
+    with pytest.raises(ValueError, match="cannot be pickled"):
+        VectorEnv([factory] * 2, "async")
+    with VectorEnv([factory] * 2, "auto") as vector:
+        assert vector.backend == "sync"
+        assert "cannot be pickled" in vector.choice
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="backend='fork'"):
+        VectorEnv([Noise], "fork")
+    with pytest.raises(ValueError, match="factories is empty"):
+        VectorEnv([])
+    with pytest.raises(ValueError, match="3 seeds for 2 environments"):
+        VectorEnv([Noise] * 2, "sync", seeds=[1, 2, 3])
+
+
+def test_spaces_errors_in_a_worker_reach_the_caller():
+    class Talker(Noise):
+        observation_space = gs.Text(5)
+
+    with pytest.raises(WorkerError, match="Talker: The observation 'observation' is a Text space"):
+        VectorEnv([Talker], "async")

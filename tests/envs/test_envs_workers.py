@@ -1,0 +1,194 @@
+"""Environment processes that fail, and processes that must not stay behind."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+from reverie.envs import VectorEnv, WorkerError
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class Fragile(gymnasium.Env):
+    """Does what the action says: 0 nothing, 1 raise, 2 end the process, 3 hang, 4 segfault."""
+
+    observation_space = gs.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gs.Discrete(5)
+
+    def reset(self, *, seed=None, options=None):
+        return np.array([os.getpid(), "jax" in sys.modules], np.float64), {}
+
+    def step(self, action):
+        if action == 1:
+            raise ZeroDivisionError("the wheel came off")
+        if action == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action == 3:
+            # Holds the interpreter's lock, so no Python code of this process can react.
+            ctypes.PyDLL(None).sleep(1000)
+        if action == 4:
+            ctypes.string_at(0)
+        return np.zeros(2), 0.0, False, False, {}
+
+
+def alive(pid):
+    """Whether a process runs (zombies do not)."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(pids, seconds=8.0):
+    deadline = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return [pid for pid in pids if alive(pid)]
+
+
+@pytest.fixture
+def vector():
+    with VectorEnv([Fragile] * 2, "async", seeds=0, timeout=1.0) as made:
+        yield made
+
+
+def act(vector, *actions):
+    return vector.step({"action": np.array(actions, np.int32)})
+
+
+def test_workers_are_processes_of_their_own_without_jax(vector):
+    obs = vector.reset()["obs"]
+    assert len({os.getpid(), *obs[:, 0].astype(int)}) == 3
+    assert obs[:, 1].tolist() == [0, 0]
+
+
+def test_an_exception_arrives_with_its_own_traceback(vector):
+    vector.reset()
+    with pytest.raises(WorkerError) as error:
+        act(vector, 0, 1)
+    assert error.value.index == 1
+    assert error.value.reason == "raised"
+    assert "Environment 1 raised ZeroDivisionError: the wheel came off" in str(error.value)
+    assert 'raise ZeroDivisionError("the wheel came off")' in error.value.trace
+    assert "test_envs_workers.py" in str(error.value)
+
+
+@pytest.mark.parametrize(("action", "name"), [(2, "SIGKILL"), (4, "SIGSEGV")])
+def test_a_dead_process_is_named_with_its_signal(vector, action, name):
+    vector.reset()
+    with pytest.raises(WorkerError, match=f"environment 0 died with signal {name}") as error:
+        act(vector, action, 0)
+    assert (error.value.index, error.value.reason) == (0, "died")
+
+
+def test_a_process_that_hangs_is_killed(vector):
+    pids = vector.reset()["obs"][:, 0].astype(int)
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match="did not answer within 1 seconds") as error:
+        act(vector, 3, 0)
+    assert error.value.reason == "hung"
+    assert time.monotonic() - start < 5
+    assert wait_until_gone(pids[:1]) == []
+    assert alive(pids[1])
+
+
+def test_a_process_killed_between_steps_is_noticed(vector):
+    pids = vector.reset()["obs"][:, 0].astype(int)
+    os.kill(pids[1], signal.SIGKILL)
+    assert wait_until_gone(pids[1:]) == []
+    with pytest.raises(WorkerError, match="environment 1 died"):
+        act(vector, 0, 0)
+
+
+def test_errors_while_building_arrive_too():
+    def broken():
+        raise LookupError("no such level")
+
+    with pytest.raises(WorkerError, match="raised LookupError: no such level"):
+        VectorEnv([Fragile, broken], "async")
+
+
+def test_close_ends_the_processes_and_closes_the_environments(tmp_path):
+    class Closing(Fragile):
+        def close(self):
+            (tmp_path / str(os.getpid())).touch()
+
+    vector = VectorEnv([Closing] * 2, "async", seeds=0)
+    pids = vector.reset()["obs"][:, 0].astype(int)
+    vector.close()
+    vector.close()
+    assert wait_until_gone(pids) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(map(str, pids))
+
+
+def test_close_in_the_middle_of_a_step():
+    vector = VectorEnv([Fragile] * 2, "async", seeds=0)
+    pids = vector.reset()["obs"][:, 0].astype(int)
+    vector.step_async({"action": np.zeros(2, np.int32)})
+    vector.close()
+    assert wait_until_gone(pids) == []
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import numpy as np
+from test_envs_workers import Fragile
+from reverie.envs import VectorEnv
+vector = VectorEnv([Fragile] * 2, "async", seeds=0)
+print(*vector.reset()["obs"][:, 0].astype(int), flush=True)
+how = sys.argv[1]
+if how == "return":
+    sys.exit()
+if how == "raise":
+    raise SystemExit(3)
+vector.step_async({{"action": np.array([3, 0], np.int32)}})
+vector.step_wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        ("return", None),
+        ("raise", None),
+        ("hang", signal.SIGTERM),
+        ("hang", signal.SIGINT),
+        ("hang", signal.SIGKILL),
+    ],
+)
+def test_no_process_outlives_the_trainer(how, number):
+    """Also when an environment hangs in native code at that moment."""
+    script = SCRIPT.format(folder=os.path.dirname(__file__))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", script, how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=env,
+    )
+    with trainer:
+        pids = [int(word) for word in trainer.stdout.readline().split()]
+        assert len(pids) == 2
+        if number:
+            assert all(map(alive, pids))
+            time.sleep(0.2)
+            trainer.send_signal(number)
+        trainer.wait(20)
+    assert wait_until_gone(pids) == []
+
+
+def test_ctrl_c_in_the_terminal_reaches_the_trainer_alone(vector):
+    pids = vector.reset()["obs"][:, 0].astype(int)
+    assert all(os.getpgid(pid) != os.getpgid(0) for pid in pids)
+    act(vector, 0, 0)

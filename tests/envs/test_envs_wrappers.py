@@ -1,0 +1,219 @@
+"""The wrapper chain: actions, repeats, images, flags and rewards."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reverie.envs import ValueMismatchError, is_wrapped, spaces, wrap
+
+
+class Script(gymnasium.Env):
+    """Plays a list of (reward, terminated, truncated, info) and keeps its actions."""
+
+    observation_space = gs.Box(-np.inf, np.inf, (1,))
+
+    def __init__(self, action_space=None, steps=()):
+        self.action_space = action_space or gs.Discrete(3)
+        self.steps = list(steps)
+        self.actions = []
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.actions.append(action)
+        reward, terminated, truncated, info = self.steps.pop(0)
+        return np.zeros(1, np.float32), reward, terminated, truncated, info
+
+
+def send(space, action):
+    """What an environment with this action space receives."""
+    env = wrap(Script(space, [(0.0, False, False, {})]))
+    env.reset()
+    env.step({"action": np.asarray(action, np.float32)})
+    return env.unwrapped.actions[0]
+
+
+def test_actions_are_mapped_from_minus_one_to_one():
+    space = gs.Box(np.array([-2.0, 0.0, 5.0]), np.array([4.0, 1.0, 5.0]), dtype=np.float64)
+    received = send(space, [0.0, 1.0, 0.3])
+    assert received.dtype == np.float64
+    assert received.tolist() == [1.0, 1.0, 5.0]
+    assert send(space, [-1.0, -1.0, -1.0]).tolist() == [-2.0, 0.0, 5.0]
+
+
+def test_actions_outside_are_clipped():
+    space = gs.Box(-2.0, 4.0, (2,))
+    assert send(space, [-7.0, 1.01]).tolist() == [-2.0, 4.0]
+
+
+def test_unbounded_entries_stay_as_they_are():
+    low, high = np.float32([-2, -np.inf, 0]), np.float32([2, np.inf, np.inf])
+    space = gs.Box(low, high)
+    assert send(space, [0.5, 7.0, -3.0]).tolist() == [1.0, 7.0, 0.0]
+
+
+def test_bounds_that_float32_cannot_span_count_as_unbounded():
+    largest = np.finfo(np.float32).max
+    assert send(gs.Box(-largest, largest, (1,)), [0.5]).tolist() == [0.5]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.floats(-1e6, 1e6),
+    st.floats(1e-3, 1e6),
+    st.floats(-3, 3),
+    st.sampled_from(["f4", "f8", "i8"]),
+)
+def test_every_action_lands_inside_the_space(low, span, value, dtype):
+    if dtype == "i8":
+        low, span = round(low), 1 + round(span)
+    space = gs.Box(low, low + span, (1,), np.dtype(dtype).type)
+    assert space.contains(send(space, [value]))
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        ({"action": np.float32([np.nan])}, ["'action'", "nan", "finite"]),
+        ({"action": np.zeros((2,), np.float32)}, ["'action'", "(2,)", "(1,)"]),
+        ({}, ["'action'", "missing"]),
+    ],
+)
+def test_wrong_continuous_actions_are_named(action, words):
+    env = wrap(Script(gs.Box(-1, 1, (1,))))
+    env.reset()
+    with pytest.raises(ValueMismatchError) as error:
+        env.step(action)
+    for word in ["Script", "step 1", *words]:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "value"),
+    [
+        (gs.Discrete(3), 3),
+        (gs.Discrete(3), -1),
+        (gs.MultiDiscrete([2, 3]), np.array([1, 3])),
+        (gs.MultiBinary(2), np.array([0, 2])),
+    ],
+)
+def test_wrong_discrete_actions_are_named(space, value):
+    env = wrap(Script(space))
+    env.reset()
+    with pytest.raises(ValueMismatchError, match=r"the action 'action' is .*expected"):
+        env.step({"action": value})
+
+
+def test_repeat_sums_rewards_and_stops_at_the_end():
+    go, end = (1.0, False, False, {"log/x": 1}), (2.0, False, True, {"log/x": 2})
+    env = wrap(Script(steps=[go, go, go, go, end]), repeat=3)
+    env.reset()
+    assert env.step({"action": np.int32(1)})[1:] == (3.0, False, False, {"log/x": 1})
+    assert env.step({"action": np.int32(2)})[1:] == (3.0, False, True, {"log/x": 2})
+    assert env.unwrapped.actions == [1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [(np.nan, "nan"), (np.inf, "inf"), (1e39, "1e+39"), (np.ones(1), "(1,)"), (None, "None")],
+)
+def test_wrong_rewards_are_named(reward, words):
+    env = wrap(Script(steps=[(reward, False, False, {})]))
+    env.reset()
+    with pytest.raises(ValueMismatchError) as error:
+        env.step({"action": np.int32(0)})
+    assert "Script, step 1 of the episode: the reward" in str(error.value)
+    assert words in str(error.value)
+
+
+def test_rewards_and_flags_become_plain_values():
+    env = wrap(Script(steps=[(np.float64(0.5), np.bool_(True), 0, {})]))
+    env.reset()
+    _, reward, terminated, truncated, _ = env.step({"action": np.int32(0)})
+    assert (reward, terminated, truncated) == (0.5, True, False)
+    assert type(terminated) is type(truncated) is bool
+
+
+def test_old_interfaces_are_explained():
+    class Old(Script):
+        def step(self, action):
+            return np.zeros(1, np.float32), 0.0, False, {}
+
+    class Older(Script):
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(1, np.float32)
+
+    env = wrap(Old())
+    env.reset()
+    with pytest.raises(ValueMismatchError, match="returned 4 values"):
+        env.step({"action": np.int32(0)})
+    with pytest.raises(ValueMismatchError, match="not \\(observation, info\\)"):
+        wrap(Older()).reset()
+
+
+class Pictures(Script):
+    observation_space = gs.Dict(
+        {
+            "big": gs.Box(0, 255, (40, 20, 3), np.uint8),
+            "deep": gs.Box(0, 255, (10, 10, 5), np.uint8),
+            "fits": gs.Box(0, 255, (8, 8, 1), np.uint8),
+            "vector": gs.Box(-1, 1, (2,)),
+        }
+    )
+
+    def reset(self, *, seed=None, options=None):
+        half = np.zeros((40, 20, 3), np.uint8)
+        half[:20] = 200
+        deep = np.broadcast_to(np.arange(5, dtype=np.uint8), (10, 10, 5)).copy()
+        fits = np.full((8, 8, 1), 7, np.uint8)
+        return {"big": half, "deep": deep, "fits": fits, "vector": np.zeros(2, np.float32)}, {}
+
+
+def test_images_are_resized_and_nothing_else():
+    env = wrap(Pictures(), size=(8, 8))
+    obs, _ = env.reset()
+    assert {key: space.shape for key, space in spaces(env)[0].items()} == {
+        "big": (8, 8, 3), "deep": (8, 8, 5), "fits": (8, 8, 1), "vector": (2,),
+    }  # fmt: skip
+    assert env.observation_space.contains(obs)
+    assert obs["big"][:3].min() == 200
+    assert obs["big"][5:].max() == 0
+    assert obs["deep"][3, 3].tolist() == [0, 1, 2, 3, 4]
+    assert obs["fits"].tolist() == np.full((8, 8, 1), 7).tolist()
+
+
+def test_bounds_can_be_ignored_but_nan_cannot():
+    class Loose(Script):
+        observation_space = gs.Box(-1, 1, (1,))
+        value = 5.0
+
+        def reset(self, *, seed=None, options=None):
+            return np.array([self.value]), {}
+
+    env = Loose()
+    assert wrap(env, bounds="ignore").reset()[0]["obs"].tolist() == [5.0]
+    env.value = np.nan
+    with pytest.raises(ValueMismatchError, match="NaN"):
+        wrap(env, bounds="ignore").reset()
+
+
+def test_wrapping_twice_changes_nothing():
+    env = wrap(Script())
+    assert wrap(env) is env
+    assert is_wrapped(env)
+    assert not is_wrapped(env.unwrapped)
+    with pytest.raises(TypeError, match="not wrapped"):
+        spaces(env.unwrapped)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [({"repeat": 0}, "repeat=0"), ({"size": [8]}, "size=\\[8\\]"), ({"bounds": "x"}, "bounds='x'")],
+)
+def test_wrong_arguments_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        wrap(Script(), **arguments)
