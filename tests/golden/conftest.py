@@ -30,7 +30,7 @@ RULES = [
     (r"dyn/dynin2/(.*)", r"world/dyn/core/action_in/linear/\1"),
     (r"dyn/dynhid(\d)norm/(.*)", r"world/dyn/core/hidden_norms/\1/\2"),
     (r"dyn/dynhid(\d)/(.*)", r"world/dyn/core/hidden/\1/\2"),
-    (r"dyn/dyngru/(.*)", r"world/dyn/core/gates/\1"),
+    (r"dyn/dyngru/(.*)", r"world/dyn/core/gates/linear/\1"),
     (r"dyn/prior(\d)norm/(.*)", r"world/dyn/prior_layers/\1/norm/\2"),
     (r"dyn/prior(\d)/(.*)", r"world/dyn/prior_layers/\1/linear/\2"),
     (r"dyn/priorlogit/(.*)", r"world/dyn/prior_logits/\1"),

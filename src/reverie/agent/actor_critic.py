@@ -28,22 +28,26 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 def imagined_loss(
-    nets: Networks, norms: Norms, rollout: Rollout, config: AgentConfig
+    nets: Networks,
+    norms: Norms,
+    rollout: Rollout,
+    config: AgentConfig,
+    start_features: Float[Array, "n F"] | None = None,
 ) -> tuple[dict[str, Float[Array, " n"]], Float[Array, " n"], Norms, Metrics]:
     """Policy and value loss of imagined rollouts (paper equations 6 to 8).
 
     Args:
-        nets: Trained networks; gradients flow into policy and value, and into the features where
-            they carry any.
+        nets: Trained networks; gradients flow into policy and value.
         norms: Statistics before this batch.
         rollout: Of `imagine`.
         config: Lambda, entropy scale, normalizers, horizon.
+        start_features: Features of the first states, to let gradients flow into them.
 
     Returns:
         Losses per rollout, R_0 of each rollout, updated statistics, metrics.
     """
     options = config.imag_loss
-    pol_first, val_first = trained_heads(nets, rollout.features, rollout.first)
+    pol_first, val_first = trained_heads(nets, rollout, start_features)
     policy, value = nets.pol.from_first(pol_first[:-1]), nets.val.from_first(val_first)
     reward, con = rollout.reward, rollout.con
     discount = 1.0 if config.contdisc else 1 - 1 / config.horizon

@@ -280,13 +280,9 @@ class Agent:
         flat = lambda x: tail(x).reshape(batch * last, *x.shape[2:])  # noqa: E731
         start = State(flat(post.deter), flat(post.stoch))
         rollout = imagine(nets, slow, start, self.act_space, config.imag_length, key, self.draws)
-        rollout = sg(rollout)
-        if config.ac_grads:
-            first = flat(features)[None]
-            rollout = rollout._replace(
-                features=jnp.concatenate([first, rollout.features[1:]], 0)
-            )
-        losses, bootstrap, norms, metrics = imagined_loss(nets, norms, rollout, config)
+        losses, bootstrap, norms, metrics = imagined_loss(
+            nets, norms, sg(rollout), config, flat(features) if config.ac_grads else None
+        )
         losses = {k: v.reshape(batch, last) for k, v in losses.items()}
         if config.repval_loss:
             losses["repval"] = replay_value_loss(

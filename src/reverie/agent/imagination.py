@@ -15,7 +15,7 @@ from reverie.spaces import Space
 from reverie.world.features import encode_flat
 from reverie.world.heads import PolicyHead, TwoHotHead
 from reverie.world.model import WorldModel
-from reverie.world.rssm import State
+from reverie.world.rssm import RSSM, State
 
 
 class Networks(eqx.Module):
@@ -30,7 +30,7 @@ class Rollout(NamedTuple):
     """H+1 imagined states, time first, and what the heads say about them.
 
     Attributes:
-        features: Input of the heads, in the compute dtype.
+        state: Input of the heads.
         first: First-layer results of policy and value, side by side, for `trained_heads`.
         action: Sampled at each state.
         reward: Expected reward on the way into each state.
@@ -38,7 +38,7 @@ class Rollout(NamedTuple):
         slow_value: Expectation of the slow value head.
     """
 
-    features: Float[Array, "h n F"]
+    state: State
     first: Float[Array, "h n P"]
     action: dict[str, Shaped[Array, "h n ..."]]
     reward: Float[Array, "h n"]
@@ -92,15 +92,14 @@ def imagine(
     world, count = nets.world, start.deter.shape[0]
     act_key, state_key = jax.random.split(key)
     noise = action_noise(draws, act_key, act_space, (length + 1, count))
-    state_noise = draws.uniform(state_key, (length, count, world.dyn.stoch))
+    state_noise = draws.uniform(state_key, (length + 1, count, world.dyn.stoch))
     kernel, bias, widths = _first_layers(nets.pol, nets.val, slow, world.rew, world.con)
 
     def look(state: State, noise_t) -> Rollout:
-        features = world.dyn.features(state)
-        first = features @ kernel.astype(features.dtype) + bias.astype(features.dtype)
+        first = _split_product(world.dyn, state, kernel) + bias.astype(state.deter.dtype)
         pol, val, slow_val, rew, con = split_widths(first, widths)
         return Rollout(
-            features,
+            state,
             jnp.concatenate([pol, val], -1),
             sample_actions(nets.pol.from_first(pol), noise_t, draws),
             world.rew.from_first(rew).pred(),
@@ -114,26 +113,38 @@ def imagine(
         encoded = encode_flat(seen.action, act_space, squash=False, batch_ndim=1)
         return world.dyn.imagine_step(state, encoded, state_noise_t, draws), seen
 
-    steps = (jax.tree.map(lambda x: x[:-1], noise), state_noise)
-    last, rollout = jax.lax.scan(step, start, steps)
-    final = look(last, jax.tree.map(lambda x: x[-1], noise))
-    return jax.tree.map(lambda xs, x: jnp.concatenate([xs, x[None]], 0), rollout, final)
+    # The step after the last state is for nothing, but cheaper than appending that state.
+    _, rollout = jax.lax.scan(step, start, (noise, state_noise))
+    return rollout
 
 
 def trained_heads(
-    nets: Networks, features: Float[Array, "h n F"], first: Float[Array, "h n P"]
+    nets: Networks, rollout: Rollout, start_features: Float[Array, "n F"] | None = None
 ) -> tuple[Float[Array, "h n _"], Float[Array, "h n _"]]:
     """First-layer results of policy and value on a rollout, with gradients.
 
     Args:
         nets: Networks that made the rollout.
-        features: Of the rollout.
-        first: Of the rollout.
+        rollout: The rollout.
+        start_features: Features of its first states, to let gradients flow into them.
     """
     kernel, bias, widths = _first_layers(nets.pol, nets.val)
-    first = reused_linear(kernel.astype(features.dtype), bias.astype(features.dtype), features, first)
+    dtype, dyn = rollout.state.deter.dtype, nets.world.dyn
+    kernel, bias = kernel.astype(dtype), bias.astype(dtype)
+    deter, stoch = rollout.state.deter, dyn.flat_onehot(rollout.state.stoch, dtype)
+    if start_features is not None:
+        deter = jnp.concatenate([start_features[None, :, : dyn.deter], deter[1:]], 0)
+        stoch = jnp.concatenate([start_features[None, :, dyn.deter :], stoch[1:]], 0)
+    first = reused_linear(kernel, bias, deter, stoch, rollout.first)
     pol, val = split_widths(first, widths)
     return pol, val
+
+
+def _split_product(dyn: RSSM, state: State, kernel: Float[Array, "F o"]) -> Float[Array, "n o"]:
+    """Product of a state's features with a kernel, without forming the features."""
+    kernel = kernel.astype(state.deter.dtype)
+    stoch = dyn.flat_onehot(state.stoch, state.deter.dtype)
+    return state.deter @ kernel[: dyn.deter] + stoch @ kernel[dyn.deter :]
 
 
 def _first_layers(*heads):

@@ -91,8 +91,8 @@ class DynamicsConfig(Section):
         8, "Blocks of the block-diagonal GRU; they divide `deter`.", fixed=SHAPE, ge=1
     )
     imglayers: Int = option(2, "Hidden layers of the prior.", fixed=SHAPE, ge=0, le=32)
-    obslayers: Int = option(1, "Hidden layers of the posterior.", fixed=SHAPE, ge=0, le=32)
-    dynlayers: Int = option(1, "Hidden block layers before the gates.", fixed=SHAPE, ge=0, le=32)
+    obslayers: Int = option(1, "Hidden layers of the posterior.", fixed=SHAPE, ge=1, le=32)
+    dynlayers: Int = option(1, "Hidden block layers before the gates.", fixed=SHAPE, ge=1, le=32)
     unimix: Float = option(
         0.01, "Share of the uniform distribution in every categorical.", ge=0, lt=1
     )

@@ -113,6 +113,9 @@ class JaxConfig(Section):
     devices: Indices = option((0,), "Devices that train; they share each batch.", min_length=1)
     policy_devices: Indices = option((0,), "Devices that act.", min_length=1)
     mock_devices: Int = option(0, "Simulated CPU devices, for tests; 0: off.", ge=0, le=64)
+    fast_compile: Bool = option(
+        False, "Compile several times faster, to slower programs; for tests and debugging."
+    )
     cache_dir: PathText = option(
         "", "Persistent compilation cache; empty: the user's cache folder, off: none."
     )

@@ -78,16 +78,28 @@ class BlockLinear(eqx.Module):
         dense = jnp.swapaxes(kernel[:, inputs:], 0, 1).reshape(shared.shape[-1], -1)
         return y + shared @ dense
 
-    def split(self, x: Float[Array, "*b gi"], parts: int) -> list[Float[Array, "*b n"]]:
-        """The result cut in `parts`: part j is the j-th slice of every block, in block order.
 
-        Each part is a product of its own. Cutting the full result would copy it in small strides.
-        """
-        g, i, _ = self.kernel.shape
-        kernel = self.kernel.reshape(g, i, parts, -1)
-        bias = self.bias.reshape(g, parts, -1)
+class BlockGates(eqx.Module):
+    """A `BlockLinear` whose result is cut in parts: part j holds the j-th slice of every block.
+
+    Each part is a product of its own. Cutting the full result would copy it in small strides.
+    """
+
+    linear: BlockLinear
+    parts: int = eqx.field(static=True)
+
+    def __init__(
+        self, inputs: int, outputs: int, blocks: int, parts: int, *, key: Key[Array, ""]
+    ):
+        self.linear = BlockLinear(inputs, parts * outputs, blocks, key=key)
+        self.parts = parts
+
+    def __call__(self, x: Float[Array, "*b gi"]) -> list[Float[Array, "*b n"]]:
+        g, i, _ = self.linear.kernel.shape
+        kernel = self.linear.kernel.reshape(g, i, self.parts, -1)
+        bias = self.linear.bias.reshape(g, self.parts, -1)
         outs = []
-        for j in range(parts):
+        for j in range(self.parts):
             y = block_product(x, kernel[:, :, j].astype(x.dtype))
             outs.append(y + bias[:, j].reshape(-1).astype(x.dtype))
         return outs

@@ -9,35 +9,45 @@ from jaxtyping import Array, Float
 def reused_linear(
     kernel: Float[Array, "i o"],
     bias: Float[Array, " o"],
-    x: Float[Array, "*b i"],
-    y: Float[Array, "*b o"],
-) -> Float[Array, "*b o"]:
-    """Equals `x @ kernel + bias`, given that `y` holds just that from an earlier computation.
+    left: Float[Array, "h *b l"],
+    right: Float[Array, "h *b r"],
+    y: Float[Array, "h *b o"],
+) -> Float[Array, "h *b o"]:
+    """Equals `concat(left, right) @ kernel + bias`, given that `y` holds just that already.
 
-    Imagination computes the first layer of every head while the features are in cache. The
-    losses take gradients through it later, without computing it again.
+    Imagination computes the first layer of every head while its input is in cache. The losses
+    take gradients through it later, without computing it again or concatenating the input.
 
     Args:
         kernel: Weights that `y` was computed with.
         bias: Bias that `y` was computed with.
-        x: Input.
+        left: First part of the input.
+        right: The rest of the input.
         y: The known result; no gradient flows into it.
     """
     return y
 
 
-def _forward(kernel, bias, x, y):
-    return y, (kernel, x)
+def _forward(kernel, bias, left, right, y):
+    return y, (kernel, left, right)
 
 
 def _backward(residuals, dy):
-    kernel, x = residuals
-    flat = lambda a: a.reshape(a.shape[0], -1, a.shape[-1])  # noqa: E731
-    # One product per leading index, summed after: XLA's CPU backend runs these in parallel and
-    # from cache, where a single long contraction does neither.
-    dkernel = jax.lax.dot_general(flat(dy), flat(x), (((1,), (1,)), ((0,), (0,)))).sum(0).T
+    kernel, left, right = residuals
+    dkernel = jnp.concatenate([_kernel_gradient(left, dy), _kernel_gradient(right, dy)], 0)
     dbias = dy.sum(tuple(range(dy.ndim - 1)))
-    return dkernel, dbias, dy @ kernel.T, jnp.zeros_like(dy)
+    dleft, dright = jnp.split(dy @ kernel.T, [left.shape[-1]], -1)
+    return dkernel, dbias, dleft, dright, jnp.zeros_like(dy)
+
+
+def _kernel_gradient(x: Float[Array, "h *b i"], dy: Float[Array, "h *b o"]) -> Float[Array, "i o"]:
+    """`x^T dy` over all leading axes.
+
+    One product per leading index, summed after: XLA's CPU backend runs these in parallel and from
+    cache, where a single long contraction does neither.
+    """
+    flat = lambda a: a.reshape(a.shape[0], -1, a.shape[-1])  # noqa: E731
+    return jax.lax.dot_general(flat(dy), flat(x), (((1,), (1,)), ((0,), (0,)))).sum(0).T
 
 
 reused_linear.defvjp(_forward, _backward)

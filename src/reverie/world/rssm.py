@@ -19,7 +19,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from reverie.nn.dists import mix_uniform
 from reverie.nn.draws import Draws
 from reverie.nn.functional import f32, sg, where_mask
-from reverie.nn.layers import BlockLinear, Dense, Linear, RMSNorm
+from reverie.nn.layers import BlockGates, BlockLinear, Dense, Linear, RMSNorm
+from reverie.nn.scan import scan
 
 
 class State(NamedTuple):
@@ -50,8 +51,7 @@ class Core(eqx.Module):
     action_in: Dense
     hidden: tuple[BlockLinear, ...]
     hidden_norms: tuple[RMSNorm, ...]
-    gates: BlockLinear
-    blocks: int = eqx.field(static=True)
+    gates: BlockGates
 
     def __init__(
         self,
@@ -75,8 +75,7 @@ class Core(eqx.Module):
             for shared, k in zip(widths, keys[4:], strict=True)
         )
         self.hidden_norms = tuple(RMSNorm(deter) for _ in self.hidden)
-        self.gates = BlockLinear(deter, 3 * deter, blocks, key=keys[3])
-        self.blocks = blocks
+        self.gates = BlockGates(deter, deter, blocks, 3, key=keys[3])
 
     def embed_action(self, action: Float[Array, "*b A"]) -> Float[Array, "*b H"]:
         """The action branch, which does not depend on the state."""
@@ -94,7 +93,7 @@ class Core(eqx.Module):
         for i, (layer, norm) in enumerate(zip(self.hidden, self.hidden_norms, strict=True)):
             x = layer(x, shared) if i == 0 else layer(x)
             x = jax.nn.silu(norm(x))
-        reset, cand, update = self.gates.split(x, 3)
+        reset, cand, update = self.gates(x)
         cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
         update = jax.nn.sigmoid(update - 1)
         return update * cand + (1 - update) * deter
@@ -199,15 +198,6 @@ class RSSM(eqx.Module):
             x = layer(x)
         return self._mixed(self.prior_logits(x))
 
-    def posterior(
-        self, deter: Float[Array, "*b D"], tokens: Float[Array, "*b K"]
-    ) -> Float[Array, "*b C S"]:
-        """Log-probabilities of the stochastic state given the observation."""
-        x = tokens if self.absolute else jnp.concatenate([deter, tokens], -1)
-        for layer in self.post_layers:
-            x = layer(x)
-        return self._mixed(self.post_logits(x))
-
     def _mixed(self, logits):
         logits = logits.reshape(*logits.shape[:-1], self.classes, self.stoch)
         return mix_uniform(logits, self.unimix, -2)
@@ -243,26 +233,45 @@ class RSSM(eqx.Module):
             The last state [b] and all posteriors [b, T].
         """
         dtype = tokens.dtype
+        # What does not depend on the state is computed for all steps at once, before the loop.
         action = self.core.embed_action(where_mask(~reset, action, 0.0).astype(dtype))
-        onehot = self.flat_onehot(state.stoch, dtype)
+        core = eqx.tree_at(lambda c: c.action_in, self.core, None)
+        first, seen = self._split_first(tokens)
+        modules = (core, (first, *self.post_layers[1:]), self.post_logits)
 
-        def step(carry, inputs):
+        def step(modules, carry, inputs):
+            core, layers, logits = modules
             deter, onehot = carry
-            tokens_t, action_t, reset_t, noise_t = inputs
+            seen_t, action_t, reset_t, noise_t = inputs
             deter = where_mask(~reset_t, deter, 0.0)
             onehot = where_mask(~reset_t, onehot, 0.0)
-            deter = self.core(deter, onehot, action_t)
-            logits = self.posterior(deter, tokens_t)
+            deter = core(deter, onehot, action_t)
+            x = seen_t if self.absolute else layers[0].linear(deter) + seen_t
+            x = layers[0].activate(x)
+            for layer in layers[1:]:
+                x = layer(x)
+            logits = self._mixed(logits(x))
             index = draws.categorical(noise_t, sg(jnp.exp(logits)))
             sample = self.straight_through(logits, index)
             onehot = sample.astype(dtype).reshape(*index.shape[:-1], -1)
             return (deter, onehot), (deter, index, sample, logits)
 
-        inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (tokens, action, reset, noise))
-        carry = (state.deter.astype(dtype), onehot)
-        _, outs = jax.lax.scan(step, carry, inputs)
+        inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (seen, action, reset, noise))
+        carry = (state.deter.astype(dtype), self.flat_onehot(state.stoch, dtype))
+        _, outs = scan(step, modules, carry, inputs)
         post = Posterior(*jax.tree.map(lambda x: x.swapaxes(0, 1), outs))
         return State(post.deter[:, -1], post.stoch[:, -1]), post
+
+    def _split_first(
+        self, tokens: Float[Array, "b t K"]
+    ) -> tuple[Dense, Float[Array, "b t H"]]:
+        """The posterior's first layer without its token rows, and what those give."""
+        first = self.post_layers[0]
+        if self.absolute:
+            return eqx.tree_at(lambda x: x.linear, first, None), first.linear(tokens)
+        kernel = first.linear.kernel
+        seen = tokens @ kernel[self.deter :].astype(tokens.dtype)
+        return eqx.tree_at(lambda x: x.linear.kernel, first, kernel[: self.deter]), seen
 
     def imagine_step(
         self, state: State, action: Float[Array, "b A"], noise: Float[Array, "b S"], draws: Draws

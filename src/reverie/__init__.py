@@ -1,0 +1,13 @@
+"""DreamerV3 in JAX: trains a world-model agent on any environment.
+
+import reverie
+
+outcome = reverie.train("CartPole-v1", configs="quickstart")
+agent = reverie.load(outcome.logdir)
+"""
+
+from reverie.api import load, make, train
+
+__all__ = ["__version__", "load", "make", "train"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,93 @@
+"""The Python interface. Everything heavy is imported when it is used."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from reverie.run import Outcome
+    from reverie.run.trained import TrainedAgent
+
+
+def train(
+    env: "str | gymnasium.Env | Callable[[], gymnasium.Env]",
+    configs: str | Sequence[str] = (),
+    **overrides: Any,
+) -> "Outcome":
+    """Trains an agent on an environment, or goes on with the run in the same `logdir`.
+
+    Example:
+        >>> reverie.train("CartPole-v1", configs="quickstart", seed=1)
+        >>> reverie.train(MyEnv, configs=["size1m"], run={"steps": 100_000, "train_ratio": 64})
+
+    Args:
+        env: A task such as `dmc_walker_walk`, a gymnasium id, an environment class, a function
+            that makes an environment, or an environment. One that `gymnasium.make` made is made
+            anew for every parallel environment; any other instance is the only one, so that
+            `run.envs` is 1.
+        configs: Names of preset blocks or paths of yaml files, later ones win.
+        **overrides: Options, as nested mappings (`run={"steps": 1000}`) or as dotted keys
+            (`**{"run.steps": 1000}`).
+
+    Returns:
+        How the run ended: run folder, steps, updates, and the evaluation if one was asked for.
+
+    Raises:
+        ConfigError: If an option is unknown or invalid, or the folder holds another run.
+        KeyboardInterrupt: After Ctrl-C, when the run has been saved.
+    """
+    from reverie.config import ConfigError, load
+    from reverie.run import EnvSource, custom, launch
+
+    if "task" in overrides:
+        raise ConfigError("The environment is the first argument; leave the option task out.")
+    choice = custom.resolve(env)
+    limits = {f"run.{name}": value for name, value in choice.limits.items()}
+    config = load(configs=configs, overrides={**overrides, **limits, "task": choice.task})
+    outcome = launch(config, EnvSource(config.task, config.env, choice.factory))
+    if outcome.interrupted:
+        raise KeyboardInterrupt(outcome.summary())
+    return outcome
+
+
+def load(logdir: str | os.PathLike[str]) -> "TrainedAgent":
+    """Loads the newest checkpoint of a run, to act with it.
+
+    Args:
+        logdir: Run folder.
+
+    Returns:
+        An agent with `policy(obs, state) -> action, state` for an environment as it is, without
+        wrappers, and `evaluate(env, episodes)`.
+
+    Raises:
+        ConfigError: If there is no run in the folder.
+        CheckpointError: If it has no valid checkpoint.
+    """
+    from reverie.run.trained import load_agent
+
+    return load_agent(logdir)
+
+
+def make(task: str, **options: Any) -> "gymnasium.Env":
+    """Makes the environment of a task as an ordinary gymnasium environment.
+
+    Args:
+        task: A task such as `dmc_walker_walk`, or a gymnasium id.
+        **options: Settings of the suite, as under `env.<suite>` in the configuration.
+
+    Returns:
+        The environment with its own spaces, as `TrainedAgent.policy` expects them. Training sees
+        it through `reverie.envs.wrap`.
+
+    Raises:
+        UnknownTaskError: If there is no such suite or task.
+        MissingPackageError: If the package of the suite is not installed.
+    """
+    from reverie import envs
+    from reverie.run.build import native
+    from reverie.run.custom import resolve
+
+    return native(envs.make(resolve(task).task, options))

@@ -1,0 +1,194 @@
+"""The `reverie` command: a thin dispatch; options belong to the configuration."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+USAGE = """\
+Usage: reverie COMMAND [--configs BLOCK ...] [--KEY VALUE ...]
+
+Commands:
+  train     Train an agent, or go on with the run in the same --logdir.
+  eval      Play episodes with a trained agent and write evaluation.json.
+  plot      Draw the learning curve of a run.
+  config    Print the resolved configuration with the documentation of every option.
+
+Examples:
+  reverie train --configs quickstart
+  reverie train --configs crafter size12m --run.train_ratio 64 --logdir ~/logdir/{timestamp}
+  reverie eval --logdir ~/logdir/20260101T120000 --episodes 10 --video
+  reverie config --configs dmc_vision
+
+`reverie COMMAND --help` tells more. `reverie --version` prints the version.
+Set REVERIE_DEBUG=1 to see tracebacks of errors."""
+
+TRAIN = """\
+Usage: reverie train [--configs BLOCK ...] [--KEY VALUE ...]
+
+Trains an agent. The same command with the same --logdir goes on with the saved run.
+
+  --configs BLOCK ...  Preset blocks or yaml files; later ones win. `reverie config` names an
+                       unknown block's nearest ones; sizes are size1m ... size400m.
+  --task TASK          Environment, such as gym_CartPole-v1, dmc_walker_walk, crafter_reward.
+  --logdir FOLDER      Run folder; {timestamp} becomes the start time.
+  --seed N             Seed of environments, replay and agent.
+  --script NAME        train, train_eval or eval_only.
+  --KEY VALUE          Any option of `reverie config`; KEY may be a regular expression."""
+
+EVAL = """\
+Usage: reverie eval --logdir FOLDER [--episodes N] [--video] [--json] [--KEY VALUE ...]
+
+Plays episodes with the newest checkpoint of a run and writes evaluation.json in its folder.
+
+  --logdir FOLDER  Run folder.
+  --episodes N     Number of episodes, 10 by default.
+  --video          Also write a video of the episodes of the first environment.
+  --json           Print the result as JSON and nothing else.
+  --KEY VALUE      Options that replace those of the run, such as --run.eval_envs 1."""
+
+PLOT = """\
+Usage: reverie plot --logdir FOLDER [--output FILE]
+
+Draws the learning curve of a run into scores.png in its folder, or into FILE."""
+
+CONFIG = """\
+Usage: reverie config [--configs BLOCK ...] [--KEY VALUE ...]
+
+Prints the resolved configuration as YAML with the documentation, bounds and origin of every
+option. The output can be saved as a .yaml file and passed to --configs."""
+
+
+class UsageError(ValueError):
+    """A command line that makes no sense."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        argv: Words after the program name; those of the process by default.
+
+    Returns:
+        Exit code: 0 for success, 2 for an error that was explained, 128 plus the signal's number
+        after Ctrl-C (130) or SIGTERM (143), when the run has been saved.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has left: nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if os.environ.get("REVERIE_DEBUG") or not _explained(error):
+            raise
+        print(f"reverie: {error}", file=sys.stderr)
+        if trace := getattr(error, "trace", ""):
+            print(trace, file=sys.stderr)
+        return 2
+
+
+def _dispatch(words: list[str]) -> int:
+    command, *rest = words or ["--help"]
+    if command in ("--help", "-h", "help"):
+        print(USAGE)
+        return 0
+    if command == "--version":
+        from reverie import __version__
+
+        print(f"reverie {__version__}")
+        return 0
+    if command not in _COMMANDS:
+        known = ", ".join(_COMMANDS)
+        raise UsageError(f"Unknown command '{command}'; the commands are {known}. See --help.")
+    run, usage = _COMMANDS[command]
+    if "--help" in rest or "-h" in rest:
+        print(usage)
+        return 0
+    return run(rest)
+
+
+def _train(words: list[str]) -> int:
+    from reverie.config import load
+
+    config = load(words)
+    from reverie.run import launch
+
+    outcome = launch(config)
+    print(outcome.summary())
+    return outcome.exit_code
+
+
+def _eval(words: list[str]) -> int:
+    logdir, words = _take(words, "logdir", "eval")
+    episodes, words = _take(words, "episodes", default="10")
+    video, words = _flag(words, "video")
+    as_json, words = _flag(words, "json")
+    from reverie.run.eval_only import eval_run
+
+    silent = ["--logger.outputs", "jsonl"]
+    outcome = eval_run(logdir, ["--run.eval_eps", episodes, *silent, *words], video=video)
+    assert outcome.evaluation is not None
+    print(json.dumps(outcome.evaluation.to_json()) if as_json else outcome.summary())
+    return outcome.exit_code
+
+
+def _plot(words: list[str]) -> int:
+    logdir, words = _take(words, "logdir", "plot")
+    output, words = _take(words, "output", default="")
+    if words:
+        raise UsageError(f"reverie plot does not know {' '.join(words)}. See reverie plot --help.")
+    from reverie.run.folder import open_run
+    from reverie.track import learning_curve
+
+    folder, config = open_run(logdir)
+    path = learning_curve(folder.root, output=output or None, title=config.task)
+    print(path)
+    return 0
+
+
+def _config(words: list[str]) -> int:
+    from reverie.config import describe, load
+
+    print(describe(load(words)), end="")
+    return 0
+
+
+_COMMANDS = {
+    "train": (_train, TRAIN),
+    "eval": (_eval, EVAL),
+    "plot": (_plot, PLOT),
+    "config": (_config, CONFIG),
+}
+
+
+def _take(
+    words: list[str], name: str, command: str = "", default: str | None = None
+) -> tuple[str, list[str]]:
+    """Removes `--name value` or `--name=value`; returns the value and the other words."""
+    flag = f"--{name}"
+    for index, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2], words[:index] + words[index + 1 :]
+        if word == flag:
+            if index + 1 == len(words) or words[index + 1].startswith("--"):
+                raise UsageError(f"{flag} needs a value.")
+            return words[index + 1], words[:index] + words[index + 2 :]
+    if default is None:
+        raise UsageError(f"reverie {command} needs {flag}. See reverie {command} --help.")
+    return default, words
+
+
+def _flag(words: list[str], name: str) -> tuple[bool, list[str]]:
+    """Removes `--name`; returns whether it was there, and the other words."""
+    return f"--{name}" in words, [word for word in words if word != f"--{name}"]
+
+
+def _explained(error: Exception) -> bool:
+    """Whether the error is one of Reverie's own, whose message says what to do."""
+    return type(error).__module__.partition(".")[0] == __package__

@@ -1,0 +1,22 @@
+"""Runs an agent on devices and keeps it: compilation, asynchronous updates, checkpoints."""
+
+from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
+from reverie.learner.devices import DeviceError, Placement, configure, resolve_dtype
+from reverie.learner.executor import Learner
+from reverie.learner.metrics import MetricVector
+from reverie.learner.names import MismatchError
+from reverie.learner.nonfinite import NonFiniteError
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Checkpointer",
+    "DeviceError",
+    "Learner",
+    "MetricVector",
+    "MismatchError",
+    "NonFiniteError",
+    "Placement",
+    "configure",
+    "resolve_dtype",
+]

@@ -1,0 +1,198 @@
+"""Where computation runs: platform, precision, compilation cache, and which device does what.
+
+JAX reads most of these settings once, when it first touches a device, so `configure` comes before
+anything else that uses JAX in the process.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+import platform as host
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+Device = Any
+"""A `jax.Device`, which is no class to type checkers."""
+
+
+class DeviceError(RuntimeError):
+    """The devices that the configuration asks for do not exist."""
+
+
+def configure(
+    platform: str = "auto",
+    *,
+    devices: Sequence[int] = (0,),
+    policy_devices: Sequence[int] = (0,),
+    mock_devices: int = 0,
+    prealloc: bool = True,
+    cache_dir: str = "",
+) -> "Placement":
+    """Sets JAX up for this process and picks the devices.
+
+    On CPU one more simulated device is opened for the policy when it is asked to share the training
+    device: JAX runs the computations of one CPU device one after the other, so that a policy call
+    would otherwise wait for the update that is being computed.
+
+    Args:
+        platform: `auto`, `cpu`, `cuda` or `tpu`; `auto` takes what JAX prefers.
+        devices: Indices of the devices that share every training batch.
+        policy_devices: Index of the device that computes actions; only the first is used.
+        mock_devices: Number of simulated CPU devices, to try several devices without having them;
+            0 for none.
+        prealloc: Whether to reserve most of the GPU memory at once, which avoids fragmentation.
+        cache_dir: Folder of compiled programs, kept between runs. Empty for the user's cache
+            folder, `off` for none.
+
+    Returns:
+        The devices for training and for acting.
+
+    Raises:
+        DeviceError: If the platform or one of the devices does not exist.
+    """
+    if not prealloc:
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    platform = "cpu" if mock_devices else platform
+    if platform != "auto":
+        jax.config.update("jax_platforms", platform)
+    _open_cpu_devices(mock_devices or max(*devices, *policy_devices) + 2)
+    _set_cache(cache_dir)
+    found = _find(platform)
+    training = _select(found, devices, "jax.devices")
+    policy = _select(found, policy_devices, "jax.policy_devices")[0]
+    if policy.platform == "cpu" and policy in training:
+        spare = [device for device in found if device not in training]
+        policy = spare[0] if spare else policy
+    return Placement(training, policy)
+
+
+def resolve_dtype(compute_dtype: str, placement: "Placement") -> str:
+    """Precision of activations: `auto` is float32 on CPU and bfloat16 on accelerators."""
+    if compute_dtype != "auto":
+        return compute_dtype
+    return "float32" if placement.platform == "cpu" else "bfloat16"
+
+
+def cache_folder(cache_dir: str) -> pathlib.Path | None:
+    """Folder of compiled programs for this machine, or None when the cache is off.
+
+    Programs for a CPU use the instructions of the CPU that compiled them, so that each kind of CPU
+    has its own folder even where the home folder is shared between machines.
+    """
+    if cache_dir == "off":
+        return None
+    if cache_dir:
+        root = pathlib.Path(cache_dir).expanduser()
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        root = pathlib.Path(base).expanduser() / "reverie" / "compiled"
+    return root / f"jax-{jax.__version__}-{_cpu_kind()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The devices of a learner.
+
+    Args:
+        training: Devices that split every batch along its first axis and hold equal copies of the
+            agent's state.
+        policy: The device that computes actions.
+    """
+
+    training: tuple[Device, ...]
+    policy: Device
+
+    @property
+    def platform(self) -> str:
+        """`cpu`, `gpu` or `tpu`."""
+        return self.training[0].platform
+
+    @functools.cached_property
+    def replicated(self) -> NamedSharding:
+        """Every training device holds the whole array."""
+        return NamedSharding(self._mesh, PartitionSpec())
+
+    @functools.cached_property
+    def split(self) -> NamedSharding:
+        """Every training device holds its part of the first axis."""
+        return NamedSharding(self._mesh, PartitionSpec("batch"))
+
+    @functools.cached_property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.asarray(self.training), ("batch",))
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raises DeviceError if the training devices cannot share a batch evenly."""
+        if batch_size % len(self.training):
+            raise DeviceError(
+                f"batch_size {batch_size} cannot be split evenly over the {len(self.training)} "
+                "training devices of jax.devices. Change one of the two."
+            )
+
+    def put_batch(self, batch: Any) -> Any:
+        """Copies a batch to the training devices; the copy is asynchronous."""
+        return jax.device_put(batch, self.split)
+
+    def put_state(self, state: Any) -> Any:
+        """Copies agent state to every training device."""
+        return jax.device_put(state, self.replicated)
+
+    def put_policy(self, tree: Any) -> Any:
+        """Copies arrays to the acting device; the copy is asynchronous."""
+        return jax.device_put(tree, self.policy)
+
+
+def _open_cpu_devices(count: int) -> None:
+    """Asks for simulated CPU devices, unless JAX has already started or the user chose a number."""
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    # JAX refuses once it has started, as in a notebook: the devices there are then used instead.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def _set_cache(cache_dir: str) -> None:
+    folder = cache_folder(cache_dir)
+    if folder is None:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def _find(platform: str) -> list[Device]:
+    try:
+        return jax.devices() if platform == "auto" else jax.devices(platform)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"jax.platform is '{platform}', but JAX finds no such device ({error}). Install the "
+            f"matching extra, for example `pip install 'reverie[cuda]'`, or set --jax.platform cpu."
+        ) from error
+
+
+def _select(found: Sequence[Device], indices: Sequence[int], name: str) -> tuple[Device, ...]:
+    missing = [index for index in indices if not 0 <= index < len(found)]
+    if missing or not indices:
+        raise DeviceError(
+            f"{name} is {list(indices)}, but the devices here are 0..{len(found) - 1} "
+            f"({found[0].platform}). Choose existing ones."
+        )
+    return tuple(found[index] for index in indices)
+
+
+def _cpu_kind() -> str:
+    description = host.machine() + host.processor()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        description += "".join(next((line for line in lines if line.startswith("flags")), ""))
+    return hashlib.sha256(description.encode()).hexdigest()[:8]

@@ -1,0 +1,276 @@
+"""Runs an agent's pure functions on the devices: the only place that compiles with `jax.jit`."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reverie.learner import names, nonfinite
+from reverie.learner.devices import Placement
+from reverie.learner.metrics import MetricVector
+from reverie.learner.nonfinite import NonFiniteError
+from reverie.spaces import Space
+
+PyTree = Any
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Issued:
+    """An update that was handed to the device and not yet looked at."""
+
+    number: int
+    batch: Batch
+    metrics: MetricVector
+
+
+class Learner:
+    """Holds the agent's state, updates it asynchronously and acts with a snapshot of it.
+
+    `train` returns as soon as the update is queued. Its metrics are read one update late, when the
+    device has most likely finished it, and at that moment checked for NaN and infinities.
+
+    Acting never touches the state that the next update overwrites in place. It uses a copy with a
+    fixed lag: the parameters after the update *before* the last one that was issued (the initial
+    ones until two updates were issued; the newest after `flush_acting`, `load_arrays` and at the
+    start). The lag depends on the number of updates alone, never on timing, so that runs repeat.
+
+    All randomness comes from keys folded from the seed and the number of updates, reports and
+    policy calls in each mode, which `counters` returns for a checkpoint.
+
+    Args:
+        agent: Static description with the pure functions `init`, `init_carry`, `policy`, `train`
+            and `report`; `policy` reads the field `params` of the state alone.
+        placement: Devices, from `devices.configure`.
+        seed: Seed of the initial parameters and of all sampling.
+        dump_folder: The run's folder, where evidence of a NaN is written; None writes nothing.
+        fast_compile: Whether to leave optimizations out, which compiles several times faster, to
+            slower programs.
+    """
+
+    def __init__(
+        self,
+        agent: Any,
+        *,
+        placement: Placement,
+        seed: int = 0,
+        dump_folder: pathlib.Path | None = None,
+        fast_compile: bool = False,
+    ):
+        self._agent = agent
+        self._placement = placement
+        self._dump_folder = dump_folder
+        base = jax.random.key(seed)
+        init, train, report, act, evaluate = jax.random.split(base, 5)
+        self._train_key = placement.put_state(train)
+        self._report_key = placement.put_state(report)
+        self._policy_keys = placement.put_policy({"train": act, "eval": evaluate})
+        options = {"xla_backend_optimization_level": 0} if fast_compile else {}
+        jit = functools.partial(jax.jit, compiler_options=options)
+        whole, part = placement.replicated, placement.split
+        self._state = jit(agent.init, out_shardings=whole)(placement.put_state(init))
+        self._train = jit(
+            self._train_fn, donate_argnums=(0, 1), out_shardings=(whole, part, None, None, None)
+        )
+        self._policy = jit(self._policy_fn, static_argnames="mode")
+        self._report = jit(self._report_fn, out_shardings=(whole, None))
+        self._snapshot = jit(lambda tree: jax.tree.map(jnp.copy, tree))
+        self._carry: PyTree = None
+        self._report_carry: PyTree = None
+        self._previous: _Issued | None = None
+        self._finished: list[dict[str, float]] = []
+        self._counts: dict[str, int] = dict.fromkeys(
+            ("updates", "reports", "train_calls", "eval_calls"), 0
+        )
+        self.flush_acting()
+
+    @property
+    def state(self) -> PyTree:
+        """The agent's state after the newest issued update; overwritten by the next one."""
+        return self._state
+
+    @property
+    def latent_spaces(self) -> dict[str, Space]:
+        """Spaces of the latents that `policy` and `train` give to replay."""
+        return self._agent.latent_spaces
+
+    @property
+    def updates(self) -> int:
+        """Number of updates issued so far, including those before a resume."""
+        return self._counts["updates"]
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Counts that determine the random keys; belongs into every checkpoint."""
+        return dict(self._counts)
+
+    def init_policy(self, num_envs: int) -> PyTree:
+        """Recurrent state of the policy for `num_envs` environments before their first step."""
+        return self._placement.put_policy(self._agent.init_carry(num_envs))
+
+    def policy(
+        self,
+        carry: PyTree,
+        obs: Batch,
+        mode: Literal["train", "eval"] = "train",
+    ) -> tuple[PyTree, Batch, Batch]:
+        """Chooses actions; waits for them.
+
+        Args:
+            carry: From `init_policy` or the previous call.
+            obs: Observation keys [N, ...] and the flags `is_first`, `is_last`, `is_terminal` [N].
+            mode: What to sample in each mode is the agent's decision.
+
+        Returns:
+            The next carry, actions and latents, both numpy arrays [N, ...] by key.
+
+        Raises:
+            NonFiniteError: If an action is NaN or infinite.
+        """
+        count = self._next(f"{mode}_calls")
+        key = self._policy_keys[mode]
+        carry, *outputs = self._policy(self._acting, carry, obs, key, count, mode=mode)
+        actions, latents = jax.device_get(outputs)
+        if bad := nonfinite.offending_arrays(actions):
+            self._stop(f"policy-{count}", f"Actions {bad} of the policy", {**obs, **actions}, {})
+        return carry, actions, latents
+
+    def train(self, batch: Batch) -> Any:
+        """Issues one update and returns without waiting for it.
+
+        Args:
+            batch: Replayed sequences [B, K+T, ...] by key, as the replay stream delivers them. The
+                arrays must not be changed afterwards.
+
+        Returns:
+            The agent's training outputs (fresh latents, priorities) as device arrays that may
+            still be being computed.
+
+        Raises:
+            NonFiniteError: If the update *before* this one produced a NaN or an infinity.
+        """
+        if self._carry is None:
+            self._placement.check_batch(_size(batch))
+            self._carry = self._placement.put_batch(self._agent.init_carry(_size(batch)))
+        count = self._next("updates")
+        device_batch = self._placement.put_batch(batch)
+        self._state, self._carry, outputs, metrics, acting = self._train(
+            self._state, self._carry, device_batch, self._train_key, count
+        )
+        self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
+        previous = self._previous
+        self._previous = _Issued(self.updates, batch, metrics)
+        self._finish(previous)
+        return outputs
+
+    def report(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Open-loop predictions and losses of one batch, without an update; waits for them.
+
+        Args:
+            batch: As in `train`; its recurrent state continues that of the previous report.
+        """
+        if self._report_carry is None:
+            carry = self._agent.init_carry(_size(batch))
+            self._report_carry = self._placement.put_state(carry)
+        count = self._next("reports")
+        batch = jax.device_put(batch, self._placement.replicated)
+        self._report_carry, results = self._report(
+            self._state, self._report_carry, batch, self._report_key, count
+        )
+        return jax.device_get(results)
+
+    def pop_metrics(self) -> list[dict[str, float]]:
+        """Metrics of the updates that were checked since the last call, oldest first."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def synchronize(self) -> None:
+        """Waits for the last issued update and checks it.
+
+        Raises:
+            NonFiniteError: If it produced a NaN or an infinity.
+        """
+        previous, self._previous = self._previous, None
+        self._finish(previous)
+
+    def flush_acting(self) -> None:
+        """Lets the policy act with the newest parameters, without the lag; for evaluation."""
+        acting = self._snapshot(self._state.params)
+        self._acting = self._next_acting = self._placement.put_policy(acting)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays of the agent's state by name, after the last issued update.
+
+        Raises:
+            NonFiniteError: If the last update or one of the arrays is not finite, so that a broken
+                state never reaches a checkpoint.
+        """
+        self.synchronize()
+        # On CPU device_get returns views, which the next update would overwrite.
+        arrays = {k: np.array(v) for k, v in names.flatten(self._state).items()}
+        if bad := nonfinite.offending_arrays(arrays):
+            self._stop(f"state-{self.updates}", f"The agent's arrays {bad}", {}, {})
+        return arrays
+
+    def load_arrays(
+        self, arrays: Mapping[str, np.ndarray], counters: Mapping[str, int] | None = None
+    ) -> None:
+        """Replaces arrays of the agent's state, all or some of them.
+
+        Args:
+            arrays: Arrays by the names that `arrays` uses; the others stay as they are.
+            counters: Counts from `counters`, to go on with the random keys of a saved run.
+
+        Raises:
+            names.MismatchError: If a name is unknown or a shape differs.
+        """
+        self._state = self._placement.put_state(names.replace(self._state, arrays))
+        self._carry = self._report_carry = None
+        self._counts.update(counters or {})
+        self.flush_acting()
+
+    def _next(self, counter: str) -> np.uint32:
+        """The number of calls so far; an array of fixed type, so that nothing is recompiled."""
+        self._counts[counter] += 1
+        return np.uint32(self._counts[counter] - 1)
+
+    def _train_fn(self, state, carry, batch, key, count):
+        key = jax.random.fold_in(key, count)
+        state, carry, outputs, metrics = self._agent.train(state, carry, batch, key)
+        # The copy keeps acting parameters out of the buffers that the next update overwrites.
+        acting = jax.tree.map(jnp.copy, state.params)
+        return state, carry, outputs, MetricVector.pack(metrics), acting
+
+    def _policy_fn(self, acting, carry, obs, key, count, *, mode):
+        key = jax.random.fold_in(key, count)
+        return self._agent.policy(acting, carry, obs, key, mode=mode)
+
+    def _report_fn(self, state, carry, batch, key, count):
+        return self._agent.report(state, carry, batch, jax.random.fold_in(key, count))
+
+    def _finish(self, issued: _Issued | None) -> None:
+        if issued is None:
+            return
+        metrics = issued.metrics.unpack()
+        if bad := nonfinite.offending_metrics(metrics):
+            self._stop(f"update-{issued.number}", f"Metrics {bad}", issued.batch, metrics)
+        self._finished.append(metrics)
+
+    def _stop(self, event: str, subject: str, arrays: Batch, metrics: dict[str, float]) -> None:
+        where = "nothing was written"
+        if self._dump_folder is not None:
+            folder = nonfinite.dump(self._dump_folder, event, arrays, metrics)
+            where = f"the evidence is in {folder}"
+        raise NonFiniteError(
+            f"{subject} are NaN or infinite at {event}; {where}. The last checkpoint is from "
+            "before this. Lower agent.opt.lr, or use --jax.compute_dtype float32."
+        )
+
+
+def _size(batch: Batch) -> int:
+    return len(next(iter(batch.values())))

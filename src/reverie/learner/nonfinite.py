@@ -1,0 +1,68 @@
+"""What happens when training produces a NaN or an infinity: the evidence is kept, the run stops."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class NonFiniteError(RuntimeError):
+    """A loss, a gradient, an action or a parameter is NaN or infinite."""
+
+
+def offending_metrics(metrics: Mapping[str, float]) -> list[str]:
+    """Names of the losses and gradient norms that are NaN or infinite.
+
+    A gradient that overflows under float16 loss scaling is not an error, because the agent skips
+    that update: it reports `opt/grad_overflow` above zero and its gradient norm is then ignored.
+    """
+    skipped = metrics.get("opt/grad_overflow", 0.0) > 0
+    watched = [name for name in metrics if name == "loss" or name.startswith("loss/")]
+    watched += [] if skipped else [name for name in metrics if name.startswith("opt/grad_norm")]
+    return sorted(name for name in watched if not np.isfinite(metrics[name]))
+
+
+def offending_arrays(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the floating-point arrays that hold a NaN or an infinity."""
+    return sorted(
+        name
+        for name, value in arrays.items()
+        if not np.issubdtype(value.dtype, np.integer)
+        and value.dtype != bool
+        and not np.isfinite(value.astype(np.float32)).all()
+    )
+
+
+def dump(
+    folder: pathlib.Path,
+    what: str,
+    arrays: Mapping[str, np.ndarray],
+    metrics: Mapping[str, float],
+) -> pathlib.Path:
+    """Writes `arrays.npz` and `metrics.json` for a post-mortem.
+
+    Args:
+        folder: The run's folder; the files go to `nonfinite/<what>` inside it.
+        what: Name of the event, such as `update-120`.
+        arrays: The batch or the observations and actions; bfloat16 is stored as float32.
+        metrics: Scalars; NaN and infinities are written as strings, so that the file is valid JSON.
+
+    Returns:
+        The folder that was written.
+    """
+    target = folder / "nonfinite" / what
+    target.mkdir(parents=True, exist_ok=True)
+    plain = {name: _plain(np.asarray(value)) for name, value in arrays.items()}
+    np.savez_compressed(target / "arrays.npz", allow_pickle=False, **plain)
+    scalars = {
+        name: float(value) if np.isfinite(value) else str(float(value))
+        for name, value in metrics.items()
+    }
+    (target / "metrics.json").write_text(json.dumps(scalars, indent=2, sort_keys=True))
+    return target
+
+
+def _plain(value: np.ndarray) -> np.ndarray:
+    """npz files know numpy's own types only, which bfloat16 is not."""
+    return value if value.dtype.isbuiltin else value.astype(np.float32)

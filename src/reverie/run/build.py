@@ -1,0 +1,237 @@
+"""From the configuration to the parts of a run: each function makes one part."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import gymnasium
+
+from reverie import envs
+from reverie.agent import Agent
+from reverie.config import (
+    Config,
+    ConfigError,
+    EnvConfig,
+    GymConfig,
+    JaxConfig,
+    LoggerConfig,
+    RunConfig,
+    check_spaces,
+)
+from reverie.envs.conform import Conform
+from reverie.learner import Learner, configure, resolve_dtype
+from reverie.replay import Replay, Stream
+from reverie.run.video import filmed
+from reverie.spaces import Space
+from reverie.track import Logger, make_sinks
+
+Factory = Callable[[], gymnasium.Env]
+Role = Literal["train", "eval"]
+
+CUSTOM = "custom"
+"""Suite in the task names of runs on environments that users passed."""
+
+EVAL_INDEX = 1 << 20
+"""Derives the seed of evaluation; no training environment has so high a number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSpaces:
+    """The spaces of an environment.
+
+    Attributes:
+        obs: Observation keys of the agent.
+        act: Action keys of the agent.
+        native_obs: Observation space before Reverie's wrappers.
+        native_act: Action space before Reverie's wrappers.
+    """
+
+    obs: dict[str, Space]
+    act: dict[str, Space]
+    native_obs: gymnasium.Space
+    native_act: gymnasium.Space
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSource:
+    """Where the environments of a run come from.
+
+    Args:
+        task: Task name, used unless there is a factory of the user.
+        config: Settings of the suites.
+        custom: Makes one unwrapped environment of the user; None takes the task.
+        filmed: Whether a picture of every step is added as the key `log/video`.
+    """
+
+    task: str
+    config: EnvConfig
+    custom: Factory | None = None
+    filmed: bool = False
+
+    def factory(self, index: int = 0, seed: int = 0) -> Factory:
+        """A picklable callable that makes one wrapped environment.
+
+        Args:
+            index: Which of several parallel environments it is.
+            seed: Seed of all of them.
+        """
+        factory = self._factory(index, seed)
+        return filmed(factory) if self.filmed else factory
+
+    def _factory(self, index: int, seed: int) -> Factory:
+        if self.custom is not None:
+            return functools.partial(_make_custom, self.custom, self.config.gym)
+        suite = self.task.partition("_")[0]
+        if suite == CUSTOM:
+            raise ConfigError(
+                f"The task {self.task!r} is an environment of your own, which no name can find. "
+                "Pass it: reverie.train(env, ...) or reverie.load(logdir).evaluate(env)."
+            )
+        section = getattr(self.config, suite, None)
+        options = section.model_dump() if section else {}
+        if self.filmed and suite == "gym":
+            options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}
+        return envs.factory_of(self.task, options, index=index, seed=seed)
+
+    def spaces(self) -> EnvSpaces:
+        """The spaces, read from a temporary environment that is closed again."""
+        env = self.factory()()
+        try:
+            inner = native(env)
+            return EnvSpaces(*envs.spaces(env), inner.observation_space, inner.action_space)
+        finally:
+            env.close()
+
+
+def native(env: gymnasium.Env) -> gymnasium.Env:
+    """The environment inside the wrappers that `reverie.envs.wrap` added."""
+    inner = env
+    while isinstance(inner, gymnasium.Wrapper):
+        found, inner = isinstance(inner, Conform), inner.env
+        if found:
+            return inner
+    return env
+
+
+def vector_env(
+    source: EnvSource, run: RunConfig, seed: int, role: Role = "train", count: int = 0
+) -> envs.VectorEnv:
+    """Parallel environments, each with a seed of its own that derives from the run's.
+
+    Args:
+        source: Makes the environments.
+        run: Numbers and backend.
+        seed: Seed of the run.
+        role: Training or evaluation, whose environments have different seeds.
+        count: Number of environments; 0 takes the one of the role in `run`.
+    """
+    count = count or (run.envs if role == "train" else run.eval_envs)
+    seed = seed if role == "train" else envs.env_seed(seed, EVAL_INDEX)
+    factories = [source.factory(index, seed) for index in range(count)]
+    return envs.VectorEnv(factories, backend=run.env_backend, seeds=seed)
+
+
+def learner(
+    config: Config,
+    obs_space: Mapping[str, Space],
+    act_space: Mapping[str, Space],
+    logdir: pathlib.Path,
+) -> Learner:
+    """The agent on its devices, with initial parameters."""
+    check_spaces(obs_space, config.agent)
+    placement = _placement(config.jax)
+    agent = Agent(
+        config.agent,
+        dict(obs_space),
+        dict(act_space),
+        context=config.replay_context,
+        dtype=resolve_dtype(config.jax.compute_dtype, placement),
+    )
+    return Learner(
+        agent,
+        placement=placement,
+        seed=config.seed,
+        dump_folder=logdir,
+        fast_compile=config.jax.fast_compile,
+    )
+
+
+def replay(config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Space]) -> Replay:
+    """Experience replay.
+
+    Args:
+        config: Capacity, and the sequence length that training needs.
+        spaces: Observation and action keys.
+        latents: Latents of the agent; none for a random one.
+    """
+    return Replay(
+        {**spaces, **latents},
+        length=config.consec_train * config.batch_length + config.replay_context,
+        capacity=config.replay.size,
+        chunksize=config.replay.chunksize,
+        context=config.replay_context,
+        latents=tuple(latents),
+        online=config.replay.online,
+        seed=config.seed,
+    )
+
+
+def train_stream(config: Config, source: Replay) -> Stream:
+    """Batches for updates."""
+    return Stream(
+        source,
+        batch_size=config.batch_size,
+        batch_length=config.batch_length,
+        context=config.replay_context,
+        consec=config.consec_train,
+    )
+
+
+def report_stream(config: Config, source: Replay) -> Stream:
+    """Batches for reports; drawing them changes nothing in training."""
+    return Stream(
+        source,
+        batch_size=config.batch_size,
+        batch_length=config.report_length,
+        context=config.replay_context,
+        consec=config.consec_report,
+        prefetch=0,
+        probe=config.seed,
+    )
+
+
+def logger(
+    config: LoggerConfig,
+    logdir: pathlib.Path,
+    step: Callable[[], int],
+    total_steps: int = 0,
+    duration: float = 0.0,
+) -> Logger:
+    """Metrics to the terminal and to files."""
+    sinks = make_sinks(
+        config.outputs,
+        logdir,
+        step=step,
+        total_steps=total_steps,
+        duration=duration,
+        filter=config.filter,
+        fps=config.fps,
+    )
+    return Logger(sinks, step)
+
+
+def _placement(config: JaxConfig):
+    return configure(
+        config.platform,
+        devices=config.devices,
+        policy_devices=config.policy_devices,
+        mock_devices=config.mock_devices,
+        prealloc=config.prealloc,
+        cache_dir=config.cache_dir,
+    )
+
+
+def _make_custom(factory: Factory, config: GymConfig) -> gymnasium.Env:
+    return envs.wrap(factory(), size=config.size, repeat=config.repeat)

@@ -1,0 +1,87 @@
+"""Steps environments with a policy."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from reverie.envs import VectorEnv
+from reverie.spaces import FLAGS
+
+Arrays = dict[str, np.ndarray]
+Callback = Callable[[Arrays], object]
+
+
+class Actor(Protocol):
+    """Chooses actions: a `Learner` or a `RandomActor`."""
+
+    def init_policy(self, num_envs: int) -> Any:
+        """Recurrent state before the first step."""
+        ...
+
+    def policy(
+        self, carry: Any, obs: Arrays, mode: Literal["train", "eval"]
+    ) -> tuple[Any, Arrays, Arrays]:
+        """Returns the next carry, the actions and the latents for observations [N, ...]."""
+        ...
+
+
+class Driver:
+    """Moves N parallel environments one step at a time.
+
+    The environments work between two calls of `step`, while the caller stores the transition and
+    issues updates.
+
+    Args:
+        envs: The environments; the driver resets them at its first step.
+        actor: Chooses the actions.
+        mode: Passed to the actor.
+        callbacks: Called in this order with every transition.
+    """
+
+    def __init__(
+        self,
+        envs: VectorEnv,
+        actor: Actor,
+        *,
+        mode: Literal["train", "eval"] = "train",
+        callbacks: Sequence[Callback] = (),
+    ):
+        self._envs = envs
+        self._actor = actor
+        self._mode: Literal["train", "eval"] = mode
+        self._callbacks = tuple(callbacks)
+        self._visible = (*envs.obs_space, *FLAGS)
+        self._carry = actor.init_policy(envs.num_envs)
+        self._stepping = False
+
+    def step(self) -> Arrays:
+        """Waits for the environments, acts, sets them going again and calls the callbacks.
+
+        Returns:
+            The transition [N, ...]: the observation that has just arrived, its reward, flags and
+            `log/` keys, the actions chosen for it (zeros where `is_last`) and the latents.
+        """
+        obs = self._envs.step_wait() if self._stepping else self._envs.reset()
+        visible = {key: obs[key] for key in self._visible}
+        self._carry, actions, latents = self._actor.policy(self._carry, visible, self._mode)
+        actions = {key: _mask(value, obs["is_last"]) for key, value in actions.items()}
+        self._envs.step_async(actions)
+        self._stepping = True
+        transition = {**obs, **actions, **latents}
+        for callback in self._callbacks:
+            callback(transition)
+        return transition
+
+    def finish(self) -> None:
+        """Waits for environments that are still working, so that they can be reset or closed."""
+        if self._stepping:
+            self._envs.step_wait()
+            self._stepping = False
+
+
+def _mask(value: np.ndarray, is_last: np.ndarray) -> np.ndarray:
+    """Zeros the actions that nobody will take, because the episode is over."""
+    value = np.array(value)
+    value[is_last] = 0
+    return value

@@ -1,0 +1,86 @@
+"""Evaluation of a trained agent."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from reverie.config import Config, load
+from reverie.learner import CheckpointError, Learner, checkpoint
+from reverie.run import build, progress
+from reverie.run.evaluate import evaluate
+from reverie.run.folder import RunFolder, open_run
+from reverie.run.result import Outcome, write_json
+from reverie.run.video import write_film
+from reverie.spaces import Space
+
+
+def eval_only(
+    config: Config, source: build.EnvSource | None = None, *, video: bool = False
+) -> Outcome:
+    """Plays `run.eval_eps` episodes with a saved agent and writes `evaluation.json`.
+
+    Args:
+        config: Resolved configuration. The agent is the newest checkpoint in
+            `run.from_checkpoint`, or in the run folder when that is empty.
+        source: Where environments come from; the task of the configuration by default.
+        video: Whether to write a video of the episodes of the first environment.
+
+    Raises:
+        CheckpointError: If there is no valid checkpoint or it is of another agent.
+    """
+    source = source or build.EnvSource(config.task, config.env)
+    folder = RunFolder(pathlib.Path(config.logdir).expanduser())
+    spaces = source.spaces()
+    learner, saved = restore_learner(config, folder, spaces.obs, spaces.act)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    count = min(config.run.eval_envs, config.run.eval_eps)
+    source = dataclasses.replace(source, filmed=video)
+    with (
+        build.vector_env(source, config.run, config.seed, "eval", count) as envs,
+        build.logger(config.logger, folder.root, lambda: saved.step) as logger,
+    ):
+        result, records = evaluate(learner, envs, config.run.eval_eps)
+        for record in records:
+            logger.add({k: v for k, v in record.items() if np.ndim(v) == 0}, prefix="eval")
+    files = [write_json(folder.evaluation, result.to_json())]
+    if video:
+        files.append(write_film(folder.root / "evaluation", records, config.logger.fps))
+    return Outcome(folder.root, saved.step, learner.updates, evaluation=result, files=tuple(files))
+
+
+def eval_run(logdir: str, words: Sequence[str] = (), *, video: bool = False) -> Outcome:
+    """Evaluates the run in a folder with its own configuration.
+
+    Args:
+        logdir: Run folder.
+        words: Flags that replace options of the run.
+        video: Whether to write a video.
+    """
+    folder, _ = open_run(logdir)
+    config = load([*words, "--logdir", str(folder.root)], configs=[str(folder.config)])
+    return eval_only(config, video=video)
+
+
+def restore_learner(
+    config: Config,
+    folder: RunFolder,
+    obs_space: Mapping[str, Space],
+    act_space: Mapping[str, Space],
+) -> tuple[Learner, checkpoint.Checkpoint]:
+    """The agent of the newest valid checkpoint, ready to act.
+
+    Raises:
+        CheckpointError: If there is none, or it is of an agent with other settings.
+    """
+    if config.random_agent:
+        raise CheckpointError(
+            "random_agent is true, and a random agent has no checkpoint to evaluate. Set it to "
+            "false, or train with --random_agent true, which logs the scores."
+        )
+    path = config.run.from_checkpoint or folder.root
+    saved = checkpoint.read(checkpoint.locate(path))
+    learner = build.learner(config, obs_space, act_space, folder.root)
+    progress.load_agent(learner, saved)
+    return learner, saved

@@ -1,0 +1,46 @@
+"""Numbers about a run on their way to the logger."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from reverie.learner import Learner
+from reverie.replay import Replay
+from reverie.track import EpisodeStats, Logger, Rates, usage
+
+
+class Monitor:
+    """Counts what the loop does and logs it.
+
+    Args:
+        logger: Receives finished episodes at once and everything else at `log`.
+        num_envs: Number of training environments.
+        batch_steps: Replayed steps per update.
+    """
+
+    def __init__(self, logger: Logger, num_envs: int, batch_steps: int):
+        self._logger = logger
+        self._batch_steps = batch_steps
+        self._episodes = EpisodeStats(num_envs)
+        self._rates = Rates()
+
+    def acted(self, transition: Mapping[str, np.ndarray]) -> int:
+        """Takes a transition [N, ...]; returns the number of episodes that it finished."""
+        records = self._episodes.add(transition)
+        for record in records:
+            self._logger.add(record)
+        self._rates.count(policy=len(transition["is_first"]))
+        return len(records)
+
+    def updated(self, updates: int) -> None:
+        """Counts updates."""
+        self._rates.count(train=updates * self._batch_steps, updates=updates)
+
+    def log(self, replay: Replay, learner: Learner | None) -> None:
+        """Writes the means over the time since the last call."""
+        for metrics in learner.pop_metrics() if learner else ():
+            self._logger.add(metrics, prefix="train")
+        self._logger.add(replay.stats(), prefix="replay")
+        self._logger.add(usage())
+        self._logger.add(self._rates.result())
+        self._logger.write()

@@ -1,0 +1,91 @@
+"""The parts of a training run, wired together and restored from the run folder."""
+
+import contextlib
+import dataclasses
+import pathlib
+
+from reverie.config import Config
+from reverie.learner import Learner
+from reverie.replay import Replay, Stream
+from reverie.run import build, progress
+from reverie.run.folder import RunFolder
+from reverie.run.progress import Progress
+from reverie.run.random_actor import RandomActor
+from reverie.run.ratio import Ratio
+from reverie.run.space_file import write_spaces
+from reverie.track import Logger
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a run is made of, besides its environments.
+
+    Attributes:
+        folder: Run folder.
+        learner: Updates the agent; None when actions are random.
+        actor: Chooses the actions: the learner, or a random actor.
+        replay: Stores the transitions.
+        batches: Sequences for updates.
+        previews: Sequences for reports; drawing them changes nothing in training.
+        logger: Receives metrics and messages.
+        progress: Counts of the run.
+        ratio: Decides how many updates are due.
+    """
+
+    folder: RunFolder
+    learner: Learner | None
+    actor: Learner | RandomActor
+    replay: Replay
+    batches: Stream
+    previews: Stream
+    logger: Logger
+    progress: Progress
+    ratio: Ratio
+
+    def save(self) -> None:
+        """Writes replay and a checkpoint, see `progress.save`."""
+        progress.save(self.folder, self.progress, self.actor, self.replay, self.ratio)
+        self.logger.note(f"Saved at {self.progress.steps:,} environment steps.")
+
+
+def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStack) -> Parts:
+    """Makes all parts, and restores what the run folder holds.
+
+    Args:
+        config: Resolved configuration.
+        source: Where environments come from.
+        stack: Closes the parts.
+
+    Raises:
+        ConfigError: If the configuration does not fit the environment or the run in the folder.
+        CheckpointError: If no checkpoint can be read.
+    """
+    folder = RunFolder(pathlib.Path(config.logdir).expanduser())
+    notes = [f"Resuming with another value of {change}." for change in folder.differences(config)]
+    spaces = source.spaces()
+    # Only now is it certain that the environment exists, so that typing errors leave no folder.
+    folder.root.mkdir(parents=True, exist_ok=True)
+    write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
+    learner, latents = None, {}
+    actor: Learner | RandomActor = RandomActor(spaces.act, config.seed)
+    if not config.random_agent:
+        actor = learner = build.learner(config, spaces.obs, spaces.act, folder.root)
+        latents = learner.latent_spaces
+    config.to_yaml(folder.config)
+    replay = build.replay(config, {**spaces.obs, **spaces.act}, latents)
+    stack.enter_context(contextlib.closing(replay))
+    done = Progress()
+    ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
+    restored = progress.restore(folder, done, actor, replay, ratio)
+    if not restored and config.run.from_checkpoint:
+        path, expression = config.run.from_checkpoint, config.run.from_checkpoint_regex
+        restored = [progress.load_parameters(actor, path, expression)]
+    left = max(0.0, config.run.duration - done.elapsed)
+    logger = stack.enter_context(
+        build.logger(config.logger, folder.root, lambda: done.steps, config.run.steps, left)
+    )
+    for note in (*notes, *restored, f"Run folder: {folder.root}"):
+        logger.note(note)
+    batches = stack.enter_context(build.train_stream(config, replay))
+    previews = stack.enter_context(build.report_stream(config, replay))
+    return Parts(folder, learner, actor, replay, batches, previews, logger, done, ratio)

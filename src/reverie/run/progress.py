@@ -1,0 +1,135 @@
+"""Saving and restoring everything that a run has reached."""
+
+import dataclasses
+import time
+from typing import Protocol
+
+import numpy as np
+
+from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
+from reverie.replay import Replay
+from reverie.run.folder import RunFolder
+from reverie.run.ratio import Ratio
+
+
+class Saveable(Protocol):
+    """What acts and learns: a `Learner` or a `RandomActor`."""
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Counts that determine the random draws."""
+        ...
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Arrays by name."""
+        ...
+
+    def load_arrays(self, arrays: dict[str, np.ndarray], counters: dict[str, int] | None) -> None:
+        """Takes arrays and counts over."""
+        ...
+
+
+@dataclasses.dataclass
+class Progress:
+    """Counts of a run, over all the processes that worked on it.
+
+    Attributes:
+        steps: Environment steps, summed over environments.
+        updates: Updates.
+        episodes: Finished episodes.
+        seconds: Wall-clock seconds of training before this process.
+    """
+
+    steps: int = 0
+    updates: int = 0
+    episodes: int = 0
+    seconds: float = 0.0
+    _started: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        """Wall-clock seconds of training, including earlier processes."""
+        return self.seconds + time.monotonic() - self._started
+
+    def late(self, duration: float) -> bool:
+        """Whether the run has used up its seconds; 0 is no limit."""
+        return 0 < duration <= self.elapsed
+
+
+def save(
+    folder: RunFolder, progress: Progress, agent: Saveable, replay: Replay, ratio: Ratio
+) -> None:
+    """Writes replay, then a checkpoint.
+
+    In this order a kill between the two leaves replay newer than the checkpoint, never the other
+    way round: every step that the counters know of is there.
+
+    Raises:
+        NonFiniteError: If the agent holds a NaN or an infinity; the old checkpoint then stays.
+    """
+    saving = replay.save(folder.replay)
+    arrays = agent.arrays()
+    saving.wait()
+    meta = {
+        "steps": progress.steps,
+        "updates": progress.updates,
+        "episodes": progress.episodes,
+        "seconds": progress.elapsed,
+        "ratio": ratio.save(),
+        "counters": agent.counters,
+    }
+    Checkpointer(folder.checkpoints).save(progress.steps, arrays, meta)
+
+
+def restore(
+    folder: RunFolder, progress: Progress, agent: Saveable, replay: Replay, ratio: Ratio
+) -> list[str]:
+    """Restores the newest valid checkpoint and replay, if there are any.
+
+    Returns:
+        Messages for the user; empty for a new run.
+
+    Raises:
+        CheckpointError: If every checkpoint is damaged or the agent has another shape.
+    """
+    saved = Checkpointer(folder.checkpoints).restore()
+    if saved is None:
+        return []
+    load_agent(agent, saved)
+    progress.steps = saved.meta["steps"]
+    progress.updates = saved.meta["updates"]
+    progress.episodes = saved.meta["episodes"]
+    progress.seconds = saved.meta["seconds"]
+    ratio.load(saved.meta["ratio"])
+    loaded = replay.load(folder.replay)
+    return [
+        f"Resumed at {progress.steps:,} environment steps and {progress.updates:,} updates, with "
+        f"{loaded.steps:,} steps in replay.",
+        *(f"Skipped a damaged replay file: {reason}" for reason in loaded.damaged),
+    ]
+
+
+def load_agent(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
+    """Takes over all arrays of a checkpoint of the same agent.
+
+    Raises:
+        CheckpointError: If arrays are missing or have other shapes.
+    """
+    expected = {name for name, value in agent.arrays().items() if value.size}
+    if missing := sorted(expected - set(saved.arrays)):
+        raise CheckpointError(
+            f"The checkpoint {saved.folder} has no array {missing[:8]}, which the agent of this "
+            "configuration needs. Use the model settings that the run was started with."
+        )
+    try:
+        agent.load_arrays(saved.arrays, saved.meta["counters"])
+    except ValueError as error:
+        raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error
+
+
+def load_parameters(agent: Saveable, path: str, expression: str) -> str:
+    """Starts a new run from chosen arrays of another one; returns a message for the user."""
+    folder = checkpoint.locate(path)
+    chosen = transfer.select(checkpoint.read(folder).arrays, agent.arrays(), expression)
+    agent.load_arrays(chosen.arrays, None)
+    return f"From {folder}: {chosen.report()}."

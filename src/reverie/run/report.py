@@ -1,0 +1,61 @@
+"""Open-loop reports: numbers and videos to the logger, curves of vectors to files."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from reverie.learner import Learner
+from reverie.replay import Stream
+from reverie.track import Aggregator, Logger, openloop_plot
+
+_TRUE, _PRED = "/true", "/pred"
+
+
+def report(
+    learner: Learner, stream: Stream, logger: Logger, folder: pathlib.Path, batches: int = 1
+) -> list[pathlib.Path]:
+    """Predicts replayed sequences open-loop and shows the result.
+
+    Args:
+        learner: Makes the predictions.
+        stream: Delivers sequences whose first half is observed and whose second half is imagined.
+        logger: Receives means of the numbers over the batches, and the videos of the last one.
+        folder: Receives one plot per vector key of the last batch, which replaces an older one.
+        batches: Number of batches, at least 1.
+
+    Returns:
+        The plots.
+    """
+    scalars = Aggregator()
+    results: dict[str, np.ndarray] = {}
+    for _ in range(batches):
+        results = learner.report(stream.next().batch)
+        scalars.add({k: v for k, v in results.items() if np.ndim(v) == 0})
+    videos = {k: v for k, v in results.items() if v.dtype == np.uint8 and v.ndim == 4}
+    logger.add({**scalars.result(), **videos}, prefix="report")
+    return plot_vectors(results, folder)
+
+
+def plot_vectors(results: Mapping[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
+    """Draws every pair `<name>/true`, `<name>/pred` of arrays [B, T, D] in a report.
+
+    Args:
+        results: A report of the agent.
+        folder: Receives `<name>.png`.
+
+    Returns:
+        The files.
+    """
+    names = [key.removesuffix(_TRUE) for key in results if key.endswith(_TRUE)]
+    return [
+        openloop_plot(
+            results[name + _TRUE],
+            results[name + _PRED],
+            results[name + _TRUE].shape[1] // 2,
+            folder / f"{name}.png",
+            title=name.removeprefix("openloop/"),
+        )
+        for name in sorted(names)
+    ]

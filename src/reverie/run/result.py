@@ -1,0 +1,84 @@
+"""What a run leaves behind."""
+
+import dataclasses
+import json
+import pathlib
+import signal
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Finished episodes of an evaluation.
+
+    Args:
+        scores: Sum of rewards of every episode.
+        lengths: Number of actions of every episode.
+    """
+
+    scores: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+    @property
+    def mean_score(self) -> float:
+        """Mean over the episodes."""
+        return float(np.mean(self.scores))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `evaluation.json`."""
+        return {
+            "episodes": len(self.scores),
+            "score_mean": self.mean_score,
+            "score_std": float(np.std(self.scores)),
+            "length_mean": float(np.mean(self.lengths)),
+            "scores": list(self.scores),
+            "lengths": list(self.lengths),
+        }
+
+    def __str__(self) -> str:
+        spread = f"{self.mean_score:.4g} +- {np.std(self.scores):.2g}"
+        return f"mean return {spread} over {len(self.scores)} episodes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Args:
+        logdir: Run folder.
+        steps: Environment steps, including those before a resume.
+        updates: Updates, including those before a resume.
+        interrupted: The signal that ended the run early, or None if it reached its limit.
+        evaluation: Of the finished run, if the configuration asks for one.
+        files: Results in the run folder, such as plots.
+    """
+
+    logdir: pathlib.Path
+    steps: int
+    updates: int
+    interrupted: signal.Signals | None = None
+    evaluation: Evaluation | None = None
+    files: tuple[pathlib.Path, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 128 plus the number of the signal, as shells have it."""
+        return 128 + self.interrupted if self.interrupted else 0
+
+    def summary(self) -> str:
+        """Lines for the user."""
+        how = f"stopped by {self.interrupted.name} and saved" if self.interrupted else "finished"
+        lines = [f"Run {how} after {self.steps:,} environment steps and {self.updates:,} updates."]
+        lines += [f"Evaluation: {self.evaluation}."] if self.evaluation else []
+        lines += [f"  {path}" for path in self.files]
+        return "\n".join([*lines, f"Run folder: {self.logdir}"])
+
+
+def write_json(path: pathlib.Path, content: dict[str, Any]) -> pathlib.Path:
+    """Writes a JSON file, at once or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2))
+    partial.rename(path)
+    return path

@@ -1,0 +1,83 @@
+"""Gymnasium spaces as JSON, so that a saved agent can be used without its environment."""
+
+import json
+import pathlib
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+
+from reverie.run.result import write_json
+
+
+def write_spaces(path: pathlib.Path, observation: gymnasium.Space, action: gymnasium.Space) -> None:
+    """Writes the spaces of an environment, as it is before Reverie wraps it."""
+    write_json(path, {"observation": encode(observation), "action": encode(action)})
+
+
+def read_spaces(path: pathlib.Path) -> tuple[gymnasium.Space, gymnasium.Space]:
+    """Observation and action space that `write_spaces` wrote."""
+    content = json.loads(path.read_text())
+    return decode(content["observation"]), decode(content["action"])
+
+
+def encode(space: gymnasium.Space) -> dict[str, Any]:
+    """The space as JSON values.
+
+    Raises:
+        TypeError: If it is of a kind that Reverie cannot use.
+    """
+    kind = type(space).__name__
+    if isinstance(space, gs.Dict):
+        return {"kind": "Dict", "spaces": {key: encode(part) for key, part in space.items()}}
+    if isinstance(space, gs.Tuple):
+        return {"kind": "Tuple", "spaces": [encode(part) for part in space]}
+    if isinstance(space, gs.Discrete):
+        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, gs.MultiDiscrete):
+        counts = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        return {"kind": "MultiDiscrete", **counts, "dtype": str(space.dtype)}
+    if isinstance(space, gs.MultiBinary):
+        return {"kind": "MultiBinary", "shape": list(space.shape)}
+    if isinstance(space, gs.Box):
+        bounds = {"low": _bound(space.low), "high": _bound(space.high)}
+        return {"kind": "Box", **bounds, "shape": list(space.shape), "dtype": str(space.dtype)}
+    raise TypeError(f"A space of kind {kind} cannot be saved: {space}.")
+
+
+def decode(content: dict[str, Any]) -> gymnasium.Space:
+    """The space that `encode` described."""
+    kind = content["kind"]
+    if kind == "Dict":
+        return gs.Dict({key: decode(part) for key, part in content["spaces"].items()})
+    if kind == "Tuple":
+        return gs.Tuple([decode(part) for part in content["spaces"]])
+    if kind == "Discrete":
+        return gs.Discrete(content["n"], start=content["start"])
+    if kind == "MultiDiscrete":
+        dtype = np.dtype(content["dtype"])
+        return gs.MultiDiscrete(content["nvec"], dtype=dtype, start=content["start"])
+    if kind == "MultiBinary":
+        return gs.MultiBinary(content["shape"])
+    shape, dtype = tuple(content["shape"]), np.dtype(content["dtype"])
+    low, high = (_array(content[name], shape, dtype) for name in ("low", "high"))
+    return gs.Box(low, high, shape, dtype)
+
+
+def _bound(values: np.ndarray) -> Any:
+    """One number where all are equal. JSON has no infinity, so that it becomes text."""
+    flat = values.ravel()
+    if len(flat) and (flat == flat[0]).all():
+        return _number(flat[0].item())
+    return [_number(value) for value in flat.tolist()]
+
+
+def _number(value: float) -> float | str:
+    return value if np.isfinite(value) else str(value)
+
+
+def _array(content: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if isinstance(content, list):
+        return np.array([dtype.type(value) for value in content], dtype).reshape(shape)
+    return np.full(shape, dtype.type(content), dtype)

@@ -1,0 +1,129 @@
+"""The training loop: act, store, learn, and look at the clocks."""
+
+import contextlib
+import dataclasses
+import functools
+
+from reverie.config import Config, RunConfig
+from reverie.envs import ValueMismatchError, VectorEnv, WorkerError
+from reverie.run import build
+from reverie.run.debug import check_numbers
+from reverie.run.driver import Driver
+from reverie.run.evaluate import Evaluator
+from reverie.run.final import finish
+from reverie.run.monitor import Monitor
+from reverie.run.parts import Parts, assemble
+from reverie.run.report import report
+from reverie.run.result import Outcome
+from reverie.run.shutdown import Shutdown
+from reverie.run.trainer import Trainer
+from reverie.track import Every
+
+
+def train(
+    config: Config, source: build.EnvSource | None = None, *, evaluation: bool = False
+) -> Outcome:
+    """Trains an agent, or goes on with the run in the same folder.
+
+    Ctrl-C and SIGTERM end the run after the current step, with a save; a second one interrupts at
+    once.
+
+    Args:
+        config: Resolved configuration.
+        source: Where environments come from; the task of the configuration by default.
+        evaluation: Whether to evaluate now and then in environments of their own.
+
+    Returns:
+        How the run ended. One that has reached its limit is evaluated if the configuration asks.
+
+    Raises:
+        ConfigError: If the configuration does not fit the environment or the run in the folder.
+        CheckpointError: If no checkpoint of the run can be read.
+        NonFiniteError: If training produced a NaN; nothing is saved then.
+        WorkerError, ValueMismatchError: If an environment fails; the run is saved first.
+    """
+    source = source or build.EnvSource(config.task, config.env)
+    with contextlib.ExitStack() as stack:
+        shutdown = stack.enter_context(Shutdown())
+        parts = assemble(config, source, stack)
+        envs = stack.enter_context(build.vector_env(source, config.run, config.seed))
+        evaluator = None
+        if evaluation:
+            others = build.vector_env(source, config.run, config.seed, "eval")
+            stack.enter_context(others)
+            evaluator = Evaluator(others, parts.actor, parts.logger, config.run.eval_eps)
+        try:
+            loop(config, parts, envs, shutdown, evaluator)
+        except (WorkerError, ValueMismatchError):
+            parts.save()
+            raise
+        parts.save()
+        outcome = Outcome(
+            parts.folder.root, parts.progress.steps, parts.progress.updates, shutdown.requested
+        )
+        if shutdown.requested or not config.run.final_eval_eps:
+            return outcome
+        result, files = finish(config, source, parts)
+        return dataclasses.replace(outcome, evaluation=result, files=tuple(files))
+
+
+def loop(
+    config: Config,
+    parts: Parts,
+    envs: VectorEnv,
+    shutdown: Shutdown,
+    evaluator: Evaluator | None = None,
+) -> None:
+    """Runs until the limit of steps or seconds is reached, or a signal arrives.
+
+    Args:
+        config: Resolved configuration.
+        parts: What the run is made of.
+        envs: Training environments.
+        shutdown: Tells when a signal has arrived.
+        evaluator: Evaluates now and then.
+    """
+    run, done, replay, learner = config.run, parts.progress, parts.replay, parts.learner
+    check = functools.partial(check_numbers, what="transition")
+    driver = Driver(envs, parts.actor, callbacks=[check] if run.debug else [])
+    monitor = Monitor(parts.logger, envs.num_envs, config.batch_size * config.batch_length)
+    trainer = None
+    if learner:
+        trainer = Trainer(learner, parts.batches, config.replay_context, run.debug)
+    time_to_log, time_to_report, time_to_evaluate, time_to_save = clocks(run)
+
+    while done.steps < run.steps and not done.late(run.duration) and not shutdown.requested:
+        transition = driver.step()
+        replay.add(transition)
+        done.steps += envs.num_envs
+        done.episodes += monitor.acted(transition)
+
+        ready = replay.ready(config.batch_size)
+        if trainer and ready:
+            due = parts.ratio(envs.num_envs)
+            for _ in range(due):
+                trainer.update()
+            done.updates += due
+            monitor.updated(due)
+
+        if time_to_log():
+            monitor.log(replay, learner)
+        if learner and ready and time_to_report():
+            report(learner, parts.previews, parts.logger, parts.folder.root, run.report_batches)
+        if evaluator and time_to_evaluate():
+            evaluator.run()
+        if time_to_save():
+            parts.save()
+
+    driver.finish()
+    monitor.log(replay, learner)
+
+
+def clocks(run: RunConfig) -> tuple[Every, Every, Every, Every]:
+    """Clocks for logging, reports, evaluation and saving.
+
+    In the configuration 0 means never, to a clock it means always.
+    """
+    intervals = (run.log_every, run.report_every, run.eval_every, run.save_every)
+    log, report_, evaluate, save = (Every(seconds or -1.0) for seconds in intervals)
+    return log, report_, evaluate, save

@@ -1,0 +1,192 @@
+"""A trained agent outside of the training loop, for raw observations and actions."""
+
+import dataclasses
+import os
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+
+from reverie import envs
+from reverie.config import RunConfig
+from reverie.learner import Learner
+from reverie.run import build, custom
+from reverie.run.eval_only import restore_learner
+from reverie.run.evaluate import evaluate
+from reverie.run.folder import open_run
+from reverie.run.result import Evaluation
+from reverie.run.space_file import read_spaces
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyState:
+    """What the agent remembers between two calls of `TrainedAgent.policy`; opaque."""
+
+    carry: Any
+
+
+class TrainedAgent:
+    """Acts in an environment as it is, without Reverie's wrappers.
+
+    Use `reverie.load` to make one.
+
+    Example:
+        >>> agent = reverie.load("~/logdir/cartpole")
+        >>> env = reverie.make(agent.task)
+        >>> obs, info = env.reset()
+        >>> state = None
+        >>> while True:
+        ...     action, state = agent.policy(obs, state)
+        ...     obs, reward, terminated, truncated, info = env.step(action)
+        ...     if terminated or truncated:
+        ...         break
+
+    Args:
+        learner: Holds the parameters.
+        source: Environments of the run, for `evaluate`.
+        converter: Translates observations and actions.
+        settings: Numbers and backend of environments in `evaluate`.
+        seed: Seed of the run.
+        step: Environment steps at which the parameters were saved.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        source: build.EnvSource,
+        converter: "Converter",
+        settings: RunConfig,
+        seed: int,
+        step: int,
+    ):
+        self._learner = learner
+        self._source = source
+        self._converter = converter
+        self._settings = settings
+        self._seed = seed
+        self.step = step
+
+    @property
+    def task(self) -> str:
+        """Task that the agent was trained on."""
+        return self._source.task
+
+    def policy(
+        self,
+        obs: Any,
+        state: PolicyState | None = None,
+        mode: Literal["train", "eval"] = "eval",
+    ) -> tuple[Any, PolicyState]:
+        """Chooses an action for one observation.
+
+        Args:
+            obs: An observation as the environment returns it.
+            state: From the previous call in this episode; None at the start of an episode.
+            mode: `eval` takes the most likely action, `train` samples as in training.
+
+        Returns:
+            An action as the environment takes it, and the state for the next call.
+
+        Raises:
+            ValueMismatchError: If the observation does not fit the space of the run.
+        """
+        first = state is None
+        carry = self._learner.init_policy(1) if state is None else state.carry
+        batch = {key: value[None] for key, value in self._converter.observation(obs).items()}
+        flags = {"is_first": first, "is_last": False, "is_terminal": False}
+        batch |= {key: np.array([value]) for key, value in flags.items()}
+        carry, actions, _ = self._learner.policy(carry, batch, mode)
+        action = self._converter.action({key: value[0] for key, value in actions.items()})
+        return action, PolicyState(carry)
+
+    def evaluate(self, env: custom.EnvLike | None = None, episodes: int = 10) -> Evaluation:
+        """Plays whole episodes and returns their scores.
+
+        Args:
+            env: A task, a gymnasium id, an environment, its class or a factory; by default the
+                task that the agent was trained on.
+            episodes: Number of episodes.
+        """
+        source, settings = self._source, self._settings
+        if env is not None:
+            choice = custom.resolve(env)
+            source = build.EnvSource(choice.task, source.config, choice.factory)
+            settings = settings.model_copy(update=choice.limits)
+        count = min(settings.eval_envs, episodes)
+        with build.vector_env(source, settings, self._seed, "eval", count) as vector:
+            return evaluate(self._learner, vector, episodes)[0]
+
+
+class Converter:
+    """Translates between an environment's own spaces and the flat arrays of the agent.
+
+    It sends values through the very wrappers that training uses, around a stand-in that plays them
+    back, so that the two cannot differ.
+
+    Args:
+        observation_space: As the environment declares it.
+        action_space: As the environment declares it.
+        size: Height and width to which images were resized in training; empty for none.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space,
+        action_space: gymnasium.Space,
+        size: tuple[int, ...] = (),
+    ):
+        self._stand_in = _StandIn(observation_space, action_space)
+        self._wrapped = envs.wrap(self._stand_in, size=size, bounds="ignore")
+
+    @property
+    def wrapped(self) -> gymnasium.Env:
+        """An environment with the agent's spaces."""
+        return self._wrapped
+
+    def observation(self, obs: Any) -> dict[str, np.ndarray]:
+        """Flat arrays of an observation, without `log/` keys."""
+        self._stand_in.obs = obs
+        flat, _ = self._wrapped.reset()
+        return {key: np.asarray(flat[key]) for key in envs.spaces(self._wrapped)[0]}
+
+    def action(self, flat: dict[str, np.ndarray]) -> Any:
+        """The action that the environment takes."""
+        self._wrapped.step(flat)
+        return self._stand_in.action
+
+
+class _StandIn(gymnasium.Env):
+    """Returns the observation that it is given and keeps the action that it receives."""
+
+    def __init__(self, observation_space: gymnasium.Space, action_space: gymnasium.Space):
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.obs: Any = None
+        self.action: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Plays the observation back."""
+        return self.obs, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Keeps the action."""
+        self.action = action
+        return self.obs, 0.0, False, False, {}
+
+
+def load_agent(logdir: str | os.PathLike[str]) -> TrainedAgent:
+    """Loads the newest valid checkpoint of a run.
+
+    Raises:
+        ConfigError: If there is no run in the folder.
+        CheckpointError: If it has no valid checkpoint.
+    """
+    folder, config = open_run(logdir)
+    source = build.EnvSource(config.task, config.env)
+    size = config.env.gym.size if config.suite in ("gym", build.CUSTOM) else ()
+    converter = Converter(*read_spaces(folder.spaces), size)
+    spaces = envs.spaces(converter.wrapped)
+    learner, saved = restore_learner(config, folder, *spaces)
+    return TrainedAgent(learner, source, converter, config.run, config.seed, saved.step)

@@ -1,0 +1,47 @@
+"""One update after the other: sample, train, write back."""
+
+from typing import Any
+
+import numpy as np
+
+from reverie.learner import Learner
+from reverie.replay import Stream
+from reverie.run.debug import check_numbers
+
+
+class Trainer:
+    """Feeds a learner from a replay stream and returns fresh latents to replay.
+
+    What an update gives back is handed to replay when the next one has been issued, so that the
+    device always has work. The hand-over happens in the stream's thread, which is the one that
+    waits for the values.
+
+    Args:
+        learner: Runs the updates.
+        stream: Delivers batches of `context` + T steps.
+        context: Number of context steps in front of every sequence, which are not trained.
+        debug: Whether to check every batch for NaN before it is trained on.
+    """
+
+    def __init__(self, learner: Learner, stream: Stream, context: int, debug: bool = False):
+        self._learner = learner
+        self._stream = stream
+        self._context = context
+        self._debug = debug
+        self._pending: tuple[np.ndarray, Any] | None = None
+
+    def update(self) -> None:
+        """Issues one update; returns without waiting for it."""
+        sample = self._stream.next()
+        if self._debug:
+            check_numbers(sample.batch, f"batch of update {self._learner.updates + 1}")
+        outputs = self._learner.train(sample.batch)
+        self.flush()
+        self._pending = (sample.ids[:, self._context :], outputs)
+
+    def flush(self) -> None:
+        """Hands what the last update gave back to replay."""
+        if self._pending is not None:
+            ids, outputs = self._pending
+            self._stream.write_back(ids, outputs.latents, outputs.priority)
+            self._pending = None

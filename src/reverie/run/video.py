@@ -1,0 +1,88 @@
+"""Films evaluation episodes."""
+
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+
+from reverie.track import write_video
+
+Factory = Callable[[], gymnasium.Env]
+
+KEY = "log/video"
+
+
+class Filmed(gymnasium.Wrapper):
+    """Adds the picture of every step to the observations of a wrapped environment, for the logger.
+
+    Environments with images in their observations show the first of them, others are rendered.
+
+    Args:
+        env: A wrapped environment.
+
+    Raises:
+        ValueError: If it has no images and does not render any.
+    """
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        assert isinstance(env.observation_space, gs.Dict)
+        spaces = dict(env.observation_space.spaces)
+        self._image = next((k for k, s in sorted(spaces.items()) if _is_image(s)), None)
+        obs, _ = env.reset()
+        frame = self._frame(obs)
+        self.observation_space = gs.Dict({**spaces, KEY: gs.Box(0, 255, frame.shape, np.uint8)})
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Starts an episode."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        return {**obs, KEY: self._frame(obs)}, info
+
+    def step(self, action: Any) -> tuple[dict[str, np.ndarray], Any, bool, bool, dict[str, Any]]:
+        """One step."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return {**obs, KEY: self._frame(obs)}, reward, terminated, truncated, info
+
+    def _frame(self, obs: dict[str, np.ndarray]) -> np.ndarray:
+        if self._image is not None:
+            return obs[self._image]
+        frame = self.env.render()
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
+            raise ValueError(
+                f"{self.env.unwrapped} cannot be filmed: it has no image observation, and "
+                f"render() returned {type(frame).__name__} in place of a uint8 image [H, W, C]. "
+                "Give it the render mode 'rgb_array'."
+            )
+        return frame
+
+
+def filmed(factory: Factory) -> Factory:
+    """A factory of the same environments with a picture of every step."""
+    return functools.partial(_film, factory)
+
+
+def write_film(path: pathlib.Path, records: Sequence[dict[str, Any]], fps: float) -> pathlib.Path:
+    """Writes the filmed episodes, one after the other.
+
+    Args:
+        path: Where to write, without an extension.
+        records: Records of the episodes; some of them hold frames.
+        fps: Frames per second.
+    """
+    frames = [record[f"epstats/{KEY}"] for record in records if f"epstats/{KEY}" in record]
+    return write_video(path, np.concatenate(frames), fps)
+
+
+def _film(factory: Factory) -> gymnasium.Env:
+    return Filmed(factory())
+
+
+def _is_image(space: gymnasium.Space) -> bool:
+    shape = space.shape or ()
+    return space.dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3, 4)

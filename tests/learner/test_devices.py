@@ -1,0 +1,84 @@
+"""Platforms, precision, the compilation cache and several devices."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import pytest
+
+from reverie.learner import DeviceError, Placement, configure, devices, resolve_dtype
+
+
+def test_auto_precision_is_float32_on_cpu(placement):
+    assert resolve_dtype("auto", placement) == "float32"
+    assert resolve_dtype("bfloat16", placement) == "bfloat16"
+
+
+def test_missing_device_and_platform_are_named():
+    with pytest.raises(
+        DeviceError, match=r"jax.policy_devices is \[50\], but the devices here are"
+    ):
+        configure("cpu", policy_devices=[50], cache_dir="off")
+    with pytest.raises(DeviceError, match="pip install"):
+        devices._find("cuda")
+
+
+def test_cache_goes_to_the_users_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = devices.cache_folder("")
+    assert folder.parent == tmp_path / "reverie" / "compiled"
+    assert jax.__version__ in folder.name
+    assert devices.cache_folder(str(tmp_path / "mine")).parent == tmp_path / "mine"
+    assert devices.cache_folder("off") is None
+
+
+SCRIPT = """
+    import json, sys
+    import numpy as np
+    sys.path.insert(0, {folder!r})
+    from conftest import FakeAgent
+    from reverie.learner import Learner, configure
+
+    count = int(sys.argv[1])
+    placement = configure("cpu", devices=range(count), cache_dir=sys.argv[2])
+    learner = Learner(FakeAgent(), placement=placement, seed=3)
+    rng = np.random.default_rng(0)
+    batch = {{"obs": rng.normal(size=(8, 6, 3)).astype(np.float32)}}
+    for _ in range(3):
+        out = learner.train(batch)
+    obs = {{"obs": np.ones((2, 3), np.float32), "is_first": np.ones(2, bool)}}
+    learner.flush_acting()
+    action = learner.policy(learner.init_policy(2), obs)[1]["action"]
+    result = {{
+        "devices": [len(out.priority.sharding.device_set), placement.policy.id],
+        "kernel": learner.arrays()["params/enc/kernel"].ravel().tolist(),
+        "metrics": list(learner.pop_metrics()[-1].values()),
+        "action": action.tolist(),
+    }}
+    print(json.dumps(result))
+"""
+
+
+def run_script(count, cache):
+    script = textwrap.dedent(SCRIPT).format(folder=os.path.dirname(__file__))
+    command = [sys.executable, "-c", script, str(count), str(cache)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def test_four_devices_equal_one(tmp_path):
+    one, four = run_script(1, "off"), run_script(4, tmp_path)
+    assert one["devices"] == [1, 1]
+    assert four["devices"] == [4, 4]
+    for name in ("kernel", "metrics", "action"):
+        assert four[name] == pytest.approx(one[name], rel=1e-5)
+
+
+def test_uneven_batch_over_devices_is_explained(placement):
+    three = Placement(placement.training * 3, placement.policy)
+    three.check_batch(6)
+    with pytest.raises(DeviceError, match="batch_size 4 cannot be split evenly over the 3"):
+        three.check_batch(4)

@@ -1,0 +1,187 @@
+"""The learner: asynchronous updates, the acting snapshot, random keys, NaN checks."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from reverie.learner import MetricVector, MismatchError, NonFiniteError
+
+
+def kernel(learner):
+    return learner.arrays()["params/enc/kernel"]
+
+
+def test_update_lowers_the_loss(make_learner, batch):
+    learner = make_learner()
+    for _ in range(30):
+        learner.train(batch)
+    learner.synchronize()
+    losses = [metrics["loss/rec"] for metrics in learner.pop_metrics()]
+    assert len(losses) == 30
+    assert losses[-1] < 0.5 * losses[0]
+    assert learner.pop_metrics() == []
+
+
+def test_metrics_come_one_update_late(make_learner, batch):
+    learner = make_learner()
+    learner.train(batch)
+    assert learner.pop_metrics() == []
+    learner.train(batch)
+    (metrics,) = learner.pop_metrics()
+    assert sorted(metrics) == ["draw", "loss/rec", "opt/grad_norm"]
+    assert all(type(value) is float for value in metrics.values())
+
+
+def test_training_carry_goes_from_update_to_update(make_learner, batch):
+    learner = make_learner()
+    learner.train(batch)
+    outputs = learner.train(batch)
+    np.testing.assert_allclose(outputs.latents["latent/deter"], batch["obs"][:, 1:] + 1, rtol=1e-6)
+
+
+def test_acting_lags_one_update_behind_the_last_issued(make_learner, batch, obs):
+    learner, reference = make_learner(), make_learner()
+    after = [kernel(reference)]
+    for issued in range(1, 4):
+        learner.train(batch)
+        reference.train(batch)
+        after.append(kernel(reference))
+        _, _, latents = learner.policy(learner.init_policy(2), obs)
+        np.testing.assert_allclose(latents["latent/deter"], after[issued - 1][:2], rtol=1e-5)
+
+
+def test_flush_acting_acts_with_the_newest_parameters(make_learner, batch, obs):
+    learner = make_learner()
+    learner.train(batch)
+    learner.flush_acting()
+    _, _, latents = learner.policy(learner.init_policy(2), obs)
+    np.testing.assert_allclose(latents["latent/deter"], kernel(learner)[:2], rtol=1e-5)
+
+
+def test_policy_carries_its_state_and_resets_it_on_first(make_learner, obs):
+    learner = make_learner()
+    carry = learner.init_policy(2)
+    carry, _, one = learner.policy(carry, obs)
+    _, _, two = learner.policy(carry, obs)
+    np.testing.assert_allclose(two["latent/deter"][0], one["latent/deter"][0])
+    np.testing.assert_allclose(two["latent/deter"][1], 2 * one["latent/deter"][1], rtol=1e-6)
+
+
+def test_modes_differ_and_eval_repeats(make_learner, obs):
+    learner = make_learner()
+    carry = learner.init_policy(2)
+    sampled = [learner.policy(carry, obs, mode="train")[1]["action"] for _ in range(2)]
+    greedy = [learner.policy(carry, obs, mode="eval")[1]["action"] for _ in range(2)]
+    assert not np.allclose(*sampled)
+    np.testing.assert_array_equal(*greedy)
+
+
+def test_equal_seeds_give_equal_runs_and_other_seeds_other_ones(make_learner, batch, obs):
+    def run(seed):
+        learner = make_learner(seed)
+        actions = []
+        for _ in range(3):
+            learner.train(batch)
+            actions.append(learner.policy(learner.init_policy(2), obs)[1]["action"])
+        return np.stack(actions), kernel(learner)
+
+    first, second, other = run(0), run(0), run(1)
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    assert not np.allclose(first[0], other[0])
+
+
+def test_restored_learner_goes_on_with_the_same_keys_and_arrays(make_learner, batch, obs):
+    learner = make_learner()
+    learner.train(batch)
+    learner.policy(learner.init_policy(2), obs)
+    restored = make_learner(seed=0)
+    restored.load_arrays(learner.arrays(), learner.counters)
+    learner.flush_acting()
+    assert restored.updates == 1
+    for one in (learner, restored):
+        one.pop_metrics()
+        one.train(batch)
+        one.synchronize()
+    assert learner.pop_metrics() == restored.pop_metrics()
+    one, two = (x.policy(x.init_policy(2), obs)[1]["action"] for x in (learner, restored))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_arrays_are_copies_that_the_next_update_leaves_alone(make_learner, batch):
+    learner = make_learner()
+    arrays = learner.arrays()
+    before = {name: value.copy() for name, value in arrays.items()}
+    for _ in range(2):
+        learner.train(batch)
+    learner.synchronize()
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_nan_in_a_batch_stops_at_the_next_update_and_is_dumped(make_learner, batch, tmp_path):
+    learner = make_learner(dump_folder=tmp_path)
+    learner.train(batch)
+    broken = {**batch, "obs": batch["obs"].copy()}
+    broken["obs"][2, 3, 1] = np.nan
+    learner.train(broken)
+    with pytest.raises(NonFiniteError, match=r"'loss/rec', 'opt/grad_norm'.*update-2.*nonfinite"):
+        learner.train(batch)
+    folder = tmp_path / "nonfinite" / "update-2"
+    with np.load(folder / "arrays.npz") as saved:
+        np.testing.assert_array_equal(saved["obs"], broken["obs"])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["loss/rec"] == "nan"
+    assert 0 <= metrics["draw"] <= 1
+
+
+def test_nan_of_the_last_update_stops_saving(make_learner, batch):
+    learner = make_learner()
+    learner.train({**batch, "obs": np.full((4, 6, 3), np.inf, np.float32)})
+    with pytest.raises(NonFiniteError, match="update-1; nothing was written"):
+        learner.arrays()
+
+
+def test_nan_parameters_are_never_handed_out(make_learner):
+    learner = make_learner()
+    learner.load_arrays({"params/policy": np.array([1, np.nan, 1], np.float32)})
+    with pytest.raises(NonFiniteError, match="params/policy"):
+        learner.arrays()
+
+
+def test_nan_action_stops_and_dumps_the_observation(make_learner, obs, tmp_path):
+    learner = make_learner(dump_folder=tmp_path)
+    obs["obs"][1, 0] = np.inf
+    with pytest.raises(NonFiniteError, match="action"):
+        learner.policy(learner.init_policy(2), obs)
+    with np.load(tmp_path / "nonfinite" / "policy-0" / "arrays.npz") as saved:
+        assert np.isinf(saved["obs"][1, 0])
+
+
+def test_loading_names_the_arrays_that_do_not_fit(make_learner):
+    learner = make_learner()
+    with pytest.raises(MismatchError, match=r"params/policy is \(4,\), the agent's is \(3,\)"):
+        learner.load_arrays({"params/policy": np.ones(4, np.float32)})
+    with pytest.raises(MismatchError, match="no array params/other"):
+        learner.load_arrays({"params/other": np.ones(4, np.float32)})
+
+
+def test_report_returns_host_arrays(make_learner, batch):
+    learner = make_learner()
+    report = learner.report(batch)
+    expected = batch["obs"] @ kernel(learner)
+    np.testing.assert_allclose(report["openloop/obs"], expected, rtol=1e-5, atol=1e-6)
+    assert isinstance(report["openloop/obs"], np.ndarray)
+
+
+def test_metric_vector_keeps_names_through_jit():
+    packed = jax.jit(MetricVector.pack)({"b": 2, "a": np.float32(0.5)})
+    assert packed.values.shape == (2,)
+    assert packed.unpack() == {"a": 0.5, "b": 2.0}
+
+
+def test_metric_vector_refuses_arrays():
+    with pytest.raises(TypeError, match=r"'a': \(3,\)"):
+        MetricVector.pack({"a": np.ones(3)})

@@ -1,0 +1,128 @@
+"""Runs with the debug preset that several tests look at."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from reverie import config
+from reverie.run import launch
+
+CARTPOLE = ("--configs", "debug", "--task", "gym_CartPole-v1", "--logger.outputs", "jsonl")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Compiled programs that the runs of one test session share."""
+    return str(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session")
+def make_config(cache):
+    """A CartPole run of the debug preset; keyword arguments are dotted options with `__`."""
+
+    def make(logdir, *words):
+        return config.load([*CARTPOLE, "--jax.cache_dir", cache, "--logdir", str(logdir), *words])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(make_config, tmp_path_factory):
+    """A finished run with a final evaluation, and its outcome."""
+    logdir = tmp_path_factory.mktemp("finished") / "run"
+    words = ["--run.steps", "120", "--run.final_eval_eps", "3", "--run.log_every", "0.2"]
+    return launch(make_config(logdir, *words))
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run's folder, to write into."""
+    return pathlib.Path(shutil.copytree(finished.logdir, tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def command(cache):
+    """Runs the `reverie` command in another process; returns it unfinished."""
+
+    def start(*words):
+        env = {**os.environ, "REVERIE_DEBUG": "", "PYTHONWARNINGS": "error"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "reverie", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+
+    return start
+
+
+class ScriptedEnvs:
+    """A vector of environments whose episodes have given lengths; keeps the actions it gets."""
+
+    obs_space = {"obs": None}  # noqa: RUF012
+
+    def __init__(self, lengths):
+        self.lengths = lengths
+        self.num_envs = len(lengths)
+        self.actions = []
+        self.episode = self.time = None
+
+    def reset(self):
+        self.episode = np.zeros(self.num_envs, int)
+        self.time = np.zeros(self.num_envs, int)
+        return self._transition()
+
+    def step_async(self, actions):
+        self.actions.append(actions["action"].copy())
+
+    def step_wait(self):
+        over = self._over()
+        self.episode += over
+        self.time = np.where(over, 0, self.time + 1)
+        return self._transition()
+
+    def _over(self):
+        wanted = [x[e % len(x)] for x, e in zip(self.lengths, self.episode, strict=True)]
+        return self.time == np.array(wanted)
+
+    def _transition(self):
+        over = self._over()
+        return {
+            "obs": self.time.astype(np.float32),
+            "reward": np.where(self.time > 0, 10.0 ** np.arange(self.num_envs), 0.0),
+            "is_first": self.time == 0,
+            "is_last": over,
+            "is_terminal": over,
+            "log/time": self.time.astype(np.float32),
+        }
+
+
+@pytest.fixture
+def scripted():
+    return ScriptedEnvs
+
+
+class CountingActor:
+    """Numbers its calls in the action."""
+
+    def __init__(self):
+        self.seen = []
+
+    def init_policy(self, num_envs):
+        return 0
+
+    def policy(self, carry, obs, mode="train"):
+        self.seen.append((carry, sorted(obs), mode))
+        count = np.full(len(obs["is_first"]), carry + 1.0, np.float32)
+        return carry + 1, {"action": count}, {"latent/deter": count[:, None]}
+
+
+@pytest.fixture
+def actor():
+    return CountingActor()

@@ -1,0 +1,130 @@
+"""The `reverie` command in processes of its own: training, signals, kills, errors."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from reverie import cli
+from reverie.learner import Checkpointer
+
+
+@pytest.fixture
+def train_words(cache):
+    return [
+        "train", "--configs", "debug", "--task", "gym_CartPole-v1",
+        "--jax.cache_dir", cache, "--logger.outputs", "terminal", "jsonl",
+    ]  # fmt: skip
+
+
+def wait_for(process, condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_killed_run_goes_on_from_the_saved_step(finished, command, train_words, tmp_path):
+    words = [*train_words, "--logdir", str(tmp_path), "--run.save_every", "0.3"]
+    saved = Checkpointer(tmp_path / "checkpoints")
+    process = command(*words, "--run.steps", "1e7")
+    wait_for(process, lambda: saved.steps() and saved.steps()[-1] > 100)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    step = saved.steps()[-1]
+    process = command(*words, "--run.steps", str(step + 50))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert f"Resumed at {step:,} environment steps" in out
+    assert f"Run finished after {(step + 51) // 2 * 2:,} environment steps" in out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_saves_once_and_exits(finished, command, train_words, tmp_path, number, code):
+    words = [*train_words, "--logdir", str(tmp_path), "--run.save_every", "0"]
+    process = command(*words, "--run.steps", "1e7", "--run.final_eval_eps", "5")
+    wait_for(process, lambda: (tmp_path / "scores.jsonl").exists())
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert f"stopped by {number.name} and saved" in out
+    (step,) = Checkpointer(tmp_path / "checkpoints").steps()
+    assert f"{step:,} environment steps" in out
+    assert not (tmp_path / "evaluation.json").exists()
+
+
+def test_eval_prints_json_and_plot_draws(copied, capfd, tmp_path):
+    assert cli.main(["eval", "--logdir", str(copied), "--episodes=2", "--json"]) == 0
+    assert len(json.loads(capfd.readouterr().out)["scores"]) == 2
+    picture = tmp_path / "curve.png"
+    words = ["plot", "--logdir", str(copied), "--output", str(picture)]
+    assert cli.main(words) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert str(picture) in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fly"], "Unknown command 'fly'; the commands are train, eval, plot, config"),
+        (["eval"], "reverie eval needs --logdir"),
+        (["eval", "--logdir"], "--logdir needs a value"),
+        (["plot", "--logdir", "/nowhere"], "There is no run in /nowhere"),
+        (["plot", "--logdir", "/nowhere", "--fast"], "does not know --fast"),
+        (["train", "--run.stepz", "3"], "run.steps"),
+        (["train", "--configs", "debug", "--task", "atary_pong"], "starts with no known suite"),
+    ],
+)
+def test_errors_are_one_line_with_exit_code_2(words, message, capsys):
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("reverie: ")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_debug_variable_shows_the_traceback(monkeypatch):
+    monkeypatch.setenv("REVERIE_DEBUG", "1")
+    with pytest.raises(cli.UsageError):
+        cli.main(["fly"])
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "Usage: reverie COMMAND"),
+        (["--help"], "reverie train --configs quickstart"),
+        (["train", "--help"], "--logdir FOLDER"),
+        (["eval", "-h"], "--video"),
+        (["--version"], "reverie 0."),
+        (["config", "--configs", "quickstart"], "gym_CartPole-v1"),
+    ],
+)
+def test_help_and_config_go_to_the_output(words, text, capsys):
+    assert cli.main(words) == 0
+    assert text in capsys.readouterr().out
+
+
+def test_light_commands_import_neither_jax_nor_gymnasium():
+    script = (
+        "import sys, reverie\n"
+        "from reverie.cli import main\n"
+        "assert main(['config', '--configs', 'debug']) == 0\n"
+        "assert main(['--help']) == 0\n"
+        "heavy = {'jax', 'gymnasium', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_closed_output_is_no_error():
+    command = f"{sys.executable} -m reverie config | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""

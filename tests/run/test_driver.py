@@ -1,0 +1,104 @@
+"""Acting in parallel environments, and evaluation on top of it."""
+
+import numpy as np
+import pytest
+
+from reverie.learner import NonFiniteError
+from reverie.run.debug import check_numbers
+from reverie.run.driver import Driver
+from reverie.run.evaluate import evaluate
+from reverie.run.random_actor import RandomActor
+from reverie.spaces import Space
+
+
+def test_transition_holds_observation_action_and_latents_of_one_time(scripted, actor):
+    driver = Driver(scripted([[2], [3]]), actor)
+    first, second = driver.step(), driver.step()
+    assert first["obs"].tolist() == [0, 0]
+    assert first["action"].tolist() == [1, 1]
+    assert first["latent/deter"].tolist() == [[1], [1]]
+    assert second["obs"].tolist() == [1, 1]
+    assert second["action"].tolist() == [2, 2]
+    assert "log/time" in second
+
+
+def test_action_is_zero_on_the_last_step(scripted, actor):
+    envs = scripted([[2], [3]])
+    driver = Driver(envs, actor)
+    actions = [driver.step()["action"].tolist() for _ in range(4)]
+    assert actions == [[1, 1], [2, 2], [0, 3], [4, 0]]
+    assert [a.tolist() for a in envs.actions] == actions
+
+
+def test_policy_sees_observations_and_flags_but_no_logs_and_no_reward(scripted, actor):
+    Driver(scripted([[2]]), actor, mode="eval").step()
+    assert actor.seen == [(0, ["is_first", "is_last", "is_terminal", "obs"], "eval")]
+
+
+def test_callbacks_run_in_order_with_every_transition(scripted, actor):
+    seen = []
+    driver = Driver(
+        scripted([[2]]),
+        actor,
+        callbacks=[lambda t: seen.append(("a", t)), lambda t: seen.append(("b", t))],
+    )
+    transition = driver.step()
+    assert [name for name, _ in seen] == ["a", "b"]
+    assert seen[0][1] is transition
+
+
+def test_finish_leaves_environments_that_can_be_reset(scripted, actor):
+    envs = scripted([[5]])
+    driver = Driver(envs, actor)
+    driver.step()
+    driver.finish()
+    driver.finish()
+    assert envs.time.tolist() == [1]
+    assert driver.step()["is_first"].tolist() == [True]
+
+
+def test_evaluation_plays_a_fixed_number_of_episodes_per_environment(scripted, actor):
+    result, records = evaluate(actor, scripted([[1], [9]]), 5)
+    assert result.scores == (1, 1, 1, 90, 90)
+    assert result.lengths == (1, 1, 1, 9, 9)
+    assert len(records) == 5
+    assert actor.seen[0][2] == "eval"
+    assert result.mean_score == pytest.approx(36.6)
+    assert str(result) == "mean return 36.6 +- 44 over 5 episodes"
+    assert result.to_json()["score_mean"] == pytest.approx(36.6)
+
+
+def test_evaluation_of_nothing_is_refused(scripted, actor):
+    with pytest.raises(ValueError, match="at least one episode, got 0"):
+        evaluate(actor, scripted([[1]]), 0)
+
+
+SPACES = {
+    "move": Space("discrete", (2,), "int32", (3, 2)),
+    "push": Space("continuous", (3,), "float32"),
+}
+
+
+def test_random_actor_covers_the_spaces_and_repeats_after_restoring():
+    actor = RandomActor(SPACES, seed=1)
+    obs = {"is_first": np.zeros(500, bool)}
+    _, actions, latents = actor.policy(None, obs)
+    assert latents == {}
+    assert actions["move"].dtype == np.int32
+    assert set(actions["move"][:, 0]) == {0, 1, 2}
+    assert set(actions["move"][:, 1]) == {0, 1}
+    assert actions["push"].dtype == np.float32
+    assert -1 <= actions["push"].min() < -0.9
+    assert 0.9 < actions["push"].max() <= 1
+    restored = RandomActor(SPACES, seed=1)
+    restored.load_arrays({}, actor.counters)
+    one, two = actor.policy(None, obs)[1], restored.policy(None, obs)[1]
+    np.testing.assert_array_equal(one["push"], two["push"])
+    assert not np.array_equal(one["push"], actions["push"])
+
+
+def test_debug_check_names_key_and_index():
+    good = {"a": np.array([1.0, -np.inf]), "log/x": np.array([np.nan]), "n": np.arange(3)}
+    check_numbers(good, "transition")
+    with pytest.raises(NonFiniteError, match=r"a at index \(0, 1\) of the batch is nan"):
+        check_numbers({**good, "a": np.array([[0.0, np.nan]])}, "batch")
