@@ -18,6 +18,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from reverie.learner.allocator import keep_memory
+
 Device = Any
 """A `jax.Device`, which is no class to type checkers."""
 
@@ -63,6 +65,7 @@ def configure(
     if platform != "auto":
         jax.config.update("jax_platforms", platform)
     _open_cpu_devices(mock_devices or max(*devices, *policy_devices) + 2)
+    keep_memory()
     _set_cache(cache_dir)
     found = _find(platform)
     training = _select(found, devices, "jax.devices")

@@ -43,7 +43,9 @@ class Parts:
     ratio: Ratio
 
     def save(self) -> None:
-        """Writes replay and a checkpoint, see `progress.save`."""
+        """Writes replay and a checkpoint, unless the newest ones are of this very step."""
+        if self.progress.saved == self.progress.steps:
+            return
         progress.save(self.folder, self.progress, self.actor, self.replay, self.ratio)
         self.logger.note(f"Saved at {self.progress.steps:,} environment steps.")
 

@@ -38,12 +38,14 @@ class Progress:
         updates: Updates.
         episodes: Finished episodes.
         seconds: Wall-clock seconds of training before this process.
+        saved: Environment steps at the last save or restore, -1 before.
     """
 
     steps: int = 0
     updates: int = 0
     episodes: int = 0
     seconds: float = 0.0
+    saved: int = -1
     _started: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
@@ -79,6 +81,7 @@ def save(
         "counters": agent.counters,
     }
     Checkpointer(folder.checkpoints).save(progress.steps, arrays, meta)
+    progress.saved = progress.steps
 
 
 def restore(
@@ -96,7 +99,7 @@ def restore(
     if saved is None:
         return []
     load_agent(agent, saved)
-    progress.steps = saved.meta["steps"]
+    progress.steps = progress.saved = saved.meta["steps"]
     progress.updates = saved.meta["updates"]
     progress.episodes = saved.meta["episodes"]
     progress.seconds = saved.meta["seconds"]
