@@ -77,7 +77,7 @@ def scan(step: Step, modules: Any, carry: Any, inputs: Any) -> tuple[Any, Any]:
         pull, taps, layers = residuals
         d_rest, d_carry, d_inputs, d_deltas = pull(cotangents)
         d_layers = [
-            jax.vjp(lambda layer, tap=tap: layer(*tap), layer)[1](delta)[0]
+            jax.vjp(lambda layer, tap=tap: _over_time(layer, *tap), layer)[1](delta)[0]
             for layer, tap, delta in zip(layers, taps, d_deltas, strict=True)
         ]
         return d_layers, d_rest, d_carry, d_inputs
@@ -102,6 +102,15 @@ def _join(layers, rest):
     """Puts layers, or their stand-ins, back into the tree."""
     layers, is_hole = iter(layers), lambda x: isinstance(x, _Hole)
     return jax.tree.map(lambda x: next(layers) if is_hole(x) else x, rest, is_leaf=is_hole)
+
+
+def _over_time(layer, x, *shared):
+    """Calls a layer on the inputs of all steps at once, [T, ...]."""
+    if isinstance(layer, Linear):
+        return layer(x)
+    # Blocks lead in block form, so time goes behind them.
+    y = layer(jnp.moveaxis(x, 0, 1), *shared)
+    return jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), y)
 
 
 def _zero_deltas(step, layers, rest, carry, inputs):

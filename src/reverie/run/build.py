@@ -165,7 +165,15 @@ def replay(config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Sp
         config: Capacity, and the sequence length that training needs.
         spaces: Observation and action keys.
         latents: Latents of the agent; none for a random one.
+
+    Raises:
+        ConfigError: If the configuration asks for another selection than a uniform one.
     """
+    if config.replay.fracs.uniform != 1.0:
+        raise ConfigError(
+            f"replay.fracs is {config.replay.fracs.model_dump()}, but this version selects "
+            "uniformly only. Set --replay.fracs.uniform 1 and the others to 0."
+        )
     return Replay(
         {**spaces, **latents},
         length=config.consec_train * config.batch_length + config.replay_context,

@@ -5,7 +5,8 @@ import dataclasses
 import functools
 
 from reverie.config import Config, RunConfig
-from reverie.envs import ValueMismatchError, VectorEnv, WorkerError
+from reverie.envs import VectorEnv
+from reverie.learner import NonFiniteError
 from reverie.run import build
 from reverie.run.debug import check_numbers
 from reverie.run.driver import Driver
@@ -40,7 +41,7 @@ def train(
         ConfigError: If the configuration does not fit the environment or the run in the folder.
         CheckpointError: If no checkpoint of the run can be read.
         NonFiniteError: If training produced a NaN; nothing is saved then.
-        WorkerError, ValueMismatchError: If an environment fails; the run is saved first.
+        Exception: Whatever an environment raises; the run is saved first.
     """
     source = source or build.EnvSource(config.task, config.env)
     with contextlib.ExitStack() as stack:
@@ -54,7 +55,9 @@ def train(
             evaluator = Evaluator(others, parts.actor, parts.logger, config.run.eval_eps)
         try:
             loop(config, parts, envs, shutdown, evaluator)
-        except (WorkerError, ValueMismatchError):
+        except NonFiniteError:
+            raise  # What is broken is the agent itself: its last checkpoint is the better one.
+        except Exception:
             parts.save()
             raise
         parts.save()

@@ -9,7 +9,16 @@ from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.nn.dists import Categorical, SymlogMSE
 from reverie.nn.functional import f32
-from reverie.nn.layers import MLP, BlockLinear, Conv2D, Dense, Linear, RMSNorm
+from reverie.nn.layers import (
+    MLP,
+    BlockLinear,
+    Conv2D,
+    Dense,
+    Linear,
+    RMSNorm,
+    from_blocks,
+    to_blocks,
+)
 from reverie.spaces import Space
 
 
@@ -115,8 +124,8 @@ class ImageDecoder(eqx.Module):
             x = x.reshape(-1, height, width, channels)
         else:
             g = self.from_deter.kernel.shape[0]
-            x = self.from_deter(deter).reshape(-1, g, height, width, channels // g)
-            x = jnp.moveaxis(x, 1, 3).reshape(-1, height, width, channels)
+            x = self.from_deter(to_blocks(deter, g)).reshape(g, -1, height, width, channels // g)
+            x = from_blocks(x)
             y = self.from_hidden(self.from_stoch(stoch))
             x = x + y.reshape(-1, height, width, channels)
         x = jax.nn.silu(self.norm(x))

@@ -19,7 +19,15 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from reverie.nn.dists import mix_uniform
 from reverie.nn.draws import Draws
 from reverie.nn.functional import f32, sg, where_mask
-from reverie.nn.layers import BlockGates, BlockLinear, Dense, Linear, RMSNorm
+from reverie.nn.layers import (
+    BlockGates,
+    BlockLinear,
+    Dense,
+    Linear,
+    RMSNorm,
+    from_blocks,
+    to_blocks,
+)
 from reverie.nn.scan import scan
 
 
@@ -52,6 +60,7 @@ class Core(eqx.Module):
     hidden: tuple[BlockLinear, ...]
     hidden_norms: tuple[RMSNorm, ...]
     gates: BlockGates
+    blocks: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -76,6 +85,7 @@ class Core(eqx.Module):
         )
         self.hidden_norms = tuple(RMSNorm(deter) for _ in self.hidden)
         self.gates = BlockGates(deter, deter, blocks, 3, key=keys[3])
+        self.blocks = blocks
 
     def embed_action(self, action: Float[Array, "*b A"]) -> Float[Array, "*b H"]:
         """The action branch, which does not depend on the state."""
@@ -89,14 +99,15 @@ class Core(eqx.Module):
     ) -> Float[Array, "*b D"]:
         """Args: the state with flattened one-hot samples, and the embedded action."""
         shared = jnp.concatenate([self.deter_in(deter), self.stoch_in(stoch), action], -1)
-        x = deter
+        # In block form the block products need no transposes and the gates are contiguous.
+        x = blocks = to_blocks(deter, self.blocks)
         for i, (layer, norm) in enumerate(zip(self.hidden, self.hidden_norms, strict=True)):
             x = layer(x, shared) if i == 0 else layer(x)
-            x = jax.nn.silu(norm(x))
+            x = jax.nn.silu(norm.blocks(x))
         reset, cand, update = self.gates(x)
         cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
         update = jax.nn.sigmoid(update - 1)
-        return update * cand + (1 - update) * deter
+        return from_blocks(update * cand + (1 - update) * blocks)
 
 
 class RSSM(eqx.Module):
