@@ -185,7 +185,12 @@ def _config(meta: dict) -> AgentConfig:
     for path, value in meta.items():
         path = path.replace("dyn.rssm.", "dyn.")
         keys = path.split(".")
-        if keys[-1] in fixed or path in ("dyn.typ", "dec.typ", "policy_dist_disc", "policy_dist_cont"):
+        if keys[-1] in fixed or path in (
+            "dyn.typ",
+            "dec.typ",
+            "policy_dist_disc",
+            "policy_dist_cont",
+        ):
             continue
         if path in ("policy.unimix", "report_gradnorms", "report", "repl_loss.slowtar"):
             continue

@@ -162,7 +162,6 @@ def test_acting(case):
         np.testing.assert_array_equal(onehot, golden["stoch"])
 
 
-
 @pytest.mark.parametrize("case", ["mixed"], indirect=True)
 def test_report_video(case):
     batch = case.batch()

@@ -186,9 +186,7 @@ class Agent:
             New state, carry for the next chunk, what goes back to replay, and scalar metrics.
         """
         grad_fn = jax.value_and_grad(self.loss, has_aux=True)
-        (loss, aux), grads = grad_fn(
-            state.params, state.slow, state.norms, carry, batch, key
-        )
+        (loss, aux), grads = grad_fn(state.params, state.slow, state.norms, carry, batch, key)
         params, opt, metrics = optimizer.update(grads, state.opt, state.params, self.config.opt)
         rate, every = self.config.slowvalue.rate, self.config.slowvalue.every
         mix = jnp.where(opt.updates % every == 0, rate, 0.0) if every > 1 else rate

@@ -98,9 +98,7 @@ def learning_rate(updates: Int[Array, ""], config: OptimizerConfig) -> Float[Arr
 
 
 def _chain(config: OptimizerConfig) -> optax.GradientTransformation:
-    steps = [
-        optax.scale_by_rms(config.beta2, config.eps, eps_in_sqrt=False, bias_correction=True)
-    ]
+    steps = [optax.scale_by_rms(config.beta2, config.eps, eps_in_sqrt=False, bias_correction=True)]
     if config.momentum and config.nesterov:
         steps.append(_nesterov(config.beta1))
     elif config.momentum:

@@ -1,6 +1,6 @@
 """Configuration: documented and bounded options, presets, flags and the checks between them."""
 
-from .agent import (
+from reverie.config.agent import (
     AgentConfig,
     ImaginationLossConfig,
     LossScalesConfig,
@@ -10,8 +10,8 @@ from .agent import (
     ReturnNormConfig,
     SlowValueConfig,
 )
-from .checks import check, check_image_size, check_spaces, image_sides
-from .env import (
+from reverie.config.checks import check, check_image_size, check_spaces, image_sides
+from reverie.config.env import (
     Atari100kConfig,
     AtariConfig,
     BsuiteConfig,
@@ -25,9 +25,9 @@ from .env import (
     MinecraftConfig,
     ProcgenConfig,
 )
-from .errors import ConfigError
-from .load import load, presets
-from .model import (
+from reverie.config.errors import ConfigError
+from reverie.config.load import load, presets
+from reverie.config.model import (
     ContinueHeadConfig,
     DecoderConfig,
     DynamicsConfig,
@@ -38,9 +38,9 @@ from .model import (
     SimpleEncoderConfig,
     ValueConfig,
 )
-from .printing import describe
-from .resume import Difference, check_resume, compare
-from .schema import (
+from reverie.config.printing import describe
+from reverie.config.resume import Difference, check_resume, compare
+from reverie.config.schema import (
     Config,
     FractionsConfig,
     JaxConfig,

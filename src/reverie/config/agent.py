@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from .fields import Bool, Float, Int, Section, option, section
-from .model import (
+from reverie.config.fields import Bool, Float, Int, Section, option, section
+from reverie.config.model import (
     ContinueHeadConfig,
     DecoderConfig,
     DynamicsConfig,

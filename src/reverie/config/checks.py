@@ -7,11 +7,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..spaces import Space
-from .agent import AgentConfig, NormConfig
-from .errors import ConfigError
-from .model import SimpleDecoderConfig, SimpleEncoderConfig
-from .schema import Config
+from reverie.config.agent import AgentConfig, NormConfig
+from reverie.config.errors import ConfigError
+from reverie.config.model import SimpleDecoderConfig, SimpleEncoderConfig
+from reverie.config.schema import Config
+from reverie.spaces import Space
 
 _GRID = range(3, 17)
 """Sides of the image grid that the convolutional stacks may end in."""

@@ -5,7 +5,7 @@ Defaults are the settings under which published DreamerV3 scores were measured.
 
 from typing import Any, Literal
 
-from .fields import Bool, Float, Int, OptionalSize, Section, Size, option, section
+from reverie.config.fields import Bool, Float, Int, OptionalSize, Section, Size, option, section
 
 SPACES = "it changes the spaces that model and replay were built for"
 CAMERA = "Camera number; -1: the suite's own choice for the task."

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from . import text
-from .errors import ConfigError
-from .leaves import Leaf
+from reverie.config import text
+from reverie.config.errors import ConfigError
+from reverie.config.leaves import Leaf
 
 
 @dataclasses.dataclass(frozen=True)

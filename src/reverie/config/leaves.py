@@ -9,7 +9,7 @@ import annotated_types
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from .errors import ConfigError, shorten
+from reverie.config.errors import ConfigError, shorten
 
 _NAMES = {
     int: ("an integer", "integers"),

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import flags, text
-from .checks import check
-from .errors import ConfigError, suggestion
-from .overlay import Overlay
-from .schema import Config
+from reverie.config import flags, text
+from reverie.config.checks import check
+from reverie.config.errors import ConfigError, suggestion
+from reverie.config.overlay import Overlay
+from reverie.config.schema import Config
 
 _PATHS = ("run.from_checkpoint", "jax.cache_dir")
 

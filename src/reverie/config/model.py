@@ -5,7 +5,7 @@ The defaults are the size200m model; `presets.yaml` holds the other sizes.
 
 from typing import Any, Literal
 
-from .fields import Bool, Count, Float, Int, Section, Text, option, section
+from reverie.config.fields import Bool, Count, Float, Int, Section, Text, option, section
 
 SHAPE = "it sets the shapes of the parameters"
 MODEL = "it changes the function that the parameters compute"

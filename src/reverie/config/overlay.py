@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .errors import ConfigError, shorten, suggestion
-from .leaves import Leaf, groups, leaves
+from reverie.config.errors import ConfigError, shorten, suggestion
+from reverie.config.leaves import Leaf, groups, leaves
 
 _REGEX_SIGNS = frozenset(r"*+?[](){}|^$\\")
 

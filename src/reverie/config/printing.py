@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Iterator
 
-from . import text
-from .leaves import Leaf, groups, leaves
-from .schema import Config
+from reverie.config import text
+from reverie.config.leaves import Leaf, groups, leaves
+from reverie.config.schema import Config
 
 _WIDTH = 100
 

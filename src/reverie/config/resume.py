@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from .errors import ConfigError
-from .leaves import leaves
-from .schema import Config
+from reverie.config.errors import ConfigError
+from reverie.config.leaves import leaves
+from reverie.config.schema import Config
 
 
 @dataclasses.dataclass(frozen=True)

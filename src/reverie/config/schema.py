@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import PrivateAttr
 
-from . import text
-from .agent import AgentConfig
-from .env import EnvConfig
-from .fields import (
+from reverie.config import text
+from reverie.config.agent import AgentConfig
+from reverie.config.env import EnvConfig
+from reverie.config.fields import (
     Bool,
     Float,
     FloatOrInf,
@@ -22,7 +22,7 @@ from .fields import (
     option,
     section,
 )
-from .overlay import Overlay
+from reverie.config.overlay import Overlay
 
 SEQUENCE = "it sets the length of the sequences that replay holds"
 

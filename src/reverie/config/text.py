@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from .errors import ConfigError
+from reverie.config.errors import ConfigError
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = (

@@ -34,14 +34,14 @@ def keep_memory() -> bool:
         (_ARENA_MAX, 1),
         (_TOP_PAD, _LARGEST),
     )
-    taken = all([mallopt(key, value) for key, value in settings])
+    results = [mallopt(key, value) for key, value in settings]
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.free(libc.malloc(2**28))  # Larger than what is free in the heap, so that it grows now.
     for start, end in _heap():
         # An unsuccessful advice changes nothing, so its result does not matter.
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_HUGEPAGE)
-    return taken
+    return all(results)
 
 
 def _heap() -> list[tuple[int, int]]:

@@ -10,9 +10,7 @@ from reverie.nn.draws import Draws
 from reverie.nn.functional import f32, sg, split_widths, symexp, symexp_bins, symlog
 
 
-def mix_uniform(
-    logits: Float[Array, "..."], amount: float, axis: int = -1
-) -> Float[Array, "..."]:
+def mix_uniform(logits: Float[Array, "..."], amount: float, axis: int = -1) -> Float[Array, "..."]:
     """Log-probabilities over one axis of `(1 - amount) softmax(logits) + amount / classes`."""
     logits = logits.astype(f32)
     if not amount:
@@ -200,9 +198,7 @@ def two_hot_dot(
     return (weights * logits).sum(-1)
 
 
-def bin_below(
-    target: Float[Array, "*b"], bins: Float[Array, " bins"]
-) -> Int[Array, "*b"]:
+def bin_below(target: Float[Array, "*b"], bins: Float[Array, " bins"]) -> Int[Array, "*b"]:
     """Index of the largest bin that is not above the target, 0 if all are.
 
     The bins are an even grid in symlog space, which gives the index up to rounding; one

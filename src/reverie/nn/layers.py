@@ -93,9 +93,7 @@ class BlockGates(eqx.Module):
     linear: BlockLinear
     parts: int = eqx.field(static=True)
 
-    def __init__(
-        self, inputs: int, outputs: int, blocks: int, parts: int, *, key: Key[Array, ""]
-    ):
+    def __init__(self, inputs: int, outputs: int, blocks: int, parts: int, *, key: Key[Array, ""]):
         self.linear = BlockLinear(inputs, parts * outputs, blocks, key=key)
         self.parts = parts
 
@@ -116,7 +114,9 @@ def from_blocks(x: Float[Array, "g *b i"]) -> Float[Array, "*b n"]:
     return x.reshape(*x.shape[:-2], -1)
 
 
-def block_product(x: Float[Array, "g *b i"], kernel: Float[Array, "g i o"]) -> Float[Array, "g *b o"]:
+def block_product(
+    x: Float[Array, "g *b i"], kernel: Float[Array, "g i o"]
+) -> Float[Array, "g *b o"]:
     """Product of each block with its own kernel.
 
     The blocks lead in both operands, which is the only order that XLA's CPU backend hands to its
@@ -145,8 +145,10 @@ class RMSNorm(eqx.Module):
         """The same norm for a vector in block form, over all its blocks."""
         y = x.astype(jnp.float32)
         mean = jnp.mean(jnp.square(y), (0, -1), keepdims=True)
-        y = y * jax.lax.rsqrt(mean + 1e-4) * to_blocks(self.scale, len(x)).reshape(
-            len(x), *[1] * (x.ndim - 2), -1
+        y = (
+            y
+            * jax.lax.rsqrt(mean + 1e-4)
+            * to_blocks(self.scale, len(x)).reshape(len(x), *[1] * (x.ndim - 2), -1)
         )
         return y.astype(x.dtype)
 

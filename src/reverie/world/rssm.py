@@ -273,9 +273,7 @@ class RSSM(eqx.Module):
         post = Posterior(*jax.tree.map(lambda x: x.swapaxes(0, 1), outs))
         return State(post.deter[:, -1], post.stoch[:, -1]), post
 
-    def _split_first(
-        self, tokens: Float[Array, "b t K"]
-    ) -> tuple[Dense, Float[Array, "b t H"]]:
+    def _split_first(self, tokens: Float[Array, "b t K"]) -> tuple[Dense, Float[Array, "b t H"]]:
         """The posterior's first layer without its token rows, and what those give."""
         first = self.post_layers[0]
         if self.absolute:

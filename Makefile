@@ -1,0 +1,57 @@
+# `make train` needs Python 3.11 or newer and nothing else: everything is installed into .venv.
+PYTHON ?= python3
+# More options of `reverie train`, for example `make train ARGS="--seed 1"`.
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+INSTALLED := .venv/.installed
+INSTALLED_DEV := .venv/.installed-dev
+CODE := src tests $(wildcard benchmarks examples)
+
+.PHONY: help train test test-slow lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make train      Train the quickstart agent in logdir/ (minutes on two cores).'
+	@echo 'make test       Run the tests.'
+	@echo 'make test-slow  Run the tests that take minutes.'
+	@echo 'make lint       Check style, formatting and types.'
+	@echo 'make format     Format the code.'
+	@echo 'make clean      Remove .venv and caches; runs in logdir/ stay.'
+
+train: $(INSTALLED)
+	$(BIN)/reverie train --configs quickstart --logdir 'logdir/{timestamp}' $(ARGS)
+
+test: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED_DEV)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/pyright
+
+format: $(INSTALLED_DEV)
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests $(wildcard benchmarks examples) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Python 3.11 or newer is needed; name one, as in: make PYTHON=python3.11 train'; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# The stamps are older than a changed pyproject.toml or constraints.txt, which installs again.
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev,dmc,crafter,video]'
+	@touch $@ $(INSTALLED)

@@ -1,0 +1,65 @@
+"""The one-way import table of docs/architecture.md."""
+
+import ast
+import pathlib
+
+import pytest
+
+SOURCE = pathlib.Path(__file__).parents[1] / "src" / "reverie"
+LAYERS = {
+    "spaces": -1,  # The vocabulary: everybody may use it.
+    "config": 0,
+    "envs": 1,
+    "replay": 1,
+    "track": 1,
+    "nn": 1,
+    "world": 2,
+    "agent": 3,
+    "learner": 4,
+    "run": 5,
+    "api": 6,
+    "cli": 6,
+    "__init__": 7,
+    "__main__": 7,
+}
+FORBIDDEN = {
+    "config": {"jax", "gymnasium"},
+    "envs": {"jax"},
+    "replay": {"jax"},
+    "track": {"jax"},
+    "nn": {"os", "threading", "time", "pathlib"},
+    "world": {"os", "threading", "time", "pathlib"},
+    "agent": {"os", "threading", "time", "pathlib"},
+}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def package_of(path: pathlib.Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: pathlib.Path) -> set[str]:
+    """Absolute names of all modules that a file imports, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_every_package_has_a_layer():
+    assert {package_of(path) for path in FILES} == set(LAYERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_down(path):
+    package = package_of(path)
+    for name in imports_of(path):
+        root, *rest = name.split(".")
+        assert root not in FORBIDDEN.get(package, ()), f"{package} may not import {name}"
+        # `from reverie import envs` names a package, `import reverie` the public interface.
+        if root == "reverie" and rest and rest[0] in LAYERS and rest[0] != package:
+            assert LAYERS[rest[0]] < LAYERS[package], f"{package} may not import {name}"
