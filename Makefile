@@ -53,5 +53,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[dev,dmc,crafter,video]'
+	$(PIP) -e '.[dev,dmc,crafter,box2d,video]'
 	@touch $@ $(INSTALLED)

@@ -1,0 +1,55 @@
+"""An encoder from outside trains without an edit in agent, losses or run."""
+
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reverie.agent import Agent
+from reverie.config import load
+from reverie.spaces import Space
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
+
+
+def test_patch_encoder_trains(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    flags = ["--agent.enc.typ", "patch_encoder:PatchEncoder"]
+    flags += ["--agent.enc.extra", "{patch: 16, units: 8}"]
+    config = load(["--configs", "debug", *flags])
+    obs = {
+        "image": Space("image", (48, 48, 3), "uint8"),
+        "speed": Space("continuous", (2,), "float32"),
+    }
+    act = {"action": Space("discrete", (), "int32", (3,))}
+    agent = Agent(config.agent, obs, act, context=1)
+    state = agent.init(jax.random.key(0))
+    assert state.params.world.enc.tokens == 9 * 8 + 2
+    rng, rows = np.random.default_rng(0), (2, 5)
+    batch = {
+        "image": rng.integers(0, 256, (*rows, 48, 48, 3), np.uint8),
+        "speed": rng.normal(size=(*rows, 2)).astype(np.float32),
+        "action": rng.integers(0, 3, rows, np.int32),
+        "reward": np.ones(rows, np.float32),
+        **{k: np.zeros(rows, bool) for k in ("is_first", "is_last", "is_terminal")},
+        "consec": np.zeros(2, np.int32),
+        **{k: s.zeros(2, 1) for k, s in agent.latent_spaces.items()},
+    }
+    train = jax.jit(agent.train, compiler_options={"xla_backend_optimization_level": 0})
+    carry = agent.init_carry(2)
+    before = state.params.world.enc.embed.layers[0].linear.kernel
+    for i in range(3):
+        state, carry, _, metrics = train(state, carry, batch, jax.random.key(i))
+    assert all(bool(jnp.isfinite(x)) for x in metrics.values())
+    after = state.params.world.enc.embed.layers[0].linear.kernel
+    assert float(jnp.abs(after - before).max()) > 0
+
+
+def test_unknown_encoder_names_the_known_ones():
+    from reverie.world.encoder import load_encoder
+
+    with pytest.raises(ValueError, match=r"'simpel'.*simple.*module:Class"):
+        load_encoder("simpel")
