@@ -257,13 +257,14 @@ class Agent:
             contdisc=self.config.contdisc,
             reward_grad=self.config.reward_grad,
         )
-        priority = sg(sum(self._scale(k) * v for k, v in losses.items()))
+        scaled = [self._scale(k) * v for k, v in losses.items()]
+        priority = sg(jnp.stack(scaled).sum(0))
         features = jnp.concatenate([post.deter, flat_samples(post)], -1)
         more, norms, more_metrics = self._behavior(
             nets, slow, norms, post, features, data, imagine_key
         )
         losses |= more
-        total = sum(self._scale(k) * v.mean() for k, v in losses.items())
+        total = jnp.stack([self._scale(k) * v.mean() for k, v in losses.items()]).sum()
         final = {k: batch[k][:, -1] for k in self.act_space}
         out = TrainOut(self._latents(State(post.deter, post.stoch)), priority)
         aux = LossOut(losses, norms, Carry(last, final), out, metrics | more_metrics)

@@ -24,7 +24,7 @@ class OptState(NamedTuple):
     updates: Int[Array, ""]
 
 
-def init(params: Params, config: OptimizerConfig) -> OptState:
+def init(params: object, config: OptimizerConfig) -> OptState:
     """Zero moments for all parameters."""
     flat, _ = ravel_pytree(params)
     return OptState(_chain(config).init(flat), jnp.zeros((), jnp.int32))
@@ -47,7 +47,8 @@ def update(
     clipped = jax.tree.map(lambda g, p: g * clip_factor(g, p, config.agc), grads, params)
     flat, _ = ravel_pytree(clipped)
     flat_params, unravel = ravel_pytree(params)
-    step, inner = _chain(config).update(flat, state.inner)
+    scaled, inner = _chain(config).update(flat, state.inner)
+    step = jnp.asarray(scaled)
     if config.wd:
         step += config.wd * flat_params * _kernel_mask(params)
     step *= -learning_rate(state.updates, config)
@@ -112,7 +113,8 @@ def _nesterov(decay: float) -> optax.GradientTransformation:
 
     def update_fn(updates, state, params=None):
         momentum, state = ema.update(updates, state, params)
-        return decay * momentum + (1 - decay) * updates, state
+        ahead = jax.tree.map(lambda m, u: decay * m + (1 - decay) * u, momentum, updates)
+        return ahead, state
 
     return optax.GradientTransformation(ema.init, update_fn)
 

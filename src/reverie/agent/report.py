@@ -56,7 +56,8 @@ def open_loop(
     noise = draws.uniform(imagine_key, (length - half, batch, model.dyn.stoch))
 
     def step(state, inputs):
-        state = model.dyn.imagine_step(state, *inputs, draws)
+        action_t, noise_t = inputs
+        state = model.dyn.imagine_step(state, action_t, noise_t, draws)
         return state, state
 
     _, states = jax.lax.scan(step, last, (actions.swapaxes(0, 1), noise))

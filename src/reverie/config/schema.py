@@ -147,7 +147,7 @@ class Config(Section):
         "Environment as `suite_name`, for example `dmc_walker_walk`.",
         fixed="the agent and the replay belong to one task",
         pattern=r"^[A-Za-z0-9]+_.+$",
-        expects="suite_name",
+        expects="suite_name, such as gym_CartPole-v1 or dmc_walker_walk",
     )
     seed: Int = option(0, "Seed of environments, replay and agent.", ge=0, lt=2**32)
     logdir: PathText = option(

@@ -175,7 +175,7 @@ def _set_cache(cache_dir: str) -> None:
 def _find(platform: str) -> list[Device]:
     try:
         return jax.devices() if platform == "auto" else jax.devices(platform)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that a plugin is installed.
         raise DeviceError(
             f"jax.platform is '{platform}', but JAX finds no such device ({error}). Install the "
             f"matching extra, for example `pip install 'reverie[cuda]'`, or set --jax.platform cpu."

@@ -66,7 +66,8 @@ class Categorical(eqx.Module):
 
     def entropy(self) -> Float[Array, "*b"]:
         """Entropy in nats, summed over entries."""
-        return sum(-(jnp.exp(x) * x).sum(-1) for x in self._log_probs())
+        entropies = [-(jnp.exp(x) * x).sum(-1) for x in self._log_probs()]
+        return jnp.stack(entropies).sum(0)
 
     def loss(self, target: Int[Array, "..."]) -> Float[Array, "*b"]:
         """Negative log-likelihood."""

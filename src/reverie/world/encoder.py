@@ -1,13 +1,12 @@
 """Encoders: observation -> tokens. Register a new one in `ENCODERS`.
 
-An encoder is any class with this shape (see `docs/architecture.md`):
-    __init__(obs_space: dict[str, Space], *, key, **options)
-    tokens: int                           # static width of the result
-    __call__(obs, dtype) -> [*b, tokens]  # obs entries have leading axes *b (one or two)
+An encoder is any Equinox module that fits `Encoder` and is made by
+`Class(obs_space, **options, key=key)`.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import equinox as eqx
 import jax
@@ -18,6 +17,21 @@ from jaxtyping import Array, Float, Key, Shaped
 from reverie.nn.layers import MLP, Conv2D, RMSNorm
 from reverie.spaces import Space
 from reverie.world.features import encode_flat, flat_width
+
+
+class Encoder(Protocol):
+    """What the world model needs of an encoder."""
+
+    @property
+    def tokens(self) -> int:
+        """Static width of the result."""
+        ...
+
+    def __call__(
+        self, obs: Mapping[str, Shaped[Array, "..."]], dtype: np.dtype
+    ) -> Float[Array, "*b tokens"]:
+        """Encodes observations whose entries have one or two leading axes."""
+        ...
 
 
 class ConvStage(eqx.Module):
@@ -113,10 +127,10 @@ class SimpleEncoder(eqx.Module):
         return jnp.concatenate(outs, -1)
 
 
-ENCODERS = {"simple": SimpleEncoder}
+ENCODERS: dict[str, Callable[..., Encoder]] = {"simple": SimpleEncoder}
 
 
-def load_encoder(typ: str) -> type:
+def load_encoder(typ: str) -> Callable[..., Encoder]:
     """Encoder class by registered name, or by `module:Class`."""
     if typ in ENCODERS:
         return ENCODERS[typ]
@@ -124,4 +138,9 @@ def load_encoder(typ: str) -> type:
     if not name:
         known = ", ".join(sorted(ENCODERS))
         raise ValueError(f"agent.enc.typ: no encoder {typ!r}. Use one of {known}, or module:Class.")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"agent.enc.typ: cannot load {typ!r} ({error}). Its module has to be on the PYTHONPATH."
+        ) from error

@@ -7,7 +7,7 @@ from jaxtyping import Array, Key
 from reverie.config import AgentConfig
 from reverie.spaces import Space
 from reverie.world.decoder import SimpleDecoder
-from reverie.world.encoder import load_encoder
+from reverie.world.encoder import Encoder, load_encoder
 from reverie.world.features import flat_width
 from reverie.world.heads import ContinueHead, TwoHotHead
 from reverie.world.rssm import RSSM
@@ -23,7 +23,7 @@ class WorldModel(eqx.Module):
         key: For the initial parameters.
     """
 
-    enc: eqx.Module
+    enc: Encoder
     dyn: RSSM
     dec: SimpleDecoder
     rew: TwoHotHead
