@@ -85,10 +85,10 @@ def test_expressions_set_every_match_in_order(argv):
 
 
 def test_expressions_over_lists_and_booleans():
-    config = load([r"--env\.(dmc|crafter)\.size", "80", "80", r"--.*\.slowtar"])
+    config = load([r"--env\.(dmc|crafter)\.size", "80", "80", r"--.*\.debias"])
     assert config.env.dmc.size == config.env.crafter.size == (80, 80)
     assert config.env.dummy.size == (64, 64)
-    assert config.agent.imag_loss.slowtar is config.agent.repl_loss.slowtar is True
+    assert config.agent.retnorm.debias is config.agent.advnorm.debias is True
 
 
 def test_free_mappings_read_yaml_values():

@@ -94,7 +94,6 @@ class ReplayLossConfig(Section):
 
     lam: Float = option(0.95, "Lambda of the lambda-return.", ge=0, le=1)
     slowreg: Float = option(1.0, "Scale of the pull of the value to its slow copy.", ge=0)
-    slowtar: Bool = option(False, "Bootstrap with the slow copy in place of the value head.")
 
 
 class AgentConfig(Section):
