@@ -156,7 +156,9 @@ class Archive:
             self._written[chunk.serial] = (rows, version, self._saves)
 
     def _delete_others(self, live: set[int]) -> None:
-        for path in self.folder.iterdir():
+        # In the order of names a chunk goes before its latents, so that a kill between the two
+        # leaves no chunk without latents.
+        for path in sorted(self.folder.iterdir()):
             temporary = path.name.endswith(record.TEMPORARY)
             serial = _serial(path)
             if temporary or (serial is not None and serial not in live):
