@@ -112,7 +112,7 @@ def test_a_first_chunk_starts_from_the_stored_latents_and_a_later_one_from_the_c
     other_latents = dict(batch, **{"latent/deter": batch["latent/deter"] + 1})
 
     def start(batch, carry):
-        return np.asarray(agent.align(carry, batch)[0].state.deter)
+        return np.asarray(agent.align(carry, jax.tree.map(jnp.asarray, batch))[0].state.deter)
 
     np.testing.assert_array_equal(start(batch, carry), batch["latent/deter"][:, 0])
     later = dict(other_latents, consec=np.array([0, 1], np.int32))
@@ -125,7 +125,7 @@ def test_without_context_the_previous_action_comes_from_the_carry():
     batch = batch_of(agent, context=0)
     carry = agent.init_carry(B)
     carry = carry._replace(prevact={k: v + 1 for k, v in carry.prevact.items()})
-    data = agent.align(carry, batch)[1]
+    data = agent.align(carry, jax.tree.map(jnp.asarray, batch))[1]
     for key in ACT:
         np.testing.assert_array_equal(data.prevact[key][:, 0], carry.prevact[key])
         np.testing.assert_array_equal(data.prevact[key][:, 1:], batch[key][:, :-1])

@@ -1,7 +1,9 @@
 import hypothesis
 import hypothesis.strategies as st
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from reverie.nn.dists import (
     Bernoulli,
@@ -50,6 +52,27 @@ def test_symlog_mse_sums_over_entries():
     dist = SymlogMSE(jnp.array([[np.log(2.0), 0.0]]), (2,))
     np.testing.assert_allclose(dist.pred(), [[1.0, 0.0]], atol=1e-6)
     np.testing.assert_allclose(dist.loss(jnp.array([[3.0, 0.0]])), [np.log(2) ** 2], rtol=1e-5)
+
+
+def test_a_missing_target_gives_no_loss_and_no_gradient():
+    """-inf and -1 mark what an environment did not observe."""
+    target = jnp.array([[3.0, -jnp.inf], [3.0, 0.0]])
+
+    def loss(mean):
+        return SymlogMSE(mean, (2,)).loss(target).sum()
+
+    value, grad = jax.value_and_grad(loss)(jnp.zeros((2, 2)))
+    np.testing.assert_allclose(value, np.log(4) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(grad, [[0, 0], [-2 * np.log(4), 0]], rtol=1e-5)
+    logits = jnp.log(jnp.array([[0.25, 0.75, 0.2, 0.8]])).repeat(2, 0)
+    losses = Categorical(logits, (2, 2), (2,)).loss(jnp.array([[-1, 0], [1, 0]]))
+    np.testing.assert_allclose(losses, [0, -np.log(0.75 * 0.2)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bool_, jnp.uint8, jnp.int32])
+def test_categorical_takes_every_discrete_dtype(dtype):
+    dist = Categorical(jnp.log(jnp.array([[0.25, 0.75]])), (2,), (1,))
+    np.testing.assert_allclose(dist.log_prob(jnp.array([[1]], dtype)), [np.log(0.75)], rtol=1e-5)
 
 
 def test_two_hot_predicts_exactly_zero_at_the_start():

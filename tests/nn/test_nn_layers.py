@@ -32,6 +32,21 @@ def test_rms_norm_literal():
     assert norm(jnp.ones(2, jnp.bfloat16)).dtype == jnp.bfloat16
 
 
+def test_rms_norm_computes_in_float32():
+    """In bfloat16 the mean of many squares would lose its last bits, and 0.3 its scale."""
+    x = normal(4, 512).astype(jnp.bfloat16)
+    norm = jax.tree.map(lambda a: a * 0.3, layers.RMSNorm(512))
+    exact = norm(x.astype(jnp.float32)).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(norm(x), exact)
+
+
+def test_kernels_are_cast_to_the_dtype_of_the_input():
+    x = normal(2, 8).astype(jnp.bfloat16)
+    for layer in (layers.Dense(8, 4, key=KEY), layers.MLP(8, 4, 2, key=KEY)):
+        assert layer(x).dtype == jnp.bfloat16
+    assert layers.Conv2D(3, 5, 3, key=KEY)(normal(1, 4, 4, 3).astype(x.dtype)).dtype == x.dtype
+
+
 def test_rms_norm_of_blocks_equals_that_of_the_vector():
     norm = layers.RMSNorm(12)
     x = normal(5, 12)
@@ -45,7 +60,8 @@ def plain_blocks(layer, x, shared=None):
     for g, part in enumerate(jnp.split(x, len(layer.kernel), -1)):
         inputs = part if shared is None else jnp.concatenate([part, shared], -1)
         outs.append(inputs @ layer.kernel[g])
-    return jnp.concatenate(outs, -1) + layer.bias
+    y = jnp.concatenate(outs, -1)
+    return y + jnp.broadcast_to(layer.bias, y.shape)
 
 
 @pytest.mark.parametrize("shared", [0, 3])
@@ -90,12 +106,16 @@ def test_reused_linear_equals_the_linear_layer():
     left, right = normal(3, 4, 2), normal(3, 4, 5) + 1
     kernel, bias = normal(7, 6), normal(6)
 
-    def plain(kernel, bias, left, right):
-        return jnp.sin(jnp.concatenate([left, right], -1) @ kernel + bias).sum()
+    def linear(kernel, bias, left, right):
+        y = jnp.concatenate([left, right], -1) @ kernel
+        return y + jnp.broadcast_to(bias, y.shape)
 
-    def reused(kernel, bias, left, right):
-        known = jax.lax.stop_gradient(jnp.concatenate([left, right], -1) @ kernel + bias)
-        return jnp.sin(reused_linear(kernel, bias, left, right, known)).sum()
+    def plain(*arguments):
+        return jnp.sin(linear(*arguments)).sum()
+
+    def reused(*arguments):
+        known = jax.lax.stop_gradient(linear(*arguments))
+        return jnp.sin(reused_linear(*arguments, known)).sum()
 
     arguments = (kernel, bias, left, right)
     expected = jax.value_and_grad(plain, range(4))(*arguments)

@@ -25,8 +25,8 @@ from reverie.world.rssm import State
 REPORT_SEQUENCES = 6
 """Sequences that a report shows."""
 
-Batch = dict[str, Shaped[Array, "b t ..."]]
-"""A replayed batch of K + T rows; the latent keys hold only the first K rows."""
+Batch = dict[str, Shaped[Array, "b ..."]]
+"""A replayed batch [b, K + T, ...]; latent keys hold only the first K rows, `consec` is [b]."""
 
 
 class AgentState(NamedTuple):

@@ -96,7 +96,8 @@ def imagine(
     kernel, bias, widths = _first_layers(nets.pol, nets.val, slow, world.rew, world.con)
 
     def look(state: State, noise_t) -> Rollout:
-        first = _split_product(world.dyn, state, kernel) + bias.astype(state.deter.dtype)
+        first = _split_product(world.dyn, state, kernel)
+        first += jax.lax.broadcast_to_rank(bias.astype(first.dtype), first.ndim)
         pol, val, slow_val, rew, con = split_widths(first, widths)
         return Rollout(
             state,

@@ -71,7 +71,7 @@ def open_loop(
 
 def video(
     true: Shaped[Array, "b t h w c"], pred: Float[Array, "b t h w c"], observed: int
-) -> Shaped[Array, "t h2 w2 3"]:
+) -> Shaped[Array, "frames h2 w2 3"]:
     """Truth, prediction and error map above one another, sequences side by side.
 
     The frame is green while the model observes and red while it imagines. Gray images are shown

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from reverie.nn.draws import Draws
 from reverie.nn.functional import f32, sg, split_widths, symexp, symexp_bins, symlog
@@ -54,13 +54,15 @@ class Categorical(eqx.Module):
             ]
         )
 
-    def log_prob(self, value: Int[Array, "..."]) -> Float[Array, "*b"]:
-        """Log-probability, summed over entries."""
+    def log_prob(self, value: Shaped[Array, "..."]) -> Float[Array, "*b"]:
+        """Log-probability of booleans or integers, summed over entries."""
         value = value.reshape(*self.logits.shape[:-1], len(self.classes))
         total = jnp.zeros(self.logits.shape[:-1], f32)
         for i, log_probs in enumerate(self._log_probs()):
             # A masked sum, because the gradient of a look-up is a slow scatter.
-            picked = value[..., i : i + 1] == jnp.arange(log_probs.shape[-1])
+            classes = jnp.arange(log_probs.shape[-1])
+            classes = jax.lax.broadcast_to_rank(classes, log_probs.ndim)
+            picked = value[..., i : i + 1] == classes
             total += jnp.where(picked, log_probs, 0.0).sum(-1)
         return total
 
@@ -69,9 +71,10 @@ class Categorical(eqx.Module):
         entropies = [-(jnp.exp(x) * x).sum(-1) for x in self._log_probs()]
         return jnp.stack(entropies).sum(0)
 
-    def loss(self, target: Int[Array, "..."]) -> Float[Array, "*b"]:
-        """Negative log-likelihood."""
-        return -self.log_prob(target)
+    def loss(self, target: Shaped[Array, "..."]) -> Float[Array, "*b"]:
+        """Negative log-likelihood, 0 where an entry is missing (-1)."""
+        entries = target.reshape(*self.logits.shape[:-1], len(self.classes))
+        return jnp.where((entries < 0).any(-1), 0.0, -self.log_prob(target))
 
     pred = mode
 
@@ -136,9 +139,12 @@ class SymlogMSE(eqx.Module):
         return symexp(self.mean).reshape(*self.mean.shape[:-1], *self.shape)
 
     def loss(self, target: Float[Array, "..."]) -> Float[Array, "*b"]:
-        """Squared error to `symlog(target)`, summed over entries."""
+        """Squared error to `symlog(target)` summed over entries, 0 where one is missing (-inf)."""
         target = target.astype(f32).reshape(self.mean.shape)
-        return jnp.square(self.mean - symlog(target)).sum(-1)
+        missing = jnp.isneginf(target)
+        # The inner replacement keeps infinities out of the square, whose gradient would be NaN.
+        error = self.mean - symlog(jnp.where(missing, 0.0, target))
+        return jnp.where(missing.any(-1), 0.0, jnp.square(error).sum(-1))
 
 
 class TwoHot(eqx.Module):
@@ -160,7 +166,8 @@ class TwoHot(eqx.Module):
         keeps the large ones from drowning the rest.
         """
         bins = self._bins()
-        weighted = jax.nn.softmax(self.logits.astype(f32), -1) * bins
+        probs = jax.nn.softmax(self.logits.astype(f32), -1)
+        weighted = probs * jax.lax.broadcast_to_rank(bins, probs.ndim)
         half = bins.shape[0] // 2
         mirrored = weighted[..., :half][..., ::-1] + weighted[..., bins.shape[0] - half :]
         total = mirrored.sum(-1)
@@ -193,7 +200,7 @@ def two_hot_dot(
     span = jnp.where(high > low, high - low, 1.0)
     weight = jnp.where(high > low, jnp.clip((target - low) / span, 0.0, 1.0), 0.0)
     # A masked sum instead of a look-up, whose gradient would be a slow scatter.
-    bin_index = jnp.arange(count)
+    bin_index = jax.lax.broadcast_to_rank(jnp.arange(count), logits.ndim)
     weights = jnp.where(bin_index == below[..., None], (1 - weight)[..., None], 0.0)
     weights += jnp.where(bin_index == above[..., None], weight[..., None], 0.0)
     return (weights * logits).sum(-1)

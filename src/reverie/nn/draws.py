@@ -4,13 +4,14 @@ Noise is drawn ahead of a loop in one call and turned into samples inside it. Th
 a generator call for each step and keeps the loop free of keys.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 
+@runtime_checkable
 class Draws(Protocol):
     """Where every sample of the agent comes from."""
 

@@ -32,7 +32,8 @@ class Linear(eqx.Module):
         self.bias = jnp.zeros(outputs)
 
     def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
-        return x @ self.kernel.astype(x.dtype) + self.bias.astype(x.dtype)
+        bias = jax.lax.broadcast_to_rank(self.bias.astype(x.dtype), x.ndim)
+        return x @ self.kernel.astype(x.dtype) + bias
 
 
 class BlockLinear(eqx.Module):
@@ -138,7 +139,8 @@ class RMSNorm(eqx.Module):
 
     def __call__(self, x: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
         y = x.astype(jnp.float32)
-        y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + 1e-4) * self.scale
+        scale = jax.lax.broadcast_to_rank(self.scale, x.ndim)
+        y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + 1e-4) * scale
         return y.astype(x.dtype)
 
     def blocks(self, x: Float[Array, "g *b i"]) -> Float[Array, "g *b i"]:
@@ -236,4 +238,4 @@ class Conv2D(eqx.Module):
             "SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
-        return y + self.bias.astype(x.dtype)
+        return y + jax.lax.broadcast_to_rank(self.bias.astype(x.dtype), y.ndim)

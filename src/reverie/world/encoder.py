@@ -6,12 +6,12 @@ An encoder is any Equinox module that fits `Encoder` and is made by
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.nn.layers import MLP, Conv2D, RMSNorm
@@ -19,6 +19,7 @@ from reverie.spaces import Space
 from reverie.world.features import encode_flat, flat_width
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """What the world model needs of an encoder."""
 
@@ -28,7 +29,7 @@ class Encoder(Protocol):
         ...
 
     def __call__(
-        self, obs: Mapping[str, Shaped[Array, "..."]], dtype: np.dtype
+        self, obs: Mapping[str, Shaped[Array, "..."]], dtype: DTypeLike
     ) -> Float[Array, "*b tokens"]:
         """Encodes observations whose entries have one or two leading axes."""
         ...
@@ -108,7 +109,7 @@ class SimpleEncoder(eqx.Module):
             self.tokens += (height // factor) * (width // factor) * channels[-1]
 
     def __call__(
-        self, obs: Mapping[str, Shaped[Array, "..."]], dtype: np.dtype
+        self, obs: Mapping[str, Shaped[Array, "..."]], dtype: DTypeLike
     ) -> Float[Array, "*b tokens"]:
         outs = []
         if self.mlp is not None:
