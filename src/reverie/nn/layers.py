@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from reverie.nn.conv import conv2d
+from reverie.nn.phases import phase_conv, upsampled_conv
+
 
 def init_kernel(
     key: Key[Array, ""], shape: tuple[int, ...], fan_in: int, outscale: float
@@ -230,12 +233,21 @@ class Conv2D(eqx.Module):
         self.transposed = transposed
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
+        kernel = self.kernel.astype(x.dtype)
+        if self.stride == 1:
+            return self._biased(conv2d(x, kernel))
         conv = jax.lax.conv_transpose if self.transposed else jax.lax.conv_general_dilated
-        y = conv(
-            x,
-            self.kernel.astype(x.dtype),
-            (self.stride, self.stride),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return y + jax.lax.broadcast_to_rank(self.bias.astype(x.dtype), y.ndim)
+        layout = ("NHWC", "HWIO", "NHWC")
+        strides = (self.stride, self.stride)
+        return self._biased(conv(x, kernel, strides, "SAME", dimension_numbers=layout))
+
+    def phases(self, x: Float[Array, "b h w 4 i"]) -> Float[Array, "b h w 4 o"]:
+        """Its result at stride 1, both in phase form (`nn.phases`)."""
+        return self._biased(phase_conv(x, self.kernel.astype(x.dtype)))
+
+    def upsampled(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w 4 o"]:
+        """Its result at stride 1 on the doubled image, in phase form (`nn.phases`)."""
+        return self._biased(upsampled_conv(x, self.kernel.astype(x.dtype)))
+
+    def _biased(self, y: Float[Array, "*b o"]) -> Float[Array, "*b o"]:
+        return y + jax.lax.broadcast_to_rank(self.bias.astype(y.dtype), y.ndim)

@@ -19,6 +19,7 @@ from reverie.nn.layers import (
     from_blocks,
     to_blocks,
 )
+from reverie.nn.phases import from_phases
 from reverie.spaces import Space
 
 
@@ -47,10 +48,9 @@ class UpStage(eqx.Module):
     upsample: bool = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
-        if self.upsample:
-            x = x.repeat(2, -2).repeat(2, -3)
-        x = self.conv(x)
-        return x if self.norm is None else jax.nn.silu(self.norm(x))
+        x = self.conv.upsampled(x) if self.upsample else self.conv(x)
+        x = x if self.norm is None else jax.nn.silu(self.norm(x))
+        return from_phases(x) if self.upsample else x
 
 
 class ImageDecoder(eqx.Module):

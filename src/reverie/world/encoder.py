@@ -15,8 +15,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.nn.layers import MLP, Conv2D, RMSNorm
+from reverie.nn.phases import to_phases
 from reverie.spaces import Space
 from reverie.world.features import encode_flat, flat_width
+
+FEW_CHANNELS = 16
+"""With fewer input channels than this, a convolution over phases is the faster one."""
 
 
 @runtime_checkable
@@ -43,10 +47,13 @@ class ConvStage(eqx.Module):
     pool: bool = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
-        x = self.conv(x)
         if self.pool:
-            b, h, w, c = x.shape
-            x = x.reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
+            # The four pixels of a pooled block are the four phases of the convolution's result.
+            few = x.shape[-1] < FEW_CHANNELS
+            x = self.conv.phases(to_phases(x)) if few else to_phases(self.conv(x))
+            x = x.max(-2)
+        else:
+            x = self.conv(x)
         return jax.nn.silu(self.norm(x))
 
 
