@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, Shaped
 from reverie.agent import normalize, optimizer
 from reverie.agent.actor_critic import Metrics, Norms, imagined_loss, replay_value_loss
 from reverie.agent.imagination import Networks, action_noise, imagine, sample_actions
+from reverie.agent.loss_scale import keep_if
 from reverie.agent.optimizer import OptState
 from reverie.agent.report import open_loop, video
 from reverie.agent.world_loss import Sequences, flat_samples, observe, world_loss
@@ -75,7 +76,8 @@ class Agent:
         obs_space: Observation keys, without reward and flags.
         act_space: Action keys.
         context: Replay-context steps K in front of every training batch.
-        dtype: Compute dtype, `float32` or `bfloat16`. Parameters and losses stay float32.
+        dtype: Compute dtype, `float32`, `bfloat16` or `float16`, which trains with a dynamic loss
+            scale. Parameters and losses stay float32.
         draws: Where samples come from; fixed ones make the agent deterministic in tests.
     """
 
@@ -120,7 +122,7 @@ class Agent:
         params = Networks(world, pol, val)
         norms = Norms(normalize.init(), normalize.init(), normalize.init())
         slow = jax.tree.map(jnp.copy, val)
-        return AgentState(params, slow, norms, optimizer.init(params, self.config.opt))
+        return AgentState(params, slow, norms, optimizer.init(params, self.config.opt, self.dtype))
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step of `batch` rows, for acting and for training."""
@@ -176,6 +178,9 @@ class Agent:
     ) -> tuple[AgentState, Carry, TrainOut, Metrics]:
         """One update of all parameters on a batch of sequences.
 
+        In float16 an update whose gradients overflow changes nothing but the loss scale, see
+        `optimizer.update`.
+
         Args:
             state: Agent state.
             carry: Of the previous consecutive chunk; unused rows where `batch['consec']` is 0.
@@ -185,15 +190,23 @@ class Agent:
         Returns:
             New state, carry for the next chunk, what goes back to replay, and scalar metrics.
         """
-        grad_fn = jax.value_and_grad(self.loss, has_aux=True)
-        (loss, aux), grads = grad_fn(state.params, state.slow, state.norms, carry, batch, key)
+
+        def objective(params):
+            loss, aux = self.loss(params, state.slow, state.norms, carry, batch, key)
+            return optimizer.scale_loss(loss, state.opt), (loss, aux)
+
+        grads, (loss, aux) = jax.grad(objective, has_aux=True)(state.params)
         params, opt, metrics = optimizer.update(grads, state.opt, state.params, self.config.opt)
         rate, every = self.config.slowvalue.rate, self.config.slowvalue.every
         mix = jnp.where(opt.updates % every == 0, rate, 0.0) if every > 1 else rate
         slow = jax.tree.map(lambda s, v: (1 - mix) * s + mix * v, state.slow, params.val)
+        norms = aux.norms
+        if opt.scale is not None:
+            made = opt.updates > state.opt.updates
+            slow, norms = keep_if(made, (slow, norms), (state.slow, state.norms))
         metrics |= aux.metrics | {"opt/loss": loss}
         metrics |= {f"loss/{k}": v.mean() for k, v in aux.losses.items()}
-        return AgentState(params, slow, aux.norms, opt), aux.carry, aux.out, metrics
+        return AgentState(params, slow, norms, opt), aux.carry, aux.out, metrics
 
     def report(
         self, state: AgentState, carry: Carry, batch: Batch, key: Key[Array, ""]

@@ -10,40 +10,84 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from reverie.agent import loss_scale
+from reverie.agent.loss_scale import LossScale
 from reverie.config import OptimizerConfig
 
 Params = TypeVar("Params")
+Metrics = dict[str, Float[Array, ""]]
 
 
 class OptState(NamedTuple):
-    """State of the flat optax chain and the number of updates made."""
+    """What the optimizer remembers.
+
+    Attributes:
+        inner: State of the flat optax chain.
+        updates: Number of updates made; skipped ones do not count.
+        scale: Loss scale of float16 training; None in the other compute dtypes, whose gradients
+            need none.
+    """
 
     inner: optax.OptState
     updates: Int[Array, ""]
+    scale: LossScale | None = None
 
 
-def init(params: object, config: OptimizerConfig) -> OptState:
-    """Zero moments for all parameters."""
+def init(params: object, config: OptimizerConfig, dtype: DTypeLike = jnp.float32) -> OptState:
+    """Zero moments for all parameters, and a loss scale if the compute dtype is float16."""
     flat, _ = ravel_pytree(params)
-    return OptState(_chain(config).init(flat), jnp.zeros((), jnp.int32))
+    scale = loss_scale.init() if dtype == jnp.float16 else None
+    return OptState(_chain(config).init(flat), jnp.zeros((), jnp.int32), scale)
+
+
+def scale_loss(loss: Float[Array, ""], state: OptState) -> Float[Array, ""]:
+    """The loss whose gradients `update` takes: in float16 times the loss scale."""
+    return loss if state.scale is None else loss * state.scale.factor
 
 
 def update(
     grads: Params, state: OptState, params: Params, config: OptimizerConfig
-) -> tuple[Params, OptState, dict[str, Float[Array, ""]]]:
+) -> tuple[Params, OptState, Metrics]:
     """One update.
 
+    In float16 an update whose gradients are not finite is skipped: parameters, moments and the
+    number of updates stay, and the loss scale is halved. `opt/grad_overflow` is then 1, except at
+    the lowest scale, where no overflow of float16 explains the gradients: they are an error.
+
     Args:
-        grads: Gradient of every parameter.
+        grads: Gradient of every parameter, of the loss that `scale_loss` gives.
         state: Of the previous update.
         params: Current parameters.
         config: Learning rate, clipping and moments.
 
     Returns:
-        New parameters, new state, and the metrics `opt/...`.
+        New parameters, new state, and the metrics `opt/...`; in float16 with `opt/grad_scale` and
+        `opt/grad_overflow`.
     """
+    if state.scale is None:
+        return _step(grads, state, params, config)
+    grads = loss_scale.unscale(grads, state.scale)
+    finite = loss_scale.all_finite(grads)
+    new_params, new, metrics = _step(grads, state, params, config)
+    params, inner, updates = loss_scale.keep_if(
+        finite, (new_params, new.inner, new.updates), (params, state.inner, state.updates)
+    )
+    overflow = ~finite & (state.scale.factor > loss_scale.LOWEST)
+    metrics |= {
+        "opt/updates": updates.astype(jnp.float32),
+        "opt/grad_scale": state.scale.factor,
+        "opt/grad_overflow": overflow.astype(jnp.float32),
+    }
+    return params, OptState(inner, updates, loss_scale.adjust(state.scale, finite)), metrics
+
+
+def _step(
+    grads: Params, state: OptState, params: Params, config: OptimizerConfig
+) -> tuple[Params, OptState, Metrics]:
+    """Clipping, moments, weight decay and learning rate; the loss scale stays as it is."""
     clipped = jax.tree.map(lambda g, p: g * clip_factor(g, p, config.agc), grads, params)
     flat, _ = ravel_pytree(clipped)
     flat_params, unravel = ravel_pytree(params)
@@ -63,7 +107,8 @@ def update(
         "opt/updates": (state.updates + 1).astype(jnp.float32),
         "opt/param_count": jnp.asarray(size, jnp.float32),
     }
-    return unravel(flat_params + step), OptState(inner, state.updates + 1), metrics
+    new = state._replace(inner=inner, updates=state.updates + 1)
+    return unravel(flat_params + step), new, metrics
 
 
 def clip_factor(

@@ -34,7 +34,7 @@ class OptimizerConfig(Section):
 
     lr: Float = option(4e-5, "Learning rate after the warm-up.", gt=0)
     agc: Float = option(
-        0.3, "Adaptive gradient clipping: largest gradient norm per parameter norm.", gt=0
+        0.3, "Adaptive gradient clipping: largest gradient norm per parameter norm; 0: off.", ge=0
     )
     eps: Float = option(1e-20, "Added to the root of the squared-gradient average.", gt=0)
     beta1: Float = option(0.9, "Decay of the momentum.", ge=0, lt=1)

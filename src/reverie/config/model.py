@@ -64,7 +64,11 @@ class SimpleDecoderConfig(Section):
     units: Int = option(1024, "Units of each layer of the vector MLP.", fixed=SHAPE, ge=1)
     kernel: Int = option(5, "Side of the convolution kernels, in pixels.", fixed=SHAPE, ge=1, le=15)
     bspace: Int = option(
-        8, "Blocks of the layer from the recurrent state to the image grid.", fixed=SHAPE, ge=1
+        8,
+        "Blocks of the layer from the recurrent state to the image grid; 0: one dense layer from "
+        "the whole latent state.",
+        fixed=SHAPE,
+        ge=0,
     )
     outscale: Float = option(1.0, "Scale of the initial output kernels.", ge=0)
     strided: Bool = option(

@@ -75,7 +75,7 @@ class Learner:
         whole, part = placement.replicated, placement.split
         self._state = jit(agent.init, out_shardings=whole)(placement.put_state(init))
         self._train = jit(
-            self._train_fn, donate_argnums=(0, 1), out_shardings=(whole, part, None, None, None)
+            self._train_fn, donate_argnums=(0, 1), out_shardings=(whole, part, part, whole, whole)
         )
         self._policy = jit(self._policy_fn, static_argnames="mode")
         self._report = jit(self._report_fn, out_shardings=(whole, None))
@@ -152,7 +152,8 @@ class Learner:
             still be being computed.
 
         Raises:
-            NonFiniteError: If the update *before* this one produced a NaN or an infinity.
+            NonFiniteError: If the update *before* this one produced a NaN or an infinity. A
+                float16 update that the agent skipped is none.
         """
         if self._carry is None:
             self._placement.check_batch(_size(batch))
@@ -259,6 +260,9 @@ class Learner:
         metrics = issued.metrics.unpack()
         if bad := nonfinite.offending_metrics(metrics):
             self._stop(f"update-{issued.number}", f"Metrics {bad}", issued.batch, metrics)
+        if nonfinite.skipped(metrics):
+            # An overflowed gradient has no norm; its infinity would hide those of other updates.
+            metrics = {name: value for name, value in metrics.items() if np.isfinite(value)}
         self._finished.append(metrics)
 
     def _stop(self, event: str, subject: str, arrays: Batch, metrics: dict[str, float]) -> None:

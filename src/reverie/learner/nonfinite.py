@@ -15,12 +15,20 @@ def offending_metrics(metrics: Mapping[str, float]) -> list[str]:
     """Names of the losses and gradient norms that are NaN or infinite.
 
     A gradient that overflows under float16 loss scaling is not an error, because the agent skips
-    that update: it reports `opt/grad_overflow` above zero and its gradient norm is then ignored.
+    that update: its gradient norm is then ignored. Losses have to be finite even so.
     """
-    skipped = metrics.get("opt/grad_overflow", 0.0) > 0
     watched = [name for name in metrics if name == "loss" or name.startswith("loss/")]
-    watched += [] if skipped else [name for name in metrics if name.startswith("opt/grad_norm")]
+    if not skipped(metrics):
+        watched += [name for name in metrics if name.startswith("opt/grad_norm")]
     return sorted(name for name in watched if not np.isfinite(metrics[name]))
+
+
+def skipped(metrics: Mapping[str, float]) -> bool:
+    """Whether the agent skipped the update because a float16 gradient overflowed.
+
+    It reports so by `opt/grad_overflow` above zero; other compute dtypes have no such metric.
+    """
+    return metrics.get("opt/grad_overflow", 0.0) > 0
 
 
 def offending_arrays(arrays: Mapping[str, np.ndarray]) -> list[str]:

@@ -108,9 +108,10 @@ def _over_time(layer, x, *shared):
     """Calls a layer on the inputs of all steps at once, [T, ...]."""
     if isinstance(layer, Linear):
         return layer(x)
-    # Blocks lead in block form, so time goes behind them.
-    y = layer(jnp.moveaxis(x, 0, 1), *shared)
-    return jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), y)
+    # Blocks lead in block form. Time goes behind the batch: the layer flattens both, and a batch
+    # that is split over devices stays split only as the first of them.
+    y = layer(*[jnp.moveaxis(a, 0, -2) for a in (x, *shared)])
+    return jax.tree.map(lambda a: jnp.moveaxis(a, -2, 0), y)
 
 
 def _zero_deltas(step, layers, rest, carry, inputs):
