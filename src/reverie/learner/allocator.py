@@ -1,5 +1,6 @@
 """Makes the C allocator keep memory between updates."""
 
+import contextlib
 import ctypes
 import mmap
 import pathlib
@@ -7,6 +8,12 @@ import sys
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 _LARGEST = 2**31 - 1
+
+
+def release_memory() -> None:
+    """Returns what was freed so far to the system, once, whatever `keep_memory` has set."""
+    with contextlib.suppress(OSError, AttributeError):  # Not glibc: nothing was kept either.
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def keep_memory() -> bool:
