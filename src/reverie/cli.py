@@ -14,6 +14,7 @@ Commands:
   eval      Play episodes with a trained agent and write evaluation.json.
   plot      Draw the learning curve of a run.
   config    Print the resolved configuration with the documentation of every option.
+  bench     Measure the speed and the memory of updates, policy calls and start-up.
 
 Examples:
   reverie train --configs quickstart
@@ -27,10 +28,11 @@ Set REVERIE_DEBUG=1 to see tracebacks of errors."""
 TRAIN = """\
 Usage: reverie train [--configs BLOCK ...] [--KEY VALUE ...]
 
-Trains an agent. The same command with the same --logdir goes on with the saved run.
+Trains an agent. The same command with the same --logdir goes on with the saved run; so does
+--logdir alone, and options beside it change what may change.
 
-  --configs BLOCK ...  Preset blocks or yaml files; later ones win. `reverie config` names an
-                       unknown block's nearest ones; sizes are size1m ... size400m.
+  --configs BLOCK ...  Preset blocks or yaml files; later ones win. Blocks: quickstart, debug,
+                       multicpu; crafter, dmc_proprio, dmc_vision and others; size1m to size400m.
   --task TASK          Environment, such as gym_CartPole-v1, dmc_walker_walk, crafter_reward.
   --logdir FOLDER      Run folder; {timestamp} becomes the start time.
   --seed N             Seed of environments, replay and agent.
@@ -57,7 +59,27 @@ CONFIG = """\
 Usage: reverie config [--configs BLOCK ...] [--KEY VALUE ...]
 
 Prints the resolved configuration as YAML with the documentation, bounds and origin of every
-option. The output can be saved as a .yaml file and passed to --configs."""
+option. The output can be saved as a .yaml file and passed to --configs: {timestamp} in the logdir
+stays as it is."""
+
+BENCH = """\
+Usage: reverie bench [--size SIZE] [--obs OBS] [--train] [--policy] [--startup] [--updates N]
+                     [--dtype DTYPE] [--devices N] [--json] [--configs BLOCK ...] [--KEY VALUE ...]
+
+Measures updates on synthetic batches and policy calls, each row in a process of its own. What the
+columns mean is in docs/performance.md. Other programs should rest meanwhile.
+
+  --size SIZE      Model sizes, such as size1m or size1m,size12m. By default size1m with vectors and
+                   images and size12m with images.
+  --obs OBS        Inputs: vector (24 numbers, 6 continuous actions) or image (64x64x3, 17 classes).
+  --train          Measure updates; --policy policy calls on one core; --startup the time from the
+                   command to the first update of a run in Crafter, with and without a compilation
+                   cache. Without these, updates, and if --size and --obs are left out policy calls.
+  --updates N      Timed updates of each row, 20 by default.
+  --dtype DTYPE    Compute dtype: float32, bfloat16 or float16; as --jax.compute_dtype.
+  --devices N      Devices that share the batch, such as 0,1; as --jax.devices.
+  --json           Print one JSON document and nothing else; times in seconds, memory in bytes.
+  --KEY VALUE      Any option of `reverie config`."""
 
 
 class UsageError(ValueError):
@@ -87,9 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("REVERIE_DEBUG") or not _explained(error):
             raise
-        print(f"reverie: {error}", file=sys.stderr)
-        if trace := getattr(error, "trace", ""):
-            print(trace, file=sys.stderr)
+        print(f"reverie: {_message(error)}", file=sys.stderr)
         return 2
 
 
@@ -114,9 +134,9 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
-    from reverie.config import load
+    from reverie.config import load_run
 
-    config = load(words)
+    config = load_run(words)
     from reverie.run import launch
 
     outcome = launch(config)
@@ -155,7 +175,36 @@ def _plot(words: list[str]) -> int:
 def _config(words: list[str]) -> int:
     from reverie.config import describe, load
 
-    print(describe(load(words)), end="")
+    print(describe(load(words, expand=False)), end="")
+    return 0
+
+
+def _bench(words: list[str]) -> int:
+    sizes, words = _take(words, "size", default="")
+    obs, words = _take(words, "obs", default="")
+    updates, words = _take(words, "updates", default="20")
+    dtype, words = _take(words, "dtype", default="")
+    devices, words = _take(words, "devices", default="")
+    as_json, words = _flag(words, "json")
+    sections = []
+    for section in ("train", "policy", "startup"):
+        given, words = _flag(words, section)
+        sections += [section] * given
+    words += ["--jax.compute_dtype", dtype] * bool(dtype)
+    words += ["--jax.devices", devices] * bool(devices)
+    if not updates.isdecimal():
+        raise UsageError(f"--updates is {updates}; expected a whole number.")
+    from rich.console import Console
+
+    from reverie.bench import Request, measure, render
+
+    request = Request(_parts(sizes), _parts(obs), sections, int(updates), tuple(words))
+    results = measure(request, note=lambda text: print(text, file=sys.stderr, flush=True))
+    if as_json:
+        print(json.dumps(results))
+    else:
+        width = None if sys.stdout.isatty() else 120
+        Console(width=width).print(render(results))
     return 0
 
 
@@ -164,6 +213,7 @@ _COMMANDS = {
     "eval": (_eval, EVAL),
     "plot": (_plot, PLOT),
     "config": (_config, CONFIG),
+    "bench": (_bench, BENCH),
 }
 
 
@@ -189,6 +239,18 @@ def _flag(words: list[str], name: str) -> tuple[bool, list[str]]:
     return f"--{name}" in words, [word for word in words if word != f"--{name}"]
 
 
+def _parts(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def _explained(error: Exception) -> bool:
     """Whether the error is one of Reverie's own, whose message says what to do."""
     return type(error).__module__.partition(".")[0] == __package__
+
+
+def _message(error: Exception) -> str:
+    """What the error says, without the traceback of a process where it is Reverie's own too."""
+    message, trace = str(error), str(getattr(error, "trace", "")).strip()
+    cause = trace.splitlines()[-1] if trace else ""
+    return message.partition("\n\n")[0] if cause.startswith(f"{__package__}.") else message

@@ -1,0 +1,140 @@
+"""Times updates. Runs in the measured process."""
+
+import pathlib
+import statistics
+import time
+from typing import Any
+
+import jax
+
+from reverie.agent import Agent
+from reverie.bench.cases import TrainCase
+from reverie.bench.flops import Count, count_flops
+from reverie.bench.machine import peak_memory
+from reverie.bench.product import Product
+from reverie.bench.workload import Arrays, Workload, make_workload
+
+WARMUP = 2
+"""Updates that are not timed, after the first one."""
+
+PEAK_SIDE = 8192
+"""Side of the matrices that show what an accelerator can do in the compute dtype."""
+
+Record = dict[str, Any]
+
+
+def measure_first_update(case: TrainCase, scratch: pathlib.Path) -> Record:
+    """Builds the agent and makes one update: compilation time and memory, nothing else."""
+    work = make_workload(case.config(), case.obs, scratch)
+    seconds = _issue_first(work, work.batch(0))
+    _update(work, work.batch(1))
+    return {"compile_s": seconds, "memory_bytes": peak_memory()}
+
+
+def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
+    """Times blocking updates and, in between, products.
+
+    Returns:
+        Times in seconds, G in seconds, memory in bytes, FLOPs of one update.
+    """
+    work = make_workload(case.config(), case.obs, scratch)
+    batches = [work.batch(seed) for seed in range(2)]
+    compile_s = _issue_first(work, batches[0])
+    device = jax.devices()[work.config.jax.devices[0]]
+    product = Product(device)
+    updates, products = _time_updates(work, batches, product, case.updates)
+    # The memory comes before what follows, which no training needs.
+    record = _facts(work, device) | {
+        "compile_s": compile_s,
+        "memory_bytes": peak_memory(),
+        "device_memory_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use"),
+    }
+    count = _count(work, batches[0])
+    record |= _rates(updates, products, product.flops, count.flops, _parallel(work, device))
+    record |= {"flops": count.flops, "flops_uncounted": sorted(count.uncounted)}
+    if device.platform != "cpu":
+        peak = Product(device, PEAK_SIDE, work.dtype)
+        record["peak_flops_s"] = peak.flops / min(peak.seconds() for _ in range(5))
+    return record
+
+
+def _issue_first(work: Workload, batch: Arrays) -> float:
+    """Seconds until the first update is issued: tracing, and compiling or loading the program."""
+    start = time.perf_counter()
+    outputs = work.learner.train(batch)
+    seconds = time.perf_counter() - start
+    jax.block_until_ready((outputs, work.learner.state))
+    return seconds
+
+
+def _update(work: Workload, batch: Arrays) -> float:
+    """Seconds of one update, waited for."""
+    start = time.perf_counter()
+    outputs = work.learner.train(batch)
+    jax.block_until_ready((outputs, work.learner.state))
+    return time.perf_counter() - start
+
+
+def _time_updates(
+    work: Workload, batches: list[Arrays], product: Product, count: int
+) -> tuple[list[float], list[float]]:
+    for i in range(WARMUP):
+        _update(work, batches[i % len(batches)])
+    updates, products = [], []
+    for i in range(count):
+        updates.append(_update(work, batches[i % len(batches)]))
+        products += [product.seconds(), product.seconds()]
+    work.learner.synchronize()
+    return updates, products
+
+
+def _facts(work: Workload, device: Any) -> Record:
+    config = work.config
+    return {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(work.learner.state.params)),
+        "dtype": work.dtype,
+        "platform": device.platform,
+        "device": device.device_kind,
+        "devices": list(config.jax.devices),
+        "batch_size": config.batch_size,
+        "batch_length": config.batch_length,
+        "context": config.replay_context,
+    }
+
+
+def _parallel(work: Workload, device: Any) -> int:
+    """How many times the rate of one product is there; CPU devices share their cores."""
+    return 1 if device.platform == "cpu" else len(work.config.jax.devices)
+
+
+def _rates(
+    updates: list[float], products: list[float], unit: int, flops: int, parallel: int
+) -> Record:
+    seconds, g = statistics.median(updates), statistics.median(products)
+    limit = flops / unit / parallel
+    return {
+        "updates": len(updates),
+        "g_s": g,
+        "g_min_s": min(products),
+        "update_s": seconds,
+        "update_min_s": min(updates),
+        "update_g": seconds / g,
+        "limit_g": limit,
+        "share": limit * g / seconds,
+        "flops_s": flops / seconds,
+    }
+
+
+def _count(work: Workload, batch: Arrays) -> Count:
+    """Operations of one update of an agent like the learner's."""
+    config = work.config
+    agent = Agent(
+        config.agent,
+        work.obs_space,
+        work.act_space,
+        context=config.replay_context,
+        dtype=work.dtype,
+    )
+    key = jax.random.key(0)
+    state = jax.eval_shape(agent.init, key)
+    return count_flops(agent.train, state, agent.init_carry(config.batch_size), batch, key)
