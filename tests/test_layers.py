@@ -17,10 +17,11 @@ LAYERS = {
     "agent": 3,
     "learner": 4,
     "run": 5,
-    "api": 6,
-    "cli": 6,
-    "__init__": 7,
-    "__main__": 7,
+    "bench": 6,
+    "api": 7,
+    "cli": 7,
+    "__init__": 8,
+    "__main__": 8,
 }
 FORBIDDEN = {
     "config": {"jax", "gymnasium"},

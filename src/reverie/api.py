@@ -27,7 +27,8 @@ def train(
             that makes an environment, or an environment. One that `gymnasium.make` made is made
             anew for every parallel environment; any other instance is the only one, so that
             `run.envs` is 1.
-        configs: Names of preset blocks or paths of yaml files, later ones win.
+        configs: Names of preset blocks or paths of yaml files, later ones win. Without any, an
+            existing run goes on with its saved configuration, under the overrides.
         **overrides: Options, as nested mappings (`run={"steps": 1000}`) or as dotted keys
             (`**{"run.steps": 1000}`).
 
@@ -36,16 +37,17 @@ def train(
 
     Raises:
         ConfigError: If an option is unknown or invalid, or the folder holds another run.
+        FolderInUseError: If another process trains in the folder.
         KeyboardInterrupt: After Ctrl-C, when the run has been saved.
     """
-    from reverie.config import ConfigError, load
+    from reverie.config import ConfigError, load_run
     from reverie.run import EnvSource, custom, launch
 
     if "task" in overrides:
         raise ConfigError("The environment is the first argument; leave the option task out.")
     choice = custom.resolve(env)
-    limits = {f"run.{name}": value for name, value in choice.limits.items()}
-    config = load(configs=configs, overrides={**overrides, **limits, "task": choice.task})
+    config = load_run(configs=configs, overrides={**overrides, "task": choice.task})
+    config = custom.limited(config, choice)
     outcome = launch(config, EnvSource(config.task, config.env, choice.factory))
     if outcome.interrupted:
         raise KeyboardInterrupt(outcome.summary())

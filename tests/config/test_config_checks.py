@@ -185,8 +185,13 @@ def test_images_of_different_sizes_cannot_share_convolutions():
 
 
 def test_an_image_of_a_wrong_size_names_its_key():
-    with pytest.raises(ConfigError, match="Observation cam is 50x64 pixels"):
+    with pytest.raises(ConfigError, match=r"cam is 50x64 pixels.*env\.gym\.size"):
         check_spaces({"cam": image(50, 64, 3), "v": VECTOR}, AgentConfig())
+
+
+def test_an_image_with_its_channels_in_front_is_told_so():
+    with pytest.raises(ConfigError, match=r"cam has the shape \(3, 64, 64\): .* to the end"):
+        check_spaces({"cam": image(3, 64, 64)}, AgentConfig())
 
 
 def test_decoder_and_encoder_must_both_take_the_image():

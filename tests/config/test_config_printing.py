@@ -1,9 +1,12 @@
 """The printed configuration."""
 
+import datetime
+import os
+
 import pytest
 import yaml
 
-from reverie.config import Config, describe, load
+from reverie.config import Config, ConfigError, describe, load
 from reverie.config.leaves import groups, leaves
 
 
@@ -13,6 +16,18 @@ def test_it_is_yaml_that_loads_to_the_same_configuration(tmp_path):
     path = tmp_path / "described.yaml"
     path.write_text(describe(config))
     assert load(configs=[str(path)]) == config
+
+
+def test_printing_keeps_placeholders_for_the_next_run(tmp_path):
+    now = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    path = tmp_path / "described.yaml"
+    path.write_text(describe(load(["--jax.cache_dir", "~/cache"], expand=False)))
+    assert yaml.safe_load(path.read_text())["logdir"] == "~/logdir/{timestamp}"
+    again = load(configs=[str(path)], now=now)
+    assert again.logdir == os.path.expanduser("~/logdir/20260102T030405")
+    assert again.jax.cache_dir == os.path.expanduser("~/cache")
+    with pytest.raises(ConfigError, match="timestmap"):
+        load(["--logdir", "{timestmap}"], expand=False)
 
 
 def test_other_yaml_readers_agree():

@@ -84,17 +84,39 @@ def test_another_task_is_refused():
         check_resume(SAVED, resumed(task="crafter_reward"))
 
 
-def test_the_message_lists_every_difference_and_what_to_do():
-    new = resumed(**{"agent.dyn.deter": 1024, "run.envs": 3, "batch_length": 32})
+def refusal(**overrides):
     with pytest.raises(ConfigError) as caught:
-        check_resume(SAVED, new, "runs/a")
-    lines = str(caught.value).splitlines()
+        check_resume(SAVED, resumed(**overrides), "runs/a")
+    return str(caught.value).splitlines()
+
+
+def test_the_message_lists_every_difference_and_what_to_do():
+    lines = refusal(**{"agent.dyn.deter": 1024, "run.envs": 3, "batch_length": 32})
     assert lines[0].startswith("The run in runs/a cannot be resumed")
-    assert "- run.envs: saved 16, now 3 (allowed)" in lines
-    assert any(
-        line.startswith("- agent.dyn.deter: saved 512, now 1024 (not allowed: ") for line in lines
-    )
-    assert lines[-1].startswith("Keep the saved values of batch_length, agent.dyn.deter, or")
+    assert lines[1].startswith("- batch_length: saved 64, now 32 (not allowed: ")
+    assert lines[2].startswith("- agent.dyn.deter: saved 512, now 1024 (not allowed: ")
+    assert lines[3] == "- run.envs: saved 16, now 3 (allowed)"
+    assert "reverie train --logdir runs/a." in lines[4]
+    assert len(lines) == 5
+
+
+def test_the_message_stays_short_when_everything_differs():
+    fixed = {f"agent.{head}.units": 128 for head in ("rewhead", "conhead", "policy", "value")}
+    fixed |= {"agent.dyn.hidden": 128, "agent.dyn.deter": 1024, "agent.dyn.classes": 8}
+    free = {f"run.{name}": 77 for name in ("steps", "envs", "eval_envs", "eval_every", "log_every")}
+    free |= {
+        "seed": 1,
+        "batch_size": 8,
+        "report_length": 16,
+        "run.save_every": 7,
+        "run.debug": True,
+    }
+    lines = refusal(**fixed, **free)
+    assert len(lines) == 10
+    assert all("(not allowed: " in line for line in lines[1:7])
+    assert lines[7] == "- not allowed either: agent.value.units"
+    assert lines[8].startswith("- allowed: seed, batch_size, report_length, run.steps, ")
+    assert lines[8].endswith(" and 2 more")
 
 
 def test_a_configuration_read_back_from_its_file_does_not_differ(tmp_path):

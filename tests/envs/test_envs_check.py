@@ -119,7 +119,7 @@ class Unbuildable(Good):
     [
         (NotANumber, "error", ["NotANumber", "step 5", "'obs'", "NaN"]),
         (WrongShape, "error", ["'obs'", "(3,)", "(2,)"]),
-        (OutOfBounds, "error", ["'obs'", "bound", "bounds='ignore'"]),
+        (OutOfBounds, "error", ["'obs'", "bound", "env.gym.bounds"]),
         (OldStep, "error", ["4 values", "terminated"]),
         (OldReset, "error", ["reset(*, seed=None, options=None)"]),
         (Crashing, "error", ["ZeroDivisionError: bug"]),

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reverie.learner import Checkpointer, CheckpointError, transfer
+from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
 from reverie.learner.checkpoint import locate
 
 ARRAYS = {
@@ -111,6 +111,23 @@ def test_killed_while_saving_leaves_the_previous_one(tmp_path):
     assert checkpointer.restore().meta == {"step": 1}
     checkpointer.save(3, ARRAYS, {"step": 3})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["000000000001", "000000000003"]
+
+
+def test_newest_survives_a_run_that_saves_meanwhile(tmp_path, monkeypatch):
+    checkpointer = Checkpointer(tmp_path / "checkpoints", keep=1)
+    checkpointer.save(5, ARRAYS, {})
+    read, busy = checkpoint.read, iter([10, 15])
+
+    def read_while_saving(folder):
+        for step in busy:
+            checkpointer.save(step, ARRAYS, {})
+            break
+        return read(folder)
+
+    monkeypatch.setattr(checkpoint, "read", read_while_saving)
+    assert checkpoint.newest(tmp_path).step == 15
+    with pytest.raises(CheckpointError, match="no valid checkpoint"):
+        checkpoint.newest(tmp_path / "elsewhere")
 
 
 def test_locate_takes_a_run_a_folder_or_one_checkpoint(tmp_path):

@@ -45,21 +45,28 @@ def copied(finished, tmp_path):
     return pathlib.Path(shutil.copytree(finished.logdir, tmp_path / "copied"))
 
 
-@pytest.fixture(scope="session")
-def command(cache):
+@pytest.fixture
+def command():
     """Runs the `reverie` command in another process; returns it unfinished."""
+    started = []
 
     def start(*words):
         env = {**os.environ, "REVERIE_DEBUG": "", "PYTHONWARNINGS": "error"}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "reverie", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=env,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 class ScriptedEnvs:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 
+import gymnasium
+import numpy as np
 import pytest
 
-from reverie import cli
+from reverie import cli, envs
 from reverie.learner import Checkpointer
 
 
@@ -20,7 +22,7 @@ def train_words(cache):
     ]  # fmt: skip
 
 
-def wait_for(process, condition, seconds=120):
+def wait_for(process, condition, seconds=400):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[1]
@@ -37,7 +39,7 @@ def test_killed_run_goes_on_from_the_saved_step(finished, command, train_words, 
     process.communicate()
     step = saved.steps()[-1]
     process = command(*words, "--run.steps", str(step + 50))
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     assert f"Resumed at {step:,} environment steps" in out
     assert f"Run finished after {(step + 51) // 2 * 2:,} environment steps" in out
@@ -49,7 +51,7 @@ def test_signal_saves_once_and_exits(finished, command, train_words, tmp_path, n
     process = command(*words, "--run.steps", "1e7", "--run.final_eval_eps", "5")
     wait_for(process, lambda: (tmp_path / "scores.jsonl").exists())
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == code, err
     assert f"stopped by {number.name} and saved" in out
     (step,) = Checkpointer(tmp_path / "checkpoints").steps()
@@ -65,6 +67,22 @@ def test_eval_prints_json_and_plot_draws(copied, capfd, tmp_path):
     assert cli.main(words) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert str(picture) in capfd.readouterr().out
+
+
+def test_filming_without_the_drawing_package_names_the_extra(copied, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    (copied / "evaluation.json").unlink()
+    assert cli.main(["eval", "--logdir", str(copied), "--episodes", "1", "--video"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("reverie: CartPole-v1 cannot be filmed")
+    assert "pip install 'reverie[video]'" in line
+    assert not (copied / "evaluation.json").exists()
+
+
+def test_the_logdir_alone_goes_on_with_the_run(copied, command):
+    words = ["train", "--logdir", str(copied), "--run.steps", "126", "--run.final_eval_eps", "0"]
+    out, err = command(*words).communicate(timeout=400)
+    assert "Run finished after 126 environment steps" in out, err
 
 
 @pytest.mark.parametrize(
@@ -92,6 +110,28 @@ def test_debug_variable_shows_the_traceback(monkeypatch):
     monkeypatch.setenv("REVERIE_DEBUG", "1")
     with pytest.raises(cli.UsageError):
         cli.main(["fly"])
+
+
+@pytest.mark.parametrize("value", [np.nan, "no number"])
+def test_error_in_a_worker_shows_one_traceback_of_the_environment_and_none_of_ours(
+    value, monkeypatch, capfd
+):
+    class Broken(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return np.full(1, float(value), np.float32), {}
+
+    def play(words):
+        with envs.VectorEnv([Broken], backend="async") as vector:
+            vector.reset()
+
+    monkeypatch.setitem(cli._COMMANDS, "train", (play, ""))
+    assert cli.main(["train"]) == 2
+    text = capfd.readouterr().err
+    assert text.startswith("reverie: Environment 0 raised ")
+    assert text.count("Traceback") == (1 if isinstance(value, str) else 0)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_finished_run_leaves_metrics_curve_plot_and_evaluation(finished):
     assert finished.exit_code == 0
     assert finished.steps == 120
     names = {path.name for path in finished.files}
-    assert names == {"evaluation.json", "scores.png", "obs.png"}
+    assert names == {"evaluation.json", "scores.png", "obs.png", "metrics.jsonl"}
     assert all(path.stat().st_size > 100 for path in finished.files)
     saved = json.loads((finished.logdir / "evaluation.json").read_text())
     assert len(saved["scores"]) == 3
@@ -77,7 +77,7 @@ def test_evaluation_reports_and_saving_in_between_change_nothing(make_config, tm
 
 
 def test_resumed_run_goes_on_and_counts_on(make_config, tmp_path, capfd):
-    words = ["--logger.outputs", "terminal"]
+    words = ["--logger.outputs", "terminal", "--run.save_every", "0"]
     first = launch(make_config(tmp_path, "--run.steps", "50", *words))
     again = launch(make_config(tmp_path, "--run.steps", "50", *words))
     assert (again.steps, again.updates) == (first.steps, first.updates)
@@ -225,6 +225,37 @@ def test_own_instance_is_used_and_left_open(cache, tmp_path):
     assert env._total > 15
 
 
+def test_observations_out_of_bounds_may_be_let_through(tmp_path):
+    class Wide(Corridor):
+        observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
+
+    options = {"logdir": str(tmp_path), "random_agent": True, **small("off")}
+    with pytest.raises(ValueMismatchError, match=r"env\.gym\.bounds"):
+        reverie.train(Wide, "debug", **options)
+    assert reverie.train(Wide, "debug", **options, **{"env.gym.bounds": "ignore"}).steps == 40
+
+
+def test_an_instance_cannot_be_several(tmp_path):
+    with pytest.raises(ConfigError, match=r"run\.envs is 4, .* has to be 1\. Pass a class"):
+        reverie.train(Corridor(), "debug", logdir=str(tmp_path / "run"), run={"envs": 4})
+    assert not (tmp_path / "run").exists()
+
+
+def test_image_that_no_encoder_takes_leaves_no_folder(tmp_path):
+    class Tiny(Corridor):
+        observation_space = gymnasium.spaces.Box(0, 255, (30, 30, 3), np.uint8)
+
+    with pytest.raises(ConfigError, match=r"image is 30x30 pixels"):
+        reverie.train(Tiny, "debug", logdir=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_own_environment_goes_on_without_naming_presets_again(cache, tmp_path):
+    reverie.train(Corridor, "debug", logdir=str(tmp_path), **small(cache, steps=20))
+    outcome = reverie.train(Corridor, logdir=str(tmp_path), run={"steps": 30})
+    assert outcome.steps == 30
+
+
 def test_failing_environment_saves_before_it_stops(cache, tmp_path):
     factory = functools.partial(Corridor, break_at=15)
     config = reverie.config.load(
@@ -237,8 +268,9 @@ def test_failing_environment_saves_before_it_stops(cache, tmp_path):
 
 
 def test_policy_repeats_between_two_loads_and_follows_its_state(finished):
-    env = reverie.make("CartPole-v1")
+    env = reverie.load(finished.logdir).make_env()
     obs, _ = env.reset(seed=0)
+    assert obs.shape == (4,)
 
     def play():
         agent = reverie.load(finished.logdir)
@@ -250,6 +282,23 @@ def test_policy_repeats_between_two_loads_and_follows_its_state(finished):
         return actions
 
     assert play() == play()
+
+
+def test_policy_explains_what_does_not_fit(finished):
+    agent = reverie.load(finished.logdir)
+    with pytest.raises(ValueMismatchError, match=r"gym_CartPole-v1, .* has shape \(3,\)"):
+        agent.policy(np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="'test': expected 'train' or 'eval'"):
+        agent.policy(np.zeros(4, np.float32), mode="test")
+
+
+def test_the_environment_of_a_run_has_its_settings(make_config, tmp_path):
+    words = ["--env.gym.kwargs.max_episode_steps", "7", "--random_agent", "true"]
+    config = make_config(tmp_path, *words)
+    env = EnvSource(config.task, config.env).make()
+    env.reset(seed=0)
+    lengths = [env.step(env.action_space.sample())[3] for _ in range(7)]
+    assert lengths == [False] * 6 + [True]
 
 
 def test_nan_in_training_stops_and_keeps_the_checkpoint(make_config, tmp_path):

@@ -206,6 +206,16 @@ def test_openloop_plot_survives_broken_predictions(tmp_path):
     openloop_plot(np.ones((1, 1, 1)), np.ones((1, 1, 1)), 1, tmp_path / "one.png")
 
 
+@pytest.mark.parametrize("missing", [-np.inf, np.inf, np.nan])
+def test_missing_values_do_not_count_as_variation(tmp_path, missing):
+    true = vectors()
+    true[:, :, 1:] = 1.0
+    calm = pixels(openloop_plot(true, true, 10, tmp_path / "a.png", max_dims=1))
+    true[:, 3:5, 1] = missing
+    true[:, :, 2] = missing
+    assert (pixels(openloop_plot(true, true, 10, tmp_path / "b.png", max_dims=1)) == calm).all()
+
+
 @pytest.mark.parametrize(
     ("true", "pred", "observed", "names", "message"),
     [

@@ -26,7 +26,7 @@ from reverie.config.env import (
     ProcgenConfig,
 )
 from reverie.config.errors import ConfigError
-from reverie.config.load import load, presets
+from reverie.config.load import RUN_CONFIG, load, load_run, presets
 from reverie.config.model import (
     ContinueHeadConfig,
     DecoderConfig,
@@ -51,6 +51,7 @@ from reverie.config.schema import (
 )
 
 __all__ = [
+    "RUN_CONFIG",
     "AgentConfig",
     "Atari100kConfig",
     "AtariConfig",
@@ -97,5 +98,6 @@ __all__ = [
     "describe",
     "image_sides",
     "load",
+    "load_run",
     "presets",
 ]

@@ -16,6 +16,8 @@ from reverie.spaces import Space
 _GRID = range(3, 17)
 """Sides of the image grid that the convolutional stacks may end in."""
 
+_RESIZE = "env.gym.size, such as [64, 64], resizes images of gymnasium environments."
+
 
 def check(config: Config) -> None:
     """Check that the options fit together.
@@ -77,8 +79,8 @@ def check_spaces(obs_space: Mapping[str, Space], agent: AgentConfig) -> None:
         agent: Options of the agent.
 
     Raises:
-        ConfigError: Image keys differ in size, have a size that does not work, or the decoder's
-            channels are not divisible by its blocks.
+        ConfigError: Image keys differ in size, have channels in front or a size that does not
+            work, or the decoder's channels are not divisible by its blocks.
     """
     images = {key: space.shape for key, space in obs_space.items() if space.kind == "image"}
     sizes = {key: shape[:2] for key, shape in images.items()}
@@ -86,14 +88,22 @@ def check_spaces(obs_space: Mapping[str, Space], agent: AgentConfig) -> None:
         listed = ", ".join(f"{key} {size[0]}x{size[1]}" for key, size in sorted(sizes.items()))
         raise ConfigError(
             f"Image observations must have one size to share the convolutions, got {listed}. "
-            "Resize them in the environment."
+            f"{_RESIZE}"
         )
     for key, shape in images.items():
+        if shape[0] in (1, 3, 4) and shape[2] > 4:
+            raise ConfigError(
+                f"Observation {key} has the shape {shape}: expected height x width x channels. "
+                "Move the channels to the end."
+            )
         for part, net in _stacks(agent).items():
-            check_image_size(shape, net, f"Observation {key}", part)
+            try:
+                check_image_size(shape, net, f"Observation {key}", part)
+            except ConfigError as error:
+                raise ConfigError(f"{error} {_RESIZE}") from None
     dec = agent.dec.simple
     channels = dec.depth * dec.mults[-1]
-    if images and channels % dec.bspace:
+    if images and dec.bspace and channels % dec.bspace:
         raise ConfigError(
             f"agent.dec.simple.depth = {dec.depth} times the last of agent.dec.simple.mults = "
             f"{dec.mults[-1]} must be divisible by agent.dec.simple.bspace = {dec.bspace}, "
@@ -156,7 +166,7 @@ def _model(config: Config) -> Iterator[str]:
         ("agent.dyn.blocks", agent.dyn.blocks),
         ("agent.dec.simple.bspace", agent.dec.simple.bspace),
     ):
-        if deter % blocks:
+        if blocks and deter % blocks:
             below = deter // blocks * blocks
             near = f"{below} or {below + blocks}" if below else f"{blocks}"
             yield (

@@ -24,6 +24,9 @@ class GymConfig(Section):
         expects="two integers (height, width) from 3 to 4096, or an empty list",
     )
     repeat: Int = option(1, REPEAT, ge=1, le=1000)
+    bounds: Literal["error", "ignore"] = option(
+        "error", "What happens when an observation leaves the bounds that its space declares."
+    )
 
 
 class DmcConfig(Section):
@@ -40,7 +43,7 @@ class CrafterConfig(Section):
     """Crafter."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
-    logs: Bool = option(False, "Log every achievement and inventory count.")
+    logs: Bool = option(False, "Log the inventory too; achievements are always logged.")
 
 
 class DummyConfig(Section):

@@ -3,6 +3,7 @@
 import datetime
 import importlib.resources
 import os
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from reverie.config.errors import ConfigError, suggestion
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config
 
+RUN_CONFIG = "config.yaml"
+"""Name of the resolved configuration in a run folder."""
+
 _PATHS = ("run.from_checkpoint", "jax.cache_dir")
 
 
@@ -22,6 +26,7 @@ def load(
     configs: str | Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     now: datetime.datetime | None = None,
+    expand: bool = True,
 ) -> Config:
     """Resolve a configuration and check it.
 
@@ -34,6 +39,8 @@ def load(
         configs: Names of preset blocks, or yaml files (`.yaml`, `.yml`) that hold options.
         overrides: Options as nested mappings or dotted keys.
         now: Time that `{timestamp}` in the logdir becomes; None: the present local time.
+        expand: Whether to replace `{timestamp}` and `~` in paths; without it the result is to be
+            printed and loaded again, not to be run.
 
     Returns:
         The checked configuration; `describe` tells where each value came from.
@@ -51,10 +58,53 @@ def load(
     overlay.update(overrides or {}, "overrides")
     for flag in given:
         overlay.set_each(flag.key, flag.read, f"flag --{flag.key}", flag.shown)
-    _expand(overlay, now or datetime.datetime.now())
+    _check_placeholders(overlay)
+    if expand:
+        _expand(overlay, now or datetime.datetime.now())
     config = Config.from_overlay(overlay)
     check(config)
     return config
+
+
+def load_run(
+    argv: Sequence[str] | None = None,
+    *,
+    configs: str | Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Resolve the configuration of a run that may have begun already.
+
+    As `load`, but a run in `logdir` goes on with its saved configuration, under the overrides and
+    flags, when no blocks are given and no task or its own.
+
+    Args:
+        argv: Command-line words, as in `load`.
+        configs: Blocks and yaml files, as in `load`.
+        overrides: Options, as in `load`.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        ConfigError: As in `load`.
+    """
+    names, given = flags.split(argv or ())
+    if not configs and not names:
+        words = {flag.key: " ".join(flag.tokens) for flag in given}
+        configs = _saved({**(overrides or {}), **words})
+    return load(argv, configs=configs, overrides=overrides)
+
+
+def _saved(wanted: Mapping[str, Any]) -> list[str]:
+    """The configuration file of the run that a logdir names, if it is of the wanted task."""
+    logdir = wanted.get("logdir")
+    if not isinstance(logdir, str | os.PathLike) or not os.fspath(logdir):
+        return []
+    path = pathlib.Path(logdir).expanduser() / RUN_CONFIG
+    if not path.is_file():
+        return []
+    task = wanted.get("task")
+    return [str(path)] if task is None or task == text.read(path).get("task") else []
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -84,17 +134,22 @@ def _layer(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[
     return blocks[name], f"block {name}"
 
 
-def _expand(overlay: Overlay, now: datetime.datetime) -> None:
+def _check_placeholders(overlay: Overlay) -> None:
     raw = overlay.get("logdir")
-    source = overlay.sources.get("logdir", "default")
     unknown = set(re.findall(r"\{([^{}]*)\}", raw)) - {"timestamp"}
     if unknown:
         raise ConfigError(
-            f"Option logdir = {raw!r} from {source}: expected no placeholder but {{timestamp}}, "
+            f"Option logdir = {raw!r} from {overlay.sources.get('logdir', 'default')}: expected no "
+            "placeholder but {timestamp}, "
             f"got {', '.join(f'{{{name}}}' for name in sorted(unknown))}."
         )
+
+
+def _expand(overlay: Overlay, now: datetime.datetime) -> None:
+    raw = overlay.get("logdir")
     logdir = os.path.expanduser(raw.replace("{timestamp}", now.strftime("%Y%m%dT%H%M%S")))
     if logdir != raw:
+        source = overlay.sources.get("logdir", "default")
         overlay.set("logdir", logdir, f"{source} ({raw})")
     for key in _PATHS:
         path = overlay.get(key)

@@ -7,6 +7,12 @@ from reverie.config.errors import ConfigError
 from reverie.config.leaves import leaves
 from reverie.config.schema import Config
 
+_SHOWN = 6
+"""So many differences are listed with their values."""
+
+_NAMED = 8
+"""So many of the others are named."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
@@ -70,18 +76,30 @@ def check_resume(saved: Config, new: Config, folder: str = "") -> list[Differenc
         The differences, all allowed; `str` of each is a line for the log.
 
     Raises:
-        ConfigError: One of the differences is not allowed; the message lists all of them.
+        ConfigError: One of the differences is not allowed; the message names all of them, those
+            that are not allowed first, and tells how to go on with the saved configuration.
     """
     differences = compare(saved, new)
-    refused = [difference.key for difference in differences if not difference.allowed]
-    if refused:
-        lines = "".join(f"\n- {difference}" for difference in differences)
-        raise ConfigError(
-            f"The run{f' in {folder}' if folder else ''} cannot be resumed with this "
-            f"configuration, which differs in:{lines}\n"
-            f"Keep the saved values of {', '.join(refused)}, or start a new run in another logdir."
-        )
-    return differences
+    if all(difference.allowed for difference in differences):
+        return differences
+    ordered = sorted(differences, key=lambda difference: difference.allowed)
+    lines = [f"- {difference}" for difference in ordered[:_SHOWN]]
+    lines += _names(ordered[_SHOWN:], False, "not allowed either")
+    lines += _names(ordered[_SHOWN:], True, "allowed")
+    raise ConfigError(
+        f"The run{f' in {folder}' if folder else ''} cannot be resumed with this configuration, "
+        "which differs in:\n" + "\n".join(lines) + "\n"
+        "Leave out --configs and --task to go on with the saved configuration"
+        f"{f': reverie train --logdir {folder}' if folder else ''}. For a new run choose another "
+        "logdir."
+    )
+
+
+def _names(differences: list[Difference], allowed: bool, verdict: str) -> list[str]:
+    """One line for differences without their values, or none."""
+    keys = [difference.key for difference in differences if difference.allowed == allowed]
+    rest = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return [f"- {verdict}: {', '.join(keys[:_NAMED])}{rest}"] if keys else []
 
 
 def _value(config: Config, key: str) -> Any:

@@ -10,7 +10,7 @@ from gymnasium import spaces as gs
 
 LARGEST = float(np.finfo(np.float32).max)
 
-_WIDER = "Declare the Box with wider bounds, or pass bounds='ignore' to reverie.envs.wrap."
+_WIDER = "Declare the Box with wider bounds, or set env.gym.bounds to ignore."
 
 Check = Callable[[Any], str]
 """Says what is wrong with a value; empty when nothing is."""

@@ -130,6 +130,21 @@ def read(folder: pathlib.Path) -> Checkpoint:
     return Checkpoint(int(folder.name), _read_arrays(folder / "arrays"), meta, folder)
 
 
+def newest(path: str | os.PathLike) -> Checkpoint:
+    """Reads what `locate` finds, also while a run saves there and removes its older checkpoints.
+
+    Raises:
+        CheckpointError: If there is no valid checkpoint.
+    """
+    while True:
+        before = _names(path)
+        try:
+            return read(locate(path))
+        except (OSError, ValueError, CheckpointError):
+            if _names(path) == before:
+                raise
+
+
 def locate(path: str | os.PathLike) -> pathlib.Path:
     """Finds the newest valid checkpoint in a run folder, a checkpoints folder or a checkpoint.
 
@@ -166,6 +181,12 @@ def damage(folder: pathlib.Path) -> str:
         return f"missing files {missing}"
     changed = sorted(name for name in expected if expected[name] != found[name])
     return f"changed files {changed}" if changed else ""
+
+
+def _names(path: str | os.PathLike) -> set[str]:
+    """Everything that lies in a run folder and in its checkpoints folder."""
+    root = pathlib.Path(path).expanduser()
+    return {str(file) for pattern in ("*", "checkpoints/*") for file in root.glob(pattern)}
 
 
 def _write_arrays(folder: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -18,7 +18,6 @@ from reverie.config import (
     JaxConfig,
     LoggerConfig,
     RunConfig,
-    check_spaces,
 )
 from reverie.envs.conform import Conform
 from reverie.learner import Learner, configure, resolve_dtype
@@ -95,6 +94,10 @@ class EnvSource:
             options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}
         return envs.factory_of(self.task, options, index=index, seed=seed)
 
+    def make(self) -> gymnasium.Env:
+        """One environment without Reverie's wrappers."""
+        return native(self.factory()())
+
     def spaces(self) -> EnvSpaces:
         """The spaces, read from a temporary environment that is closed again."""
         env = self.factory()()
@@ -140,7 +143,6 @@ def learner(
     logdir: pathlib.Path,
 ) -> Learner:
     """The agent on its devices, with initial parameters."""
-    check_spaces(obs_space, config.agent)
     placement = _placement(config.jax)
     agent = Agent(
         config.agent,
@@ -242,4 +244,4 @@ def _placement(config: JaxConfig):
 
 
 def _make_custom(factory: Factory, config: GymConfig) -> gymnasium.Env:
-    return envs.wrap(factory(), size=config.size, repeat=config.repeat)
+    return envs.wrap(factory(), size=config.size, repeat=config.repeat, bounds=config.bounds)

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 
+from reverie.config import Config, ConfigError
 from reverie.envs import SUITES
 from reverie.run.build import CUSTOM
 
@@ -55,6 +56,22 @@ def resolve(env: EnvLike) -> Choice:
         f"An environment is a task name, a gymnasium id, a gymnasium.Env, its class or a function "
         f"that makes one; got {type(env).__name__}."
     )
+
+
+def limited(config: Config, choice: Choice) -> Config:
+    """The configuration within the limits of a choice, which win over presets.
+
+    Raises:
+        ConfigError: If the user asked for something beyond them.
+    """
+    for name, value in choice.limits.items():
+        key, asked = f"run.{name}", getattr(config.run, name)
+        if config.sources.get(key) == "overrides" and asked not in (value, "auto"):
+            raise ConfigError(
+                f"{key} is {asked!r}, but an environment instance is the only one there is, so "
+                f"that it has to be {value!r}. Pass a class or a function that makes environments."
+            )
+    return config.model_copy(update={"run": config.run.model_copy(update=choice.limits)})
 
 
 class Borrowed(gymnasium.Wrapper):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.config import Config, load
+from reverie.config import Config, check_spaces, load
 from reverie.learner import CheckpointError, Learner, checkpoint
 from reverie.run import build, progress
 from reverie.run.evaluate import evaluate
@@ -30,13 +30,12 @@ def eval_only(
     Raises:
         CheckpointError: If there is no valid checkpoint or it is of another agent.
     """
-    source = source or build.EnvSource(config.task, config.env)
+    source = dataclasses.replace(source or build.EnvSource(config.task, config.env), filmed=video)
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
     spaces = source.spaces()
     learner, saved = restore_learner(config, folder, spaces.obs, spaces.act)
-    folder.root.mkdir(parents=True, exist_ok=True)
+    folder.create()
     count = min(config.run.eval_envs, config.run.eval_eps)
-    source = dataclasses.replace(source, filmed=video)
     with (
         build.vector_env(source, config.run, config.seed, "eval", count) as envs,
         build.logger(config.logger, folder.root, lambda: saved.step) as logger,
@@ -47,7 +46,14 @@ def eval_only(
     files = [write_json(folder.evaluation, result.to_json())]
     if video:
         files.append(write_film(folder.root / "evaluation", records, config.logger.fps))
-    return Outcome(folder.root, saved.step, learner.updates, evaluation=result, files=tuple(files))
+    return Outcome(
+        folder.root,
+        saved.step,
+        learner.updates,
+        evaluation=result,
+        files=tuple(files),
+        trained=False,
+    )
 
 
 def eval_run(logdir: str, words: Sequence[str] = (), *, video: bool = False) -> Outcome:
@@ -79,8 +85,9 @@ def restore_learner(
             "random_agent is true, and a random agent has no checkpoint to evaluate. Set it to "
             "false, or train with --random_agent true, which logs the scores."
         )
+    check_spaces(obs_space, config.agent)
     path = config.run.from_checkpoint or folder.root
-    saved = checkpoint.read(checkpoint.locate(path))
+    saved = checkpoint.newest(path)
     learner = build.learner(config, obs_space, act_space, folder.root)
     progress.load_agent(learner, saved)
     return learner, saved

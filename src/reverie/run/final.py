@@ -33,11 +33,14 @@ def finish(
     files = [write_json(parts.folder.evaluation, result.to_json())]
     files += draw(parts)
     parts.logger.write()
+    root, step = parts.folder.root, parts.progress.steps
+    files += sorted(root.glob(f"videos/report-*_{step:09d}.*"))
+    files += sorted(root.glob("metrics.jsonl"))
     return result, files
 
 
 def draw(parts: Parts) -> list[pathlib.Path]:
-    """The learning curve, if episodes were logged, and the open-loop plots and videos."""
+    """The learning curve, if episodes were logged, and the open-loop plots; logs the videos."""
     root = parts.folder.root
     files = [learning_curve(root)] if (root / "scores.jsonl").exists() else []
     if parts.learner and len(parts.replay):

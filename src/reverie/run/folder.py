@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 
-from reverie.config import Config, ConfigError, Difference, check_resume
+from reverie.config import RUN_CONFIG, Config, ConfigError, Difference, check_resume
 from reverie.learner import Checkpointer
 
 
@@ -21,7 +21,7 @@ class RunFolder:
     @property
     def config(self) -> pathlib.Path:
         """The resolved configuration."""
-        return self.root / "config.yaml"
+        return self.root / RUN_CONFIG
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -42,6 +42,20 @@ class RunFolder:
     def spaces(self) -> pathlib.Path:
         """Spaces of the environment before it was wrapped."""
         return self.root / "spaces.json"
+
+    def create(self) -> None:
+        """Makes the folder, if it is not there.
+
+        Raises:
+            ConfigError: If that is not possible.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The run folder {self.root} cannot be made: {error.strerror}. Choose another "
+                "--logdir."
+            ) from None
 
     def differences(self, config: Config) -> list[Difference]:
         """Options whose values differ from those of the run in the folder.
@@ -65,7 +79,7 @@ def open_run(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
     folder = RunFolder(pathlib.Path(logdir).expanduser())
     if not folder.config.exists():
         raise ConfigError(
-            f"There is no run in {folder.root}: it has no config.yaml. Pass the --logdir that the "
+            f"There is no run in {folder.root}: it has no {RUN_CONFIG}. Pass the --logdir that the "
             "training command printed."
         )
     return folder, Config.from_yaml(folder.config)

@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import pathlib
 
-from reverie.config import Config
+from reverie.config import Config, check_spaces
 from reverie.learner import Learner
 from reverie.replay import Replay, Stream
 from reverie.run import build, progress
 from reverie.run.folder import RunFolder
+from reverie.run.lock import FolderLock
 from reverie.run.progress import Progress
 from reverie.run.random_actor import RandomActor
 from reverie.run.ratio import Ratio
@@ -61,12 +62,17 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     Raises:
         ConfigError: If the configuration does not fit the environment or the run in the folder.
         CheckpointError: If no checkpoint can be read.
+        FolderInUseError: If another process trains in the run folder.
     """
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
-    notes = [f"Resuming with another value of {change}." for change in folder.differences(config)]
+    changes = [change for change in folder.differences(config) if change.key != "logdir"]
+    notes = [f"Resuming with another value of {change}." for change in changes]
     spaces = source.spaces()
-    # Only now is it certain that the environment exists, so that typing errors leave no folder.
-    folder.root.mkdir(parents=True, exist_ok=True)
+    if not config.random_agent:
+        check_spaces(spaces.obs, config.agent)
+    # Only now is it certain that the environment can be used, so that mistakes leave no folder.
+    folder.create()
+    stack.enter_context(FolderLock(folder.root))
     write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
     learner, latents = None, {}
     actor: Learner | RandomActor = RandomActor(spaces.act, config.seed)

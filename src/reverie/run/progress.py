@@ -132,7 +132,7 @@ def load_agent(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
 
 def load_parameters(agent: Saveable, path: str, expression: str) -> str:
     """Starts a new run from chosen arrays of another one; returns a message for the user."""
-    folder = checkpoint.locate(path)
-    chosen = transfer.select(checkpoint.read(folder).arrays, agent.arrays(), expression)
+    saved = checkpoint.newest(path)
+    chosen = transfer.select(saved.arrays, agent.arrays(), expression)
     agent.load_arrays(chosen.arrays, None)
-    return f"From {folder}: {chosen.report()}."
+    return f"From {saved.folder}: {chosen.report()}."

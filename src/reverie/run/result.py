@@ -53,6 +53,7 @@ class Outcome:
         interrupted: The signal that ended the run early, or None if it reached its limit.
         evaluation: Of the finished run, if the configuration asks for one.
         files: Results in the run folder, such as plots.
+        trained: Whether it was a training run, and not the evaluation of one.
     """
 
     logdir: pathlib.Path
@@ -61,16 +62,21 @@ class Outcome:
     interrupted: signal.Signals | None = None
     evaluation: Evaluation | None = None
     files: tuple[pathlib.Path, ...] = ()
+    trained: bool = True
 
     @property
     def exit_code(self) -> int:
         """0, or 128 plus the number of the signal, as shells have it."""
         return 128 + self.interrupted if self.interrupted else 0
 
+    def __str__(self) -> str:
+        return self.summary()
+
     def summary(self) -> str:
         """Lines for the user."""
         how = f"stopped by {self.interrupted.name} and saved" if self.interrupted else "finished"
-        lines = [f"Run {how} after {self.steps:,} environment steps and {self.updates:,} updates."]
+        what = f"Run {how} after" if self.trained else "Played the agent of"
+        lines = [f"{what} {self.steps:,} environment steps and {self.updates:,} updates."]
         lines += [f"Evaluation: {self.evaluation}."] if self.evaluation else []
         lines += [f"  {path}" for path in self.files]
         return "\n".join([*lines, f"Run folder: {self.logdir}"])

@@ -32,7 +32,7 @@ class TrainedAgent:
 
     Example:
         >>> agent = reverie.load("~/logdir/cartpole")
-        >>> env = reverie.make(agent.task)
+        >>> env = agent.make_env()
         >>> obs, info = env.reset()
         >>> state = None
         >>> while True:
@@ -71,6 +71,14 @@ class TrainedAgent:
         """Task that the agent was trained on."""
         return self._source.task
 
+    def make_env(self) -> gymnasium.Env:
+        """The environment of the run with the settings of the run, without Reverie's wrappers.
+
+        Raises:
+            ConfigError: If the agent was trained on an environment that was passed from Python.
+        """
+        return self._source.make()
+
     def policy(
         self,
         obs: Any,
@@ -89,7 +97,10 @@ class TrainedAgent:
 
         Raises:
             ValueMismatchError: If the observation does not fit the space of the run.
+            ValueError: If the mode is another word.
         """
+        if mode not in ("train", "eval"):
+            raise ValueError(f"The mode is {mode!r}: expected 'train' or 'eval'.")
         first = state is None
         carry = self._learner.init_policy(1) if state is None else state.carry
         batch = {key: value[None] for key, value in self._converter.observation(obs).items()}
@@ -127,6 +138,7 @@ class Converter:
         observation_space: As the environment declares it.
         action_space: As the environment declares it.
         size: Height and width to which images were resized in training; empty for none.
+        name: What messages call the environment.
     """
 
     def __init__(
@@ -134,8 +146,9 @@ class Converter:
         observation_space: gymnasium.Space,
         action_space: gymnasium.Space,
         size: tuple[int, ...] = (),
+        name: str = "the environment",
     ):
-        self._stand_in = _StandIn(observation_space, action_space)
+        self._stand_in = _StandIn(observation_space, action_space, name)
         self._wrapped = envs.wrap(self._stand_in, size=size, bounds="ignore")
 
     @property
@@ -158,7 +171,10 @@ class Converter:
 class _StandIn(gymnasium.Env):
     """Returns the observation that it is given and keeps the action that it receives."""
 
-    def __init__(self, observation_space: gymnasium.Space, action_space: gymnasium.Space):
+    def __init__(
+        self, observation_space: gymnasium.Space, action_space: gymnasium.Space, name: str
+    ):
+        self.task_name = name
         self.observation_space = observation_space
         self.action_space = action_space
         self.obs: Any = None
@@ -186,7 +202,7 @@ def load_agent(logdir: str | os.PathLike[str]) -> TrainedAgent:
     folder, config = open_run(logdir)
     source = build.EnvSource(config.task, config.env)
     size = config.env.gym.size if config.suite in ("gym", build.CUSTOM) else ()
-    converter = Converter(*read_spaces(folder.spaces), size)
+    converter = Converter(*read_spaces(folder.spaces), size, config.task)
     spaces = envs.spaces(converter.wrapped)
     learner, saved = restore_learner(config, folder, *spaces)
     return TrainedAgent(learner, source, converter, config.run, config.seed, saved.step)

@@ -1,19 +1,27 @@
 """Films evaluation episodes."""
 
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import error as gym_error
 from gymnasium import spaces as gs
 
+from reverie.envs import MissingPackageError
+from reverie.envs.conform import name_of
 from reverie.track import write_video
 
 Factory = Callable[[], gymnasium.Env]
 
 KEY = "log/video"
+
+
+class FilmingError(RuntimeError):
+    """An environment gives no pictures to film."""
 
 
 class Filmed(gymnasium.Wrapper):
@@ -25,7 +33,8 @@ class Filmed(gymnasium.Wrapper):
         env: A wrapped environment.
 
     Raises:
-        ValueError: If it has no images and does not render any.
+        MissingPackageError: If a package that draws its pictures is not installed.
+        FilmingError: If it has no images and does not render any.
     """
 
     def __init__(self, env: gymnasium.Env):
@@ -52,10 +61,16 @@ class Filmed(gymnasium.Wrapper):
     def _frame(self, obs: dict[str, np.ndarray]) -> np.ndarray:
         if self._image is not None:
             return obs[self._image]
-        frame = self.env.render()
+        try:
+            frame = self.env.render()
+        except gym_error.DependencyNotInstalled as error:
+            raise MissingPackageError(
+                f"{name_of(self.env)} cannot be filmed, because a package is missing: "
+                f"pip install 'reverie[video]' ({error})"
+            ) from error
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
-            raise ValueError(
-                f"{self.env.unwrapped} cannot be filmed: it has no image observation, and "
+            raise FilmingError(
+                f"{name_of(self.env)} cannot be filmed: it has no image observation, and "
                 f"render() returned {type(frame).__name__} in place of a uint8 image [H, W, C]. "
                 "Give it the render mode 'rgb_array'."
             )
@@ -80,6 +95,8 @@ def write_film(path: pathlib.Path, records: Sequence[dict[str, Any]], fps: float
 
 
 def _film(factory: Factory) -> gymnasium.Env:
+    # Environments that draw with SDL need no window for pictures, and complain about its absence.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     return Filmed(factory())
 
 

@@ -82,8 +82,8 @@ def _check(true: np.ndarray, pred: np.ndarray, observed: int, names: Sequence[st
 
 
 def _most_varied(true: np.ndarray, limit: int) -> list[int]:
-    """Indices of at most `limit` dimensions, in their own order."""
-    spread = np.nan_to_num(true).std(axis=(0, 1))
+    """Indices of at most `limit` dimensions, in their own order; missing values do not count."""
+    spread = np.ma.masked_invalid(true).std(axis=(0, 1)).filled(0.0)
     return sorted(int(i) for i in np.argsort(-spread, kind="stable")[:limit])
 
 

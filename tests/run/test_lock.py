@@ -1,0 +1,78 @@
+"""One process at a time trains in a run folder."""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from reverie.run.lock import FolderInUseError, FolderLock
+
+HOLD = """
+import pathlib, subprocess, sys
+from reverie.run.lock import FolderLock
+with FolderLock(pathlib.Path(sys.argv[1])):
+    child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+    print(child.pid, flush=True)
+    sys.stdin.read()
+child.kill()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock, and a process that it started."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    child = int(process.stdout.readline())
+    yield process
+    process.kill()
+    process.communicate()
+    os.kill(child, signal.SIGKILL)
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_folder(holder, tmp_path):
+    with pytest.raises(FolderInUseError) as caught, FolderLock(tmp_path):
+        pass
+    message = str(caught.value)
+    assert f"in {tmp_path}: process {holder.pid} on {socket.gethostname()}." in message
+    assert "choose another logdir" in message
+
+
+def test_a_killed_process_frees_the_folder_though_its_children_live(holder, tmp_path):
+    holder.kill()
+    holder.wait()
+    with FolderLock(tmp_path):
+        assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_leaving_frees_the_folder_for_the_next(tmp_path):
+    for _ in range(2):
+        with FolderLock(tmp_path), pytest.raises(FolderInUseError), FolderLock(tmp_path):
+            pass
+
+
+def test_a_file_system_without_locks_is_no_hindrance(tmp_path, monkeypatch):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with FolderLock(tmp_path):
+        pass
+
+
+def test_training_in_a_folder_in_use_changes_nothing_there(holder, make_config, tmp_path):
+    from reverie.run import launch
+
+    with pytest.raises(FolderInUseError, match=f"process {holder.pid}"):
+        launch(make_config(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
