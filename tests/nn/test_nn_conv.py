@@ -100,3 +100,19 @@ def test_layer_forms_agree_in_the_dtype_of_their_input(dtype):
     upsampled = from_phases(layer.upsampled(x)).astype(jnp.float32)
     # Kernel entries are added in the same precision, which rounds once more.
     np.testing.assert_allclose(upsampled, doubled, atol=4 * tolerance)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_bias_gradients_are_summed_in_float32(dtype):
+    conv = layers.Conv2D(3, 4, 3, key=jax.random.key(0))
+    x = normal(24, 48, 48, 3)
+    weight = 0.5 + normal(24, 48, 48, 4, seed=2)
+
+    def gradient(dtype):
+        cast = jax.tree.map(lambda p: p.astype(dtype), conv)
+        loss = lambda c: (c(x.astype(dtype)).astype(jnp.float32) * weight).mean()  # noqa: E731
+        return jax.jit(jax.grad(loss))(cast).bias.astype(jnp.float32)
+
+    exact = gradient(jnp.float32)
+    error = jnp.linalg.norm(gradient(dtype) - exact) / jnp.linalg.norm(exact)
+    assert error < 2 * float(jnp.finfo(dtype).eps)

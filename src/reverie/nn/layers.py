@@ -250,4 +250,6 @@ class Conv2D(eqx.Module):
         return self._biased(upsampled_conv(x, self.kernel.astype(x.dtype)))
 
     def _biased(self, y: Float[Array, "*b o"]) -> Float[Array, "*b o"]:
-        return y + jax.lax.broadcast_to_rank(self.bias.astype(y.dtype), y.ndim)
+        # The gradient of the bias is a sum over all pixels, of which half precision loses most.
+        bias = jax.lax.broadcast_to_rank(self.bias.astype(jnp.float32), y.ndim)
+        return (y.astype(jnp.float32) + bias).astype(y.dtype)
