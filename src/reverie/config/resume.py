@@ -8,10 +8,7 @@ from reverie.config.leaves import leaves
 from reverie.config.schema import Config
 
 _SHOWN = 6
-"""So many differences are listed with their values."""
-
-_NAMED = 8
-"""So many of the others are named."""
+"""So many differences are listed with their values; of the others the keys are named."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +95,7 @@ def check_resume(saved: Config, new: Config, folder: str = "") -> list[Differenc
 def _names(differences: list[Difference], allowed: bool, verdict: str) -> list[str]:
     """One line for differences without their values, or none."""
     keys = [difference.key for difference in differences if difference.allowed == allowed]
-    rest = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
-    return [f"- {verdict}: {', '.join(keys[:_NAMED])}{rest}"] if keys else []
+    return [f"- {verdict}: {', '.join(keys)}"] if keys else []
 
 
 def _value(config: Config, key: str) -> Any:
