@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import types
 
 import jax
 import pytest
@@ -15,6 +16,14 @@ from reverie.learner import DeviceError, Placement, configure, devices, resolve_
 def test_auto_precision_is_float32_on_cpu(placement):
     assert resolve_dtype("auto", placement) == "float32"
     assert resolve_dtype("bfloat16", placement) == "bfloat16"
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_auto_precision_is_bfloat16_on_accelerators(platform):
+    device = types.SimpleNamespace(platform=platform)
+    placement = Placement((device,), device)
+    assert resolve_dtype("auto", placement) == "bfloat16"
+    assert resolve_dtype("float16", placement) == "float16"
 
 
 def test_missing_device_and_platform_are_named():

@@ -25,6 +25,7 @@ def train(logdir, *words):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_run_on_four_devices_goes_on_with_two(tmp_path):
     cache = ["--jax.cache_dir", str(tmp_path / "compiled")]
     four = ["--jax.mock_devices", "4", "--jax.devices", "0,1,2,3", "--jax.policy_devices", "3"]
