@@ -9,9 +9,6 @@ from jaxtyping import Array, Float
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
-_GROUPS = 16
-"""Groups of images whose weight gradients are formed side by side and then added."""
-
 
 def conv2d(
     x: Float[Array, "b h w i"],
@@ -75,14 +72,12 @@ def _kernel_gradient(
     height, width = dy.shape[1:3]
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     sizes = (x.shape[1] - height + 1, x.shape[2] - width + 1)
-    groups = max(n for n in range(1, _GROUPS + 1) if len(x) % n == 0)
-    flat = lambda a: a.reshape(groups, -1, a.shape[-1])  # noqa: E731
+    flat = lambda a: a.reshape(-1, a.shape[-1])  # noqa: E731
     dy = flat(dy)
 
     def entry(row, column):
         shifted = flat(x[:, row : row + height, column : column + width])
-        # Products are grouped along the batch, which keeps them in cache and devices apart.
-        return jax.lax.dot_general(shifted, dy, (((1,), (1,)), ((0,), (0,)))).sum(0)
+        return jax.lax.dot_general(shifted, dy, (((0,), (0,)), ((), ())))
 
     rows = [jnp.stack([entry(r, c) for c in range(sizes[1])]) for r in range(sizes[0])]
     return jnp.stack(rows)
