@@ -1,5 +1,6 @@
 """Facts about the machine and the process, and the unit of time."""
 
+import os
 import subprocess
 import sys
 
@@ -34,7 +35,9 @@ def test_peak_memory_is_that_of_the_process_alone():
     assert freed > 0.99 * after  # The kernel counts in batches of pages.
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "sched_setaffinity"), reason="Linux only")
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="binding a process to a core is Linux only"
+)
 def test_bound_process_has_one_core():
     core, *left = in_process(
         "from reverie.bench.machine import bind_to_one_core, cores\n"

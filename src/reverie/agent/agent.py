@@ -4,7 +4,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent import normalize, optimizer
@@ -12,6 +11,7 @@ from reverie.agent.actor_critic import Metrics, Norms, imagined_loss, replay_val
 from reverie.agent.imagination import Networks, action_noise, imagine, sample_actions
 from reverie.agent.loss_scale import keep_if
 from reverie.agent.optimizer import OptState
+from reverie.agent.precision import cast_floats
 from reverie.agent.report import open_loop, video
 from reverie.agent.world_loss import Sequences, flat_samples, observe, world_loss
 from reverie.config import AgentConfig
@@ -344,18 +344,3 @@ class Agent:
         spaces = self.latent_spaces
         values = {f"{LATENT_PREFIX}deter": state.deter, f"{LATENT_PREFIX}stoch": state.stoch}
         return {k: v.astype(spaces[k].dtype) for k, v in values.items()}
-
-
-def cast_floats(tree, dtype: np.dtype):
-    """Casts kernels and biases to the compute dtype once, before any loop uses them.
-
-    Norm scales stay float32, because norms compute in float32.
-    """
-    if dtype == jnp.float32:
-        return tree
-
-    def leaf(path, x):
-        is_scale = getattr(path[-1], "name", "") == "scale"
-        return x if is_scale else x.astype(dtype)
-
-    return jax.tree_util.tree_map_with_path(leaf, tree)
