@@ -8,6 +8,7 @@ import sys
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 _LARGEST = 2**31 - 1
+_SPARE = 2**28
 
 
 def release_memory() -> None:
@@ -44,7 +45,9 @@ def keep_memory() -> bool:
     results = [mallopt(key, value) for key, value in settings]
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
-    libc.free(libc.malloc(2**28))  # Larger than what is free in the heap, so that it grows now.
+    spare = libc.malloc(_SPARE)  # Larger than what is free in the heap, so that it grows now.
+    libc.malloc(1)  # Stays, so that the gap does not become one with the free end of the heap.
+    libc.free(spare)
     for start, end in _heap():
         # An unsuccessful advice changes nothing, so its result does not matter.
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_HUGEPAGE)
