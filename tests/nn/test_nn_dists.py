@@ -111,6 +111,24 @@ def test_two_hot_losses_equal_the_plain_cross_entropy():
     np.testing.assert_array_equal(first, second)
 
 
+def test_two_hot_losses_have_the_gradient_of_the_plain_cross_entropy():
+    bins = symexp_bins(255).astype(np.float64)
+    targets = np.array([[-1e12, -333.3, 0.0, 1.0], [bins[200], 0.05, 1e5, 1e12]], np.float32)
+    logits = np.random.default_rng(0).normal(size=(4, 255)).astype(np.float32)
+    weights = np.array([[1.0, -2.0, 0.5, 0.0], [3.0, 1.0, 1.0, 0.3]], np.float32)
+
+    def total(logits):
+        losses = TwoHot(logits).losses(*jnp.asarray(targets))
+        return sum((w * x).sum() for w, x in zip(weights, losses, strict=True))
+
+    probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    expected = sum(
+        weights[k, :, None] * (probs - [plain_two_hot(target, bins) for target in targets[k]])
+        for k in range(2)
+    )
+    np.testing.assert_allclose(jax.grad(total)(jnp.asarray(logits)), expected, atol=1e-6)
+
+
 @hypothesis.settings(deadline=None)  # The first call compiles.
 @hypothesis.given(st.floats(-1e10, 1e10, width=32), st.sampled_from([255, 41, 8]))
 def test_bin_below_is_the_search_in_sorted_bins(target, count):

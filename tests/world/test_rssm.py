@@ -7,6 +7,7 @@ import pytest
 
 from reverie.config import DynamicsConfig
 from reverie.nn.draws import FixedDraws, RandomDraws
+from reverie.nn.layers import from_blocks
 from reverie.world.rssm import RSSM, State, entropy
 
 B, T, TOKENS, ACTION, S, C, D = 2, 4, 5, 3, 3, 4, 16
@@ -87,7 +88,8 @@ def test_a_reset_equals_the_start_of_an_episode():
 def test_imagination_follows_the_prior():
     rssm, state = make(), some_state()
     action, noise = inputs()[1][:, 0], inputs()[3][:, 0]
-    after = rssm.imagine_step(state, action, noise, FixedDraws())
+    after, blocks = rssm.imagine_step(rssm.imagine_start(state), action, noise, FixedDraws())
+    np.testing.assert_array_equal(from_blocks(blocks), after.deter)
     np.testing.assert_array_equal(after.stoch, rssm.prior(after.deter).argmax(-2))
     _, post = observe(rssm, state, *(x[:, :1] for x in inputs()))
     np.testing.assert_allclose(after.deter, post.deter[:, 0], atol=1e-5)

@@ -11,7 +11,7 @@ from reverie.agent.imagination import Networks, Rollout, trained_heads
 from reverie.agent.normalize import NormState
 from reverie.agent.returns import imagined_return, replay_return
 from reverie.config import AgentConfig
-from reverie.nn.dists import Categorical, TwoHot
+from reverie.nn.dists import Categorical
 from reverie.nn.functional import sg
 from reverie.world.heads import TwoHotHead
 
@@ -48,7 +48,8 @@ def imagined_loss(
     """
     options = config.imag_loss
     pol_first, val_first = trained_heads(nets, rollout, start_features)
-    policy, value = nets.pol.from_first(pol_first[:-1]), nets.val.from_first(val_first)
+    # The last states are left out of the losses, at the end: cutting here would copy everything.
+    policy, value = nets.pol.from_first(pol_first), nets.val.from_first(val_first)
     reward, con = rollout.reward, rollout.con
     discount = 1.0 if config.contdisc else 1 - 1 / config.horizon
     weight = jnp.cumprod(con * discount, 0) / (discount or 1.0)
@@ -68,14 +69,15 @@ def imagined_loss(
     adv_offset, adv_scale = normalize.stats(adv_state, config.advnorm)
     normed_advantage = sg((advantage - adv_offset) / adv_scale)
 
-    log_prob = sum(dist.log_prob(rollout.action[name][:-1]) for name, dist in policy.items())
-    entropies = {name: dist.entropy() for name, dist in policy.items()}
+    log_prob = sum(dist.log_prob(rollout.action[name])[:-1] for name, dist in policy.items())
+    entropies = {name: dist.entropy()[:-1] for name, dist in policy.items()}
     objective = log_prob * normed_advantage + options.actent * sum(entropies.values())
 
     val_state = normalize.update(norms.val, returns, config.valnorm)
     offset, scale = normalize.stats(val_state, config.valnorm)
     target = (returns - offset) / scale
-    to_return, to_slow = TwoHot(value.logits[:-1]).losses(target, rollout.slow_value[:-1])
+    targets = (jnp.pad(target, ((0, 1), (0, 0))), rollout.slow_value)
+    to_return, to_slow = (loss[:-1] for loss in value.losses(*targets))
     value_loss = to_return + options.slowreg * to_slow
 
     losses = {

@@ -108,14 +108,14 @@ def imagine(
             slow.from_first(slow_val).pred(),
         )
 
-    def step(state, inputs):
+    def step(carry, inputs):
         action_noise_t, state_noise_t = inputs
-        seen = look(state, action_noise_t)
+        seen = look(carry.state, action_noise_t)
         encoded = encode_flat(seen.action, act_space, squash=False, batch_ndim=1)
-        return world.dyn.imagine_step(state, encoded, state_noise_t, draws), seen
+        return world.dyn.imagine_step(carry, encoded, state_noise_t, draws), seen
 
     # The step after the last state is for nothing, but cheaper than appending that state.
-    _, rollout = jax.lax.scan(step, start, (noise, state_noise))
+    _, rollout = jax.lax.scan(step, world.dyn.imagine_start(start), (noise, state_noise))
     return rollout
 
 

@@ -55,12 +55,13 @@ def open_loop(
     actions = encode_flat(data.prevact, act_space, squash=False, batch_ndim=2)[:, half:]
     noise = draws.uniform(imagine_key, (length - half, batch, model.dyn.stoch))
 
-    def step(state, inputs):
+    def step(carry, inputs):
         action_t, noise_t = inputs
-        state = model.dyn.imagine_step(state, action_t, noise_t, draws)
-        return state, state
+        carry = model.dyn.imagine_step(carry, action_t, noise_t, draws)
+        return carry, carry.state
 
-    _, states = jax.lax.scan(step, last, (actions.swapaxes(0, 1), noise))
+    carry = model.dyn.imagine_start(last)
+    _, states = jax.lax.scan(step, carry, (actions.swapaxes(0, 1), noise))
     states = jax.tree.map(lambda x: x.swapaxes(0, 1), states)
     stoch = model.dyn.flat_onehot(states.stoch, states.deter.dtype)
     seen = model.dec(post.deter, flat_samples(post))

@@ -179,31 +179,55 @@ class TwoHot(eqx.Module):
         Each target is spread over its two neighbouring bins by distance; beyond the range it
         falls on the end bin. No gradient flows into the targets.
         """
-        logits = self.logits.astype(f32)
-        norm = jax.nn.logsumexp(logits, -1)
-        return [norm - two_hot_dot(logits, sg(target), self._bins()) for target in targets]
+        places = [two_hot(sg(target), self._bins()) for target in targets]
+        return list(two_hot_losses(self.logits.astype(f32), *zip(*places, strict=True)))
 
     def loss(self, target: Float[Array, "*b"]) -> Float[Array, "*b"]:
         """Cross-entropy to one target, see `losses`."""
         return self.losses(target)[0]
 
 
-def two_hot_dot(
-    logits: Float[Array, "*b bins"], target: Float[Array, "*b"], bins: Float[Array, " bins"]
-) -> Float[Array, "*b"]:
-    """`sum(two_hot(target) * logits)`: the target spread over its two neighbouring bins."""
-    count = bins.shape[0]
-    below = bin_below(target, bins)
-    above = jnp.minimum(below + 1, count - 1)
-    low, high = bins[below], bins[above]
-    # At the end bins low equals high (or the target lies outside): all weight on one bin.
-    span = jnp.where(high > low, high - low, 1.0)
-    weight = jnp.where(high > low, jnp.clip((target - low) / span, 0.0, 1.0), 0.0)
-    # A masked sum instead of a look-up, whose gradient would be a slow scatter.
-    bin_index = jax.lax.broadcast_to_rank(jnp.arange(count), logits.ndim)
-    weights = jnp.where(bin_index == below[..., None], (1 - weight)[..., None], 0.0)
-    weights += jnp.where(bin_index == above[..., None], weight[..., None], 0.0)
-    return (weights * logits).sum(-1)
+def two_hot(
+    target: Float[Array, "*b"], bins: Float[Array, " bins"]
+) -> tuple[Int[Array, "*b"], Float[Array, "*b"]]:
+    """The bin below a target, and the share of the bin after that one; the rest is its own."""
+    below = jnp.minimum(bin_below(target, bins), len(bins) - 2)
+    low, high = bins[below], bins[below + 1]
+    return below, jnp.clip((target - low) / (high - low), 0.0, 1.0)
+
+
+@jax.custom_vjp
+def two_hot_losses(
+    logits: Float[Array, "*b bins"],
+    below: tuple[Int[Array, "*b"], ...],
+    share: tuple[Float[Array, "*b"], ...],
+) -> tuple[Float[Array, "*b"], ...]:
+    """Cross-entropies of `softmax(logits)` to several two-hot targets of `two_hot`.
+
+    Two logits per target are looked up. The gradient is one pass over the logits, where that of
+    a look-up would be a slow scatter.
+    """
+    return _two_hot_forward(logits, below, share)[0]
+
+
+def _two_hot_forward(logits, below, share):
+    norm = jax.nn.logsumexp(logits, -1)
+    at = lambda index: jnp.take_along_axis(logits, index[..., None], -1)[..., 0]  # noqa: E731
+    losses = [norm - (1 - s) * at(b) - s * at(b + 1) for b, s in zip(below, share, strict=True)]
+    return tuple(losses), (logits, norm, below, share)
+
+
+def _two_hot_backward(residuals, d_losses):
+    logits, norm, below, share = residuals
+    bins = jax.lax.broadcast_to_rank(jnp.arange(logits.shape[-1]), logits.ndim)
+    gradient = jnp.exp(logits - norm[..., None]) * sum(d_losses)[..., None]
+    for b, s, d in zip(below, share, d_losses, strict=True):
+        gradient -= jnp.where(bins == b[..., None], ((1 - s) * d)[..., None], 0.0)
+        gradient -= jnp.where(bins == b[..., None] + 1, (s * d)[..., None], 0.0)
+    return gradient, None, None
+
+
+two_hot_losses.defvjp(_two_hot_forward, _two_hot_backward)
 
 
 def bin_below(target: Float[Array, "*b"], bins: Float[Array, " bins"]) -> Int[Array, "*b"]:

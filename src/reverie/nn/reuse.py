@@ -1,5 +1,7 @@
 """Gradients of a linear layer whose result is already known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -44,10 +46,12 @@ def _kernel_gradient(x: Float[Array, "h *b i"], dy: Float[Array, "h *b o"]) -> F
     """`x^T dy` over all leading axes.
 
     One product per leading index, summed after: XLA's CPU backend runs these in parallel and from
-    cache, where a single long contraction does neither.
+    cache, where a single long contraction does neither. They are added one by one, because a sum
+    over the leading axis takes ten times as long there.
     """
     flat = lambda a: a.reshape(a.shape[0], -1, a.shape[-1])  # noqa: E731
-    return jax.lax.dot_general(flat(dy), flat(x), (((1,), (1,)), ((0,), (0,)))).sum(0).T
+    products = jax.lax.dot_general(flat(dy), flat(x), (((1,), (1,)), ((0,), (0,))))
+    return functools.reduce(jnp.add, list(products)).T
 
 
 reused_linear.defvjp(_forward, _backward)

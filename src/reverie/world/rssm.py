@@ -38,6 +38,13 @@ class State(NamedTuple):
     stoch: Int[Array, "*b S"]
 
 
+class ImagineCarry(NamedTuple):
+    """A state [b] with `deter` also in block form: a loop that carries both makes each once."""
+
+    state: State
+    blocks: Float[Array, "g b d"]
+
+
 class Posterior(NamedTuple):
     """What `observe` returns: [*b, T] states, differentiable one-hot samples and logits.
 
@@ -98,16 +105,28 @@ class Core(eqx.Module):
         action: Float[Array, "*b H"],
     ) -> Float[Array, "*b D"]:
         """Args: the state with flattened one-hot samples, and the embedded action."""
+        return from_blocks(self.step(deter, to_blocks(deter, self.blocks), stoch, action))
+
+    def step(
+        self,
+        deter: Float[Array, "*b D"],
+        blocks: Float[Array, "g *b d"],
+        stoch: Float[Array, "*b CS"],
+        action: Float[Array, "*b H"],
+    ) -> Float[Array, "g *b d"]:
+        """The same in block form, given `deter` in both forms.
+
+        In block form the block products need no transposes and the gates are contiguous.
+        """
         shared = jnp.concatenate([self.deter_in(deter), self.stoch_in(stoch), action], -1)
-        # In block form the block products need no transposes and the gates are contiguous.
-        x = blocks = to_blocks(deter, self.blocks)
+        x = blocks
         for i, (layer, norm) in enumerate(zip(self.hidden, self.hidden_norms, strict=True)):
             x = layer(x, shared) if i == 0 else layer(x)
             x = jax.nn.silu(norm.blocks(x))
         reset, cand, update = self.gates(x)
         cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
         update = jax.nn.sigmoid(update - 1)
-        return from_blocks(update * cand + (1 - update) * blocks)
+        return update * cand + (1 - update) * blocks
 
 
 class RSSM(eqx.Module):
@@ -282,15 +301,26 @@ class RSSM(eqx.Module):
         seen = tokens @ kernel[self.deter :].astype(tokens.dtype)
         return eqx.tree_at(lambda x: x.linear.kernel, first, kernel[: self.deter]), seen
 
+    def imagine_start(self, state: State) -> ImagineCarry:
+        """What `imagine_step` goes on from."""
+        return ImagineCarry(state, to_blocks(state.deter, self.core.blocks))
+
     def imagine_step(
-        self, state: State, action: Float[Array, "b A"], noise: Float[Array, "b S"], draws: Draws
-    ) -> State:
+        self,
+        carry: ImagineCarry,
+        action: Float[Array, "b A"],
+        noise: Float[Array, "b S"],
+        draws: Draws,
+    ) -> ImagineCarry:
         """One step of the prior from a state and an encoded action."""
+        state, blocks = carry
         dtype = state.deter.dtype
         onehot = self.flat_onehot(state.stoch, dtype)
-        deter = self.core(state.deter, onehot, self.core.embed_action(action.astype(dtype)))
+        action = self.core.embed_action(action.astype(dtype))
+        blocks = self.core.step(state.deter, blocks, onehot, action)
+        deter = from_blocks(blocks)
         stoch = draws.categorical(noise, jnp.exp(self.prior(deter)))
-        return State(deter, stoch)
+        return ImagineCarry(State(deter, stoch), blocks)
 
     def kl_losses(
         self, post: Float[Array, "*b C S"], prior: Float[Array, "*b C S"]
