@@ -86,6 +86,30 @@ def test_four_devices_equal_one(tmp_path):
         assert four[name] == pytest.approx(one[name], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "limit", "count"),
+    [(16, 2, 2), (16, 3, 2), (16, 6, 4), (16, 64, 8), (6, 4, 3), (7, 4, 1), (1, 4, 1), (16, 0, 1)],
+)
+def test_a_batch_is_shared_by_as_many_devices_as_divide_it(batch_size, limit, count):
+    assert devices._even_shares(batch_size, limit) == count
+
+
+def test_cores_share_a_batch_unless_devices_are_named(monkeypatch):
+    monkeypatch.setattr(devices, "_cores", lambda: 2)
+    cpu = [types.SimpleNamespace(platform="cpu", id=i) for i in range(4)]
+    gpu = [types.SimpleNamespace(platform="gpu", id=i) for i in range(4)]
+    monkeypatch.setattr(devices, "_find", lambda platform: cpu)
+    placement = configure(batch_size=16, cache_dir="off")
+    assert placement == Placement((cpu[0], cpu[1]), cpu[2])
+    assert configure(devices=[0], batch_size=16, cache_dir="off").training == (cpu[0],)
+    assert configure(batch_size=3, cache_dir="off").training == (cpu[0],)
+    # Where JAX had started before with one device, as in a notebook, that one does all.
+    monkeypatch.setattr(devices, "_find", lambda platform: cpu[:1])
+    assert configure(batch_size=16, cache_dir="off") == Placement((cpu[0],), cpu[0])
+    monkeypatch.setattr(devices, "_find", lambda platform: gpu)
+    assert configure(batch_size=16, cache_dir="off") == Placement((gpu[0],), gpu[0])
+
+
 def test_uneven_batch_over_devices_is_explained(placement):
     three = Placement(placement.training * 3, placement.policy)
     three.check_batch(6)

@@ -5,8 +5,6 @@ import statistics
 import time
 from typing import Any
 
-import jax
-
 from reverie.bench.cases import PolicyCase
 from reverie.bench.product import Product
 from reverie.bench.workload import make_workload
@@ -23,7 +21,7 @@ def measure_policy_calls(case: PolicyCase, scratch: pathlib.Path) -> dict[str, A
         matrices would empty the caches that a policy lives in.
     """
     work = make_workload(case.config(), case.obs, scratch)
-    device = jax.devices()[work.config.jax.policy_devices[0]]
+    device = work.learner.placement.policy
     product = Product(device)
     inputs = [work.obs(case.envs, seed) for seed in range(4)]
     carry = work.learner.init_policy(case.envs)

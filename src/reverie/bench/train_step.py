@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 
-from reverie.agent import Agent
 from reverie.bench.cases import TrainCase
 from reverie.bench.flops import Count, count_flops
 from reverie.bench.machine import peak_memory
@@ -40,7 +39,7 @@ def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
     work = make_workload(case.config(), case.obs, scratch)
     batches = [work.batch(seed) for seed in range(2)]
     compile_s = _issue_first(work, batches[0])
-    device = jax.devices()[work.config.jax.devices[0]]
+    device = work.learner.placement.training[0]
     product = Product(device)
     updates, products = _time_updates(work, batches, product, case.updates)
     # The memory comes before what follows, which no training needs.
@@ -95,7 +94,7 @@ def _facts(work: Workload, device: Any) -> Record:
         "dtype": work.dtype,
         "platform": device.platform,
         "device": device.device_kind,
-        "devices": list(config.jax.devices),
+        "devices": [device.id for device in work.learner.placement.training],
         "batch_size": config.batch_size,
         "batch_length": config.batch_length,
         "context": config.replay_context,
@@ -104,7 +103,7 @@ def _facts(work: Workload, device: Any) -> Record:
 
 def _parallel(work: Workload, device: Any) -> int:
     """How many times the rate of one product is there; CPU devices share their cores."""
-    return 1 if device.platform == "cpu" else len(work.config.jax.devices)
+    return 1 if device.platform == "cpu" else len(work.learner.placement.training)
 
 
 def _rates(
@@ -126,15 +125,9 @@ def _rates(
 
 
 def _count(work: Workload, batch: Arrays) -> Count:
-    """Operations of one update of an agent like the learner's."""
-    config = work.config
-    agent = Agent(
-        config.agent,
-        work.obs_space,
-        work.act_space,
-        context=config.replay_context,
-        dtype=work.dtype,
-    )
+    """Operations of one update."""
+    agent = work.learner.agent
     key = jax.random.key(0)
     state = jax.eval_shape(agent.init, key)
-    return count_flops(agent.train, state, agent.init_carry(config.batch_size), batch, key)
+    carry = agent.init_carry(work.config.batch_size)
+    return count_flops(agent.train, state, carry, batch, key)

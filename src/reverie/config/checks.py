@@ -230,7 +230,7 @@ def _training(config: Config) -> Iterator[str]:
 
 def _devices(config: Config) -> Iterator[str]:
     jax = config.jax
-    if config.batch_size % len(jax.devices):
+    if jax.devices and config.batch_size % len(jax.devices):
         yield (
             f"batch_size = {config.batch_size} must be divisible by the {len(jax.devices)} "
             "training devices of jax.devices."
@@ -241,7 +241,7 @@ def _devices(config: Config) -> Iterator[str]:
             f"cpu, got {jax.platform}."
         )
     for name, devices in (("devices", jax.devices), ("policy_devices", jax.policy_devices)):
-        if jax.mock_devices and max(devices) >= jax.mock_devices:
+        if jax.mock_devices and max(devices, default=0) >= jax.mock_devices:
             yield (
                 f"jax.{name} = {list(devices)} goes beyond the last of jax.mock_devices = "
                 f"{jax.mock_devices} devices, which is {jax.mock_devices - 1}."

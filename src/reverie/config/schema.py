@@ -110,7 +110,9 @@ class JaxConfig(Section):
         fixed="it sets the type of the latents in replay",
     )
     prealloc: Bool = option(True, "Reserve most of the accelerator's memory at the start.")
-    devices: Indices = option((0,), "Devices that train; they share each batch.", min_length=1)
+    devices: Indices = option(
+        (), "Devices that share each batch; empty: one accelerator, or one per CPU core."
+    )
     policy_devices: Indices = option((0,), "Devices that act.", min_length=1)
     mock_devices: Int = option(0, "Simulated CPU devices, for tests; 0: off.", ge=0, le=64)
     fast_compile: Bool = option(

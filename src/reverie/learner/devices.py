@@ -20,6 +20,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reverie.learner.allocator import keep_memory
 
+MAX_CPU_DEVICES = 8
+"""CPU devices that share a batch unless told otherwise; each holds a copy of the agent's state."""
+
 Device = Any
 """A `jax.Device`, which is no class to type checkers."""
 
@@ -31,24 +34,30 @@ class DeviceError(RuntimeError):
 def configure(
     platform: str = "auto",
     *,
-    devices: Sequence[int] = (0,),
+    devices: Sequence[int] = (),
     policy_devices: Sequence[int] = (0,),
     mock_devices: int = 0,
+    batch_size: int = 1,
     prealloc: bool = True,
     cache_dir: str = "",
 ) -> "Placement":
     """Sets JAX up for this process and picks the devices.
 
-    On CPU one more simulated device is opened for the policy when it is asked to share the training
-    device: JAX runs the computations of one CPU device one after the other, so that a policy call
-    would otherwise wait for the update that is being computed.
+    A CPU is opened as several devices, of which each computes on a core of its own. Sharing a batch
+    keeps all cores busy, where many operations of a whole batch are too small to be divided. One
+    more device is opened for the policy when it is asked to share a training device: JAX runs the
+    computations of one CPU device one after the other, so that a policy call would otherwise wait
+    for the update that is being computed.
 
     Args:
         platform: `auto`, `cpu`, `cuda` or `tpu`; `auto` takes what JAX prefers.
-        devices: Indices of the devices that share every training batch.
+        devices: Indices of the devices that share every training batch. Empty for the first
+            accelerator, or for one CPU device per core: as many as divide the batch evenly, at
+            most `MAX_CPU_DEVICES`.
         policy_devices: Index of the device that computes actions; only the first is used.
         mock_devices: Number of simulated CPU devices, to try several devices without having them;
             0 for none.
+        batch_size: Number of sequences in a batch.
         prealloc: Whether to reserve most of the GPU memory at once, which avoids fragmentation.
         cache_dir: Folder of compiled programs, kept between runs. Empty for the user's cache
             folder, `off` for none.
@@ -64,11 +73,12 @@ def configure(
     platform = "cpu" if mock_devices else platform
     if platform != "auto":
         jax.config.update("jax_platforms", platform)
-    _open_cpu_devices(mock_devices or max(*devices, *policy_devices) + 2)
+    shares = max(*devices, *policy_devices) + 1 if devices else _even_shares(batch_size, _cores())
+    _open_cpu_devices(mock_devices or shares + 1)
     keep_memory()
     _set_cache(cache_dir)
     found = _find(platform)
-    training = _select(found, devices, "jax.devices")
+    training = _select(found, devices or _automatic(found, batch_size), "jax.devices")
     policy = _select(found, policy_devices, "jax.policy_devices")[0]
     if policy.platform == "cpu" and policy in training:
         spare = [device for device in found if device not in training]
@@ -150,6 +160,27 @@ class Placement:
     def put_policy(self, tree: Any) -> Any:
         """Copies arrays to the acting device; the copy is asynchronous."""
         return jax.device_put(tree, self.policy)
+
+
+def _automatic(found: Sequence[Device], batch_size: int) -> range:
+    """Indices of the training devices where the user named none."""
+    if found[0].platform != "cpu":
+        return range(1)
+    # One device stays free for the policy.
+    return range(_even_shares(batch_size, min(_cores(), len(found) - 1)))
+
+
+def _even_shares(batch_size: int, limit: int) -> int:
+    """The largest number of devices up to a limit that can share a batch evenly."""
+    counts = range(1, min(limit, MAX_CPU_DEVICES) + 1)
+    return max((count for count in counts if batch_size % count == 0), default=1)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _open_cpu_devices(count: int) -> None:

@@ -82,7 +82,7 @@ class Learner:
             self._train_fn, donate_argnums=(0, 1), out_shardings=(whole, part, part, whole, whole)
         )
         self._policy = jit(self._policy_fn, static_argnames="mode")
-        self._report = jit(self._report_fn, out_shardings=(whole, None))
+        self._report = jit(self._report_fn)
         self._snapshot = jit(lambda tree: jax.tree.map(jnp.copy, tree))
         self._update: Any = None  # The compiled `_train`, once the shapes of a batch are known.
         self._carry: PyTree = None
@@ -94,6 +94,16 @@ class Learner:
         )
         self.flush_acting()
         release_memory()
+
+    @property
+    def agent(self) -> Any:
+        """The static description that this learner runs."""
+        return self._agent
+
+    @property
+    def placement(self) -> Placement:
+        """The devices in use."""
+        return self._placement
 
     @property
     def state(self) -> PyTree:
@@ -185,13 +195,12 @@ class Learner:
             batch: As in `train`; its recurrent state continues that of the previous report.
         """
         if self._report_carry is None:
-            carry = self._agent.init_carry(_size(batch))
-            self._report_carry = self._placement.put_state(carry)
+            self._report_carry = self._agent.init_carry(_size(batch))
         count = self._next("reports")
-        batch = jax.device_put(batch, self._placement.replicated)
-        self._report_carry, results = self._report(
-            self._state, self._report_carry, batch, self._report_key, count
-        )
+        # On one device, because the others would only repeat it.
+        state, key = jax.tree.map(lambda x: x.addressable_data(0), (self._state, self._report_key))
+        inputs = jax.device_put((self._report_carry, batch), self._placement.training[0])
+        self._report_carry, results = self._report(state, *inputs, key, count)
         return jax.device_get(results)
 
     def pop_metrics(self) -> list[dict[str, float]]:

@@ -143,7 +143,7 @@ def learner(
     logdir: pathlib.Path,
 ) -> Learner:
     """The agent on its devices, with initial parameters."""
-    placement = _placement(config.jax)
+    placement = _placement(config.jax, config.batch_size)
     agent = Agent(
         config.agent,
         dict(obs_space),
@@ -232,12 +232,13 @@ def logger(
     return Logger(sinks, step)
 
 
-def _placement(config: JaxConfig):
+def _placement(config: JaxConfig, batch_size: int):
     return configure(
         config.platform,
         devices=config.devices,
         policy_devices=config.policy_devices,
         mock_devices=config.mock_devices,
+        batch_size=batch_size,
         prealloc=config.prealloc,
         cache_dir=config.cache_dir,
     )
