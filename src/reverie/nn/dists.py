@@ -220,7 +220,8 @@ def _two_hot_forward(logits, below, share):
 def _two_hot_backward(residuals, d_losses):
     logits, norm, below, share = residuals
     bins = jax.lax.broadcast_to_rank(jnp.arange(logits.shape[-1]), logits.ndim)
-    gradient = jnp.exp(logits - norm[..., None]) * sum(d_losses)[..., None]
+    total = jnp.stack(d_losses).sum(0)
+    gradient = jnp.exp(logits - norm[..., None]) * total[..., None]
     for b, s, d in zip(below, share, d_losses, strict=True):
         gradient -= jnp.where(bins == b[..., None], ((1 - s) * d)[..., None], 0.0)
         gradient -= jnp.where(bins == b[..., None] + 1, (s * d)[..., None], 0.0)
