@@ -1,6 +1,7 @@
 """The learner: asynchronous updates, the acting snapshot, random keys, NaN checks."""
 
 import json
+import threading
 
 import jax
 import numpy as np
@@ -22,6 +23,37 @@ def test_update_lowers_the_loss(make_learner, batch):
     assert len(losses) == 30
     assert losses[-1] < 0.5 * losses[0]
     assert learner.pop_metrics() == []
+
+
+def test_a_prepared_update_is_compiled_once_and_ahead(make_learner, batch, monkeypatch):
+    learner = make_learner()
+    traced, train = [], learner.agent.train
+    monkeypatch.setattr(
+        learner.agent,
+        "train",
+        lambda *args: (traced.append(threading.current_thread().name), train(*args))[1],
+    )
+    learner.prepare({key: np.zeros_like(x) for key, x in batch.items()})
+    learner.train(batch)
+    learner.train(batch)
+    assert len(traced) == 1
+    assert traced[0] != threading.current_thread().name
+
+
+def test_a_prepared_batch_of_another_size_is_compiled_anew(make_learner, batch):
+    learner, other = make_learner(), make_learner()
+    learner.prepare({key: x[:2] for key, x in batch.items()})
+    learner.train(batch)
+    other.train(batch)
+    np.testing.assert_array_equal(kernel(learner), kernel(other))
+
+
+def test_an_error_of_the_compilation_comes_out_of_train(make_learner, batch, monkeypatch):
+    learner = make_learner()
+    monkeypatch.setattr(learner.agent, "train", lambda *args: {}["missing"])
+    learner.prepare(batch)
+    with pytest.raises(KeyError, match="missing"):
+        learner.train(batch)
 
 
 def test_metrics_come_one_update_late(make_learner, batch):

@@ -41,6 +41,17 @@ def test_batches_have_context_and_trained_steps(make_replay, fill):
     assert sample.ids.shape == (2, 5)
 
 
+@pytest.mark.parametrize(("context", "consec"), [(1, 1), (2, 3), (0, 1)])
+def test_the_example_has_the_shapes_of_a_batch(make_replay, fill, context, consec):
+    replay = make_replay(length=consec * 4 + context, context=context)
+    with Stream(replay, batch_size=3, batch_length=4, context=context, consec=consec) as stream:
+        example = stream.example()
+        fill(replay, 2, 3 * replay.length)
+        batch = stream.next().batch
+    facts = lambda arrays: {key: (x.shape, x.dtype) for key, x in arrays.items()}  # noqa: E731
+    assert facts(example) == facts(batch)
+
+
 def test_consecutive_chunks_share_their_border_steps(make_replay, fill):
     replay = make_replay(length=3 * 4 + 1, chunksize=5, online=True)
     fill(replay, 1, 13)

@@ -1,5 +1,6 @@
 """Runs an agent's pure functions on the devices: the only place that compiles with `jax.jit`."""
 
+import concurrent.futures
 import dataclasses
 import functools
 import pathlib
@@ -28,6 +29,14 @@ class _Issued:
     number: int
     batch: Batch
     metrics: MetricVector
+
+
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """An update that is compiled, or being compiled, for batches of certain shapes."""
+
+    shapes: dict[str, tuple[tuple[int, ...], np.dtype]]
+    compiled: concurrent.futures.Future[Any]
 
 
 class Learner:
@@ -84,7 +93,8 @@ class Learner:
         self._policy = jit(self._policy_fn, static_argnames="mode")
         self._report = jit(self._report_fn)
         self._snapshot = jit(lambda tree: jax.tree.map(jnp.copy, tree))
-        self._update: Any = None  # The compiled `_train`, once the shapes of a batch are known.
+        self._compiler = concurrent.futures.ThreadPoolExecutor(1, "compile")
+        self._update: _Program | None = None
         self._carry: PyTree = None
         self._report_carry: PyTree = None
         self._previous: _Issued | None = None
@@ -156,6 +166,21 @@ class Learner:
             self._stop(f"policy-{count}", f"Actions {bad} of the policy", {**obs, **actions}, {})
         return carry, actions, latents
 
+    def prepare(self, batch: Batch) -> None:
+        """Starts to compile `train` for batches of these shapes, in the background.
+
+        Without it the first call of `train` waits for all of it.
+
+        Args:
+            batch: Arrays as `train` takes them; their values do not matter.
+
+        Raises:
+            DeviceError: If the training devices cannot share the batch evenly.
+        """
+        self._placement.check_batch(_size(batch))
+        future = self._compiler.submit(self._compile, batch)
+        self._update = _Program(_shapes(batch), future)
+
     def train(self, batch: Batch) -> Any:
         """Issues one update and returns without waiting for it.
 
@@ -171,17 +196,14 @@ class Learner:
             NonFiniteError: If the update *before* this one produced a NaN or an infinity. A
                 float16 update that the agent skipped is none.
         """
+        update = self._compiled_for(batch)
         if self._carry is None:
-            self._placement.check_batch(_size(batch))
             self._carry = self._placement.put_batch(self._agent.init_carry(_size(batch)))
         count = self._next("updates")
         device_batch = self._placement.put_batch(batch)
-        inputs = (self._state, self._carry, device_batch, self._train_key, count)
-        if self._update is None:
-            self._update = self._train.lower(*inputs).compile()
-            # What the compiler used would otherwise add to the peak of the update.
-            release_memory()
-        self._state, self._carry, outputs, metrics, acting = self._update(*inputs)
+        self._state, self._carry, outputs, metrics, acting = update(
+            self._state, self._carry, device_batch, self._train_key, count
+        )
         self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
         previous = self._previous
         self._previous = _Issued(self.updates, batch, metrics)
@@ -253,6 +275,25 @@ class Learner:
         self._counts.update(counters or {})
         self.flush_acting()
 
+    def _compiled_for(self, batch: Batch) -> Any:
+        """The program of an update, waited for."""
+        if self._update is None or self._update.shapes != _shapes(batch):
+            self.prepare(batch)
+        assert self._update
+        return self._update.compiled.result()
+
+    def _compile(self, batch: Batch) -> Any:
+        carry = jax.eval_shape(functools.partial(self._agent.init_carry, _size(batch)))
+        split = self._placement.split
+        carry, batch = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split), (carry, batch)
+        )
+        inputs = (self._state, carry, batch, self._train_key, np.uint32(0))
+        compiled = self._train.lower(*inputs).compile()
+        # What the compiler used would otherwise add to the peak of the update.
+        release_memory()
+        return compiled
+
     def _next(self, counter: str) -> np.uint32:
         """The number of calls so far; an array of fixed type, so that nothing is recompiled."""
         self._counts[counter] += 1
@@ -303,6 +344,10 @@ def _compiler_options(platform: str, fast_compile: bool) -> dict[str, Any]:
     if fast_compile:
         options["xla_backend_optimization_level"] = 0
     return options
+
+
+def _shapes(batch: Batch) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    return {key: (array.shape, array.dtype) for key, array in batch.items()}
 
 
 def _size(batch: Batch) -> int:

@@ -110,6 +110,17 @@ class Stream:
         self._fill(self._prefetch)
         return sample
 
+    def example(self) -> dict[str, np.ndarray]:
+        """A batch of zeros, of the shapes and types that `next` delivers."""
+        layout, size = self._replay.layout, self._batch_size
+        lengths = dict.fromkeys(layout.data, self._context + self._batch_length)
+        lengths |= dict.fromkeys(layout.latents if self._context else (), self._context)
+        batch = {"consec": np.zeros(size, np.int32)}
+        for key, length in lengths.items():
+            dtype, shape = layout.specs[key]
+            batch[key] = np.zeros((size, length, *shape), dtype)
+        return batch
+
     def write_back(self, ids: np.ndarray, latents: Mapping[str, Any], priority: Any = None) -> None:
         """Put fresh latents and priorities of trained steps into replay, without waiting.
 

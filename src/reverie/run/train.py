@@ -47,6 +47,9 @@ def train(
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
         parts = assemble(config, source, stack)
+        if parts.learner:
+            # Compiled while the environments start and the first steps are collected.
+            parts.learner.prepare(parts.batches.example())
         envs = stack.enter_context(build.vector_env(source, config.run, config.seed))
         evaluator = None
         if evaluation:
