@@ -66,6 +66,7 @@ SCRIPT = """
         "kernel": learner.arrays()["params/enc/kernel"].ravel().tolist(),
         "metrics": list(learner.pop_metrics()[-1].values()),
         "action": action.tolist(),
+        "report": [learner.report(batch)["openloop/obs"].ravel().tolist() for _ in range(2)][1],
     }}
     print(json.dumps(result))
 """
@@ -82,7 +83,7 @@ def test_four_devices_equal_one(tmp_path):
     one, four = run_script(1, "off"), run_script(4, tmp_path)
     assert one["devices"] == [1, 1]
     assert four["devices"] == [4, 4]
-    for name in ("kernel", "metrics", "action"):
+    for name in ("kernel", "metrics", "action", "report"):
         assert four[name] == pytest.approx(one[name], rel=1e-5)
 
 

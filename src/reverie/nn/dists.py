@@ -180,7 +180,8 @@ class TwoHot(eqx.Module):
         falls on the end bin. No gradient flows into the targets.
         """
         places = [two_hot(sg(target), self._bins()) for target in targets]
-        return list(two_hot_losses(self.logits.astype(f32), *zip(*places, strict=True)))
+        below, share = zip(*places, strict=True)
+        return list(two_hot_losses(self.logits.astype(f32), below, share))
 
     def loss(self, target: Float[Array, "*b"]) -> Float[Array, "*b"]:
         """Cross-entropy to one target, see `losses`."""

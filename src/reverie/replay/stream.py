@@ -115,7 +115,7 @@ class Stream:
         layout, size = self._replay.layout, self._batch_size
         lengths = dict.fromkeys(layout.data, self._context + self._batch_length)
         lengths |= dict.fromkeys(layout.latents if self._context else (), self._context)
-        batch = {"consec": np.zeros(size, np.int32)}
+        batch: dict[str, np.ndarray] = {"consec": np.zeros(size, np.int32)}
         for key, length in lengths.items():
             dtype, shape = layout.specs[key]
             batch[key] = np.zeros((size, length, *shape), dtype)
