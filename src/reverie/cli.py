@@ -14,6 +14,7 @@ Commands:
   eval      Play episodes with a trained agent and write evaluation.json.
   plot      Draw the learning curve of a run.
   config    Print the resolved configuration with the documentation of every option.
+  envs      List the suites of environments, or check an environment.
   bench     Measure the speed and the memory of updates, policy calls and start-up.
 
 Examples:
@@ -61,6 +62,19 @@ Usage: reverie config [--configs BLOCK ...] [--KEY VALUE ...]
 Prints the resolved configuration as YAML with the documentation, bounds and origin of every
 option. The output can be saved as a .yaml file and passed to --configs: {timestamp} in the logdir
 stays as it is."""
+
+ENVS = """\
+Usage: reverie envs
+       reverie envs check TASK [--steps N] [--KEY VALUE ...]
+
+Lists the suites of environments, which of them are installed, and how to install the others.
+
+check builds an environment, plays random actions, and says what an agent could not use or learn
+from, and how to mend it. TASK is a task such as dmc_walker_walk or gym_my_package:MyEnv-v0, or just
+a gymnasium id. Exit code 1 if training would fail.
+
+  --steps N      Random steps to take, 200 by default.
+  --KEY VALUE    Options of the suite, such as --env.dmc.repeat 2; see `reverie config`."""
 
 BENCH = """\
 Usage: reverie bench [--size SIZE] [--obs OBS] [--train] [--policy] [--startup] [--updates N]
@@ -179,6 +193,38 @@ def _config(words: list[str]) -> int:
     return 0
 
 
+def _envs(words: list[str]) -> int:
+    if words[:1] == ["check"]:
+        return _check_env(words[1:])
+    if words:
+        raise UsageError(f"reverie envs does not know {' '.join(words)}. See reverie envs --help.")
+    from reverie.envs.listing import suites_table
+
+    _print(suites_table())
+    return 0
+
+
+def _check_env(words: list[str]) -> int:
+    task, *words = words or [""]
+    if not task or task.startswith("--"):
+        raise UsageError("reverie envs check needs a task. See reverie envs --help.")
+    steps, words = _take(words, "steps", default="200")
+    if not steps.isdecimal():
+        raise UsageError(f"--steps is {steps}; expected a whole number.")
+    from reverie.config import load
+    from reverie.envs import check, full_name, split
+
+    task = full_name(task)
+    suite, _ = split(task)
+    sections = load(["--task", task, *words]).env.model_dump()
+    findings = check(task, sections[suite.name], steps=int(steps))
+    for finding in findings:
+        print(finding)
+    failed = any(finding.level == "error" for finding in findings)
+    print(f"{task} {'cannot be trained on yet' if failed else 'can be trained on'}.")
+    return int(failed)
+
+
 def _bench(words: list[str]) -> int:
     sizes, words = _take(words, "size", default="")
     obs, words = _take(words, "obs", default="")
@@ -194,8 +240,6 @@ def _bench(words: list[str]) -> int:
     words += ["--jax.devices", devices] * bool(devices)
     if not updates.isdecimal():
         raise UsageError(f"--updates is {updates}; expected a whole number.")
-    from rich.console import Console
-
     from reverie.bench import Request, measure, render
 
     request = Request(_parts(sizes), _parts(obs), sections, int(updates), tuple(words))
@@ -203,9 +247,16 @@ def _bench(words: list[str]) -> int:
     if as_json:
         print(json.dumps(results))
     else:
-        width = None if sys.stdout.isatty() else 120
-        Console(width=width).print(render(results))
+        _print(render(results))
     return 0
+
+
+def _print(renderable: object) -> None:
+    """Prints a table, as wide as the terminal or 120 characters where there is none."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print(renderable)
 
 
 _COMMANDS = {
@@ -213,6 +264,7 @@ _COMMANDS = {
     "eval": (_eval, EVAL),
     "plot": (_plot, PLOT),
     "config": (_config, CONFIG),
+    "envs": (_envs, ENVS),
     "bench": (_bench, BENCH),
 }
 

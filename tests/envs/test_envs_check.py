@@ -185,4 +185,4 @@ def test_a_slow_environment_is_a_warning(monkeypatch):
 def test_unknown_tasks_are_findings_too():
     (finding,) = check("dummy_discrete")
     assert finding.level == "error"
-    assert "UnknownTaskError" in finding.problem
+    assert "'dummy_discrete' does not exist" in finding.problem

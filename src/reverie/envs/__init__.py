@@ -17,7 +17,16 @@ from reverie.envs.errors import (
     WorkerError,
 )
 from reverie.envs.leaves import random_actions
-from reverie.envs.registry import SUITES, Suite, factory_of, make, spaces_of, split, tasks
+from reverie.envs.registry import (
+    SUITES,
+    Suite,
+    factory_of,
+    full_name,
+    make,
+    spaces_of,
+    split,
+    tasks,
+)
 from reverie.envs.vector import VectorEnv, env_seed, env_seeds
 from reverie.envs.wrappers import wrap
 
@@ -36,6 +45,7 @@ __all__ = [
     "env_seed",
     "env_seeds",
     "factory_of",
+    "full_name",
     "is_wrapped",
     "make",
     "random_actions",

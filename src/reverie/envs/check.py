@@ -12,7 +12,12 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.conform import name_of
-from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.envs.errors import (
+    MissingPackageError,
+    SpaceError,
+    UnknownTaskError,
+    ValueMismatchError,
+)
 from reverie.envs.leaves import describe, random_actions
 from reverie.envs.registry import factory_of
 from reverie.envs.wrappers import wrap
@@ -84,6 +89,8 @@ def _build_and_inspect(factory: Callable[[], gymnasium.Env], steps: int) -> list
         )
     try:
         env = factory()
+    except (UnknownTaskError, MissingPackageError) as error:
+        return [*found, Finding("error", str(error))]
     except Exception as error:
         mend = "Make the environment's constructor work."
         return [*found, Finding("error", f"It cannot be built: {_say(error)}.", mend)]

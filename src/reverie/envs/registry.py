@@ -40,6 +40,11 @@ class Suite:
         """Whether its package is found (without importing it)."""
         return importlib.util.find_spec(self.package) is not None
 
+    @property
+    def install(self) -> str:
+        """The command that installs what it needs."""
+        return f"pip install 'reverie[{self.extra}]'"
+
 
 SUITES = {
     suite.name: suite
@@ -128,6 +133,13 @@ def split(task: str) -> tuple[Suite, str]:
     )
 
 
+def full_name(task: str) -> str:
+    """The name of a task with its suite, where a bare gymnasium id or `module:Id` is given too."""
+    prefix = task.partition("_")[0]
+    is_id = prefix not in SUITES and (task in gymnasium.registry or ":" in task)
+    return f"gym_{task}" if is_id else task
+
+
 def tasks(suite: str) -> list[str]:
     """Names of the tasks of a suite, without the suite's own name and `_` in front."""
     return _module(SUITES[suite]).tasks()
@@ -151,16 +163,15 @@ class SeedFirstReset(gymnasium.Wrapper):
 
 def _module(suite: Suite) -> ModuleType:
     """Imports the file of a suite, which imports the package behind it."""
-    command = f"pip install 'reverie[{suite.extra}]'"
     if not suite.installed:
         raise MissingPackageError(
-            f"The suite {suite.name!r} needs the package {suite.package}: {command}"
+            f"The suite {suite.name!r} needs the package {suite.package}: {suite.install}"
         )
     try:
         return importlib.import_module(f"reverie.envs.suites.{suite.name}")
     except ImportError as error:
         raise MissingPackageError(
-            f"The suite {suite.name!r} cannot import what it needs ({error}): {command}"
+            f"The suite {suite.name!r} cannot import what it needs ({error}): {suite.install}"
         ) from error
 
 

@@ -1,0 +1,86 @@
+"""`reverie envs` and `reverie envs check`."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+from reverie import cli
+from reverie.envs import SUITES, full_name
+
+
+class NotANumber(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.full(2, np.nan, np.float32), 0.0, False, False, {}
+
+
+@pytest.fixture
+def broken_id():
+    gymnasium.register("Broken-v0", NotANumber)
+    yield "Broken-v0"
+    del gymnasium.registry["Broken-v0"]
+
+
+def test_all_suites_are_listed_with_what_installs_them(capsys, monkeypatch):
+    monkeypatch.setattr(type(SUITES["gym"]), "installed", property(lambda suite: not suite.extra))
+    assert cli.main(["envs"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in SUITES)
+    assert "dummy_disc" in out
+    assert "pip install 'reverie[crafter]'" in out
+
+
+@pytest.mark.parametrize("task", ["CartPole-v1", "gym_CartPole-v1"])
+def test_a_sound_environment_passes(capsys, task):
+    assert cli.main(["envs", "check", task, "--steps", "100"]) == 0
+    assert "gym_CartPole-v1 can be trained on." in capsys.readouterr().out
+
+
+def test_a_broken_environment_fails_and_is_explained(capsys, broken_id):
+    assert cli.main(["envs", "check", broken_id]) == 1
+    out = capsys.readouterr().out
+    assert "error:" in out
+    assert "nan" in out.lower()
+    assert f"gym_{broken_id} cannot be trained on yet." in out
+
+
+def test_a_task_that_does_not_exist_fails(capsys):
+    assert cli.main(["envs", "check", "gym_NoSuch-v0"]) == 1
+    assert "error: gymnasium knows no environment 'NoSuch-v0'" in capsys.readouterr().out
+
+
+def test_options_of_the_suite_reach_the_environment(capsys):
+    words = ["envs", "check", "dummy_disc", "--steps", "100", "--env.dummy.length"]
+    for length, ends in (("20", True), ("300", False)):
+        assert cli.main([*words, length]) == 0
+        assert ("No episode ended" in capsys.readouterr().out) is not ends
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["check"], "needs a task"),
+        (["check", "nosuch_task"], "starts with no known suite"),
+        (["check", "CartPole-v1", "--steps", "many"], "--steps is many"),
+        (["chek"], "does not know chek"),
+    ],
+)
+def test_mistakes_are_explained_in_one_line(capsys, words, message):
+    assert cli.main(["envs", *words]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_bare_ids_belong_to_the_gym_suite():
+    assert full_name("CartPole-v1") == "gym_CartPole-v1"
+    assert full_name("some_module:Env-v0") == "gym_some_module:Env-v0"
+    assert full_name("gym_some_module:Env-v0") == "gym_some_module:Env-v0"
+    assert full_name("dmc_walker_walk") == "dmc_walker_walk"
+    assert full_name("nothing") == "nothing"
