@@ -199,14 +199,17 @@ class Learner:
         update = self._compiled_for(batch)
         if self._carry is None:
             self._carry = self._placement.put_batch(self._agent.init_carry(_size(batch)))
-        count = self._next("updates")
         device_batch = self._placement.put_batch(batch)
+        if self._placement.platform == "cpu":
+            # An update that waits for another one may hold working memory already. An accelerator
+            # has to have the next one at hand instead, because issuing it takes long there.
+            self.synchronize()
+        count = self._next("updates")
         self._state, self._carry, outputs, metrics, acting = update(
             self._state, self._carry, device_batch, self._train_key, count
         )
         self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
-        previous = self._previous
-        self._previous = _Issued(self.updates, batch, metrics)
+        previous, self._previous = self._previous, _Issued(self.updates, batch, metrics)
         self._finish(previous)
         return outputs
 
