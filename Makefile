@@ -9,13 +9,14 @@ INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 CODE := src tests $(wildcard benchmarks examples)
 
-.PHONY: help train test test-slow lint format clean
+.PHONY: help train test test-slow test-envs lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make train      Train the quickstart agent in logdir/ (minutes on two cores).'
 	@echo 'make test       Run the tests.'
 	@echo 'make test-slow  Run the tests that take minutes.'
+	@echo 'make test-envs  Install all suites of environments and run their tests.'
 	@echo 'make lint       Check style, formatting and types.'
 	@echo 'make format     Format the code.'
 	@echo 'make clean      Remove .venv and caches; runs in logdir/ stay.'
@@ -28,6 +29,11 @@ test: $(INSTALLED_DEV)
 
 test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow
+
+test-envs: $(INSTALLED_DEV)
+	$(PIP) -e '.[dev,atari,bsuite,crafter,dm,dmc,memmaze,procgen,box2d,video]'
+	$(PIP) --no-deps procgen-mirror==0.10.7 gym3==0.3.3 langroom==0.1.2
+	$(BIN)/python -m pytest tests/envs
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check $(CODE)
@@ -53,5 +59,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[dev,dmc,crafter,box2d,video]'
+	$(PIP) -e '.[dev,atari,dmc,crafter,box2d,video]'
 	@touch $@ $(INSTALLED)

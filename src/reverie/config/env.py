@@ -5,7 +5,17 @@ Defaults are the settings under which published DreamerV3 scores were measured.
 
 from typing import Any, Literal
 
-from reverie.config.fields import Bool, Float, Int, OptionalSize, Section, Size, option, section
+from reverie.config.fields import (
+    Bool,
+    Float,
+    Int,
+    OptionalSize,
+    PathText,
+    Section,
+    Size,
+    option,
+    section,
+)
 
 SPACES = "it changes the spaces that model and replay were built for"
 CAMERA = "Camera number; -1: the suite's own choice for the task."
@@ -88,8 +98,19 @@ class Atari100kConfig(AtariConfig):
 class ProcgenConfig(Section):
     """ProcGen."""
 
-    size: Size = option((96, 96), SIZE, fixed=SPACES)
-    resize: Literal["bilinear", "area"] = option("bilinear", "Interpolation of the resize.")
+    size: Size = option(
+        (96, 96),
+        SIZE + " Over 64 they are made of a rendering of 512x512, which is many times slower.",
+        fixed=SPACES,
+    )
+    resize: Literal["bilinear", "area"] = option(
+        "bilinear", "Interpolation where the size is not 64x64."
+    )
+    mode: Literal["easy", "hard", "extreme", "memory", "exploration"] = option(
+        "hard", "Distribution of levels; the last three exist for some games only."
+    )
+    num_levels: Int = option(0, "How many different levels there are; 0: no limit.", ge=0)
+    start_level: Int = option(0, "The first of `num_levels`, which has to be set then.", ge=0)
 
 
 class DmlabConfig(Section):
@@ -113,7 +134,51 @@ class MinecraftConfig(Section):
 class BsuiteConfig(Section):
     """The behaviour suite."""
 
-    record: Bool = option(False, "Write bsuite's own result files into the run folder.")
+    record: Bool = option(
+        False, "Write bsuite's own result files, for training and not for evaluation."
+    )
+    folder: PathText = option("", "Where they go; empty: the folder `bsuite` of the run folder.")
+
+
+class PinpadConfig(Section):
+    """PinPad."""
+
+    length: Int = option(10_000, "Steps after which an episode is cut off.", ge=1)
+    size: Size = option((64, 64), SIZE + " Multiples of 16.", fixed=SPACES)
+
+
+class LangroomConfig(Section):
+    """LangRoom."""
+
+    length: Int = option(200, "Steps after which an episode is cut off.", ge=1)
+    size: Size = option((64, 64), SIZE + " The image is a square.", fixed=SPACES)
+    view: Int = option(2, "Cells that are seen in each direction.", ge=1, fixed=SPACES)
+    vocab: Int = option(15, "Words that can be said; 15 have a meaning.", ge=15, fixed=SPACES)
+
+
+class DmConfig(Section):
+    """Any dm_env environment."""
+
+    kwargs: dict[str, Any] = option({}, "Keyword arguments of the factory.", fixed=SPACES)
+    size: OptionalSize = option(
+        (),
+        "Height and width to which image observations are resized; empty: as they are.",
+        fixed=SPACES,
+        expects="two integers (height, width) from 3 to 4096, or an empty list",
+    )
+    repeat: Int = option(1, REPEAT, ge=1, le=1000)
+    bounds: Literal["error", "ignore"] = option(
+        "error", "What happens when an observation leaves the bounds that its spec declares."
+    )
+
+
+class MemmazeConfig(Section):
+    """Memory Maze."""
+
+    size: Size = option((64, 64), SIZE, fixed=SPACES)
+    color: Bool = option(
+        False, "Observe the colour to look for as numbers beside the border.", fixed=SPACES
+    )
 
 
 class LoconavConfig(Section):
@@ -137,4 +202,8 @@ class EnvConfig(Section):
     dmlab: DmlabConfig = section(DmlabConfig(), "DeepMind Lab: `dmlab_rooms_watermaze`.")
     minecraft: MinecraftConfig = section(MinecraftConfig(), "Minecraft: `minecraft_diamond`.")
     bsuite: BsuiteConfig = section(BsuiteConfig(), "Behaviour suite: `bsuite_catch/0`.")
+    pinpad: PinpadConfig = section(PinpadConfig(), "PinPad: `pinpad_three`.")
+    langroom: LangroomConfig = section(LangroomConfig(), "LangRoom: `langroom_answer_only`.")
+    dm: DmConfig = section(DmConfig(), "Any dm_env environment: `dm_module:factory`.")
+    memmaze: MemmazeConfig = section(MemmazeConfig(), "Memory Maze: `memmaze_9x9`.")
     loconav: LoconavConfig = section(LoconavConfig(), "Mazes: `loconav_ant_maze_m`.")

@@ -28,12 +28,15 @@ class Suite:
         package: What must be importable.
         extra: The extra of this project that installs it, empty when it needs nothing more.
         about: One line for people.
+        also: A command that has to follow the installation of the extra, or stands for one, where
+            a package asks for others that do harm.
     """
 
     name: str
     package: str
     extra: str
     about: str
+    also: str = ""
 
     @property
     def installed(self) -> bool:
@@ -43,8 +46,12 @@ class Suite:
     @property
     def install(self) -> str:
         """The command that installs what it needs."""
-        return f"pip install 'reverie[{self.extra}]'"
+        extra = f"pip install 'reverie[{self.extra}]'" if self.extra else ""
+        return " && ".join(command for command in (extra, self.also) if command)
 
+
+# What both packages require of others is older than what they work with.
+PROCGEN = "pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3"
 
 SUITES = {
     suite.name: suite
@@ -52,6 +59,22 @@ SUITES = {
         Suite("gym", "gymnasium", "", "any registered gymnasium id, or module:Id"),
         Suite("dmc", "dm_control", "dmc", "DeepMind Control Suite, proprioception or images"),
         Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward"),
+        Suite("atari", "ale_py", "atari", "Atari 2600 games, full protocol"),
+        Suite("atari100k", "ale_py", "atari", "Atari 2600 games, 100k protocol"),
+        Suite("bsuite", "bsuite", "bsuite", "behaviour suite: experiments by id, catch/0"),
+        Suite("pinpad", "numpy", "", "coloured pads in the right order: three to eight"),
+        Suite(
+            "langroom",
+            "langroom",
+            "",
+            "questions about a room: answer_only, echo",
+            # Its dependency pygame would overwrite the pygame-ce that gymnasium draws with.
+            "pip install --no-deps langroom",
+        ),
+        Suite("dm", "dm_env", "dm", "any dm_env environment as module:factory"),
+        Suite("procgen", "procgen", "procgen", "16 games with generated levels", PROCGEN),
+        Suite("memmaze", "memory_maze", "memmaze", "Memory Maze: 9x9 to 15x15, with variants"),
+        Suite("loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m"),
         Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
     )
 }

@@ -19,6 +19,9 @@ Backend = Literal["auto", "sync", "async"]
 Factory = Callable[[], gymnasium.Env]
 Transition = dict[str, np.ndarray]
 
+TERMINAL = "log/is_terminal"
+"""Key of an info that marks a step as terminal without ending the episode."""
+
 log = logging.getLogger("reverie.envs")
 
 
@@ -28,9 +31,10 @@ class VectorEnv:
     A transition holds the observation keys, `reward` float32, `is_first`, `is_last` and
     `is_terminal` bool, and `log/` keys: those of the observation space, and those of the infos as
     float32 with NaN where an environment gave none. Termination is `is_last` with `is_terminal`,
-    truncation is `is_last` alone. The step after `is_last` ignores its action and returns the
-    first step of the next episode, with reward 0. All arrays are fresh: later steps do not change
-    them.
+    truncation is `is_last` alone. `is_terminal` alone is a step that is to be learned as an end
+    although the episode goes on, such as a lost life: its info has `log/is_terminal` 1. The step
+    after `is_last` ignores its action and returns the first step of the next episode, with reward
+    0. All arrays are fresh: later steps do not change them.
 
     Args:
         factories: One function per environment; `reverie.envs.wrap` is applied where it was not.
@@ -148,6 +152,8 @@ class VectorEnv:
         transition["is_last"] = last.copy()
         transition["is_terminal"] = terminated.copy()
         transition.update(present(infos))
+        if TERMINAL in transition:
+            transition["is_terminal"] |= transition[TERMINAL] > 0
         return transition
 
 

@@ -62,12 +62,15 @@ class EnvSource:
         config: Settings of the suites.
         custom: Makes one unwrapped environment of the user; None takes the task.
         filmed: Whether a picture of every step is added as the key `log/video`.
+        folder: Run folder, where a suite with the option `record` writes files of its own; with
+            None it writes none.
     """
 
     task: str
     config: EnvConfig
     custom: Factory | None = None
     filmed: bool = False
+    folder: pathlib.Path | None = None
 
     def factory(self, index: int = 0, seed: int = 0) -> Factory:
         """A picklable callable that makes one wrapped environment.
@@ -90,6 +93,10 @@ class EnvSource:
             )
         section = getattr(self.config, suite, None)
         options = section.model_dump() if section else {}
+        if self.folder is None:
+            options.pop("record", None)
+        elif options.get("record") and not options["folder"]:
+            options["folder"] = str(self.folder / suite)
         if self.filmed and suite == "gym":
             options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}
         return envs.factory_of(self.task, options, index=index, seed=seed)

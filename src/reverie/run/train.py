@@ -47,10 +47,11 @@ def train(
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
         parts = assemble(config, source, stack)
-        if parts.learner:
+        if parts.learner and _will_train(config, parts):
             # Compiled while the environments start and the first steps are collected.
             parts.learner.prepare(parts.batches.example())
-        envs = stack.enter_context(build.vector_env(source, config.run, config.seed))
+        training = dataclasses.replace(source, folder=parts.folder.root)
+        envs = stack.enter_context(build.vector_env(training, config.run, config.seed))
         evaluator = None
         if evaluation:
             others = build.vector_env(source, config.run, config.seed, "eval")
@@ -123,6 +124,13 @@ def loop(
 
     driver.finish()
     monitor.log(replay, learner)
+
+
+def _will_train(config: Config, parts: Parts) -> bool:
+    """Whether the steps that are left make enough of a replay for an update."""
+    left = config.run.steps - parts.progress.steps
+    needed = config.batch_size * parts.replay.length
+    return left > 0 and len(parts.replay) + left >= needed
 
 
 def clocks(run: RunConfig) -> tuple[Every, Every, Every, Every]:

@@ -1,0 +1,112 @@
+"""From the last frames of an emulator to one small image."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in a gray image (ITU-R BT.601)."""
+
+Aggregate = Literal["max", "mean"]
+Resize = Literal["bilinear", "area"]
+
+
+class Frames:
+    """Keeps the last RGB frames and combines them.
+
+    Atari games draw some objects on every second frame only, so that a single frame misses them
+    (Mnih et al., "Human-level control through deep reinforcement learning", 2015).
+
+    Args:
+        shape: Height and width of the frames.
+        pooling: How many frames are kept, at least 1.
+        aggregate: `max` takes the brightest value of every pixel and channel, `mean` the average.
+        size: Height and width of the image.
+        resize: `bilinear` widens its support when it shrinks an image, as Pillow does; `area`
+            averages exactly the part of the frame that a pixel covers.
+        gray: Whether the image is gray.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        pooling: int,
+        aggregate: Aggregate,
+        size: Sequence[int],
+        resize: Resize,
+        gray: bool,
+    ):
+        self._frames = deque(np.zeros((*shape, 3), np.uint8) for _ in range(pooling))
+        self._combine = {"max": _max, "mean": _mean}[aggregate]
+        self._shrink = {"bilinear": bilinear, "area": area}[resize]
+        self._size = (int(size[0]), int(size[1]))
+        self._gray = gray
+        self.shape = (*self._size, 1 if gray else 3)
+
+    def next(self) -> np.ndarray:
+        """The oldest frame [height, width, 3], to be overwritten as the newest one."""
+        self._frames.rotate(-1)
+        return self._frames[-1]
+
+    def spread(self) -> None:
+        """Makes every frame equal to the newest one."""
+        for frame in self._frames:
+            frame[...] = self._frames[-1]
+
+    def image(self) -> np.ndarray:
+        """The combined image, a new uint8 array of `shape`."""
+        frames = self._frames
+        combined = frames[0] if len(frames) == 1 else self._combine(list(frames))
+        return self._shrink(combined, self._size, self._gray)
+
+
+def bilinear(frame: np.ndarray, size: tuple[int, int], gray: bool) -> np.ndarray:
+    """Resizes the colours first and takes their gray value afterwards.
+
+    Args:
+        frame: uint8 [height, width, 3].
+        size: Height and width of the result.
+        gray: Whether the result has one channel in place of three.
+    """
+    height, width = size
+    image = Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR)
+    # Pillow's own conversion rounds where a plain cast of the weighted sum would cut off.
+    return np.array(image.convert("L"))[:, :, None] if gray else np.array(image)
+
+
+def area(frame: np.ndarray, size: tuple[int, int], gray: bool) -> np.ndarray:
+    """Averages the part of the frame under every pixel, border pixels by their fraction.
+
+    Arguments as for `bilinear`. The gray value of an average is the average gray value, so gray
+    images are averaged in one channel.
+    """
+    values = frame.astype(np.float32)
+    if gray:
+        values = (values @ LUMA)[:, :, None]
+    rows = _average(values, size[0])
+    columns = _average(rows.swapaxes(0, 1), size[1])
+    return np.rint(columns.swapaxes(0, 1)).astype(np.uint8)
+
+
+def _average(values: np.ndarray, count: int) -> np.ndarray:
+    """Averages of `count` equal parts of the first axis, from sums up to their edges."""
+    length = len(values)
+    edges = np.linspace(0, length, count + 1)
+    whole = np.minimum(edges.astype(int), length - 1)
+    part = (edges - whole).astype(np.float32)[:, None, None]
+    before = np.cumsum(values, axis=0) - values
+    return np.diff(before[whole] + part * values[whole], axis=0) * np.float32(count / length)
+
+
+def _max(frames: list[np.ndarray]) -> np.ndarray:
+    result = np.maximum(frames[0], frames[1])
+    for frame in frames[2:]:
+        np.maximum(result, frame, out=result)
+    return result
+
+
+def _mean(frames: list[np.ndarray]) -> np.ndarray:
+    return np.rint(np.mean(frames, axis=0, dtype=np.float32)).astype(np.uint8)

@@ -1,0 +1,219 @@
+"""LangRoom: answer questions about a room that is seen through a small window.
+
+Lin et al., "Learning to Model the World with Language" (arXiv 2308.01399).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import langroom
+import numpy as np
+from gymnasium import spaces as gs
+from langroom import langroom as game
+
+from reverie.envs.errors import UnknownTaskError
+
+MOVES = 5
+"""Stay, down, up, right, left."""
+
+REWARDS = {
+    "answer_only": "answer-only",
+    "answer_and_echo": "answer-and-echo",
+    "echo": "echo",
+}
+"""Task name -> name of the reward in the package."""
+
+
+class LangRoom(gymnasium.Env):
+    """Move and talk at once in a room with four objects of random colour.
+
+    A question such as "what color is the vase ?" comes one word per step, and ten steps later
+    the answer "it is red", whose colour the agent should say in the step in which it comes.
+    Observations are `image`, uint8 [size, size, 3], and `text`, the number of the word that was
+    just said; 0 is silence. Actions are `move`, one of 5, and `talk`, the number of a word.
+    Episodes never terminate and are truncated at their length.
+
+    Args:
+        reward: `answer_only`: 1 for the right colour at the right time, -0.1 for a wrong one
+            then, -0.01 for talking at other times. `answer_and_echo`: 10 for the right colour, 0.1
+            for every other word or silence that was guessed. `echo`: 1 for everything guessed.
+        length: Steps per episode.
+        size: Height and width of the image, which must be equal.
+        view: Cells that can be seen in each direction.
+        vocab: Words that can be said: the 15 that mean something, and others without meaning.
+
+    Raises:
+        ValueError: For a size, view or vocabulary that cannot be.
+    """
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
+    render_mode = "rgb_array"
+
+    def __init__(
+        self,
+        reward: str = "answer_only",
+        length: int = 200,
+        size: Sequence[int] = (64, 64),
+        view: int = 2,
+        vocab: int = len(game.VOCAB),
+    ):
+        _check(length, size, view, vocab)
+        self.task_name = f"langroom_{reward}"
+        self._room = _Room(REWARDS[reward], view, length, size[0], vocab)
+        self._running = False
+        self.observation_space = gs.Dict(
+            {"image": gs.Box(0, 255, (*size, 3), np.uint8), "text": gs.Discrete(vocab)}
+        )
+        self.action_space = gs.Dict({"move": gs.Discrete(MOVES), "talk": gs.Discrete(vocab)})
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Starts an episode in the middle of the room."""
+        super().reset(seed=seed)
+        self._room.rng = self.np_random
+        self._running = True
+        found = self._room.step({"reset": True})
+        return {key: found[key] for key in ("image", "text")}, {}
+
+    def step(
+        self, action: dict[str, Any]
+    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Moves one cell, and says a word."""
+        self._check_running("step()")
+        found: dict[str, Any] = self._room.step({**action, "reset": False})
+        observation = {key: found[key] for key in ("image", "text")}
+        return observation, float(found["reward"]), False, found.get("is_last", False), {}
+
+    def render(self) -> np.ndarray:
+        """The current image."""
+        self._check_running("render()")
+        return self._room.picture()
+
+    def _check_running(self, call: str) -> None:
+        if not self._running:
+            raise gymnasium.error.ResetNeeded(f"Call reset() before {call}.")
+
+
+class _Room(langroom.LangRoom):
+    """The game, without its debugging pictures of text and with images cut from a larger one.
+
+    Its own drawing puts every cell together anew at every step, which takes most of the time.
+    """
+
+    # The game sets these in its first step.
+    player: Any
+    colors: Any
+
+    def __init__(self, reward: str, view: int, length: int, size: int, vocab: int):
+        super().__init__(reward, view, length, size, vocab)
+        self._grid = size // (2 * view + 1)
+        self._map, self._player, self._things = _draw(view, self._grid)
+        self._painted: dict[str, str] | None = None
+
+    def _obs(self, reward: float, **flags: bool) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        text = game.VOCAB.index(self.target)
+        return {"image": self.picture(), "text": text, "reward": reward, **flags}
+
+    def picture(self) -> np.ndarray:
+        """The cells around the player [size, size, 3], the same as those of the game itself."""
+        # The game never changes its dictionary of colours, it makes a new one.
+        if self._painted is not self.colors:
+            for thing, (place, tiles) in self._things.items():
+                self._map[place] = tiles[self.colors[thing]]
+            self._painted = self.colors
+        grid, side = self._grid, (2 * self.view + 1) * self._grid
+        edge = (self.resolution - side) // 2
+        middle = edge + self.view * grid
+        left, top = (cell * grid for cell in self.player)
+        image = np.zeros((self.resolution, self.resolution, 3), np.uint8)
+        image[edge : edge + side, edge : edge + side] = self._map[
+            top : top + side, left : left + side
+        ]
+        image[middle : middle + grid, middle : middle + grid] = self._player
+        return image
+
+
+def make(
+    name: str,
+    length: int = 200,
+    size: Sequence[int] = (64, 64),
+    view: int = 2,
+    vocab: int = len(game.VOCAB),
+) -> gymnasium.Env:
+    """Builds LangRoom.
+
+    Args:
+        name: The reward: `answer_only`, `answer_and_echo` or `echo`.
+        length: Steps after which an episode is truncated.
+        size: Height and width of the image, which must be equal.
+        view: Cells that can be seen in each direction.
+        vocab: Words that can be said, at least 15.
+
+    Raises:
+        UnknownTaskError: There is no such reward.
+    """
+    if name not in REWARDS:
+        raise UnknownTaskError(
+            f"The task 'langroom_{name}' does not exist: use one of "
+            f"{', '.join(f'langroom_{each}' for each in REWARDS)}."
+        )
+    return LangRoom(name, length, size, view, vocab)
+
+
+def tasks() -> list[str]:
+    """Names of the tasks."""
+    return list(REWARDS)
+
+
+def _check(length: int, size: Sequence[int], view: int, vocab: int) -> None:
+    height, width = size
+    cells = 2 * view + 1
+    if length < 1:
+        raise ValueError(f"length={length}: an episode has at least one step.")
+    if vocab < len(game.VOCAB):
+        raise ValueError(f"vocab={vocab}: the game itself uses {len(game.VOCAB)} words.")
+    if view < 1:
+        raise ValueError(f"view={view}: the player sees at least one cell in each direction.")
+    if height != width:
+        raise ValueError(f"size={list(size)}: the image is a square. Use one number twice.")
+    if height < cells or height % cells % 2:
+        good = cells * max(1, round(height / cells))
+        raise ValueError(
+            f"size={list(size)}: with view={view} the image shows {cells}x{cells} cells, and what "
+            f"remains of {height} pixels is not an equal border. Use [{good}, {good}]."
+        )
+
+
+Things = dict[str, tuple[tuple[slice, slice], dict[str, np.ndarray]]]
+
+
+def _draw(view: int, grid: int) -> tuple[np.ndarray, np.ndarray, Things]:
+    """What the game draws with cells of `grid` pixels, for cutting images from it.
+
+    Returns:
+        The room with walls around it as far as one sees, the player's cell, and for each object
+        its place in the room and its cell in every colour.
+    """
+    # Large enough that from the middle the whole room is seen, and the view beyond its walls.
+    around = view + len(game.LAYOUT.split("\n")) // 2
+    painter: Any = langroom.LangRoom(view=around, resolution=(2 * around + 1) * grid)
+    marks = np.pad(painter.layout, view, constant_values="#")
+    painter.player = tuple(side // 2 for side in painter.layout.shape)
+
+    def place(x: int, y: int) -> tuple[slice, slice]:
+        return slice(y * grid, (y + 1) * grid), slice(x * grid, (x + 1) * grid)
+
+    spots = {name: place(*np.argwhere(marks == str(k))[0]) for k, name in enumerate(game.OBJECTS)}
+    things: Things = {name: (spot, {}) for name, spot in spots.items()}
+    room = np.zeros(())
+    for color in game.COLORS:
+        painter.colors = dict.fromkeys(game.OBJECTS, color)
+        room = painter.render().transpose((1, 0, 2)).copy()
+        for spot, tiles in things.values():
+            tiles[color] = room[spot].copy()
+    player = room[place(around, around)].copy()
+    # The player stood on a free cell, as are those beside it.
+    room[place(around, around)] = room[place(around + 1, around)]
+    return room, player, things

@@ -1,0 +1,252 @@
+"""Locomotion and navigation: walkers of dm_control in mazes and corridors.
+
+Merel et al., "Hierarchical visuomotor control of humanoids" (arXiv 1811.09656).
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+
+from reverie.envs.errors import UnknownTaskError
+from reverie.envs.suites.mazes import quiet, reseed
+from reverie.envs.suites.rendering import prepare
+
+MAZES = {"s": (7, 2), "m": (11, 4), "l": (15, 6), "xl": (21, 9)}
+"""Name of a maze -> its cells per side with the outer walls, and the most rooms it has."""
+
+WALKERS = ("ant", "humanoid")
+ARENAS = (*(f"maze_{name}" for name in MAZES), "gaps", "walls")
+CELL = 3.0  # metres
+SECONDS = 60.0
+PHYSICS, CONTROL = 0.005, 0.05
+
+
+class LocoNav(gymnasium.Env):
+    """A walker that sees through its own eyes.
+
+    In a maze each visit of the green sphere gives a reward of 1 and moves the walker to a random
+    room; the sphere stays where it is until the episode ends. Mazes and textures change with every
+    episode. In a corridor with `gaps` or `walls` the reward is the speed along it, from 0 to 1 at
+    3 metres per second.
+
+    An ant ends the episode by termination when it lies on its back or falls into a gap; a humanoid
+    also when anything but its feet touches the ground. The limit of 60 seconds, 1200 steps, is a
+    truncation.
+
+    Observations are a dictionary: the float32 sensors of the body, such as `joints_pos`, and
+    `image`. Sensors without values are left out.
+
+    Args:
+        walker: `ant` (8 actions) or `humanoid` (56 actions).
+        arena: One of `ARENAS`.
+        size: Height and width of the image.
+        repeat: Apply each action this many times and sum the rewards; draws only the last image.
+        camera: Number of the camera; negative: the walker's own eyes.
+
+    Raises:
+        RenderingError: No OpenGL library works.
+        ValueError: There is no such camera.
+    """
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
+    render_mode = "rgb_array"
+
+    def __init__(
+        self,
+        walker: str,
+        arena: str,
+        size: Sequence[int] = (64, 64),
+        repeat: int = 1,
+        camera: int = -1,
+    ):
+        if repeat < 1:
+            raise ValueError(f"repeat={repeat}: an action is applied at least once.")
+        prepare(images=True)
+        quiet()
+        from dm_control import composer
+
+        self.task_name = f"loconav_{walker}_{arena}"
+        self._task = task = _task(walker, arena)
+        # Images are drawn after the last repeat only, so not as an observable.
+        task._walker.observables.egocentric_camera.enabled = False
+        self._control: Any = composer.Environment(
+            task=task, time_limit=SECONDS, random_state=0, strip_singleton_obs_buffer_dim=True
+        )
+        cameras = self._control.physics.model.ncam
+        if camera >= cameras:
+            raise ValueError(f"camera={camera}: {self.task_name} has cameras 0 to {cameras - 1}.")
+        self._camera = "walker/egocentric" if camera < 0 else camera
+        self._repeat = repeat
+        self._height, self._width = size
+        specs = self._control.observation_spec()
+        self._keys = {
+            key: key.removeprefix("walker/") for key, spec in specs.items() if 0 not in spec.shape
+        }
+        entries: dict[str, gymnasium.Space] = {
+            name: gs.Box(-np.inf, np.inf, specs[key].shape, np.float32)
+            for key, name in self._keys.items()
+        }
+        entries["image"] = gs.Box(0, 255, (self._height, self._width, 3), np.uint8)
+        self.observation_space = gs.Dict(entries)
+        bounds = self._control.action_spec()
+        self.action_space = gs.Box(
+            bounds.minimum.astype(np.float32), bounds.maximum.astype(np.float32), dtype=np.float32
+        )
+        self._started = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Starts an episode in a new arena."""
+        super().reset(seed=seed)
+        if seed is not None or not self._started:
+            arena = self._task.root_entity
+            if hasattr(arena, "maze"):
+                reseed(self._control, arena, self.np_random)
+                arena.texture_seeds = self.np_random
+            else:
+                self._control.random_state.seed(int(self.np_random.integers(2**31)))
+            self._started = True
+        return self._observe(self._control.reset()), {}
+
+    def step(
+        self, action: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Applies the action `repeat` times."""
+        if not self._started:
+            raise gymnasium.error.ResetNeeded("Call reset() before step().")
+        found = self._control.step(action)
+        total = float(found.reward)
+        for _ in range(self._repeat - 1):
+            if found.last():
+                break
+            found = self._control.step(action)
+            total += float(found.reward)
+        # The task knows why it ended; in mazes it lowers its discount one step too late.
+        terminated = found.last() and (found.discount == 0 or self._task._failure_termination)
+        return self._observe(found), total, terminated, found.last() and not terminated, {}
+
+    def render(self) -> np.ndarray:
+        """The current image [height, width, 3]."""
+        return self._control.physics.render(self._height, self._width, camera_id=self._camera)
+
+    def close(self) -> None:
+        """Frees the physics and the drawing context."""
+        self._control.physics.free()
+
+    def _observe(self, found: Any) -> dict[str, np.ndarray]:
+        values = found.observation
+        vectors = {name: np.asarray(values[key], np.float32) for key, name in self._keys.items()}
+        return {**vectors, "image": self.render()}
+
+
+def make(
+    name: str, size: Sequence[int] = (64, 64), repeat: int = 1, camera: int = -1
+) -> gymnasium.Env:
+    """Builds a task; the options are those of `LocoNav`.
+
+    Args:
+        name: Walker and arena, such as `ant_maze_m` or `humanoid_gaps`.
+        size: Height and width of the image.
+        repeat: Apply each action this many times and sum the rewards.
+        camera: Number of the camera; negative: the walker's own eyes.
+
+    Raises:
+        UnknownTaskError: There is no such task.
+    """
+    if name not in tasks():
+        near = difflib.get_close_matches(name, tasks(), n=3, cutoff=0.5) or tasks()[:3]
+        raise UnknownTaskError(
+            f"LocoNav has no task {name!r}. Try {', '.join(f'loconav_{each}' for each in near)}."
+        )
+    walker, _, arena = name.partition("_")
+    return LocoNav(walker, arena, size, repeat, camera)
+
+
+def tasks() -> list[str]:
+    """Names of the tasks."""
+    return [f"{walker}_{arena}" for walker in WALKERS for arena in ARENAS]
+
+
+def _task(walker: str, arena: str) -> Any:
+    from dm_control.locomotion import walkers
+    from dm_control.locomotion.tasks import corridors, random_goal_maze
+
+    falls = walker == "humanoid"
+    body = (walkers.CMUHumanoidPositionControlled if falls else walkers.Ant)()
+    times: Any = {"physics_timestep": PHYSICS, "control_timestep": CONTROL}
+    if arena.startswith("maze_"):
+        return random_goal_maze.RepeatSingleGoalMaze(
+            walker=body,
+            maze_arena=_maze(*MAZES[arena.removeprefix("maze_")]),
+            max_repeats=2**31,
+            contact_termination=falls,
+            **times,
+        )
+    return corridors.RunThroughCorridor(
+        walker=body,
+        arena=_corridor(arena),
+        walker_spawn_position=(1.0, 0, 0),
+        contact_termination=falls,
+        **times,
+    )
+
+
+def _maze(cells: int, rooms: int) -> Any:
+    import labmaze
+    from dm_control.locomotion.arenas import labmaze_textures, mazes
+
+    class Maze(mazes.MazeWithTargets):
+        """A maze whose textures follow a seed: the original draws them from numpy's global one."""
+
+        texture_seeds = np.random.default_rng(0)
+
+        def regenerate(self, random_state: Any = None) -> None:
+            before = np.random.get_state()
+            np.random.seed(int(self.texture_seeds.integers(2**32)))
+            try:
+                super().regenerate()
+            finally:
+                np.random.set_state(before)
+
+    return Maze(
+        maze=labmaze.RandomMaze(
+            height=cells,
+            width=cells,
+            max_rooms=rooms,
+            room_min_size=3,
+            room_max_size=5 if cells > 7 else 3,
+            spawns_per_room=1,
+            objects_per_room=1,
+            random_seed=1,
+        ),
+        xy_scale=CELL,
+        skybox_texture=labmaze_textures.SkyBox(style="sky_03"),
+        wall_textures=labmaze_textures.WallTextures(style="style_01"),
+        floor_textures=labmaze_textures.FloorTextures(style="style_01"),
+    )
+
+
+def _corridor(arena: str) -> Any:
+    from dm_control.composer.variation import distributions
+    from dm_control.locomotion.arenas import corridors
+
+    if arena == "gaps":
+        return corridors.GapsCorridor(
+            platform_length=distributions.Uniform(0.6, 2.5),
+            gap_length=distributions.Uniform(0.3, 0.8),
+            corridor_width=10,
+            corridor_length=100,
+        )
+    return corridors.WallsCorridor(
+        wall_gap=5.0,
+        wall_width=distributions.Uniform(1, 7),
+        wall_height=3.0,
+        corridor_width=10,
+        corridor_length=100,
+        include_initial_padding=False,
+    )

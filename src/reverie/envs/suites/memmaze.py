@@ -1,0 +1,189 @@
+"""Memory Maze as a gymnasium environment.
+
+Pasukonis et al., "Evaluating Long-Term Memory in 3D Mazes" (arXiv 2210.13383).
+"""
+
+import difflib
+import functools
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gs
+
+from reverie.envs.errors import UnknownTaskError
+from reverie.envs.suites.mazes import quiet, reseed
+from reverie.envs.suites.rendering import prepare
+from reverie.envs.suites.submodules import import_submodule
+
+SIZES = ("9x9", "11x11", "13x13", "15x15")
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "": {},
+    "extra": {"global_observables": True},
+    "6cl": {"randomize_colors": True},
+    "hifreq": {"control_freq": 40},
+    "vis": {"good_visibility": True},
+}
+"""Name of a variant -> what the package calls it."""
+
+
+class MemoryMaze(gymnasium.Env):
+    """A ball rolls through a random maze, to the object of the colour that the border shows.
+
+    Six discrete actions: none, forward, left, right, forward-left, forward-right. Each object that
+    is reached gives a reward of 1 and the next colour. Episodes have 1000, 2000, 3000 or 4000
+    steps (ten times as many in `hifreq`), and end by truncation only.
+
+    Observations are a dictionary of `image` and, on request, `target_color`. The variant `extra`
+    adds float32 positions in grid cells (`agent_pos`, `agent_dir`, `target_pos`, `target_vec`,
+    `targets_pos`, `targets_vec`) and the walls, `maze_layout`.
+
+    Args:
+        maze: `9x9`, `11x11`, `13x13` or `15x15`.
+        variant: One of `VARIANTS`: `extra` observations, `6cl` six colours in every maze size,
+            `hifreq` 40 steps per second in place of 4, `vis` objects that walls do not hide.
+        size: Height and width of the image.
+        color: Whether the colour to look for is an observation too, as RGB from 0 to 1.
+
+    Raises:
+        RenderingError: No OpenGL library works.
+    """
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
+    render_mode = "rgb_array"
+
+    def __init__(
+        self,
+        maze: str,
+        variant: str = "",
+        size: Sequence[int] = (64, 64),
+        color: bool = False,
+    ):
+        prepare(images=True)
+        quiet()
+        self.task_name = f"memmaze_{maze}" + (f"_{variant}" if variant else "")
+        # The border is drawn here: the package's own covers images below 64 pixels entirely.
+        self._control = _build(maze, target_color_in_image=False, **VARIANTS[variant])
+        height, width = size
+        self._border = max(1, int(2 * np.sqrt(min(height, width) // 64)))
+        task = self._control.task
+        task._walker.observables.egocentric_camera.configure(height=height, width=width)
+        self._colors = list(task._target_colors)
+        specs = self._control.observation_spec()
+        self._keys = [key for key in specs if key != "image" and (color or key != "target_color")]
+        entries: dict[str, gymnasium.Space] = {
+            key: gs.Box(-np.inf, np.inf, specs[key].shape, np.float32) for key in self._keys
+        }
+        if "maze_layout" in entries:
+            entries["maze_layout"] = gs.Box(0, 1, specs["maze_layout"].shape, np.float32)
+        if color:
+            entries["target_color"] = gs.Box(0, 1, (3,), np.float32)
+        entries["image"] = gs.Box(0, 255, (height, width, 3), np.uint8)
+        self.observation_space = gs.Dict(entries)
+        self.action_space = gs.Discrete(self._control.action_spec().num_values)
+        self._image: np.ndarray | None = None
+        self._fresh = True
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Starts an episode in a new maze."""
+        super().reset(seed=seed)
+        if seed is not None or self._fresh:
+            task = self._control.task
+            reseed(self._control, task._maze_arena, self.np_random)
+            # Variants with random colours shuffle this list from where the last episode left it.
+            task._target_colors[:] = self._colors
+            self._fresh = False
+        return self._observe(self._control.reset().observation), {}
+
+    def step(self, action: int) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """One step of control."""
+        if self._image is None:
+            raise gymnasium.error.ResetNeeded("Call reset() before step().")
+        found = self._control.step(int(action))
+        terminated = found.last() and found.discount == 0
+        observation = self._observe(found.observation)
+        return observation, float(found.reward), terminated, found.last() and not terminated, {}
+
+    def render(self) -> np.ndarray:
+        """The current image [height, width, 3]."""
+        if self._image is None:
+            raise gymnasium.error.ResetNeeded("Call reset() before render().")
+        return self._image
+
+    def close(self) -> None:
+        """Frees the physics and the drawing context."""
+        if self._image is not None:
+            self._control.physics.free()
+            self._image = None
+
+    def _observe(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        image, edge = np.array(values["image"]), self._border
+        inside = image[edge:-edge, edge:-edge].copy()
+        image[:] = (values["target_color"] * 255 * 0.7).astype(np.uint8)
+        image[edge:-edge, edge:-edge] = inside
+        self._image = image
+        vectors = {key: np.asarray(values[key], np.float32) for key in self._keys}
+        return {**vectors, "image": image}
+
+
+def make(name: str, size: Sequence[int] = (64, 64), color: bool = False) -> gymnasium.Env:
+    """Builds a maze; the options are those of `MemoryMaze`.
+
+    Args:
+        name: Size of the maze and perhaps a variant, such as `9x9` or `15x15_extra`.
+        size: Height and width of the image.
+        color: Whether the colour to look for is an observation too.
+
+    Raises:
+        UnknownTaskError: There is no such maze.
+    """
+    if name not in tasks():
+        near = difflib.get_close_matches(name, tasks(), n=3, cutoff=0.5) or SIZES
+        raise UnknownTaskError(
+            f"Memory Maze has no task {name!r}. "
+            f"Try {', '.join(f'memmaze_{each}' for each in near)}."
+        )
+    maze, _, variant = name.partition("_")
+    return MemoryMaze(maze, variant, size, color)
+
+
+def tasks() -> list[str]:
+    """Names of the mazes and their variants."""
+    return [f"{size}_{variant}".rstrip("_") for variant in VARIANTS for size in SIZES]
+
+
+def _build(maze: str, **settings: Any) -> Any:
+    """The package's environment; the same, with resets and steps that cost less."""
+    module = _package()
+    textures = module.labmaze_textures
+    # Ten kinds of walls load all textures anew each, at every reset, although they may share them.
+    module.labmaze_textures = SimpleNamespace(WallTextures=functools.cache(textures.WallTextures))
+    try:
+        return vars(module)[f"memory_maze_{maze}"](seed=0, **settings)
+    finally:
+        module.labmaze_textures = textures
+
+
+@functools.cache
+def _package() -> Any:
+    """The tasks of the package, with objects that find out quickly whether they are touched."""
+    tasks_module = import_submodule("memory_maze", "tasks")
+    from dm_control.locomotion.props.target_sphere import TargetSphere
+
+    class Target(TargetSphere):
+        """Compares all contacts at once; a loop over them took two thirds of a step."""
+
+        def _update_activation(self, physics: Any) -> None:
+            if not self._activated and (physics.data.contact.geom == self._geom_id).any():
+                self._activated = True
+                physics.bind(self.material).rgba[-1] = 0
+
+    # The name in that one module only, not in dm_control.
+    maze_module: Any = import_submodule("memory_maze", "maze")
+    maze_module.target_sphere = SimpleNamespace(TargetSphere=Target)
+    return tasks_module
