@@ -26,7 +26,9 @@ SIZE = "Height and width of images, in pixels."
 class GymConfig(Section):
     """Any registered gymnasium id."""
 
-    kwargs: dict[str, Any] = option({}, "Keyword arguments of `gymnasium.make`.", fixed=SPACES)
+    kwargs: dict[str, Any] = option(
+        {}, "Keyword arguments that build the environment.", fixed=SPACES
+    )
     size: OptionalSize = option(
         (),
         "Height and width to which image observations are resized; empty: as they are.",
@@ -156,20 +158,8 @@ class LangroomConfig(Section):
     vocab: Int = option(15, "Words that can be said; 15 have a meaning.", ge=15, fixed=SPACES)
 
 
-class DmConfig(Section):
+class DmConfig(GymConfig):
     """Any dm_env environment."""
-
-    kwargs: dict[str, Any] = option({}, "Keyword arguments of the factory.", fixed=SPACES)
-    size: OptionalSize = option(
-        (),
-        "Height and width to which image observations are resized; empty: as they are.",
-        fixed=SPACES,
-        expects="two integers (height, width) from 3 to 4096, or an empty list",
-    )
-    repeat: Int = option(1, REPEAT, ge=1, le=1000)
-    bounds: Literal["error", "ignore"] = option(
-        "error", "What happens when an observation leaves the bounds that its spec declares."
-    )
 
 
 class MemmazeConfig(Section):
