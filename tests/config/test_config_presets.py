@@ -9,7 +9,8 @@ from reverie.config import Config, ConfigError, load, presets
 NAMES = [
     *("defaults", "size1m", "size12m", "size25m", "size50m", "size100m", "size200m", "size400m"),
     *("minecraft", "dmlab", "atari", "procgen", "atari100k", "crafter", "dmc_proprio"),
-    *("dmc_vision", "bsuite", "loconav", "multicpu", "debug", "quickstart"),
+    *("dmc_vision", "bsuite", "loconav", "memmaze", "pinpad", "langroom"),
+    *("multicpu", "debug", "quickstart"),
 ]
 
 SIZES = {
