@@ -18,8 +18,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from reverie.learner.allocator import keep_memory
-
 MAX_CPU_DEVICES = 8
 """CPU devices that share a batch unless told otherwise; each holds a copy of the agent's state."""
 
@@ -75,7 +73,6 @@ def configure(
         jax.config.update("jax_platforms", platform)
     shares = max(*devices, *policy_devices) + 1 if devices else _even_shares(batch_size, _cores())
     _open_cpu_devices(mock_devices or shares + 1)
-    keep_memory()
     _set_cache(cache_dir)
     found = _find(platform)
     training = _select(found, devices or _automatic(found, batch_size), "jax.devices")

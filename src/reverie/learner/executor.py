@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reverie.learner import names, nonfinite
-from reverie.learner.allocator import release_memory
+from reverie.learner.allocator import keep_memory, release_memory
 from reverie.learner.devices import Placement
 from reverie.learner.metrics import MetricVector
 from reverie.learner.nonfinite import NonFiniteError
@@ -295,6 +295,9 @@ class Learner:
         compiled = self._train.lower(*inputs).compile()
         # What the compiler used would otherwise add to the peak of the update.
         release_memory()
+        # Not earlier: in one heap with what the compiler leaves behind, the many small buffers of
+        # matrix products take half of an update's time.
+        keep_memory()
         return compiled
 
     def _next(self, counter: str) -> np.uint32:
