@@ -198,10 +198,11 @@ def _envs(words: list[str]) -> int:
         return _check_env(words[1:])
     if words:
         raise UsageError(f"reverie envs does not know {' '.join(words)}. See reverie envs --help.")
-    from reverie.envs.listing import missing, suites_table
+    from reverie.envs.listing import overview
 
-    _print(suites_table())
-    print("\n".join(missing()))
+    table, missing = overview()
+    _print(table)
+    print("\n".join(missing))
     return 0
 
 

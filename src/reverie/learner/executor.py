@@ -1,6 +1,5 @@
 """Runs an agent's pure functions on the devices: the only place that compiles with `jax.jit`."""
 
-import concurrent.futures
 import dataclasses
 import functools
 import pathlib
@@ -13,6 +12,7 @@ import numpy as np
 
 from reverie.learner import names, nonfinite
 from reverie.learner.allocator import keep_memory, release_memory
+from reverie.learner.background import BackgroundProgram
 from reverie.learner.devices import Placement
 from reverie.learner.metrics import MetricVector
 from reverie.learner.nonfinite import NonFiniteError
@@ -29,14 +29,6 @@ class _Issued:
     number: int
     batch: Batch
     metrics: MetricVector
-
-
-@dataclasses.dataclass(frozen=True)
-class _Program:
-    """An update that is compiled, or being compiled, for batches of certain shapes."""
-
-    shapes: dict[str, tuple[tuple[int, ...], np.dtype]]
-    compiled: concurrent.futures.Future[Any]
 
 
 class Learner:
@@ -93,8 +85,7 @@ class Learner:
         self._policy = jit(self._policy_fn, static_argnames="mode")
         self._report = jit(self._report_fn)
         self._snapshot = jit(lambda tree: jax.tree.map(jnp.copy, tree))
-        self._compiler = concurrent.futures.ThreadPoolExecutor(1, "compile")
-        self._update: _Program | None = None
+        self._update = BackgroundProgram(self._compile_update)
         self._carry: PyTree = None
         self._report_carry: PyTree = None
         self._previous: _Issued | None = None
@@ -173,13 +164,8 @@ class Learner:
 
         Args:
             batch: Arrays as `train` takes them; their values do not matter.
-
-        Raises:
-            DeviceError: If the training devices cannot share the batch evenly.
         """
-        self._placement.check_batch(_size(batch))
-        future = self._compiler.submit(self._compile, batch)
-        self._update = _Program(_shapes(batch), future)
+        self._update.prepare(batch)
 
     def train(self, batch: Batch) -> Any:
         """Issues one update and returns without waiting for it.
@@ -193,10 +179,11 @@ class Learner:
             still be being computed.
 
         Raises:
+            DeviceError: If the training devices cannot share the batch evenly.
             NonFiniteError: If the update *before* this one produced a NaN or an infinity. A
                 float16 update that the agent skipped is none.
         """
-        update = self._compiled_for(batch)
+        update = self._update.get(batch)
         if self._carry is None:
             self._carry = self._placement.put_batch(self._agent.init_carry(_size(batch)))
         device_batch = self._placement.put_batch(batch)
@@ -278,14 +265,8 @@ class Learner:
         self._counts.update(counters or {})
         self.flush_acting()
 
-    def _compiled_for(self, batch: Batch) -> Any:
-        """The program of an update, waited for."""
-        if self._update is None or self._update.shapes != _shapes(batch):
-            self.prepare(batch)
-        assert self._update
-        return self._update.compiled.result()
-
-    def _compile(self, batch: Batch) -> Any:
+    def _compile_update(self, batch: Batch) -> Any:
+        self._placement.check_batch(_size(batch))
         carry = jax.eval_shape(functools.partial(self._agent.init_carry, _size(batch)))
         split = self._placement.split
         carry, batch = jax.tree.map(
@@ -350,10 +331,6 @@ def _compiler_options(platform: str, fast_compile: bool) -> dict[str, Any]:
     if fast_compile:
         options["xla_backend_optimization_level"] = 0
     return options
-
-
-def _shapes(batch: Batch) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    return {key: (array.shape, array.dtype) for key, array in batch.items()}
 
 
 def _size(batch: Batch) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import UnknownTaskError
+from reverie.envs.suites.control import apply
 from reverie.envs.suites.rendering import prepare
 
 CAMERAS = {"quadruped": 2}
@@ -90,13 +91,7 @@ class ControlSuite(gymnasium.Env):
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Applies the action `repeat` times."""
-        found = self._control.step(action)
-        total = found.reward
-        for _ in range(self._repeat - 1):
-            if found.last():
-                break
-            found = self._control.step(action)
-            total += found.reward
+        found, total = apply(self._control, action, self._repeat)
         terminated = found.last() and found.discount == 0
         return self._observe(found), total, terminated, found.last() and not terminated, {}
 

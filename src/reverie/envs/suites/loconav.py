@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import UnknownTaskError
+from reverie.envs.suites.control import apply
 from reverie.envs.suites.mazes import quiet, reseed
 from reverie.envs.suites.rendering import prepare
 
@@ -119,13 +120,7 @@ class LocoNav(gymnasium.Env):
         """Applies the action `repeat` times."""
         if not self._started:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        found = self._control.step(action)
-        total = float(found.reward)
-        for _ in range(self._repeat - 1):
-            if found.last():
-                break
-            found = self._control.step(action)
-            total += float(found.reward)
+        found, total = apply(self._control, action, self._repeat)
         # The task knows why it ended; in mazes it lowers its discount one step too late.
         terminated = found.last() and (found.discount == 0 or self._task._failure_termination)
         return self._observe(found), total, terminated, found.last() and not terminated, {}
