@@ -33,7 +33,7 @@ def test_a_prepared_update_is_compiled_once_and_ahead(make_learner, batch, monke
         "train",
         lambda *args: (traced.append(threading.current_thread().name), train(*args))[1],
     )
-    learner.prepare({key: np.zeros_like(x) for key, x in batch.items()})
+    learner.prepare("train", {key: np.zeros_like(x) for key, x in batch.items()})
     learner.train(batch)
     learner.train(batch)
     assert len(traced) == 1
@@ -42,7 +42,7 @@ def test_a_prepared_update_is_compiled_once_and_ahead(make_learner, batch, monke
 
 def test_a_prepared_batch_of_another_size_is_compiled_anew(make_learner, batch):
     learner, other = make_learner(), make_learner()
-    learner.prepare({key: x[:2] for key, x in batch.items()})
+    learner.prepare("train", {key: x[:2] for key, x in batch.items()})
     learner.train(batch)
     other.train(batch)
     np.testing.assert_array_equal(kernel(learner), kernel(other))
@@ -51,7 +51,7 @@ def test_a_prepared_batch_of_another_size_is_compiled_anew(make_learner, batch):
 def test_an_error_of_the_compilation_comes_out_of_train(make_learner, batch, monkeypatch):
     learner = make_learner()
     monkeypatch.setattr(learner.agent, "train", lambda *args: {}["missing"])
-    learner.prepare(batch)
+    learner.prepare("train", batch)
     with pytest.raises(KeyError, match="missing"):
         learner.train(batch)
 

@@ -60,6 +60,7 @@ def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
 def _issue_first(work: Workload, batch: Arrays) -> float:
     """Seconds until the first update is issued: tracing, and compiling or loading the program."""
     start = time.perf_counter()
+    work.learner.prepare("train", batch)
     outputs = work.learner.train(batch)
     seconds = time.perf_counter() - start
     jax.block_until_ready((outputs, work.learner.state))

@@ -18,6 +18,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from reverie.learner.allocator import keep_memory
+
 MAX_CPU_DEVICES = 8
 """CPU devices that share a batch unless told otherwise; each holds a copy of the agent's state."""
 
@@ -73,14 +75,17 @@ def configure(
         jax.config.update("jax_platforms", platform)
     shares = max(*devices, *policy_devices) + 1 if devices else _even_shares(batch_size, _cores())
     _open_cpu_devices(mock_devices or shares + 1)
-    _set_cache(cache_dir)
+    cache = _set_cache(cache_dir)
+    if cache:
+        # Before JAX starts its threads, whose memory is then in one heap that stays in order.
+        keep_memory()
     found = _find(platform)
     training = _select(found, devices or _automatic(found, batch_size), "jax.devices")
     policy = _select(found, policy_devices, "jax.policy_devices")[0]
     if policy.platform == "cpu" and policy in training:
         spare = [device for device in found if device not in training]
         policy = spare[0] if spare else policy
-    return Placement(training, policy)
+    return Placement(training, policy, cache)
 
 
 def resolve_dtype(compute_dtype: str, placement: "Placement") -> str:
@@ -114,10 +119,12 @@ class Placement:
         training: Devices that split every batch along its first axis and hold equal copies of the
             agent's state.
         policy: The device that computes actions.
+        cache: Folder of compiled programs, None where they are not kept.
     """
 
     training: tuple[Device, ...]
     policy: Device
+    cache: pathlib.Path | None = None
 
     @property
     def platform(self) -> str:
@@ -189,12 +196,18 @@ def _open_cpu_devices(count: int) -> None:
         jax.config.update("jax_num_cpu_devices", count)
 
 
-def _set_cache(cache_dir: str) -> None:
+def _set_cache(cache_dir: str) -> pathlib.Path | None:
     folder = cache_folder(cache_dir)
     if folder is None:
         jax.config.update("jax_enable_compilation_cache", False)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        use_cache(folder)
+    return folder
+
+
+def use_cache(folder: pathlib.Path) -> None:
+    """Keeps compiled programs in a folder that exists."""
     jax.config.update("jax_enable_compilation_cache", True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

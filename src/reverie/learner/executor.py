@@ -1,21 +1,21 @@
-"""Runs an agent's pure functions on the devices: the only place that compiles with `jax.jit`."""
+"""Runs an agent's pure functions on the devices."""
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from reverie.learner import names, nonfinite
-from reverie.learner.allocator import keep_memory, release_memory
-from reverie.learner.background import BackgroundProgram
+from reverie.learner.allocator import release_memory
+from reverie.learner.compiler import Compiler
 from reverie.learner.devices import Placement
 from reverie.learner.metrics import MetricVector
 from reverie.learner.nonfinite import NonFiniteError
+from reverie.learner.prepared import PreparedProgram
+from reverie.learner.programs import KINDS, POLICIES, Kind, Programs
 from reverie.spaces import Space
 
 PyTree = Any
@@ -72,20 +72,10 @@ class Learner:
         self._train_key = placement.put_state(train)
         self._report_key = placement.put_state(report)
         self._policy_keys = placement.put_policy({"train": act, "eval": evaluate})
-        options = _compiler_options(placement.platform, fast_compile)
-        jit = functools.partial(jax.jit, compiler_options=options)
-        whole, part = placement.replicated, placement.split
-        # Made once, so that compiling it well would take longer than running it.
-        quick = _compiler_options(placement.platform, fast_compile=True)
-        initialize = jax.jit(agent.init, out_shardings=whole, compiler_options=quick)
-        self._state = initialize(placement.put_state(init))
-        self._train = jit(
-            self._train_fn, donate_argnums=(0, 1), out_shardings=(whole, part, part, whole, whole)
-        )
-        self._policy = jit(self._policy_fn, static_argnames="mode")
-        self._report = jit(self._report_fn)
-        self._snapshot = jit(lambda tree: jax.tree.map(jnp.copy, tree))
-        self._update = BackgroundProgram(self._compile_update)
+        self._programs = Programs(agent, placement, fast_compile)
+        self._compiler = Compiler(self._programs)
+        self._prepared = {kind: PreparedProgram(kind, self._compiler) for kind in KINDS}
+        self._state = self._programs.init(placement.put_state(init))
         self._carry: PyTree = None
         self._report_carry: PyTree = None
         self._previous: _Issued | None = None
@@ -151,21 +141,28 @@ class Learner:
         """
         count = self._next(f"{mode}_calls")
         key = self._policy_keys[mode]
-        carry, *outputs = self._policy(self._acting, carry, obs, key, count, mode=mode)
+        act = self._prepared[POLICIES[mode]].get(obs)
+        carry, *outputs = act(self._acting, carry, obs, key, count)
         actions, latents = jax.device_get(outputs)
         if bad := nonfinite.offending_arrays(actions):
             self._stop(f"policy-{count}", f"Actions {bad} of the policy", {**obs, **actions}, {})
         return carry, actions, latents
 
-    def prepare(self, batch: Batch) -> None:
-        """Starts to compile `train` for batches of these shapes, in the background.
+    def prepare(self, kind: Kind, batch: Batch) -> None:
+        """Starts to compile a program in the background.
 
-        Without it the first call of `train` waits for all of it.
+        Without it the first call waits for all of it, and what follows is slower (see `Compiler`).
 
         Args:
-            batch: Arrays as `train` takes them; their values do not matter.
+            kind: `train`, `report`, or the policy in the mode `train` (`act`) or `eval`
+                (`evaluate`).
+            batch: Arrays as the call takes them; their values do not matter.
         """
-        self._update.prepare(batch)
+        self._prepared[kind].prepare(batch)
+
+    def close(self) -> None:
+        """Gives up what is still being compiled; the learner is of no use afterwards."""
+        self._compiler.close()
 
     def train(self, batch: Batch) -> Any:
         """Issues one update and returns without waiting for it.
@@ -183,7 +180,7 @@ class Learner:
             NonFiniteError: If the update *before* this one produced a NaN or an infinity. A
                 float16 update that the agent skipped is none.
         """
-        update = self._update.get(batch)
+        update = self._prepared["train"].get(batch)
         if self._carry is None:
             self._carry = self._placement.put_batch(self._agent.init_carry(_size(batch)))
         device_batch = self._placement.put_batch(batch)
@@ -206,13 +203,14 @@ class Learner:
         Args:
             batch: As in `train`; its recurrent state continues that of the previous report.
         """
+        preview = self._prepared["report"].get(batch)
         if self._report_carry is None:
             self._report_carry = self._agent.init_carry(_size(batch))
         count = self._next("reports")
         # On one device, because the others would only repeat it.
         state, key = jax.tree.map(lambda x: x.addressable_data(0), (self._state, self._report_key))
         inputs = jax.device_put((self._report_carry, batch), self._placement.training[0])
-        self._report_carry, results = self._report(state, *inputs, key, count)
+        self._report_carry, results = preview(state, *inputs, key, count)
         return jax.device_get(results)
 
     def pop_metrics(self) -> list[dict[str, float]]:
@@ -231,7 +229,7 @@ class Learner:
 
     def flush_acting(self) -> None:
         """Lets the policy act with the newest parameters, without the lag; for evaluation."""
-        acting = self._snapshot(self._state.params)
+        acting = self._programs.snapshot(self._state.params)
         self._acting = self._next_acting = self._placement.put_policy(acting)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -265,40 +263,10 @@ class Learner:
         self._counts.update(counters or {})
         self.flush_acting()
 
-    def _compile_update(self, batch: Batch) -> Any:
-        self._placement.check_batch(_size(batch))
-        carry = jax.eval_shape(functools.partial(self._agent.init_carry, _size(batch)))
-        split = self._placement.split
-        carry, batch = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split), (carry, batch)
-        )
-        inputs = (self._state, carry, batch, self._train_key, np.uint32(0))
-        compiled = self._train.lower(*inputs).compile()
-        # What the compiler used would otherwise add to the peak of the update.
-        release_memory()
-        # Not earlier: in one heap with what the compiler leaves behind, the many small buffers of
-        # matrix products take half of an update's time.
-        keep_memory()
-        return compiled
-
     def _next(self, counter: str) -> np.uint32:
         """The number of calls so far; an array of fixed type, so that nothing is recompiled."""
         self._counts[counter] += 1
         return np.uint32(self._counts[counter] - 1)
-
-    def _train_fn(self, state, carry, batch, key, count):
-        key = jax.random.fold_in(key, count)
-        state, carry, outputs, metrics = self._agent.train(state, carry, batch, key)
-        # The copy keeps acting parameters out of the buffers that the next update overwrites.
-        acting = jax.tree.map(jnp.copy, state.params)
-        return state, carry, outputs, MetricVector.pack(metrics), acting
-
-    def _policy_fn(self, acting, carry, obs, key, count, *, mode):
-        key = jax.random.fold_in(key, count)
-        return self._agent.policy(acting, carry, obs, key, mode=mode)
-
-    def _report_fn(self, state, carry, batch, key, count):
-        return self._agent.report(state, carry, batch, jax.random.fold_in(key, count))
 
     def _finish(self, issued: _Issued | None) -> None:
         if issued is None:
@@ -320,17 +288,6 @@ class Learner:
             f"{subject} are NaN or infinite at {event}; {where}. The last checkpoint is from "
             "before this. Lower agent.opt.lr, or use --jax.compute_dtype float32."
         )
-
-
-def _compiler_options(platform: str, fast_compile: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    if platform == "cpu":
-        # By default XLA orders operations for concurrency, which at size1m with images holds 2.9
-        # GB of intermediate results instead of 0.9, and is no faster.
-        options["xla_cpu_scheduler_type"] = "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"
-    if fast_compile:
-        options["xla_backend_optimization_level"] = 0
-    return options
 
 
 def _size(batch: Batch) -> int:

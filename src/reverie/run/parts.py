@@ -3,6 +3,9 @@
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Mapping
+
+import numpy as np
 
 from reverie.config import Config, check_spaces
 from reverie.learner import Learner
@@ -14,6 +17,7 @@ from reverie.run.progress import Progress
 from reverie.run.random_actor import RandomActor
 from reverie.run.ratio import Ratio
 from reverie.run.space_file import write_spaces
+from reverie.spaces import FLAGS, Space
 from reverie.track import Logger
 
 
@@ -31,6 +35,7 @@ class Parts:
         logger: Receives metrics and messages.
         progress: Counts of the run.
         ratio: Decides how many updates are due.
+        obs_space: What the policy sees.
     """
 
     folder: RunFolder
@@ -42,6 +47,12 @@ class Parts:
     logger: Logger
     progress: Progress
     ratio: Ratio
+    obs_space: Mapping[str, Space]
+
+    def example_obs(self, num_envs: int) -> dict[str, np.ndarray]:
+        """Zeros of the shapes and types that the policy gets from some environments."""
+        obs = {key: space.zeros(num_envs) for key, space in self.obs_space.items()}
+        return obs | {key: np.zeros(num_envs, bool) for key in FLAGS}
 
     def save(self) -> None:
         """Writes replay and a checkpoint, unless the newest ones are of this very step."""
@@ -78,6 +89,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     actor: Learner | RandomActor = RandomActor(spaces.act, config.seed)
     if not config.random_agent:
         actor = learner = build.learner(config, spaces.obs, spaces.act, folder.root)
+        stack.callback(learner.close)
         latents = learner.latent_spaces
     config.to_yaml(folder.config)
     replay = build.replay(config, {**spaces.obs, **spaces.act}, latents)
@@ -96,4 +108,4 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         logger.note(note)
     batches = stack.enter_context(build.train_stream(config, replay))
     previews = stack.enter_context(build.report_stream(config, replay))
-    return Parts(folder, learner, actor, replay, batches, previews, logger, done, ratio)
+    return Parts(folder, learner, actor, replay, batches, previews, logger, done, ratio, spaces.obs)

@@ -47,9 +47,8 @@ def train(
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
         parts = assemble(config, source, stack)
-        if parts.learner and _will_train(config, parts):
-            # Compiled while the environments start and the first steps are collected.
-            parts.learner.prepare(parts.batches.example())
+        # Compiled while the environments start and the first steps are collected.
+        prepare(config, parts, evaluation)
         training = dataclasses.replace(source, folder=parts.folder.root)
         envs = stack.enter_context(build.vector_env(training, config.run, config.seed))
         evaluator = None
@@ -124,6 +123,19 @@ def loop(
 
     driver.finish()
     monitor.log(replay, learner)
+
+
+def prepare(config: Config, parts: Parts, evaluation: bool = False) -> None:
+    """Starts to compile what the run will need, in the order in which it needs it."""
+    if not parts.learner or parts.progress.steps >= config.run.steps:
+        return
+    parts.learner.prepare("act", parts.example_obs(config.run.envs))
+    if _will_train(config, parts):
+        parts.learner.prepare("train", parts.batches.example())
+        if config.run.report_every:
+            parts.learner.prepare("report", parts.previews.example())
+    if evaluation:
+        parts.learner.prepare("evaluate", parts.example_obs(config.run.eval_envs))
 
 
 def _will_train(config: Config, parts: Parts) -> bool:

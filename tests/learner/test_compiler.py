@@ -1,0 +1,96 @@
+"""Programs that are compiled in a process of their own."""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from reverie.learner import Learner, compiler
+
+SCRIPT = pathlib.Path(__file__).with_name("compiled_apart.py")
+
+
+def start(folder: pathlib.Path) -> subprocess.Popen[str]:
+    command = [sys.executable, str(SCRIPT), str(folder / "cache"), str(folder / "facts.json")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_an_update_is_compiled_apart_once_and_loaded_from_the_cache(tmp_path):
+    facts = []
+    for _ in range(2):
+        process = start(tmp_path)
+        process.communicate(timeout=300)
+        assert process.returncode == 0
+        facts.append(json.loads((tmp_path / "facts.json").read_text()))
+    first, second = facts
+    assert len(first["started"]) == 1
+    assert second["started"] == []
+    assert first["loaded"] == second["loaded"] == 1
+    assert first["metrics"] == second["metrics"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_compiler_ends_with_the_process_that_needs_it(tmp_path, number):
+    with start(tmp_path) as process:
+        assert process.stdout
+        pid = int(process.stdout.readline())
+        process.send_signal(number)
+    deadline = time.monotonic() + 20
+    while alive(pid):
+        assert time.monotonic() < deadline, f"{pid} still compiles"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = pathlib.Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture
+def with_cache(placement, tmp_path):
+    return dataclasses.replace(placement, cache=tmp_path)
+
+
+def test_an_agent_that_cannot_be_pickled_is_compiled_here(agent, with_cache, batch, monkeypatch):
+    agent.lock = threading.Lock()
+    monkeypatch.setattr(subprocess, "Popen", None)
+    check_trains(Learner(agent, placement=with_cache), batch)
+
+
+def test_a_compiler_that_fails_is_replaced_by_this_process(agent, with_cache, batch, monkeypatch):
+    monkeypatch.setattr(compiler, "_BOOT", "raise SystemExit(3)")
+    check_trains(Learner(agent, placement=with_cache), batch)
+    assert list(with_cache.cache.iterdir()) == []
+
+
+def check_trains(learner, batch):
+    learner.prepare("train", batch)
+    learner.train(batch)
+    learner.synchronize()
+    (metrics,) = learner.pop_metrics()
+    assert np.isfinite(metrics["loss/rec"])
+
+
+def test_closing_gives_up_what_is_compiled(agent, with_cache, batch, monkeypatch):
+    monkeypatch.setattr(compiler, "_BOOT", "import time; time.sleep(600)")
+    learner = Learner(agent, placement=with_cache)
+    learner.prepare("train", batch)
+    before = time.monotonic()
+    learner.close()
+    with pytest.raises(concurrent.futures.CancelledError):
+        learner.train(batch)
+    assert time.monotonic() - before < 60
