@@ -120,8 +120,26 @@ class DmlabConfig(Section):
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
     repeat: Int = option(4, REPEAT, ge=1, le=1000)
-    episodic: Bool = option(True, "Episodes end; otherwise they continue without a reset signal.")
+    actions: Literal["popart", "impala"] = option(
+        "popart", "Action set: `popart` 15, with fine and coarse turns; `impala` 9.", fixed=SPACES
+    )
+    episodic: Bool = option(
+        True, "The end of an episode is a termination; otherwise a truncation, as by a time limit."
+    )
+    instructions: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Observe the text of the level, hashed to numbers; `auto`: in levels named `language_...`.",
+        fixed=SPACES,
+    )
+    held_out: Bool = option(
+        False, "Play as for evaluation: seeds that training never sees, and the level for tests."
+    )
     use_seed: Bool = option(True, "Seed the level generator from the run seed.")
+    renderer: Literal["software", "hardware"] = option("software", "How images are drawn.")
+    level_cache: PathText = option("", "Folder where compiled maps are kept; empty: none.")
+    dataset: PathText = option(
+        "", "Folder of the pictures of two psychlab levels; empty: as the engine was built."
+    )
 
 
 class MinecraftConfig(Section):

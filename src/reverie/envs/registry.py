@@ -29,7 +29,7 @@ class Suite:
         extra: The extra of this project that installs it, empty when it needs nothing more.
         about: One line for people.
         also: A command that has to follow the installation of the extra, or stands for one, where
-            a package asks for others that do harm.
+            a package asks for others that do harm; or where to read how it is built.
     """
 
     name: str
@@ -53,6 +53,9 @@ class Suite:
 # What both packages require of others is older than what they work with.
 PROCGEN = "pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3"
 
+# No package index has it.
+DMLAB = "build it as https://github.com/google-deepmind/lab/blob/master/docs/users/build.md says"
+
 SUITES = {
     suite.name: suite
     for suite in (
@@ -75,6 +78,7 @@ SUITES = {
         Suite("procgen", "procgen", "procgen", "16 games with generated levels", PROCGEN),
         Suite("memmaze", "memory_maze", "memmaze", "Memory Maze: 9x9 to 15x15, with variants"),
         Suite("loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m"),
+        Suite("dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB),
         Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
     )
 }
