@@ -23,7 +23,7 @@ from reverie.spaces import Space
 HEAVY = {"bsuite", "langroom", "memmaze", "procgen"}
 """Suites that `make test-envs` installs and `make test` does not."""
 
-BUILT = {"dmlab"}
+BUILT = {"dmlab", "minecraft"}
 """Suites whose engine has to be built from source: their own tests run them on a stand-in."""
 
 

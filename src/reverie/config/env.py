@@ -148,7 +148,12 @@ class MinecraftConfig(Section):
     size: Size = option((64, 64), SIZE, fixed=SPACES)
     break_speed: Float = option(100.0, "Multiple of the block breaking speed.", gt=0)
     length: Int = option(36000, "Steps after which an episode is cut off.", ge=1)
-    logs: Bool = option(False, "Log every inventory count.")
+    sticky_attack: Int = option(
+        30, "Steps that an attack goes on; used with `break_speed` 1 only.", ge=0
+    )
+    sticky_jump: Int = option(10, "Steps that a jump goes on, forward; 0: one step.", ge=0)
+    pitch: Float = option(60.0, "Degrees by which the player may look up or down.", ge=0, le=90)
+    logs: Bool = option(False, "Log every inventory count too; the milestones are always logged.")
 
 
 class BsuiteConfig(Section):

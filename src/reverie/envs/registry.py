@@ -45,7 +45,7 @@ class Suite:
 
     @property
     def install(self) -> str:
-        """The command that installs what it needs."""
+        """What installs its package: a command, but for engines that have to be built."""
         extra = f"pip install 'reverie[{self.extra}]'" if self.extra else ""
         return " && ".join(command for command in (extra, self.also) if command)
 
@@ -55,6 +55,11 @@ PROCGEN = "pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3"
 
 # No package index has it.
 DMLAB = "build it as https://github.com/google-deepmind/lab/blob/master/docs/users/build.md says"
+# Its build needs more than a command.
+MINERL = (
+    "install Java 8, then build minerl 0.4.4, which downloads the game client "
+    "(docs/environments.md, github.com/minerllabs/minerl)"
+)
 
 SUITES = {
     suite.name: suite
@@ -79,6 +84,7 @@ SUITES = {
         Suite("memmaze", "memory_maze", "memmaze", "Memory Maze: 9x9 to 15x15, with variants"),
         Suite("loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m"),
         Suite("dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB),
+        Suite("minecraft", "minerl", "", "Minecraft: wood, climb, diamond", MINERL),
         Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
     )
 }
