@@ -1,6 +1,6 @@
 """Every suite really runs: random steps, spaces, both ends of episodes, seeds."""
 
-import importlib
+import importlib.util
 import warnings
 
 import gymnasium
@@ -164,6 +164,18 @@ def test_crafter_without_reward_gives_none():
     env.reset(seed=0)
     env._game._player.achievements["collect_wood"] = 3
     assert env.step(0)[1] == 0.0
+
+
+def test_crafter_without_numba_says_that_it_is_slow(monkeypatch, caplog):
+    real = importlib.util.find_spec
+    crafter_suite.make("reward")
+    assert caplog.messages == []
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "numba" else real(name)
+    )
+    crafter_suite.make("reward")
+    (message,) = caplog.messages
+    assert "pip install 'reverie[crafter]'" in message
 
 
 def test_crafter_plays_out_the_same_whatever_lies_in_memory():

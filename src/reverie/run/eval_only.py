@@ -43,6 +43,7 @@ def eval_only(
         result, records = evaluate(learner, envs, config.run.eval_eps)
         for record in records:
             logger.add({k: v for k, v in record.items() if np.ndim(v) == 0}, prefix="eval")
+        logger.add(result.achievements, prefix="eval")
     files = [write_json(folder.evaluation, result.to_json())]
     if video:
         files.append(write_film(folder.root / "evaluation", records, config.logger.fps))

@@ -7,7 +7,7 @@ import numpy as np
 from reverie.envs import VectorEnv
 from reverie.run.driver import Actor, Callback, Driver
 from reverie.run.result import Evaluation
-from reverie.track import EpisodeStats, Logger
+from reverie.track import Achievements, EpisodeStats, Logger
 
 
 class Evaluator:
@@ -31,6 +31,7 @@ class Evaluator:
         result, records = evaluate(self._actor, self._envs, self._episodes)
         for record in records:
             self._logger.add(record, prefix="eval")
+        self._logger.add(result.achievements, prefix="eval")
         return result
 
 
@@ -56,7 +57,7 @@ def evaluate(
     missing = np.full(envs.num_envs, episodes // envs.num_envs)
     missing[: episodes % envs.num_envs] += 1
     driver = Driver(envs, actor, mode="eval", callbacks=callbacks)
-    stats = EpisodeStats(envs.num_envs)
+    stats, achievements = EpisodeStats(envs.num_envs), Achievements()
     records = []
     while missing.any():
         transition = driver.step()
@@ -65,7 +66,8 @@ def evaluate(
             if missing[index]:
                 missing[index] -= 1
                 records.append(record)
+                achievements.add(record)
     driver.finish()
     scores = tuple(record["episode/score"] for record in records)
     lengths = tuple(record["episode/length"] for record in records)
-    return Evaluation(scores, lengths), records
+    return Evaluation(scores, lengths, achievements.metrics()), records

@@ -6,7 +6,7 @@ import numpy as np
 
 from reverie.learner import Learner
 from reverie.replay import Replay
-from reverie.track import EpisodeStats, Logger, Rates, usage
+from reverie.track import Achievements, EpisodeStats, Logger, Rates, usage
 
 
 class Monitor:
@@ -16,11 +16,13 @@ class Monitor:
         logger: Receives finished episodes at once and everything else at `log`.
         num_envs: Number of training environments.
         batch_steps: Replayed steps per update.
+        achievements: Counts the episodes of the whole run.
     """
 
-    def __init__(self, logger: Logger, num_envs: int, batch_steps: int):
+    def __init__(self, logger: Logger, num_envs: int, batch_steps: int, achievements: Achievements):
         self._logger = logger
         self._batch_steps = batch_steps
+        self._achievements = achievements
         self._episodes = EpisodeStats(num_envs)
         self._rates = Rates()
 
@@ -29,6 +31,7 @@ class Monitor:
         records = self._episodes.add(transition)
         for record in records:
             self._logger.add(record)
+            self._achievements.add(record)
         self._rates.count(policy=len(transition["is_first"]))
         return len(records)
 
@@ -41,6 +44,7 @@ class Monitor:
         for metrics in learner.pop_metrics() if learner else ():
             self._logger.add(metrics, prefix="train")
         self._logger.add(replay.stats(), prefix="replay")
+        self._logger.add(self._achievements.metrics())
         self._logger.add(usage())
         self._logger.add(self._rates.result())
         self._logger.write()

@@ -10,6 +10,7 @@ from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
 from reverie.replay import Replay
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
+from reverie.track import Achievements
 
 
 class Saveable(Protocol):
@@ -39,6 +40,7 @@ class Progress:
         episodes: Finished episodes.
         seconds: Wall-clock seconds of training before this process.
         saved: Environment steps at the last save or restore, -1 before.
+        achievements: What the finished episodes reached.
     """
 
     steps: int = 0
@@ -46,6 +48,7 @@ class Progress:
     episodes: int = 0
     seconds: float = 0.0
     saved: int = -1
+    achievements: Achievements = dataclasses.field(default_factory=Achievements)
     _started: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
@@ -77,6 +80,7 @@ def save(
         "updates": progress.updates,
         "episodes": progress.episodes,
         "seconds": progress.elapsed,
+        "achievements": progress.achievements.save(),
         "ratio": ratio.save(),
         "counters": agent.counters,
     }
@@ -103,6 +107,7 @@ def restore(
     progress.updates = saved.meta["updates"]
     progress.episodes = saved.meta["episodes"]
     progress.seconds = saved.meta["seconds"]
+    progress.achievements = Achievements(**saved.meta.get("achievements", {}))
     ratio.load(saved.meta["ratio"])
     loaded = replay.load(folder.replay)
     return [

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ class Evaluation:
     Args:
         scores: Sum of rewards of every episode.
         lengths: Number of actions of every episode.
+        achievements: Success rates and the score made of them, in percent, by metric name; see
+            `reverie.track.Achievements`. Empty in environments without achievements.
     """
 
     scores: tuple[float, ...]
     lengths: tuple[int, ...]
+    achievements: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def mean_score(self) -> float:
@@ -35,11 +39,14 @@ class Evaluation:
             "length_mean": float(np.mean(self.lengths)),
             "scores": list(self.scores),
             "lengths": list(self.lengths),
+            **self.achievements,
         }
 
     def __str__(self) -> str:
         spread = f"{self.mean_score:.4g} +- {np.std(self.scores):.2g}"
-        return f"mean return {spread} over {len(self.scores)} episodes"
+        text = f"mean return {spread} over {len(self.scores)} episodes"
+        score = self.achievements.get("achievement/score")
+        return text if score is None else f"{text}, achievement score {score:.4g}%"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -92,7 +92,8 @@ def loop(
     run, done, replay, learner = config.run, parts.progress, parts.replay, parts.learner
     check = functools.partial(check_numbers, what="transition")
     driver = Driver(envs, parts.actor, callbacks=[check] if run.debug else [])
-    monitor = Monitor(parts.logger, envs.num_envs, config.batch_size * config.batch_length)
+    batch_steps = config.batch_size * config.batch_length
+    monitor = Monitor(parts.logger, envs.num_envs, batch_steps, done.achievements)
     trainer = None
     if learner:
         trainer = Trainer(learner, parts.batches, config.replay_context, run.debug)

@@ -1,11 +1,13 @@
 """Tracking: what a run writes down, shows and draws.
 
 `Logger` collects metrics and hands them to sinks (the terminal, JSONL files, video and image
-files). `EpisodeStats`, `Aggregator`, `Rates`, `Every` and `usage` produce the numbers.
+files). `EpisodeStats`, `Achievements`, `Aggregator`, `Rates`, `Every` and `usage` produce the
+numbers.
 `learning_curve` and `openloop_plot` turn a run folder and a report into pictures. Importing this
 package imports neither jax nor matplotlib nor pillow: pictures load what they need when drawn.
 """
 
+from reverie.track.achievements import Achievements
 from reverie.track.clocks import Every, Rates
 from reverie.track.curve import learning_curve
 from reverie.track.logger import Logger
@@ -24,6 +26,7 @@ from reverie.track.usage import usage
 from reverie.track.video import write_image, write_video
 
 __all__ = [
+    "Achievements",
     "Aggregator",
     "Curve",
     "EpisodeStats",

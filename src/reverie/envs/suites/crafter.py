@@ -4,6 +4,8 @@ Hafner, "Benchmarking the Spectrum of Agent Capabilities" (arXiv 2109.06780).
 """
 
 import collections
+import importlib.util
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,8 @@ from reverie.envs.errors import UnknownTaskError
 ACTIONS: list[str] = vars(constants)["actions"]
 ACHIEVEMENTS: list[str] = vars(constants)["achievements"]
 
+log = logging.getLogger("reverie.envs")
+
 REWARDS = {"reward": True, "noreward": False}
 
 
@@ -25,8 +29,9 @@ class Crafter(gymnasium.Env):
     """64x64 images, 17 discrete actions, at most 10,000 steps.
 
     `info` holds `log/achievement_<name>`, how often each of the 22 achievements was reached so
-    far in the episode, and with `logs` also `log/inventory_<name>`. Death ends an episode by
-    termination, the step limit by truncation.
+    far in the episode, and with `logs` also `log/inventory_<name>`. A run makes the published
+    score of them, see `reverie.track.Achievements`. Death ends an episode by termination, the step
+    limit by truncation.
 
     Args:
         reward: Whether achievements and health give reward; without, it is always 0.
@@ -123,6 +128,9 @@ def make(name: str, size: Sequence[int] = (64, 64), logs: bool = False) -> gymna
         raise UnknownTaskError(
             f"The task 'crafter_{name}' does not exist: use crafter_reward or crafter_noreward."
         )
+    # The terrain's noise compiles itself where numba is found.
+    if importlib.util.find_spec("numba") is None:
+        log.warning("Crafter is several times slower without numba: pip install 'reverie[crafter]'")
     return Crafter(REWARDS[name], size, logs)
 
 
