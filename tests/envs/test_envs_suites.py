@@ -129,7 +129,7 @@ def test_control_suite_observations_and_alias():
     env.close()
     with pytest.raises(ValueError, match="leave no observation"):
         make("dmc_cup_catch", {"image": False, "proprio": False})
-    assert len(tasks("dmc")) == 51
+    assert len(tasks("dmc")) == 51 + 25
 
 
 def test_crafter_logs_achievements_and_tells_death_from_the_time_limit():

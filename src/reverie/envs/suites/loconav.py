@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import UnknownTaskError
-from reverie.envs.suites.control import apply
+from reverie.envs.suites.control import action_space, apply
 from reverie.envs.suites.mazes import quiet, reseed
 from reverie.envs.suites.rendering import prepare
 
@@ -93,10 +93,7 @@ class LocoNav(gymnasium.Env):
         }
         entries["image"] = gs.Box(0, 255, (self._height, self._width, 3), np.uint8)
         self.observation_space = gs.Dict(entries)
-        bounds = self._control.action_spec()
-        self.action_space = gs.Box(
-            bounds.minimum.astype(np.float32), bounds.maximum.astype(np.float32), dtype=np.float32
-        )
+        self.action_space = action_space(self._control)
         self._started = False
 
     def reset(

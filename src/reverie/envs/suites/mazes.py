@@ -30,12 +30,16 @@ def reseed(control: Any, arena: Any, rng: np.random.Generator) -> None:
     )
 
 
+NOISE = ("Cannot set velocity on Entity", "Failed to converge after")
+"""What dm_control says about walkers and arms at the start of nearly every episode."""
+
+
 def quiet() -> None:
-    """Keeps dm_control from warning in every episode that a walker starts without velocity."""
+    """Keeps dm_control from warnings that nobody can do anything about."""
     log = logging.getLogger("absl")
     if _wanted not in log.filters:
         log.addFilter(_wanted)
 
 
 def _wanted(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Cannot set velocity on Entity")
+    return not str(record.msg).startswith(NOISE)

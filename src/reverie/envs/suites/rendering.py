@@ -41,8 +41,8 @@ def prepare(images: bool) -> str:
     if images and not works:
         raise RenderingError(
             f"Images cannot be drawn: neither EGL nor OSMesa works. Install one: {APT['egl']} "
-            f"(uses a GPU where there is one) or {APT['osmesa']} (processor). DM Control "
-            "can do without images: --env.dmc.image False"
+            f"(uses a GPU where there is one) or {APT['osmesa']} (processor). Most "
+            "tasks of DM Control can do without images: --env.dmc.image False"
         )
     if images and "dm_control._render" in sys.modules:
         raise RenderingError(
