@@ -144,6 +144,7 @@ def test_an_image_action_space_is_continuous():
     ("space", "words"),
     [
         (gs.Text(5), ["'observation'", "Text", "TransformObservation"]),
+        (gs.Dict({"a": gs.Text(5)}), ["size above zero", "Text"]),
         (gs.Dict({"a": gs.Sequence(gs.Discrete(2))}), ["'a'", "Sequence"]),
         (gs.Dict({"reward": gs.Discrete(2)}), ["'reward'", "reserved"]),
         (gs.Dict({"latent": gs.Dict({"deter": gs.Discrete(2)})}), ["'latent/deter'", "reserved"]),

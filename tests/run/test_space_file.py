@@ -36,8 +36,16 @@ def test_file_keeps_observation_and_action(tmp_path):
 
 
 def test_unusable_space_is_refused():
-    with pytest.raises(TypeError, match="Text"):
-        encode(gs.Text(4))
+    with pytest.raises(TypeError, match="Sequence"):
+        encode(gs.Sequence(gs.Discrete(2)))
+
+
+def test_an_agent_reads_past_texts_whatever_they_say():
+    space = gs.Dict({"count": gs.Discrete(3), "mission": gs.Text(80)})
+    restored = decode(json.loads(json.dumps(encode(space))))
+    converter = Converter(restored, gs.Discrete(2))
+    flat = converter.observation({"count": 2, "mission": "go to the red door"})
+    assert flat == {"count": 2}
 
 
 def test_converter_equals_the_wrapped_environment():

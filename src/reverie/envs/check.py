@@ -135,6 +135,12 @@ def _inspect(env: gymnasium.Env, steps: int) -> Iterator[Finding]:
 
 
 def _check_spaces(env: gymnasium.Env, wrapped: gymnasium.Env) -> Iterator[Finding]:
+    for key in wrapped.get_wrapper_attr("text"):
+        yield Finding(
+            "warning",
+            f"The observation {key!r} is text, so it is left out.",
+            "If the task cannot be learned without it, turn it into numbers.",
+        )
     for key, space in describe(wrapped.observation_space).items():
         height, width, channels = space.shape if space.kind == "image" else (64, 64, 3)
         if height in (1, 3, 4) and channels > 4:

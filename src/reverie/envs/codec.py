@@ -9,7 +9,17 @@ from gymnasium import spaces as gs
 
 from reverie.envs.convert import decoder, encoder, short
 from reverie.envs.errors import SpaceError, ValueMismatchError
-from reverie.envs.leaves import Leaf, Path, Role, check_names, children, join, leaves, numel
+from reverie.envs.leaves import (
+    Leaf,
+    Path,
+    Role,
+    check_names,
+    children,
+    is_text,
+    join,
+    leaves,
+    numel,
+)
 
 
 class Codec:
@@ -26,10 +36,11 @@ class Codec:
     Attributes:
         leaves: The arrays that take part, in the order of the space.
         space: The flat space, a `Dict`.
+        text: Keys of texts inside an observation, which are left out.
 
     Raises:
-        SpaceError: The space holds a kind that cannot be converted (such as Text), a reserved
-            name, or two entries with the same flat name.
+        SpaceError: The space holds a kind that cannot be converted (such as Graph, or Text that is
+            all there is), a reserved name, or two entries with the same flat name.
     """
 
     def __init__(self, space: gymnasium.Space, role: Role):
@@ -38,6 +49,7 @@ class Codec:
         every = {leaf.path: leaf for leaf in leaves(space, role)}
         # Some suites have sensors without entries; nothing can be learned from them.
         self.leaves = tuple(leaf for leaf in every.values() if numel(leaf.native))
+        self.text = tuple(leaf.key for leaf in every.values() if is_text(leaf.native))
         check_names([leaf.key for leaf in self.leaves], role)
         if not self.leaves:
             raise SpaceError(f"The {role} space {space} has no entries of size above zero.")

@@ -21,6 +21,9 @@ class Conform(gymnasium.Wrapper):
     """Flat keys, unified dtypes and checked values in both directions.
 
     Every error names the environment, the step of the episode, the key and the value.
+
+    Attributes:
+        text: Keys of observed texts, which are left out.
     """
 
     def __init__(self, env: gymnasium.Env, bounds: Bounds = "error"):
@@ -36,6 +39,7 @@ class Conform(gymnasium.Wrapper):
             raise SpaceError(f"{self._name}: {error}") from error
         self.observation_space = self._obs.space
         self.action_space = self._act.space
+        self.text = self._obs.text
         self._checks = [
             (leaf.key, observation_check(leaf.flat, bounds == "error"))
             for leaf in self._obs.leaves

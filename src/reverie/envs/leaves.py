@@ -77,7 +77,9 @@ def leaves(space: gymnasium.Space, role: Role) -> Iterator[Leaf]:
         return
     for path, leaf in _walk(space, ()):
         key = join((*root, *path))
-        yield Leaf(key, path, leaf, _flat_space(leaf, role, key))
+        # Text beside other observations is left out; alone, or as an action, it is refused.
+        ignored = role == "observation" and is_text(leaf)
+        yield Leaf(key, path, leaf, leaf if ignored else _flat_space(leaf, role, key))
 
 
 def children(space: gymnasium.Space) -> list[tuple[str | int, gymnasium.Space]] | None:
@@ -89,7 +91,15 @@ def children(space: gymnasium.Space) -> list[tuple[str | int, gymnasium.Space]] 
 
 
 def numel(space: gymnasium.Space) -> int:
+    """How many numbers an agent can learn from; text has none."""
+    if is_text(space):
+        return 0
     return int(np.prod(space.shape or (), dtype=np.int64))
+
+
+def is_text(space: gymnasium.Space) -> bool:
+    """Whether values are strings, as in `Text` and in text spaces that packages define."""
+    return space.dtype is not None and space.dtype.kind == "U"
 
 
 def join(path: Path) -> str:

@@ -45,12 +45,14 @@ class EnvSpaces:
         act: Action keys of the agent.
         native_obs: Observation space before Reverie's wrappers.
         native_act: Action space before Reverie's wrappers.
+        text: Keys of observed texts, which are left out.
     """
 
     obs: dict[str, Space]
     act: dict[str, Space]
     native_obs: gymnasium.Space
     native_act: gymnasium.Space
+    text: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +112,8 @@ class EnvSource:
         env = self.factory()()
         try:
             inner = native(env)
-            return EnvSpaces(*envs.spaces(env), inner.observation_space, inner.action_space)
+            both = inner.observation_space, inner.action_space
+            return EnvSpaces(*envs.spaces(env), *both, env.get_wrapper_attr("text"))
         finally:
             env.close()
 

@@ -79,6 +79,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     changes = [change for change in folder.differences(config) if change.key != "logdir"]
     notes = [f"Resuming with another value of {change}." for change in changes]
     spaces = source.spaces()
+    notes += [f"The observation {key!r} is text, so it is left out." for key in spaces.text]
     if not config.random_agent:
         check_spaces(spaces.obs, config.agent)
     # Only now is it certain that the environment can be used, so that mistakes leave no folder.

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from reverie.envs.leaves import is_text
 from reverie.run.result import write_json
 
 
@@ -43,6 +44,9 @@ def encode(space: gymnasium.Space) -> dict[str, Any]:
     if isinstance(space, gs.Box):
         bounds = {"low": _bound(space.low), "high": _bound(space.high)}
         return {"kind": "Box", **bounds, "shape": list(space.shape), "dtype": str(space.dtype)}
+    if is_text(space):
+        # What it may hold does not matter, because texts are left out.
+        return {"kind": "Text"}
     raise TypeError(f"A space of kind {kind} cannot be saved: {space}.")
 
 
@@ -60,6 +64,8 @@ def decode(content: dict[str, Any]) -> gymnasium.Space:
         return gs.MultiDiscrete(content["nvec"], dtype=dtype, start=content["start"])
     if kind == "MultiBinary":
         return gs.MultiBinary(content["shape"])
+    if kind == "Text":
+        return gs.Text(1)
     shape, dtype = tuple(content["shape"]), np.dtype(content["dtype"])
     low, high = (_array(content[name], shape, dtype) for name in ("low", "high"))
     return gs.Box(low, high, shape, dtype)
