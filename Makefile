@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 CODE := src tests $(wildcard benchmarks examples)
 
-.PHONY: help train test test-slow test-envs lint format clean
+.PHONY: help train test test-slow test-envs test-robots lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,9 +31,18 @@ test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow
 
 test-envs: $(INSTALLED_DEV)
-	$(PIP) -e '.[dev,atari,bsuite,crafter,dm,dmc,memmaze,procgen,box2d,video]'
-	$(PIP) --no-deps procgen-mirror==0.10.7 gym3==0.3.3 langroom==0.1.2
+	$(PIP) -e '.[dev,atari,bsuite,crafter,dm,dmc,memmaze,minigrid,popgym,procgen,box2d,video,vizdoom]'
+	$(PIP) --no-deps procgen-mirror==0.10.7 gym3==0.3.3 langroom==0.1.2 nle==1.3.0
 	$(BIN)/python -m pytest tests/envs
+	$(MAKE) test-robots
+
+# The robot tasks need another MuJoCo than DM Control, and so an environment of their own.
+test-robots:
+	$(PYTHON) -m venv .venv-robots
+	grep -v '^mujoco==' constraints.txt > .venv-robots/constraints.txt
+	.venv-robots/bin/python -m pip install --disable-pip-version-check \
+	  -c .venv-robots/constraints.txt -e '.[dev,metaworld,robotics]'
+	.venv-robots/bin/python -m pytest tests/envs/test_gym_packages.py
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check $(CODE)
@@ -45,7 +54,7 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff format $(CODE)
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-robots .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests $(wildcard benchmarks examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

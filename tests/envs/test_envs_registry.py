@@ -1,7 +1,10 @@
 """Task names, options and what is said when they are wrong."""
 
 import importlib.util
+import pathlib
+import re
 import sys
+import tomllib
 
 import gymnasium
 import numpy as np
@@ -18,6 +21,7 @@ from reverie.envs import (
     split,
     tasks,
 )
+from reverie.envs.suites.gym import PACKAGES
 from reverie.spaces import Space
 
 HEAVY = {"bsuite", "langroom", "memmaze", "procgen"}
@@ -68,19 +72,29 @@ def test_unknown_options_name_the_nearest():
         make("dummy_disc", {"lenght": 3})
 
 
-def test_a_missing_package_says_how_to_install_it(monkeypatch):
-    real = importlib.util.find_spec
+@pytest.mark.parametrize("name", [name for name, suite in SUITES.items() if suite.install])
+def test_a_missing_package_says_how_to_install_it(name, monkeypatch):
+    suite, real = SUITES[name], importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util,
         "find_spec",
-        lambda name, *rest: None if name == "dm_control" else real(name, *rest),
+        lambda name, *rest: None if name == suite.package else real(name, *rest),
     )
     with pytest.raises(MissingPackageError) as error:
-        make("dmc_walker_walk")
-    assert "pip install 'reverie[dmc]'" in str(error.value)
+        make(f"{name}_task")
+    assert str(error.value).endswith(suite.install)
+    assert "pip install" in suite.install
     assert "\n" not in str(error.value)
-    assert not SUITES["dmc"].installed
-    assert SUITES["crafter"].installed
+    assert not suite.installed
+    assert SUITES["gym"].installed
+
+
+def test_installation_commands_name_extras_of_this_project():
+    project = pathlib.Path(__file__).parents[2] / "pyproject.toml"
+    extras = set(tomllib.loads(project.read_text())["project"]["optional-dependencies"])
+    commands = [suite.install for suite in SUITES.values()] + list(PACKAGES.values())
+    named = {name for command in commands for name in re.findall(r"reverie\[(\w+)\]", command)}
+    assert {"dmc", "minigrid", "robotics"} <= named <= extras
 
 
 def test_a_broken_package_says_so_too(monkeypatch):
@@ -97,6 +111,14 @@ def test_a_missing_part_of_gymnasium_names_our_extra(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(MissingPackageError, match=r"pip install 'reverie\[box2d\]'"):
         make("gym_LunarLander-v3")
+
+
+@pytest.mark.parametrize("module", sorted(PACKAGES))
+def test_a_missing_package_of_gymnasium_ids_says_how_to_install_it(module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingPackageError) as error:
+        make(f"gym_{module}:Some-v0")
+    assert str(error.value).endswith(f"{module}: {PACKAGES[module]}")
 
 
 def test_spaces_come_from_an_environment_that_is_closed():
@@ -145,6 +167,14 @@ def test_every_suite_is_installed_for_the_tests_and_lists_its_tasks(suite):
         pytest.skip(SUITES[suite].install)
     assert SUITES[suite].installed
     assert len(tasks(suite)) >= 2
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date:DeprecationWarning")
+def test_an_id_that_was_replaced_names_its_successor(monkeypatch):
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", {})
+    gymnasium.register("Renewed-v2", "gymnasium.envs.classic_control:CartPoleEnv")
+    with pytest.raises(UnknownTaskError, match="Renewed-v2"):
+        make("gym_Renewed-v1")
 
 
 def test_gymnasium_ids_can_come_from_another_module(tmp_path, monkeypatch):

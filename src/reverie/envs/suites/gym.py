@@ -1,6 +1,7 @@
 """Any gymnasium environment by its id."""
 
 import difflib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,17 @@ from reverie.envs.wrappers import wrap
 
 EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
 """Parts of gymnasium that need another package -> the extra of this project."""
+
+PACKAGES = {
+    "gymnasium_robotics": "pip install 'reverie[robotics]'",
+    "metaworld": "pip install 'reverie[metaworld]'",
+    "minigrid": "pip install 'reverie[minigrid]'",
+    # Its dependency on one release of gymnasium is stricter than what it works with.
+    "nle": "pip install --no-deps nle",
+    "popgym": "pip install 'reverie[popgym]'",
+    "vizdoom": "pip install 'reverie[vizdoom]'",
+}
+"""Modules that register ids and are tested -> the command that installs them."""
 
 
 def make(
@@ -41,8 +53,13 @@ def make(
     except gym_error.DependencyNotInstalled as error:
         raise MissingPackageError(_install(name, error)) from error
     except ModuleNotFoundError as error:
+        package = name.partition(":")[0].partition(".")[0]
+        if package in PACKAGES and importlib.util.find_spec(package) is None:
+            raise MissingPackageError(
+                f"The task gym_{name} needs the package {package}: {PACKAGES[package]}"
+            ) from error
         raise UnknownTaskError(f"The task gym_{name} cannot be imported: {error}.") from error
-    except gym_error.UnregisteredEnv as error:
+    except (gym_error.UnregisteredEnv, gym_error.DeprecatedEnv) as error:
         near = difflib.get_close_matches(name, tasks(), n=3)
         advice = f"Did you mean {' or '.join(f'gym_{each}' for each in near)}? " if near else ""
         raise UnknownTaskError(
