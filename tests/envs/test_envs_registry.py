@@ -83,7 +83,7 @@ def test_a_missing_package_says_how_to_install_it(name, monkeypatch):
     with pytest.raises(MissingPackageError) as error:
         make(f"{name}_task")
     assert str(error.value).endswith(suite.install)
-    assert "pip install" in suite.install
+    assert "pip install" in suite.install or name in BUILT
     assert "\n" not in str(error.value)
     assert not suite.installed
     assert SUITES["gym"].installed
