@@ -30,7 +30,9 @@ class Replayer(gymnasium.Env):
 
 
 def wrapped(observation_space, *observations, action_space=None):
-    return wrap(Replayer(observation_space, action_space or gs.Discrete(2), *observations))
+    # A space of several axes has a truth value that warns.
+    action_space = gs.Discrete(2) if action_space is None else action_space
+    return wrap(Replayer(observation_space, action_space, *observations))
 
 
 def observe(space, value):
@@ -141,11 +143,40 @@ def test_an_image_action_space_is_continuous():
 
 
 @pytest.mark.parametrize(
+    "space",
+    [
+        gs.Box(-2.0, 3.0, ()),
+        gs.Box(-2.0, 3.0, (), np.float64),
+        gs.Box(-np.inf, np.inf, (1, 2, 1, 2, 1), np.float16),
+        gs.Box(np.array([0, -np.inf, -1]), np.array([np.inf, 3, 1]), dtype=np.float64),
+        gs.Box(-1e300, 1e300, (2,), np.float64),
+        gs.Box(0, 255, (), np.uint8),
+        gs.Box(np.iinfo(np.int64).min, np.iinfo(np.int64).max, (2,), np.int64),
+        gs.Box(0, np.iinfo(np.uint64).max, (2,), np.uint64),
+        gs.Box(0, 1, (2, 2), bool),
+        gs.MultiBinary([2, 3]),
+        gs.MultiDiscrete([[2, 5], [3, 4]], start=[[1, 0], [-2, 0]]),
+        gs.Discrete(1),
+    ],
+)
+def test_whatever_the_policy_chooses_is_inside_the_action_space(space):
+    action_space = spaces(wrapped(gs.Discrete(2), action_space=space))[1]["action"]
+    smallest = min(action_space.classes, default=0)
+    extremes = [0, smallest - 1] if smallest else [-1e9, -1, 0.3, 1, 1e9]
+    for value in extremes:
+        chosen = np.full(action_space.shape, value)
+        received = act(space, {"action": chosen.astype(action_space.dtype)})
+        assert space.contains(received), (value, received)
+
+
+@pytest.mark.parametrize(
     ("space", "words"),
     [
         (gs.Text(5), ["'observation'", "Text", "TransformObservation"]),
         (gs.Dict({"a": gs.Text(5)}), ["size above zero", "Text"]),
         (gs.Dict({"a": gs.Sequence(gs.Discrete(2))}), ["'a'", "Sequence"]),
+        (gs.Tuple((gs.Graph(gs.Box(-1, 1, (2,)), None),)), ["'obs/0'", "Graph"]),
+        (gs.Dict({"a": gs.OneOf((gs.Discrete(2), gs.Discrete(3)))}), ["'a'", "OneOf"]),
         (gs.Dict({"reward": gs.Discrete(2)}), ["'reward'", "reserved"]),
         (gs.Dict({"latent": gs.Dict({"deter": gs.Discrete(2)})}), ["'latent/deter'", "reserved"]),
         (gs.Dict({"a/b": gs.Discrete(2), "a": gs.Dict({"b": gs.Discrete(2)})}), ["'a/b'", "same"]),
@@ -158,6 +189,13 @@ def test_unusable_observation_spaces_name_the_entry(space, words):
         wrapped(space)
     for word in ["Replayer", *words]:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("space", [gs.Text(5), gs.OneOf((gs.Discrete(2), gs.Discrete(3)))])
+def test_unusable_action_spaces_are_refused_too(space):
+    words = f"Replayer: The action 'action' is a {type(space).__name__}"
+    with pytest.raises(SpaceError, match=words):
+        wrapped(gs.Discrete(2), action_space=space)
 
 
 def test_log_actions_are_refused():

@@ -36,12 +36,24 @@ def decoder(leaf: Leaf) -> Callable[[Any], Any]:
         offset, dtype = native.start, native.dtype
         return lambda value: (value + offset).astype(dtype)
     if isinstance(native, gs.Box) and native.dtype != bool:
-        low, high, dtype = native.low, native.high, np.dtype(native.dtype)
-        if dtype.kind in "iu":
-            return lambda value: np.rint(value, dtype=np.float64).clip(low, high).astype(dtype)
-        # Undoing the normalisation in float32 can miss a bound by one rounding step.
-        return lambda value: np.minimum(np.maximum(np.asarray(value, dtype), low), high)
+        return _box_decoder(native)
     return lambda value: np.asarray(value, native.dtype)
+
+
+def _box_decoder(native: gs.Box) -> Callable[[Any], np.ndarray]:
+    low, high, dtype = native.low, native.high, np.dtype(native.dtype)
+    # Arithmetic turns arrays without axes into scalars, which are not in the space: hence asarray.
+    if dtype.kind in "iu":
+        # The largest integers of 64 bits are no float64; the one that they round to is beyond them.
+        last = np.float64(np.iinfo(dtype.name).max)
+        last = last if int(last) <= np.iinfo(dtype.name).max else np.nextafter(last, 0)
+        top = np.minimum(high.astype(np.float64), last)
+        return lambda value: np.asarray(np.rint(value, dtype=np.float64).clip(low, top), dtype)
+    # Undoing the normalisation in float32 can miss a bound by one rounding step. Where there is
+    # none, the numbers of the dtype end somewhere too.
+    ends = np.finfo(dtype.name)
+    low, high = (bound.clip(ends.min, ends.max) for bound in (low, high))
+    return lambda value: np.asarray(np.minimum(np.maximum(value, low), high), dtype)
 
 
 def short(value: Any) -> str:
