@@ -87,6 +87,20 @@ class TinyImage(ChannelsFirst):
         return np.zeros((7, 7, 3), np.uint8)
 
 
+class FlatImage(ChannelsFirst):
+    observation_space = gs.Box(0, 255, (64, 48), np.uint8)
+
+    def observe(self):
+        return np.zeros((64, 48), np.uint8)
+
+
+class FloatImage(ChannelsFirst):
+    observation_space = gs.Box(0, 1, (64, 64, 3), np.float32)
+
+    def observe(self):
+        return np.zeros((64, 64, 3), np.float32)
+
+
 class Unbounded(Good):
     action_space = gs.Box(-np.inf, np.inf, (1,))
 
@@ -129,6 +143,8 @@ class Unbuildable(Good):
         (Unseeded, "warning", ["'obs' differs at step 0", "self.np_random"]),
         (NoneFlag, "warning", ["truncated=None", "True or False"]),
         (TinyImage, "warning", ["7x7", "[64, 64]"]),
+        (FlatImage, "warning", ["'obs'", "(64, 48)", "3072 numbers", "one channel"]),
+        (FloatImage, "warning", ["'obs'", "12288 numbers", "uint8"]),
         (Unbounded, "warning", ["'action'", "finite bounds"]),
         (NoReward, "note", ["Every reward"]),
         (Endless, "note", ["No episode ended", "TimeLimit"]),

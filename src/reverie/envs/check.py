@@ -27,6 +27,9 @@ SLOW = 20.0
 
 SMALLEST_IMAGE = 8
 
+SMALLEST_PICTURE = 32
+"""Sides in pixels from which an array of numbers looks like an image."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
@@ -155,6 +158,13 @@ def _check_spaces(env: gymnasium.Env, wrapped: gymnasium.Env) -> Iterator[Findin
                 f"The image {key!r} is only {height}x{width}.",
                 "Resize it (env.gym.size=[64, 64]), or declare it float32 if it is no picture.",
             )
+        if space.kind == "continuous" and _like_an_image(space.shape):
+            yield Finding(
+                "warning",
+                f"The observation {key!r} of shape {space.shape} is learned as {space.size} "
+                "numbers, not as an image.",
+                "Images are uint8, height x width x channels, gray ones with one channel.",
+            )
     assert isinstance(wrapped.action_space, gs.Dict)
     for key, space in wrapped.action_space.items():
         if isinstance(space, gs.Box) and not np.isfinite(space.high - space.low).all():
@@ -165,6 +175,10 @@ def _check_spaces(env: gymnasium.Env, wrapped: gymnasium.Env) -> Iterator[Findin
             )
     if isinstance(env.action_space, gs.Box) and env.action_space.dtype == np.float64:
         yield Finding("note", "The action is float64; it is computed in float32 and converted.")
+
+
+def _like_an_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) in (2, 3) and min(shape[:2]) >= SMALLEST_PICTURE
 
 
 def _check_episodes(recorder: "_Recorder", steps: int) -> Iterator[Finding]:

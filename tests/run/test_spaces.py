@@ -1,0 +1,145 @@
+"""Every kind of space from the environment to two updates, and what cannot be used."""
+
+import sys
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+import reverie
+from reverie.config import ConfigError
+from reverie.envs import SpaceError, ValueMismatchError
+
+# Environment processes cannot import test modules.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+INF = np.inf
+REWARDS = (np.float64(0.5), 1, np.array(0.25), True, np.float64(1e-300))
+
+EVERYTHING = gs.Dict(
+    {
+        "scalar": gs.Box(-1, 1, ()),
+        "rank5": gs.Box(-1, 1, (2, 1, 2, 1, 2), np.float64),
+        "half": gs.Box(0, 5, (2,), np.float16),
+        "integers": gs.Box(-5, 10**12, (2,), np.int64),
+        "bytes": gs.Box(0, 255, (2, 3), np.uint8),
+        "bools": gs.Box(0, 1, (2, 2), bool),
+        "unbounded": gs.Box(-INF, INF, (3,), np.float64),
+        "start": gs.Discrete(4, start=-2),
+        "multi": gs.MultiDiscrete([[2, 5], [3, 4]], start=[[1, 0], [-2, 0]]),
+        "bits": gs.MultiBinary([2, 2]),
+        "deep": gs.Dict({"er": gs.Tuple((gs.Discrete(2), gs.Dict({"box": gs.Box(-1, 1, (1,))})))}),
+        "nothing": gs.Box(-1, 1, (0,)),
+    }
+)
+HYBRID = gs.Dict(
+    {
+        "choice": gs.Discrete(3, start=5),
+        "choices": gs.MultiDiscrete([[2, 3], [4, 1]]),
+        "switches": gs.MultiBinary(2),
+        "force": gs.Box(-2.0, 4.0, (2, 1), np.float64),
+        "free": gs.Box(-INF, INF, (2,)),
+        "partly": gs.Box(np.array([0, -INF], np.float32), np.array([INF, 3], np.float32)),
+        "level": gs.Box(0, 10, (), np.int64),
+        "pair": gs.Tuple((gs.Discrete(2), gs.Dict({"x": gs.Box(0, 1, (1,))}))),
+    }
+)
+IMAGES = gs.Dict(
+    {
+        "left": gs.Box(0, 255, (48, 64, 7), np.uint8),
+        "right": gs.Box(0, 255, (48, 64, 1), np.uint8),
+        "speed": gs.Box(-1, 1, (2,)),
+    }
+)
+SIZES = gs.Tuple(
+    (gs.Box(0, 255, (84, 84, 3), np.uint8), gs.Box(10, 200, (17, 33, 1), np.uint8), gs.Discrete(2))
+)
+
+
+class Sampled(gymnasium.Env):
+    """Draws observations out of a space, and refuses actions that are not in theirs."""
+
+    def __init__(self, observation_space, action_space, nan_at=None):
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self._nan_at = nan_at
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self._time = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        if not self.action_space.contains(action):
+            raise ValueError(f"{action} is not in {self.action_space}")
+        self._time += 1
+        obs = self.observation_space.sample()
+        if self._time == self._nan_at:
+            obs["deep"]["er"][1]["box"][0] = np.nan
+        reward = REWARDS[self._time % len(REWARDS)]
+        return obs, reward, self._time >= 7, False, {}
+
+
+@pytest.fixture
+def train(cache, tmp_path):
+    """Trains the debug agent for two updates."""
+
+    def run(*spaces, nan_at=None, **options):
+        return reverie.train(
+            lambda: Sampled(*spaces, nan_at=nan_at),
+            configs="debug",
+            logdir=str(tmp_path),
+            **{"run.steps": 20, "run.report_every": 0, "run.save_every": 0},
+            **{"jax.cache_dir": cache, "logger.outputs": ["jsonl"]},
+            **options,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "options"),
+    [
+        pytest.param(EVERYTHING, HYBRID, {}, id="everything"),
+        pytest.param(IMAGES, gs.Discrete(1), {}, id="images"),
+        pytest.param(
+            SIZES, gs.Tuple((gs.MultiBinary(2),)), {"env.gym.size": [32, 48]}, id="resized"
+        ),
+        pytest.param(gs.Box(-1, 1, ()), gs.Box(-2, 3, (), np.float64), {}, id="scalars"),
+    ],
+)
+def test_two_updates_on(train, observation, action, options):
+    assert train(observation, action, **options).updates == 2
+
+
+def test_all_of_them_cross_processes(train):
+    options = {"run.env_backend": "async", "random_agent": True}
+    assert train(EVERYTHING, HYBRID, **options).steps == 20
+
+
+def test_nan_names_environment_key_and_step(train):
+    with pytest.raises(ValueMismatchError, match=r"Sampled, step 3 .*'deep/er/1/box' is NaN"):
+        train(EVERYTHING, HYBRID, nan_at=3, random_agent=True)
+
+
+@pytest.mark.parametrize("space", [gs.Text(3), gs.Sequence(gs.Discrete(2))])
+def test_spaces_that_cannot_be_used_leave_no_folder(train, tmp_path, space):
+    with pytest.raises(SpaceError, match=rf"Sampled: .*'words' is a {type(space).__name__} space"):
+        train(gs.Dict({"words": space}), gs.Discrete(2))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ({"a": (84, 84, 3)}, "a is 84x84"),
+        ({"a": (64, 64, 3), "b": (48, 64, 3)}, "a 64x64, b 48x64"),
+    ],
+)
+def test_images_that_do_not_fit_name_the_option_that_resizes(train, images, words):
+    space = gs.Dict({key: gs.Box(0, 255, shape, np.uint8) for key, shape in images.items()})
+    with pytest.raises(ConfigError, match=rf"{words}.*env\.gym\.size"):
+        train(space, gs.Discrete(2))
