@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from reverie.agent import normalize
+from reverie.agent.action_mask import masked
 from reverie.agent.imagination import Networks, Rollout, trained_heads
 from reverie.agent.normalize import NormState
 from reverie.agent.returns import imagined_return, replay_return
@@ -49,7 +50,8 @@ def imagined_loss(
     options = config.imag_loss
     pol_first, val_first = trained_heads(nets, rollout, start_features)
     # The last states are left out of the losses, at the end: cutting here would copy everything.
-    policy, value = nets.pol.from_first(pol_first), nets.val.from_first(val_first)
+    policy = masked(nets.pol.from_first(pol_first), rollout.masks)
+    value = nets.val.from_first(val_first)
     reward, con = rollout.reward, rollout.con
     discount = 1.0 if config.contdisc else 1 - 1 / config.horizon
     weight = jnp.cumprod(con * discount, 0) / (discount or 1.0)

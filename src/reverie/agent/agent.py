@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent import normalize, optimizer
+from reverie.agent.action_mask import masked
 from reverie.agent.actor_critic import Metrics, Norms, imagined_loss, replay_value_loss
 from reverie.agent.imagination import Networks, action_noise, imagine, sample_actions
 from reverie.agent.loss_scale import keep_if
@@ -164,7 +165,8 @@ class Agent:
         state, _ = params.world.dyn.observe(
             carry.state, add_time(tokens), add_time(action), add_time(reset), noise, self.draws
         )
-        dists = params.pol(params.world.dyn.features(state))
+        masks = {key: obs[name] for key, name in params.world.masks}
+        dists = masked(params.pol(params.world.dyn.features(state)), masks)
         if mode == "eval":
             action = {k: dist.mode() for k, dist in dists.items()}
         else:

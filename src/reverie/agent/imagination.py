@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
+from reverie.agent.action_mask import Masks, masked, predicted_masks
 from reverie.nn.dists import Categorical, Normal
 from reverie.nn.draws import Draws
 from reverie.nn.functional import sg, split_widths
@@ -36,6 +37,7 @@ class Rollout(NamedTuple):
         reward: Expected reward on the way into each state.
         con: Predicted continue probability.
         slow_value: Expectation of the slow value head.
+        masks: Predicted at each state, for the action keys that have one.
     """
 
     state: State
@@ -44,6 +46,7 @@ class Rollout(NamedTuple):
     reward: Float[Array, "h n"]
     con: Float[Array, "h n"]
     slow_value: Float[Array, "h n"]
+    masks: Masks
 
 
 def action_noise(
@@ -99,13 +102,15 @@ def imagine(
         first = _split_product(world.dyn, state, kernel)
         first += jax.lax.broadcast_to_rank(bias.astype(first.dtype), first.ndim)
         pol, val, slow_val, rew, con = split_widths(first, widths)
+        masks = predicted_masks(world, state, act_space)
         return Rollout(
             state,
             jnp.concatenate([pol, val], -1),
-            sample_actions(nets.pol.from_first(pol), noise_t, draws),
+            sample_actions(masked(nets.pol.from_first(pol), masks), noise_t, draws),
             world.rew.from_first(rew).pred(),
             world.con.from_first(con).prob(),
             slow.from_first(slow_val).pred(),
+            masks,
         )
 
     def step(carry, inputs):

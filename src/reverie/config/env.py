@@ -23,8 +23,8 @@ REPEAT = "Environment steps per agent step; the action is repeated and rewards a
 SIZE = "Height and width of images, in pixels."
 
 
-class GymConfig(Section):
-    """Any registered gymnasium id."""
+class _AnyConfig(Section):
+    """What environments of unknown origin share."""
 
     kwargs: dict[str, Any] = option(
         {}, "Keyword arguments that build the environment.", fixed=SPACES
@@ -38,6 +38,17 @@ class GymConfig(Section):
     repeat: Int = option(1, REPEAT, ge=1, le=1000)
     bounds: Literal["error", "ignore"] = option(
         "error", "What happens when an observation leaves the bounds that its space declares."
+    )
+
+
+class GymConfig(_AnyConfig):
+    """Any registered gymnasium id."""
+
+    info_mask: Literal["auto", "use", "ignore"] = option(
+        "auto",
+        'Whether `info["action_mask"]` says which actions are valid; auto: one reset of a '
+        "temporary environment tells.",
+        fixed=SPACES,
     )
 
 
@@ -181,7 +192,7 @@ class LangroomConfig(Section):
     vocab: Int = option(15, "Words that can be said; 15 have a meaning.", ge=15, fixed=SPACES)
 
 
-class DmConfig(GymConfig):
+class DmConfig(_AnyConfig):
     """Any dm_env environment."""
 
 

@@ -17,6 +17,7 @@ from reverie.envs.errors import (
     WorkerError,
 )
 from reverie.envs.leaves import random_actions
+from reverie.envs.masks import MaskFromInfo, valid_actions
 from reverie.envs.registry import (
     SUITES,
     Suite,
@@ -33,6 +34,7 @@ from reverie.envs.wrappers import wrap
 __all__ = [
     "SUITES",
     "Finding",
+    "MaskFromInfo",
     "MissingPackageError",
     "RenderingError",
     "SpaceError",
@@ -53,5 +55,6 @@ __all__ = [
     "spaces_of",
     "split",
     "tasks",
+    "valid_actions",
     "wrap",
 ]

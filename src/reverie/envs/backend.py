@@ -4,12 +4,13 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cloudpickle
 import gymnasium
 import numpy as np
 
-from reverie.envs.leaves import describe, random_actions
+from reverie.envs.masks import RandomPlay
 from reverie.envs.wrappers import wrap
 
 MEASURE_SECONDS = 0.3
@@ -64,26 +65,24 @@ def step_seconds(factory: Callable[[], gymnasium.Env]) -> float:
     """Seconds per step of one environment with random actions, its resets included."""
     env = wrap(factory())
     try:
-        actions = random_actions(
-            describe(env.action_space), MEASURE_STEPS, np.random.default_rng(0)
-        )
-        env.reset(seed=0)
+        choose_action = RandomPlay(env, MEASURE_STEPS)
+        obs, _ = env.reset(seed=0)
         # The first step pays for compilation and caches.
-        over, steps = _step(env, actions, 0), 0
-        start = time.perf_counter()
+        obs, over = _step(env, choose_action(0, obs))
+        steps, start = 0, time.perf_counter()
         while steps < MEASURE_STEPS and time.perf_counter() - start < MEASURE_SECONDS:
             if over:
-                env.reset()
-            over = _step(env, actions, steps)
+                obs, _ = env.reset()
+            obs, over = _step(env, choose_action(steps, obs))
             steps += 1
         return (time.perf_counter() - start) / steps
     finally:
         env.close()
 
 
-def _step(env: gymnasium.Env, actions: dict[str, np.ndarray], index: int) -> bool:
-    result = env.step({key: array[index] for key, array in actions.items()})
-    return result[2] or result[3]
+def _step(env: gymnasium.Env, action: dict[str, np.ndarray]) -> tuple[dict[str, Any], bool]:
+    obs, _, terminated, truncated, _ = env.step(action)
+    return obs, terminated or truncated
 
 
 def _cores() -> int:

@@ -11,16 +11,18 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.conform import name_of
+from reverie.envs.conform import name_of, spaces
 from reverie.envs.errors import (
     MissingPackageError,
     SpaceError,
     UnknownTaskError,
     ValueMismatchError,
 )
-from reverie.envs.leaves import describe, random_actions
+from reverie.envs.leaves import describe
+from reverie.envs.masks import RandomPlay
 from reverie.envs.registry import factory_of
 from reverie.envs.wrappers import wrap
+from reverie.spaces import mask_keys
 
 SLOW = 20.0
 """Steps per second below which training waits for the environment."""
@@ -105,7 +107,7 @@ def _build_and_inspect(factory: Callable[[], gymnasium.Env], steps: int) -> list
 
 def _inspect(env: gymnasium.Env, steps: int) -> Iterator[Finding]:
     try:
-        wrapped = wrap(env)
+        wrapped = wrap(env, info_mask="auto")
     except SpaceError as error:
         yield Finding("error", str(error), "Change the space as the message says.")
         return
@@ -123,7 +125,8 @@ def _inspect(env: gymnasium.Env, steps: int) -> Iterator[Finding]:
         yield Finding("error", f"{name_of(env)} raised {_say(error)}.", mend)
         return
     except Exception as error:
-        mend = "Random actions from the action space must work; so must a reset in mid-episode."
+        which = "that its mask declared valid" if recorder.masked else "from the action space"
+        mend = f"Random actions {which} must work; so must a reset in mid-episode."
         yield Finding("error", f"{name_of(env)} raised {_say(error)}.", mend)
         return
     for name, value in odd_flags.items():
@@ -227,20 +230,26 @@ class _Recorder:
         self.terminated = self.truncated = self.both = self.count = self.resets = 0
         self.step_seconds = self.reset_seconds = 0.0
 
+    @property
+    def masked(self) -> bool:
+        """Whether the environment says which actions are valid."""
+        return bool(mask_keys(*spaces(self._env)))
+
     def play(self, steps: int) -> list[dict[str, np.ndarray]]:
         """Copies of every observation, reward and flag of a run that starts from seed 0."""
-        actions = random_actions(describe(self._env.action_space), steps, np.random.default_rng(0))
+        choose = RandomPlay(self._env, steps)
         record = [self._reset(seed=0)]
+        obs = record[0]
         over = False
         for index in range(steps):
             if over:
-                record.append(self._reset(seed=None))
+                obs = self._reset(seed=None)
+                record.append(obs)
                 over = False
                 continue
+            action = choose(index, obs)
             start = time.perf_counter()
-            obs, reward, terminated, truncated, _ = self._env.step(
-                {key: array[index] for key, array in actions.items()}
-            )
+            obs, reward, terminated, truncated, _ = self._env.step(action)
             self.step_seconds += time.perf_counter() - start
             self.count += 1
             self.terminated += terminated

@@ -10,8 +10,8 @@ from gymnasium import spaces as gs
 from reverie.envs.codec import Codec
 from reverie.envs.errors import SpaceError, ValueMismatchError
 from reverie.envs.leaves import describe
-from reverie.envs.limits import LARGEST, action_check, observation_check
-from reverie.spaces import Space
+from reverie.envs.limits import LARGEST, action_check, mask_check, observation_check
+from reverie.spaces import Space, mask_keys
 
 Bounds = Literal["error", "ignore"]
 SpacePair = tuple[gymnasium.Space, gymnasium.Space]
@@ -35,7 +35,9 @@ class Conform(gymnasium.Wrapper):
             self._obs = Codec(env.observation_space, "observation")
             self._act = Codec(env.action_space, "action")
             _check_clash(self._obs, self._act)
-        except SpaceError as error:
+            act_space = describe(self._act.space)
+            masks = mask_keys(describe(self._obs.space), act_space)
+        except ValueError as error:
             raise SpaceError(f"{self._name}: {error}") from error
         self.observation_space = self._obs.space
         self.action_space = self._act.space
@@ -45,6 +47,7 @@ class Conform(gymnasium.Wrapper):
             for leaf in self._obs.leaves
             if isinstance(leaf.flat, gs.Box) and leaf.flat.dtype == np.float32
         ]
+        self._masks = [(name, mask_check(act_space[key])) for key, name in masks.items()]
         self._actions = [(key, action_check(space)) for key, space in self._act.space.items()]
         self._step = 0
 
@@ -58,7 +61,9 @@ class Conform(gymnasium.Wrapper):
             raise self._error(
                 f"reset() returned a {type(result).__name__}, not (observation, info). Return both."
             )
-        return self._convert(result[0]), result[1]
+        flat = self._convert(result[0])
+        self._check_masks(flat)
+        return flat, result[1]
 
     def step(
         self, action: Mapping[str, Any]
@@ -76,7 +81,14 @@ class Conform(gymnasium.Wrapper):
             )
         obs, reward, terminated, truncated, info = result
         flat = self._convert(obs)
+        if not (terminated or truncated):
+            self._check_masks(flat)
         return flat, self._reward(reward), bool(terminated), bool(truncated), info
+
+    @property
+    def masked(self) -> bool:
+        """Whether some of its observations are action masks."""
+        return bool(self._masks)
 
     def _convert(self, obs: Any) -> dict[str, np.ndarray]:
         try:
@@ -87,6 +99,11 @@ class Conform(gymnasium.Wrapper):
             if problem := check(flat[key]):
                 raise self._error(f"observation {key!r} {problem}")
         return flat
+
+    def _check_masks(self, flat: dict[str, np.ndarray]) -> None:
+        for name, check in self._masks:
+            if problem := check(flat[name]):
+                raise self._error(f"the mask {name!r} {problem}")
 
     def _reward(self, reward: Any) -> float:
         if isinstance(reward, np.ndarray) and reward.ndim:

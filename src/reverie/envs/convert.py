@@ -139,7 +139,9 @@ def _array(value: Any, leaf: Leaf) -> np.ndarray:
             f"{leaf.key!r} has shape {array.shape}, but its space says {shape}. "
             f"{_hint(array.shape, shape)}The value is {short(array)}."
         )
-    if array.dtype.kind not in ("fiub" if isinstance(leaf.flat, gs.Box) else "iub"):
+    # Masks may be declared as float and are bits nevertheless.
+    numbers = isinstance(leaf.flat, gs.Box) or np.dtype(leaf.native.dtype).kind == "f"
+    if array.dtype.kind not in ("fiub" if numbers else "iub"):
         raise _wrong_dtype(array, leaf)
     return array
 

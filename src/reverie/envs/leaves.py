@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import SpaceError
-from reverie.spaces import LATENT_PREFIX, LOG_PREFIX, RESERVED, Space
+from reverie.spaces import LATENT_PREFIX, LOG_PREFIX, RESERVED, Space, is_mask
 
 Role = Literal["observation", "action"]
 Path = tuple[str | int, ...]
@@ -122,7 +122,8 @@ def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space
         return gs.MultiDiscrete(space.nvec, dtype=np.int32)
     if isinstance(space, gs.MultiBinary):
         return gs.MultiBinary(space.shape)
-    if isinstance(space, gs.Box) and space.dtype == bool:
+    mask = role == "observation" and is_mask(key)
+    if isinstance(space, gs.Box) and (space.dtype == bool or (mask and _is_binary(space))):
         return gs.MultiBinary(space.shape)
     if isinstance(space, gs.Box) and space.dtype is not None and space.dtype.kind in "fiu":
         if role == "observation" and space.dtype == np.uint8 and len(space.shape) == 3:
@@ -136,6 +137,11 @@ def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space
         "Tuple; convert or drop this entry with gymnasium.wrappers.Transform"
         f"{role.capitalize()} before training."
     )
+
+
+def _is_binary(space: gs.Box) -> bool:
+    """Whether a space goes from 0 to 1, as action masks are often declared."""
+    return bool((space.low == 0).all() and (space.high == 1).all())
 
 
 def check_names(keys: list[str], role: Role) -> None:

@@ -8,6 +8,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from reverie.spaces import Space
+
 LARGEST = float(np.finfo(np.float32).max)
 
 _WIDER = "Declare the Box with wider bounds, or set env.gym.bounds to ignore."
@@ -50,6 +52,23 @@ def action_check(space: gymnasium.Space) -> Check:
         lambda value: ((value >= 0) & (value < limits)).all(),
         f"class indices below {limits}",
     )
+
+
+def mask_check(action: Space) -> Check:
+    """Checks that a mask leaves at least one class to every entry of an action."""
+    starts = np.cumsum([0, *action.classes[:-1]])
+
+    def check(mask: np.ndarray) -> str:
+        some = np.logical_or.reduceat(mask.ravel(), starts)
+        if some.all():
+            return ""
+        entry = f" in entry {int(np.argmin(some))}" if len(starts) > 1 else ""
+        return (
+            f"allows no class{entry}. Leave at least one valid wherever an action follows: only "
+            "the mask of an episode's last observation is ignored."
+        )
+
+    return check
 
 
 def _shaped(shape: tuple[int, ...], fine: Callable[[Any], Any], wanted: str) -> Check:

@@ -1,7 +1,8 @@
 """The one chain of wrappers between any gymnasium environment and the agent.
 
-From the inside out: `Repeat`, `Conform` (flat names, unified dtypes, checked values),
-`ResizeImages`, `NormalizeActions`, `ClipActions`. Use `wrap`, which adds those that are needed.
+From the inside out: `Repeat`, `MaskFromInfo`, `Conform` (flat names, unified dtypes, checked
+values), `ResizeImages`, `NormalizeActions`, `ClipActions`. Use `wrap`, which adds those that are
+needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,18 @@ import numpy as np
 from gymnasium import spaces as gs
 from PIL import Image
 
-from reverie.envs.conform import Bounds, Conform, is_wrapped
+from reverie.envs.conform import Bounds, Conform, is_wrapped, name_of
+from reverie.envs.errors import SpaceError
+from reverie.envs.masks import InfoMasks, MaskFromInfo, gives_masks
 
 
 def wrap(
-    env: gymnasium.Env, *, size: Sequence[int] = (), repeat: int = 1, bounds: Bounds = "error"
+    env: gymnasium.Env,
+    *,
+    size: Sequence[int] = (),
+    repeat: int = 1,
+    bounds: Bounds = "error",
+    info_mask: InfoMasks = "ignore",
 ) -> gymnasium.Env:
     """Makes an environment speak flat dictionaries of checked, unified arrays.
 
@@ -26,21 +34,31 @@ def wrap(
         repeat: Apply each action this many times and sum the rewards.
         bounds: `error` raises when a continuous observation leaves its declared Box, `ignore`
             lets it through (NaN and infinity are errors in both).
+        info_mask: `use` moves `info["action_mask"]` into the observation, see `MaskFromInfo`;
+            `auto` does it where the info of one more reset has one; `ignore` does not look.
 
     Returns:
         An environment with `Dict` spaces. Observations are float32, uint8 images, int32 and bool;
         continuous actions are float32 in [-1, 1] wherever the environment has finite bounds.
 
     Raises:
-        SpaceError: The environment has a space that the agent cannot use.
+        SpaceError: The environment has a space that the agent cannot use, or masks and `repeat`.
     """
     if is_wrapped(env):
         return env
     if repeat < 1:
         raise ValueError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
-    if repeat > 1:
-        env = Repeat(env, repeat)
-    env = Conform(env, bounds)
+    inner = Repeat(env, repeat) if repeat > 1 else env
+    conform = Conform(inner, bounds)
+    wanted = info_mask == "use" or (info_mask == "auto" and gives_masks(conform))
+    if wanted and not conform.masked:
+        conform = Conform(MaskFromInfo(inner), bounds)
+    if conform.masked and repeat > 1:
+        raise SpaceError(
+            f"{name_of(env)}: repeat={repeat} would apply an action again after its mask has "
+            "changed. Use repeat=1, or set env.gym.info_mask to ignore if the mask is in the info."
+        )
+    env = conform
     if size:
         env = ResizeImages(env, size)
     if any(isinstance(space, gs.Box) for space in _entries(env.action_space).values()):

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from reverie.nn.draws import Draws
 from reverie.nn.functional import f32, sg, split_widths, symexp, symexp_bins, symlog
@@ -19,6 +19,10 @@ def mix_uniform(logits: Float[Array, "..."], amount: float, axis: int = -1) -> F
     return jnp.log(probs)
 
 
+IMPOSSIBLE = -1e9
+"""Logit of an invalid class: its probability is exactly 0, and products with it stay finite."""
+
+
 class Categorical(eqx.Module):
     """Independent categorical entries, possibly of different class counts.
 
@@ -26,15 +30,25 @@ class Categorical(eqx.Module):
         logits: [*b, sum of classes], all entries concatenated.
         classes: Class count of each entry, n in total.
         shape: Shape of one value, with n entries.
+        valid: Classes that can be drawn, in the order of the logits; the others have probability
+            0. All can, where it is None.
     """
 
     logits: Float[Array, "*b width"]
     classes: tuple[int, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
+    valid: Bool[Array, "*b width"] | None = None
+
+    def restricted(self, valid: Bool[Array, "..."]) -> "Categorical":
+        """The same with other classes than the valid ones ruled out."""
+        valid = valid.reshape(self.logits.shape)
+        return Categorical(self.logits, self.classes, self.shape, valid)
 
     def _log_probs(self) -> list[Float[Array, "*b _"]]:
-        parts = split_widths(self.logits.astype(f32), self.classes)
-        return [jax.nn.log_softmax(x, -1) for x in parts]
+        logits = self.logits.astype(f32)
+        if self.valid is not None:
+            logits = jnp.where(self.valid, logits, IMPOSSIBLE)
+        return [jax.nn.log_softmax(x, -1) for x in split_widths(logits, self.classes)]
 
     def _unflatten(self, entries: list[Int[Array, "*b"]]) -> Int[Array, "..."]:
         stacked = jnp.stack(entries, -1).astype(jnp.int32)
@@ -47,12 +61,13 @@ class Categorical(eqx.Module):
     def sample(self, draws: Draws, noise: Float[Array, "*b n"]) -> Int[Array, "..."]:
         """One draw per entry from uniform noise."""
         parts = self._log_probs()
-        return self._unflatten(
-            [
-                draws.categorical(noise[..., i : i + 1], jnp.exp(x)[..., None])[..., 0]
-                for i, x in enumerate(parts)
-            ]
-        )
+        picked = [
+            draws.categorical(noise[..., i : i + 1], jnp.exp(x)[..., None])[..., 0]
+            for i, x in enumerate(parts)
+        ]
+        if self.valid is not None:
+            picked = [_possible(i, x) for i, x in zip(picked, parts, strict=True)]
+        return self._unflatten(picked)
 
     def log_prob(self, value: Shaped[Array, "..."]) -> Float[Array, "*b"]:
         """Log-probability of booleans or integers, summed over entries."""
@@ -82,6 +97,15 @@ class Categorical(eqx.Module):
     def max_entropy(self) -> float:
         """Entropy of the uniform distribution in nats."""
         return float(np.log(self.classes).sum())
+
+
+def _possible(index: Int[Array, "*b"], log_probs: Float[Array, "*b c"]) -> Int[Array, "*b"]:
+    """The index, or the likeliest one where it has probability 0.
+
+    What rounding leaves over in a draw goes to the last class, which may be an invalid one.
+    """
+    drawn = jnp.take_along_axis(log_probs, index[..., None], -1)[..., 0]
+    return jnp.where(drawn > IMPOSSIBLE / 2, index, log_probs.argmax(-1))
 
 
 class Normal(eqx.Module):

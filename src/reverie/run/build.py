@@ -84,6 +84,22 @@ class EnvSource:
         factory = self._factory(index, seed)
         return filmed(factory) if self.filmed else factory
 
+    def resolved(self) -> "EnvSource":
+        """The same, with `env.gym.info_mask` decided where it is `auto`.
+
+        That takes one reset of a temporary environment; else every environment would be reset.
+        """
+        gym = self.config.gym
+        if gym.info_mask != "auto" or not (self.custom or self.task.startswith("gym_")):
+            return self
+        env = self._factory(0, 0)()
+        try:
+            found = isinstance(native(env), envs.MaskFromInfo)
+        finally:
+            env.close()
+        gym = gym.model_copy(update={"info_mask": "use" if found else "ignore"})
+        return dataclasses.replace(self, config=self.config.model_copy(update={"gym": gym}))
+
     def _factory(self, index: int, seed: int) -> Factory:
         if self.custom is not None:
             return functools.partial(_make_custom, self.custom, self.config.gym)
@@ -255,4 +271,10 @@ def _placement(config: JaxConfig, batch_size: int):
 
 
 def _make_custom(factory: Factory, config: GymConfig) -> gymnasium.Env:
-    return envs.wrap(factory(), size=config.size, repeat=config.repeat, bounds=config.bounds)
+    return envs.wrap(
+        factory(),
+        size=config.size,
+        repeat=config.repeat,
+        bounds=config.bounds,
+        info_mask=config.info_mask,
+    )

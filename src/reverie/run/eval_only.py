@@ -30,7 +30,8 @@ def eval_only(
     Raises:
         CheckpointError: If there is no valid checkpoint or it is of another agent.
     """
-    source = dataclasses.replace(source or build.EnvSource(config.task, config.env), filmed=video)
+    source = (source or build.EnvSource(config.task, config.env)).resolved()
+    source = dataclasses.replace(source, filmed=video)
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
     spaces = source.spaces()
     learner, saved = restore_learner(config, folder, spaces.obs, spaces.act)

@@ -87,7 +87,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     stack.enter_context(FolderLock(folder.root))
     write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
     learner, latents = None, {}
-    actor: Learner | RandomActor = RandomActor(spaces.act, config.seed)
+    actor: Learner | RandomActor = RandomActor(spaces.act, config.seed, spaces.obs)
     if not config.random_agent:
         actor = learner = build.learner(config, spaces.obs, spaces.act, folder.root)
         stack.callback(learner.close)

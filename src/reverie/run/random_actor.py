@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reverie.spaces import Space
+from reverie.envs import valid_actions
+from reverie.spaces import Space, mask_keys
 
 Arrays = dict[str, np.ndarray]
 
@@ -16,9 +17,16 @@ class RandomActor:
     Args:
         act_space: Action keys.
         seed: Every call draws from the seed and the number of calls before it.
+        obs_space: Observation keys, which may hold action masks.
     """
 
-    def __init__(self, act_space: Mapping[str, Space], seed: int):
+    def __init__(
+        self,
+        act_space: Mapping[str, Space],
+        seed: int,
+        obs_space: Mapping[str, Space] | None = None,
+    ):
+        self._masks = mask_keys(obs_space or {}, act_space)
         self._act_space = dict(sorted(act_space.items()))
         self._seed = seed
         self._calls = 0
@@ -47,7 +55,8 @@ class RandomActor:
         rng = np.random.default_rng((self._seed, self._calls))
         self._calls += 1
         count = len(obs["is_first"])
-        return carry, {k: _draw(s, rng, count) for k, s in self._act_space.items()}, {}
+        actions = {k: _draw(s, rng, count) for k, s in self._act_space.items()}
+        return carry, actions | valid_actions(self._act_space, self._masks, obs, rng, count), {}
 
 
 def _draw(space: Space, rng: np.random.Generator, count: int) -> np.ndarray:

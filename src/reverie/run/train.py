@@ -43,7 +43,7 @@ def train(
         NonFiniteError: If training produced a NaN; nothing is saved then.
         Exception: Whatever an environment raises; the run is saved first.
     """
-    source = source or build.EnvSource(config.task, config.env)
+    source = (source or build.EnvSource(config.task, config.env)).resolved()
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
         parts = assemble(config, source, stack)

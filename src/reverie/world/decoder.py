@@ -1,6 +1,6 @@
 """Decoder: latent features -> one distribution or image per observation key."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import equinox as eqx
 import jax
@@ -198,20 +198,35 @@ class SimpleDecoder(eqx.Module):
                 key=image_key,
             )
 
+    def predict_vectors(
+        self,
+        deter: Float[Array, "*b D"],
+        stoch: Float[Array, "*b SC"],
+        only: Collection[str] | None = None,
+    ) -> dict[str, Categorical | SymlogMSE]:
+        """One prediction per vector key, or for some of them alone."""
+        outs: dict[str, Categorical | SymlogMSE] = {}
+        if self.mlp is None:
+            return outs
+        x = self.mlp(jnp.concatenate([stoch, deter], -1))
+        for name, space in self.vectors:
+            if only is not None and name not in only:
+                continue
+            y = self.outputs[name](x).astype(f32)
+            if space.kind == "discrete":
+                outs[name] = Categorical(y, space.classes, space.shape)
+            else:
+                outs[name] = SymlogMSE(y, space.shape)
+        return outs
+
     def __call__(
         self, deter: Float[Array, "*b D"], stoch: Float[Array, "*b SC"]
     ) -> dict[str, Categorical | SymlogMSE | ImagePrediction]:
         """One prediction per observation key."""
-        outs: dict[str, Categorical | SymlogMSE | ImagePrediction] = {}
+        outs: dict[str, Categorical | SymlogMSE | ImagePrediction] = {
+            **self.predict_vectors(deter, stoch)
+        }
         batch = deter.shape[:-1]
-        if self.mlp is not None:
-            x = self.mlp(jnp.concatenate([stoch, deter], -1))
-            for name, space in self.vectors:
-                y = self.outputs[name](x).astype(f32)
-                if space.kind == "discrete":
-                    outs[name] = Categorical(y, space.classes, space.shape)
-                else:
-                    outs[name] = SymlogMSE(y, space.shape)
         if self.image is not None:
             flat = lambda x: x.reshape(-1, x.shape[-1])  # noqa: E731
             x = self.image(flat(deter), flat(stoch))

@@ -5,7 +5,7 @@ import jax
 from jaxtyping import Array, Key
 
 from reverie.config import AgentConfig
-from reverie.spaces import Space
+from reverie.spaces import Space, mask_keys
 from reverie.world.decoder import SimpleDecoder
 from reverie.world.encoder import Encoder, load_encoder
 from reverie.world.features import flat_width
@@ -21,6 +21,9 @@ class WorldModel(eqx.Module):
         obs_space: Observation keys without rewards and flags.
         act_space: Action keys.
         key: For the initial parameters.
+
+    Attributes:
+        masks: Pairs of an action key and the observation key that is its mask.
     """
 
     enc: Encoder
@@ -28,6 +31,7 @@ class WorldModel(eqx.Module):
     dec: SimpleDecoder
     rew: TwoHotHead
     con: ContinueHead
+    masks: tuple[tuple[str, str], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class WorldModel(eqx.Module):
     ):
         keys = jax.random.split(key, 5)
         enc = config.enc
+        self.masks = tuple(mask_keys(obs_space, act_space).items())
         options = enc.simple.model_dump() if enc.typ == "simple" else enc.extra
         self.enc = load_encoder(enc.typ)(obs_space, **options, key=keys[0])
         self.dyn = RSSM(

@@ -10,6 +10,7 @@ from gymnasium import error as gym_error
 
 from reverie.envs.conform import Bounds
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
+from reverie.envs.masks import InfoMasks
 from reverie.envs.wrappers import wrap
 
 EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
@@ -33,6 +34,7 @@ def make(
     size: Sequence[int] = (),
     repeat: int = 1,
     bounds: Bounds = "error",
+    info_mask: InfoMasks = "auto",
 ) -> gymnasium.Env:
     """Builds the environment with a gymnasium id.
 
@@ -42,6 +44,7 @@ def make(
         size: Resize image observations to (height, width); empty keeps them.
         repeat: Apply each action this many times and sum the rewards.
         bounds: `error` or `ignore` observations outside their declared bounds.
+        info_mask: Whether `info["action_mask"]` is used; `auto` resets once to find out.
 
     Raises:
         UnknownTaskError: The id is not registered, or its module cannot be imported.
@@ -66,7 +69,7 @@ def make(
             f"gymnasium knows no environment {name!r}: {error} {advice}Ids of other packages are "
             "written gym_module:Id, with the module that registers them."
         ) from error
-    return wrap(env, size=size, repeat=repeat, bounds=bounds)
+    return wrap(env, size=size, repeat=repeat, bounds=bounds, info_mask=info_mask)
 
 
 def tasks() -> list[str]:
