@@ -4,12 +4,15 @@ import sys
 
 import pytest
 
+from reverie.learner.allocator import LARGE
+
 PROGRAM = """
 import resource, sys
 import numpy as np
-from reverie.learner.allocator import keep_memory
-if sys.argv[1] == "keep":
-    assert keep_memory()
+from reverie.learner.allocator import keep_memory, use_one_heap
+if sys.argv[1] != "default":
+    assert use_one_heap()
+    assert keep_memory(int(sys.argv[1]))
 def touch():
     np.full(200_000_000, 1, np.uint8)
 touch()
@@ -28,7 +31,8 @@ def faults(mode: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is the allocator of Linux")
 def test_large_blocks_are_reused_instead_of_mapped_again():
     pages = 200_000_000 // resource.getpagesize()
-    kept = faults("keep")
+    kept = faults("0")
     assert kept < pages // 100
     # Huge pages may make mapping cheaper, but not free.
     assert kept < faults("default")
+    assert kept < faults(str(LARGE))

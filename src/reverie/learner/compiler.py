@@ -88,9 +88,9 @@ class Compiler:
         compiled = lowered.compile()
         # What compiling or loading used would otherwise add to the peak of the update.
         release_memory()
-        if not self._programs.placement.cache:
-            # Not before: what the compiler leaves behind belongs into other parts of the heap.
-            keep_memory()
+        if kind == "train":
+            sizes = compiled.memory_analysis()
+            keep_memory(sizes.temp_size_in_bytes if sizes else 0)
         return compiled
 
     def _compile_apart(self, cache: pathlib.Path, lowered: Any, kind: Kind, batch: Batch) -> None:

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from reverie.learner.allocator import keep_memory
+from reverie.learner.allocator import use_one_heap
 
 MAX_CPU_DEVICES = 8
 """CPU devices that share a batch unless told otherwise; each holds a copy of the agent's state."""
@@ -77,8 +77,7 @@ def configure(
     _open_cpu_devices(mock_devices or shares + 1)
     cache = _set_cache(cache_dir)
     if cache:
-        # Before JAX starts its threads, whose memory is then in one heap that stays in order.
-        keep_memory()
+        use_one_heap()
     found = _find(platform)
     training = _select(found, devices or _automatic(found, batch_size), "jax.devices")
     policy = _select(found, policy_devices, "jax.policy_devices")[0]

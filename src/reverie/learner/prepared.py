@@ -38,4 +38,4 @@ class PreparedProgram:
 
 
 def _shapes(batch: Batch) -> Hashable:
-    return tuple((key, array.shape, array.dtype) for key, array in batch.items())
+    return frozenset((key, array.shape, array.dtype) for key, array in batch.items())
