@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.envs import VectorEnv, WorkerError
+from reverie.envs import Restarts, VectorEnv, WorkerError
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -186,6 +186,87 @@ def test_no_process_outlives_the_trainer(how, number):
             trainer.send_signal(number)
         trainer.wait(20)
     assert wait_until_gone(pids) == []
+
+
+RESTARTING = """
+import os, sys, time
+sys.path.insert(0, {folder!r})
+import numpy as np
+from test_envs_workers import Fragile
+from reverie.envs import Restarts, VectorEnv
+how = sys.argv[1]
+def factory():
+    if how == "rebuild" and os.path.exists({marker!r}):
+        print(os.getpid(), flush=True)
+        time.sleep(1000)
+    return Fragile()
+vector = VectorEnv([factory] * 2, "async", seeds=0, restarts=Restarts(10))
+print(*vector.reset()["obs"][:, 0].astype(int), flush=True)
+open({marker!r}, "w").close()
+for _ in range(10):
+    vector.step({{"action": np.array([2, 0], np.int32)}})
+    print(*vector._inner.pids(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", ["rebuild", "backoff"])
+def test_no_process_outlives_a_trainer_that_restarts_one(how, number, tmp_path):
+    """Neither while an environment is built anew, nor while the restart has to wait."""
+    marker = str(tmp_path / "built")
+    script = RESTARTING.format(folder=os.path.dirname(__file__), marker=marker)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", script, how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=env,
+    )
+    with trainer:
+        pids = {int(word) for word in trainer.stdout.readline().split()}
+        # The process that is being built, or those after the third restart, before the fourth.
+        for _ in range(1 if how == "rebuild" else 3):
+            pids |= {int(word) for word in trainer.stdout.readline().split()}
+        time.sleep(0.3)
+        assert trainer.poll() is None
+        trainer.send_signal(number)
+        trainer.wait(20)
+    assert len(pids) == (3 if how == "rebuild" else 5)
+    assert wait_until_gone(pids) == []
+
+
+def test_what_an_environment_has_started_ends_with_it(tmp_path):
+    """A simulator of its own, for example: also when the environment is killed."""
+
+    class Simulator(Fragile):
+        def __init__(self):
+            self.process = subprocess.Popen(["sleep", "1000"])
+            (tmp_path / str(self.process.pid)).touch()
+
+    with VectorEnv([Simulator], "async", seeds=0, restarts=Restarts(2)) as vector:
+        vector.reset()
+        (first,) = (int(path.name) for path in tmp_path.iterdir())
+        assert alive(first)
+        act(vector, 2)
+        assert wait_until_gone([first]) == []
+        started = [int(path.name) for path in tmp_path.iterdir()]
+        assert len(started) == 2
+    assert wait_until_gone(started) == []
+
+
+def test_signals_to_all_processes_leave_the_nursery_to_the_trainer(vector):
+    """Schedulers send SIGTERM to everybody: workers end, and the trainer can save and close."""
+    pids = vector.reset()["obs"][:, 0].astype(int)
+    with open(f"/proc/{pids[0]}/stat") as file:
+        nursery = int(file.read().rpartition(")")[2].split()[1])
+    for pid in (nursery, *pids):
+        os.kill(pid, signal.SIGTERM)
+    assert wait_until_gone(pids) == []
+    assert alive(nursery)
+    with pytest.raises(WorkerError, match="environment 0 died with signal SIGTERM"):
+        act(vector, 0, 0)
+    vector.close()
+    assert wait_until_gone([nursery]) == []
 
 
 def test_ctrl_c_in_the_terminal_reaches_the_trainer_alone(vector):

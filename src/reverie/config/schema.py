@@ -62,6 +62,19 @@ class RunConfig(Section):
     env_backend: Literal["auto", "sync", "async"] = option(
         "auto", "Step environments in this process, in their own processes, or as fits."
     )
+    env_timeout: Float = option(
+        300.0,
+        "Seconds that a reset or step may take before the environment's process counts as hung and "
+        "is replaced; 0: no limit.",
+        ge=0,
+    )
+    env_max_restarts: Int = option(
+        10,
+        "Restarts, over all environments and within `env_restart_window`, after which the next "
+        "failure of an environment stops the run; 0: the first one does.",
+        ge=0,
+    )
+    env_restart_window: Float = option(3600.0, "Seconds within which restarts count.", gt=0)
     debug: Bool = option(False, "Check every transition and batch, and fail where the error is.")
 
 

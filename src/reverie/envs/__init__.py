@@ -9,6 +9,7 @@ Nothing here imports the device library, so that environment processes stay smal
 from reverie.envs.check import Finding, check
 from reverie.envs.conform import is_wrapped, spaces
 from reverie.envs.errors import (
+    Cancelled,
     MissingPackageError,
     RenderingError,
     SpaceError,
@@ -28,15 +29,19 @@ from reverie.envs.registry import (
     split,
     tasks,
 )
-from reverie.envs.vector import VectorEnv, env_seed, env_seeds
+from reverie.envs.restarts import Restarts
+from reverie.envs.seeds import env_seed, env_seeds
+from reverie.envs.vector import VectorEnv
 from reverie.envs.wrappers import wrap
 
 __all__ = [
     "SUITES",
+    "Cancelled",
     "Finding",
     "MaskFromInfo",
     "MissingPackageError",
     "RenderingError",
+    "Restarts",
     "SpaceError",
     "Suite",
     "UnknownTaskError",

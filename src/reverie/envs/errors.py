@@ -21,6 +21,10 @@ class RenderingError(RuntimeError):
     """No OpenGL library can draw images without a screen."""
 
 
+class Cancelled(RuntimeError):
+    """Waiting for environments was given up, because the run is to end."""
+
+
 class WorkerError(RuntimeError):
     """An environment process raised, died or stopped answering.
 

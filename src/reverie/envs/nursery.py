@@ -4,8 +4,9 @@ The training process holds device threads, so it must not be forked, and startin
 a new interpreter costs a third of a second each. The nursery is started once, imports gymnasium
 and nothing of the device, and forks workers in milliseconds. It leads a process group of its own:
 Ctrl-C in the terminal reaches the trainer alone, and when the trainer disappears, however that
-happens, the nursery sees the end of its control connection and kills the group: its workers, even
-ones that hang in native code, and whatever they started.
+happens, the nursery sees the end of its control connection and kills its workers, even ones that
+hang in native code. Each worker leads a group too, which ends with it: a simulator or server that
+an environment has started does not stay behind when the environment is restarted.
 """
 
 import contextlib
@@ -21,12 +22,14 @@ import sys
 import time
 import traceback
 import weakref
+from collections.abc import Iterator
 
 # The trainer asks with this byte and the worker's connection; the nursery answers with messages.
 _FORK = b"f"
 _STARTED, _EXITED = b"s", b"x"
 _MESSAGE = struct.Struct("<cqq")
 _PR_SET_PDEATHSIG = 1
+_POLITE = (signal.SIGINT, signal.SIGTERM)
 
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
@@ -59,7 +62,7 @@ class Nursery:
     def start(self) -> tuple[int, socket.socket]:
         """Forks a worker; returns its process id and our end of its connection."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.suppress(BrokenPipeError):
             socket.send_fds(self._control, [_FORK], [theirs.fileno()])
         while True:
             message = self._receive(None)
@@ -68,8 +71,11 @@ class Nursery:
                     f"The process that starts environment workers ended with "
                     f"{describe_exit(self._process.wait())}. Its message is above."
                 )
-            if message[0] == _STARTED:
-                return message[1], ours
+            kind, pid = message
+            if kind == _STARTED:
+                # An earlier worker may have had the same number.
+                self._ended.pop(pid, None)
+                return pid, ours
 
     def exit_code(self, pid: int, timeout: float = 2.0) -> int | None:
         """Exit code of a worker that ended (minus the signal that killed it), None if it lives."""
@@ -126,19 +132,28 @@ def main(fd: int) -> None:
     wake_read.setblocking(False)
     wake_write.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    # Whoever ends all processes at once, as clusters do, leaves it to the trainer to save first.
+    for number in _POLITE:
+        signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(wake_write.fileno())
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)
+    workers: set[int] = set()
     while True:
         ready = [key.fileobj for key, _ in selector.select()]
         if wake_read in ready:
             wake_read.recv(4096)
-            _reap(control)
+            for pid, status in _reap():
+                workers.discard(pid)
+                _tell(control, workers, _EXITED, pid, status)
         if control in ready:
-            request, fds, _, _ = socket.recv_fds(control, 1, 1)
+            try:
+                request, fds, _, _ = socket.recv_fds(control, 1, 1)
+            except ConnectionResetError:
+                request, fds = b"", []
             if not request:
-                os.killpg(0, signal.SIGKILL)
+                _kill_all(workers)
             pid = os.fork()
             if pid == 0:
                 selector.close()
@@ -146,15 +161,18 @@ def main(fd: int) -> None:
                     end.close()
                 _become_worker(worker.main, fds[0])
             os.close(fds[0])
-            _tell(control, _STARTED, pid, 0)
+            workers.add(pid)
+            _tell(control, workers, _STARTED, pid, 0)
 
 
 def _become_worker(run, fd: int) -> None:
     """Runs a worker in the forked child and ends the child, whatever happens."""
     code = 1
     try:
+        os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, *_POLITE):
+            signal.signal(number, signal.SIG_DFL)
         _die_with_parent()
         run(fd)
         code = 0
@@ -167,27 +185,44 @@ def _become_worker(run, fd: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """Linux: SIGKILL for this process when the nursery ends. Elsewhere the group kill does it."""
+    """Linux: SIGKILL for this process when the nursery ends, even by force."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _reap(control: socket.socket) -> None:
+def _reap() -> Iterator[tuple[int, int]]:
+    """Process id and wait status of the workers that have ended; kills what they had started."""
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            # The number of a process that nobody has waited for yet cannot be given out again.
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if pid == 0:
+        if ended is None:
             return
-        _tell(control, _EXITED, pid, status)
+        _kill_group(ended.si_pid)
+        yield os.waitpid(ended.si_pid, 0)
 
 
-def _tell(control: socket.socket, kind: bytes, pid: int, status: int) -> None:
+def _tell(control: socket.socket, workers: set[int], kind: bytes, pid: int, status: int) -> None:
     try:
         control.sendall(_MESSAGE.pack(kind, pid, status))
     except (BrokenPipeError, ConnectionResetError):
-        os.killpg(0, signal.SIGKILL)
+        _kill_all(workers)
+
+
+def _kill_all(workers: set[int]) -> None:
+    """Ends the workers, what they have started, and this process."""
+    for pid in workers:
+        _kill_group(pid)
+        # A worker that was forked a moment ago leads no group yet.
+        os.kill(pid, signal.SIGKILL)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _end(control: socket.socket, process: subprocess.Popen) -> None:

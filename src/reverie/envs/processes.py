@@ -4,17 +4,14 @@ It keeps the interface of `gymnasium.vector.AsyncVectorEnv` and differs inside: 
 and flags lie in shared memory beside the observations and a step costs one byte each way, which
 makes cheap environments several times faster; workers are forked from a `Nursery`, so they start
 fast, never import the device library and cannot outlive the trainer; a failure says which
-environment it was and why, and leaves the other workers usable.
+environment it was and why, leaves the other workers usable, and can be followed by a restart.
 """
 
 import os
-import select
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import cloudpickle
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -25,21 +22,30 @@ from reverie.envs.conform import SpacePair, require_same
 from reverie.envs.errors import WorkerError
 from reverie.envs.leaves import describe_all
 from reverie.envs.logs import stack
-from reverie.envs.nursery import Nursery, describe_exit
+from reverie.envs.nursery import Nursery
+from reverie.envs.remote import Patience, RemoteEnv
+from reverie.envs.restarts import RESTARTED, Restarts
 
 CLOSE_SECONDS = 5.0
+
+Failures = dict[int, Exception]
 
 
 class ProcessVectorEnv(gymnasium.vector.VectorEnv):
     """N environments in N processes, NEXT_STEP autoreset.
+
+    An environment that raises, dies or hangs after its first reset is restarted as far as
+    `restarts` allows; the others wait. What then takes the place of its step is the first one of an
+    episode: its observation, reward 0, no flags, and a true entry in the infos' key `restarted`.
 
     Args:
         factories: One function per environment. Wrapped by `reverie.envs.wrap` in the worker
             where it is not already. They travel by cloudpickle, so lambdas and classes defined
             in a script or notebook work.
         seeds: Seeds of the workers' global random generators.
-        timeout: Seconds to wait for one reset or step before the worker counts as hung; None
-            waits for ever.
+        timeout: Seconds to wait for one reset or step, or for a restarted environment to be
+            built, before the worker counts as hung; None waits for ever.
+        restarts: Decides about restarts; by default there are none.
 
     Raises:
         WorkerError: An environment could not be built.
@@ -51,21 +57,31 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         factories: Sequence[Callable[[], gymnasium.Env]],
         seeds: Sequence[int],
         timeout: float | None = None,
+        restarts: Restarts | None = None,
     ):
         self.num_envs = len(factories)
+        self._factories = list(factories)
+        self._seeds = list(seeds)
+        self._reset_seeds: list[int | None] = [None] * self.num_envs
         self._timeout = timeout
+        self._restarts = restarts or Restarts()
+        self._started = False
         self._waiting: list[int] = []
+        self._block = -1
         self._nursery = Nursery()
-        self._workers: list[_Worker] = []
+        self._workers: list[RemoteEnv] = []
         try:
-            for index, (factory, seed) in enumerate(zip(factories, seeds, strict=True)):
-                pickled = cloudpickle.dumps(factory)
-                self._workers.append(_Worker(index, self._nursery, pickled, seed))
-            self._agree([each.spaces() for each in self._workers])
+            for index, seed in enumerate(self._seeds):
+                self._workers.append(self._start(index, seed))
+            patience = Patience(None, self._restarts.cancelled)
+            self._agree([each.answer(patience) for each in self._workers])
             self._share()
         except BaseException:
             self.close()
             raise
+
+    def _start(self, index: int, seed: int) -> RemoteEnv:
+        return RemoteEnv(index, self._nursery, self._factories[index], seed, self._timeout)
 
     def _agree(self, found: list[SpacePair]) -> None:
         for index, spaces in enumerate(found):
@@ -86,14 +102,11 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         ):
             for key, entry in describe_all(space).items():
                 fields[prefix + key] = (entry.dtype, (self.num_envs, *entry.shape))
-        layout = shared.plan(fields)
-        block = shared.create(layout)
-        try:
-            arrays = shared.attach(block, layout)
-            for each in self._workers:
-                each.share(block, layout)
-        finally:
-            os.close(block)
+        self._layout = shared.plan(fields)
+        self._block = shared.create(self._layout)
+        arrays = shared.attach(self._block, self._layout)
+        for each in self._workers:
+            each.share(self._block, self._layout)
         self._outcome = arrays[worker.OUTCOME]
         self._obs = _part(arrays, worker.OBSERVATION)
         self._act = _part(arrays, worker.ACTION)
@@ -118,10 +131,12 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
             seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
         else:
             seeds = list(seed)
+        self._reset_seeds = seeds
         for each, own in zip(self._workers, seeds, strict=True):
-            each.send(wire.RESET, wire.SEED.pack(-1 if own is None else own))
+            each.send(wire.RESET, _pack(own))
         self._waiting = list(range(self.num_envs))
         infos = self._wait()
+        self._started = True
         return {key: array.copy() for key, array in self._obs.items()}, infos
 
     def step_async(self, actions: Mapping[str, np.ndarray]) -> None:
@@ -142,7 +157,8 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
             bool [N], infos; all of them fresh arrays.
 
         Raises:
-            WorkerError: An environment raised, died or hung.
+            WorkerError: An environment raised, died or hung, and must not be restarted.
+            Cancelled: If the run is to end.
         """
         if not self._waiting:
             raise RuntimeError("step_wait() was called without step_async().")
@@ -165,26 +181,59 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         """Lets every environment close itself, then ends the processes (within 5 seconds)."""
         deadline = time.monotonic() + CLOSE_SECONDS
         for each in self._workers:
-            each.ask_to_close()
+            each.close()
         for each in self._workers:
             self._nursery.exit_code(each.pid, max(0.0, deadline - time.monotonic()))
         self._nursery.close()
+        if self._block >= 0:
+            os.close(self._block)
+            self._block = -1
 
     def _wait(self) -> dict[str, Any]:
-        """Collects the answers that are due, all of them even when one is an error."""
+        """Collects the answers that are due, and restarts environments that failed."""
         logs: list[Mapping[str, float]] = [{}] * self.num_envs
-        failures = []
-        some = False
-        for index in self._waiting:
-            try:
-                logs[index] = self._workers[index].answer(self._timeout)
-                some = some or bool(logs[index])
-            except WorkerError as error:
-                failures.append(error)
+        failed = self._collect(self._waiting, logs)
         self._waiting = []
-        if failures:
-            raise failures[0]
-        return stack(logs) if some else {}
+        if not failed:
+            return stack(logs) if any(logs) else {}
+        if not self._started:
+            raise next(iter(failed.values()))
+        restarted = np.zeros(self.num_envs, bool)
+        while failed:
+            self._restarts.wait(failed)
+            restarted[list(failed)] = True
+            failed = self._restart(list(failed), logs)
+        return {**stack(logs), RESTARTED: restarted}
+
+    def _collect(self, indices: Sequence[int], results: list) -> Failures:
+        """Puts the answers of some workers into `results`, all of them even when one failed."""
+        patience = Patience(self._timeout, self._restarts.cancelled)
+        failed: Failures = {}
+        for index in indices:
+            try:
+                results[index] = self._workers[index].answer(patience)
+            except WorkerError as error:
+                failed[index] = error
+        return failed
+
+    def _restart(self, indices: Sequence[int], logs: list[Mapping[str, float]]) -> Failures:
+        """Gives some environments new processes and resets them, all at the same time."""
+        spaces: list[Any] = [None] * self.num_envs
+        for index in indices:
+            self._workers[index].close()
+            self._workers[index].kill()
+            seed = self._restarts.seed(index, self._seeds[index])
+            assert seed is not None
+            self._workers[index] = self._start(index, seed)
+        failed = self._collect(indices, spaces)
+        built = [index for index in indices if index not in failed]
+        for index in built:
+            own = self.single_observation_space, self.single_action_space
+            require_same(index, spaces[index], own)
+            seed = self._restarts.seed(index, self._reset_seeds[index])
+            self._workers[index].share(self._block, self._layout)
+            self._workers[index].send(wire.RESET, _pack(seed))
+        return failed | self._collect(built, logs)
 
     def _drain(self) -> None:
         if self._waiting:
@@ -195,74 +244,8 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         return
 
 
-class _Worker:
-    """The parent's side of one environment process."""
-
-    def __init__(self, index: int, nursery: Nursery, pickled: bytes, seed: int):
-        self._index = index
-        self._nursery = nursery
-        self.pid, self._sock = nursery.start()
-        self._fd = self._sock.fileno()
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
-        wire.send_object(self._sock, wire.LOAD, (pickled, seed))
-
-    def spaces(self) -> SpacePair:
-        """The environment's flat spaces, once it is built."""
-        return self._answer(None)
-
-    def share(self, block: int, layout: shared.Layout) -> None:
-        """Hands the shared memory over."""
-        socket.send_fds(self._sock, [wire.MEMORY], [block])
-        wire.send_object(self._sock, b"", (layout, self._index))
-
-    def send(self, tag: bytes, body: bytes = b"") -> None:
-        """Requests something; a worker that has died is reported by the next answer."""
-        try:
-            wire.send(self._sock, tag, body)
-        except wire.Gone:
-            return
-
-    def answer(self, timeout: float | None) -> Mapping[str, float]:
-        """Waits for a request to be done; returns the logs that came with it."""
-        return self._answer(timeout)
-
-    def ask_to_close(self) -> None:
-        """Requests the end; the answer is that the process ends."""
-        self.send(wire.CLOSE)
-        self._sock.close()
-
-    def _answer(self, timeout: float | None) -> Any:
-        if timeout is not None and not self._poll.poll(timeout * 1000):
-            self._nursery.kill(self.pid)
-            raise WorkerError(
-                self._index,
-                "hung",
-                f"Environment {self._index} did not answer within {timeout:g} seconds, so its "
-                "process was killed. Raise the timeout if its steps may take that long.",
-            )
-        try:
-            tag = wire.receive(self._fd)
-            if tag == wire.DONE:
-                return {}
-            payload = wire.receive_object(self._fd)
-        except wire.Gone as error:
-            code = describe_exit(self._nursery.exit_code(self.pid))
-            raise WorkerError(
-                self._index,
-                "died",
-                f"The process of environment {self._index} died with {code}. Its last messages, "
-                "if any, are on the standard error output.",
-            ) from error
-        if tag == wire.RAISED:
-            summary, trace = payload
-            raise WorkerError(
-                self._index,
-                "raised",
-                f"Environment {self._index} raised {summary}\n\nIn its process:\n{trace}",
-                trace,
-            )
-        return payload
+def _pack(seed: int | None) -> bytes:
+    return wire.SEED.pack(-1 if seed is None else seed)
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import gymnasium
 
 from reverie.envs.conform import spaces
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
-from reverie.envs.vector import env_seed
+from reverie.envs.seeds import env_seed
 from reverie.envs.wrappers import wrap
 from reverie.spaces import Space
 

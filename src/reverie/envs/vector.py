@@ -11,9 +11,10 @@ from gymnasium.vector import SyncVectorEnv
 from reverie.envs.backend import choose
 from reverie.envs.conform import require_same
 from reverie.envs.leaves import describe, describe_all
-from reverie.envs.logs import OnlyLogs, present
+from reverie.envs.logs import present
 from reverie.envs.processes import ProcessVectorEnv
-from reverie.envs.wrappers import wrap
+from reverie.envs.restarts import RESTARTED, Restarting, Restarts
+from reverie.envs.seeds import env_seeds
 
 Backend = Literal["auto", "sync", "async"]
 Factory = Callable[[], gymnasium.Env]
@@ -36,6 +37,11 @@ class VectorEnv:
     after `is_last` ignores its action and returns the first step of the next episode, with reward
     0. All arrays are fresh: later steps do not change them.
 
+    An environment that fails after its first reset can be restarted. In place of the step that was
+    lost comes the first one of a new episode, without an `is_last` before it: which observation
+    would have been the last one is not known, so none is made up. Whoever learns from the stream
+    takes a step followed by `is_first` as a truncation, as replay does.
+
     Args:
         factories: One function per environment; `reverie.envs.wrap` is applied where it was not.
         backend: `sync` steps them one after another in this process, `async` in one process
@@ -44,6 +50,8 @@ class VectorEnv:
             they derive from; None leaves it to the environments.
         timeout: Seconds until a process that does not answer counts as hung; None waits for ever.
             Applies to `async`.
+        restarts: Decides about restarts of environments that raised, died or hung, and counts
+            them; by default there are none. With `sync` only exceptions can be survived.
 
     Attributes:
         num_envs: N.
@@ -53,8 +61,9 @@ class VectorEnv:
         choice: Why that backend, in a sentence.
 
     Raises:
-        WorkerError: A process raised (with its traceback), died or hung.
+        WorkerError: A process raised (with its traceback), died or hung, and is not restarted.
         ValueMismatchError: An environment returned a value outside its spaces (`sync`).
+        Cancelled: When `restarts` says so during a wait.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class VectorEnv:
         seeds: int | Sequence[int] | None = None,
         *,
         timeout: float | None = None,
+        restarts: Restarts | None = None,
     ):
         if not factories:
             raise ValueError("factories is empty: a VectorEnv needs at least one environment.")
@@ -71,16 +81,22 @@ class VectorEnv:
         self._seeds = _spread(seeds, self.num_envs)
         self.backend, self.choice = choose(factories, backend)
         log.info("%d environments, backend %s: %s", self.num_envs, self.backend, self.choice)
+        self._restarts = restarts or Restarts()
         if self.backend == "sync":
-            self._inner = _serial(factories)
+            self._inner = _serial(factories, self._seeds, self._restarts)
         else:
             globals_ = self._seeds or env_seeds(0, self.num_envs)
-            self._inner = ProcessVectorEnv(factories, globals_, timeout)
+            self._inner = ProcessVectorEnv(factories, globals_, timeout, self._restarts)
         self.obs_space = describe(self._inner.single_observation_space)
         self.act_space = describe(self._inner.single_action_space)
         self._outputs = describe_all(self._inner.single_observation_space)
         self._actions: dict[str, np.ndarray] | None = None
         self._over = np.zeros(self.num_envs, bool)
+
+    @property
+    def restarts(self) -> int:
+        """How often an environment was restarted so far."""
+        return self._restarts.total
 
     def reset(self) -> Transition:
         """Starts an episode everywhere, with the seeds of the constructor."""
@@ -148,7 +164,8 @@ class VectorEnv:
         last = terminated | truncated
         transition = {key: np.array(obs[key], s.dtype) for key, s in self._outputs.items()}
         transition["reward"] = rewards.astype(np.float32)
-        transition["is_first"], self._over = self._over, last
+        transition["is_first"] = self._over | infos.get(RESTARTED, False)
+        self._over = last
         transition["is_last"] = last.copy()
         transition["is_terminal"] = terminated.copy()
         transition.update(present(infos))
@@ -157,11 +174,13 @@ class VectorEnv:
         return transition
 
 
-def _serial(factories: Sequence[Factory]) -> SyncVectorEnv:
+def _serial(
+    factories: Sequence[Factory], seeds: Sequence[int] | None, restarts: Restarts
+) -> SyncVectorEnv:
     """The environments in this process; their transitions are copied by the caller."""
     envs: list[gymnasium.Env] = []
     for index, factory in enumerate(factories):
-        envs.append(OnlyLogs(wrap(factory())))
+        envs.append(Restarting(index, factory, restarts, seeds[index] if seeds else None))
         first, found = envs[0], envs[-1]
         require_same(
             index,
@@ -169,19 +188,6 @@ def _serial(factories: Sequence[Factory]) -> SyncVectorEnv:
             (first.observation_space, first.action_space),
         )
     return SyncVectorEnv([lambda env=env: env for env in envs], copy=False)
-
-
-def env_seeds(seed: int, num: int) -> list[int]:
-    """Independent seeds for `num` environments, derived from the seed of the run.
-
-    The first ones do not change when `num` grows. Each fits in 31 bits, as old libraries need.
-    """
-    return [env_seed(seed, index) for index in range(num)]
-
-
-def env_seed(seed: int, index: int) -> int:
-    """The seed of environment `index` in a run with this seed, in 0..2^31-1."""
-    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0]) >> 1
 
 
 def _spread(seeds: int | Sequence[int] | None, num: int) -> list[int] | None:

@@ -4,6 +4,7 @@ import os
 import pickle
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 # Parent to worker.
@@ -19,6 +20,13 @@ _SIZE = struct.Struct("<q")
 
 class Gone(ConnectionError):
     """The other side of the connection has ended."""
+
+
+def set_time_limit(sock: socket.socket, seconds: float) -> None:
+    """Lets reads of the descriptor return empty-handed after this time."""
+    whole = int(seconds)
+    limit = struct.pack("ll", whole, int(1e6 * (seconds - whole)))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
 def send(sock: socket.socket, tag: bytes, body: bytes = b"") -> None:
@@ -39,8 +47,14 @@ def send_object(sock: socket.socket, tag: bytes, payload: Any) -> None:
     send(sock, tag, _SIZE.pack(len(body)) + body)
 
 
-def receive(fd: int, size: int = 1) -> bytes:
+def receive(fd: int, size: int = 1, idle: Callable[[], object] | None = None) -> bytes:
     """Reads exactly this many bytes; one is a tag.
+
+    Args:
+        fd: Descriptor of the connection.
+        size: Number of bytes.
+        idle: Called whenever the time limit of the connection passes without a byte; ends the
+            waiting by an exception.
 
     Raises:
         Gone: The other side has ended.
@@ -51,13 +65,18 @@ def receive(fd: int, size: int = 1) -> bytes:
             part = os.read(fd, size - len(data))
         except ConnectionResetError as error:
             raise Gone from error
+        except BlockingIOError:
+            if idle is None:
+                raise
+            idle()
+            continue
         if not part:
             raise Gone
         data += part
     return data
 
 
-def receive_object(fd: int) -> Any:
+def receive_object(fd: int, idle: Callable[[], object] | None = None) -> Any:
     """Reads the pickled object that follows a tag."""
-    (size,) = _SIZE.unpack(receive(fd, _SIZE.size))
-    return pickle.loads(receive(fd, size))
+    (size,) = _SIZE.unpack(receive(fd, _SIZE.size, idle))
+    return pickle.loads(receive(fd, size, idle))

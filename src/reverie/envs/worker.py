@@ -1,5 +1,6 @@
 """What runs inside an environment process: one environment, driven over a connection."""
 
+import contextlib
 import os
 import pickle
 import random
@@ -20,12 +21,9 @@ ACTION, OBSERVATION, OUTCOME = "action:", "observation:", "outcome"
 
 def main(fd: int) -> None:
     """Serves one environment until the parent closes it or disappears."""
-    sock = socket.socket(fileno=fd)
-    try:
+    # When the parent has ended, there is nobody left who could be told.
+    with contextlib.suppress(wire.Gone), socket.socket(fileno=fd) as sock:
         _report(sock)
-    except wire.Gone:
-        # The parent has ended, and with it everybody who could be told.
-        return
 
 
 def _report(sock: socket.socket) -> None:

@@ -145,7 +145,12 @@ def native(env: gymnasium.Env) -> gymnasium.Env:
 
 
 def vector_env(
-    source: EnvSource, run: RunConfig, seed: int, role: Role = "train", count: int = 0
+    source: EnvSource,
+    run: RunConfig,
+    seed: int,
+    role: Role = "train",
+    count: int = 0,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> envs.VectorEnv:
     """Parallel environments, each with a seed of its own that derives from the run's.
 
@@ -155,11 +160,18 @@ def vector_env(
         seed: Seed of the run.
         role: Training or evaluation, whose environments have different seeds.
         count: Number of environments; 0 takes the one of the role in `run`.
+        cancelled: Ends the waiting for environments, by `envs.Cancelled`, when it returns True.
     """
     count = count or (run.envs if role == "train" else run.eval_envs)
     seed = seed if role == "train" else envs.env_seed(seed, EVAL_INDEX)
     factories = [source.factory(index, seed) for index in range(count)]
-    return envs.VectorEnv(factories, backend=run.env_backend, seeds=seed)
+    return envs.VectorEnv(
+        factories,
+        backend=run.env_backend,
+        seeds=seed,
+        timeout=run.env_timeout or None,
+        restarts=envs.Restarts(run.env_max_restarts, run.env_restart_window, cancelled),
+    )
 
 
 def learner(

@@ -47,7 +47,8 @@ def resolve(env: EnvLike) -> Choice:
         name = type(env.unwrapped).__name__
         if env.spec is not None:
             return Choice(f"{CUSTOM}_{name}", functools.partial(gymnasium.make, env.spec))
-        limits = {"envs": 1, "eval_envs": 1, "env_backend": "sync"}
+        # It cannot be built anew either.
+        limits = {"envs": 1, "eval_envs": 1, "env_backend": "sync", "env_max_restarts": 0}
         return Choice(f"{CUSTOM}_{name}", lambda: Borrowed(env), limits)
     if callable(env):
         name = getattr(env, "__name__", type(env).__name__).strip("<>")

@@ -32,6 +32,7 @@ class Evaluator:
         for record in records:
             self._logger.add(record, prefix="eval")
         self._logger.add(result.achievements, prefix="eval")
+        self._logger.add({"eval/env/restarts": self._envs.restarts})
         return result
 
 
@@ -41,7 +42,8 @@ def evaluate(
     """Plays episodes with `mode='eval'`.
 
     Every environment plays a fixed number of episodes. Taking whichever episodes end first would
-    favour short ones, which in many tasks are the bad ones.
+    favour short ones, which in many tasks are the bad ones. An episode in which an environment
+    broke does not count: another one is played.
 
     Args:
         actor: Chooses the actions.

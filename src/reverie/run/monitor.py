@@ -39,12 +39,19 @@ class Monitor:
         """Counts updates."""
         self._rates.count(train=updates * self._batch_steps, updates=updates)
 
-    def log(self, replay: Replay, learner: Learner | None) -> None:
-        """Writes the means over the time since the last call."""
+    def log(self, replay: Replay, learner: Learner | None, restarts: int) -> None:
+        """Writes the means over the time since the last call.
+
+        Args:
+            replay: Its statistics are written too.
+            learner: The metrics of its updates are written too.
+            restarts: How often this process has restarted an environment.
+        """
         for metrics in learner.pop_metrics() if learner else ():
             self._logger.add(metrics, prefix="train")
         self._logger.add(replay.stats(), prefix="replay")
         self._logger.add(self._achievements.metrics())
+        self._logger.add({"env/restarts": restarts})
         self._logger.add(usage())
         self._logger.add(self._rates.result())
         self._logger.write()

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 
 from reverie.config import Config, RunConfig
-from reverie.envs import VectorEnv
+from reverie.envs import Cancelled, VectorEnv
 from reverie.learner import NonFiniteError
 from reverie.run import build
 from reverie.run.debug import check_numbers
@@ -26,8 +26,8 @@ def train(
 ) -> Outcome:
     """Trains an agent, or goes on with the run in the same folder.
 
-    Ctrl-C and SIGTERM end the run after the current step, with a save; a second one interrupts at
-    once.
+    Ctrl-C and SIGTERM end the run after the current step, or without it where environments keep
+    the run waiting, with a save; a second one interrupts at once.
 
     Args:
         config: Resolved configuration.
@@ -50,16 +50,23 @@ def train(
         # Compiled while the environments start and the first steps are collected.
         prepare(config, parts, evaluation)
         training = dataclasses.replace(source, folder=parts.folder.root)
-        envs = stack.enter_context(build.vector_env(training, config.run, config.seed))
+
+        def cancelled() -> bool:
+            return shutdown.requested is not None
+
+        envs = build.vector_env(training, config.run, config.seed, cancelled=cancelled)
+        stack.enter_context(envs)
         evaluator = None
         if evaluation:
-            others = build.vector_env(source, config.run, config.seed, "eval")
+            others = build.vector_env(source, config.run, config.seed, "eval", cancelled=cancelled)
             stack.enter_context(others)
             evaluator = Evaluator(others, parts.actor, parts.logger, config.run.eval_eps)
         try:
             loop(config, parts, envs, shutdown, evaluator)
         except NonFiniteError:
             raise  # What is broken is the agent itself: its last checkpoint is the better one.
+        except Cancelled:
+            pass  # A signal came while environments kept the run waiting.
         except Exception:
             parts.save()
             raise
@@ -114,7 +121,7 @@ def loop(
             monitor.updated(due)
 
         if time_to_log():
-            monitor.log(replay, learner)
+            monitor.log(replay, learner, envs.restarts)
         if learner and ready and time_to_report():
             report(learner, parts.previews, parts.logger, parts.folder.root, run.report_batches)
         if evaluator and time_to_evaluate():
@@ -122,8 +129,8 @@ def loop(
         if time_to_save():
             parts.save()
 
-    driver.finish()
-    monitor.log(replay, learner)
+    # The step under way is left to close(): nobody needs it, and it may hang.
+    monitor.log(replay, learner, envs.restarts)
 
 
 def prepare(config: Config, parts: Parts, evaluation: bool = False) -> None:

@@ -1,0 +1,128 @@
+"""Runs on environments that break: restarts, the end of a run after too many, and resuming it."""
+
+import os
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+
+from reverie.learner import Checkpointer
+from reverie.track import read_jsonl
+
+MODULE = '''
+import os, pathlib, time
+import gymnasium
+import numpy as np
+
+class Breaking(gymnasium.Env):
+    """Episodes of 5 steps; does at the 8th step of a process what a file says."""
+
+    observation_space = gymnasium.spaces.Box(-9, 9, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+    count = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.time = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        self.count += 1
+        if self.count == 8:
+            how = pathlib.Path(os.environ["BREAKING"]).read_text()
+            if how == "raise":
+                raise ZeroDivisionError("the wheel came off")
+            if how == "hang":
+                pathlib.Path(os.environ["BREAKING"] + ".hangs").touch()
+                time.sleep(1000)
+        return np.full(2, self.time, np.float32), 1.0, self.time == 5, False, {}
+
+gymnasium.register("Breaking-v0", Breaking)
+'''
+
+
+@pytest.fixture
+def how(tmp_path, monkeypatch):
+    """A file that tells the environments of the command what to do."""
+    (tmp_path / "breaking_module.py").write_text(MODULE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("BREAKING", str(tmp_path / "how"))
+    return tmp_path / "how"
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A run of random actions in such environments, in processes."""
+    return [
+        "train", "--configs", "debug", "--task", "gym_breaking_module:Breaking-v0",
+        "--random_agent", "true", "--logdir", str(tmp_path / "run"), "--run.env_backend", "async",
+        "--run.save_every", "0", "--logger.outputs", "terminal", "jsonl",
+    ]  # fmt: skip
+
+
+def test_too_many_failures_stop_the_run_which_is_saved_and_goes_on_later(
+    how, words, command, tmp_path
+):
+    how.write_text("raise")
+    process = command(*words, "--run.steps", "100", "--run.env_max_restarts", "3")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 2, err
+    # Both environments fail at their 8th step, are restarted, and fail again 8 steps later. The
+    # resets in between are transitions too: 18 of them, in two environments.
+    assert Checkpointer(tmp_path / "run" / "checkpoints").steps() == [36]
+    assert "Saved at 36 environment steps." in out
+    assert err.count("is restarted") == 3
+    assert "one failure more than the 3 in 3600 seconds" in err
+    assert "reverie: Environment 1 raised ZeroDivisionError: the wheel came off" in err
+    assert 'raise ZeroDivisionError("the wheel came off")' in err
+    how.write_text("fine")
+    out, err = command(*words, "--run.steps", "60").communicate(timeout=200)
+    assert "Resumed at 36 environment steps and 0 updates, with 36 steps in replay." in out, err
+    assert "Run finished after 60 environment steps" in out
+
+
+def test_a_run_goes_on_with_restarted_environments_and_counts_them(how, words, command, tmp_path):
+    how.write_text("raise")
+    process = command(*words, "--run.steps", "30", "--run.env_max_restarts", "3")
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert err.count("is restarted") == 2
+    assert "Traceback" not in err
+    records = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert records[-1]["env/restarts"] == 2
+    # 15 transitions each: a whole episode, one that breaks after two steps, and a whole one.
+    scores = read_jsonl(tmp_path / "run" / "scores.jsonl")
+    assert [record["episode/length"] for record in scores] == [5] * 4
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_saves_although_an_environment_hangs(times, how, words, command, tmp_path):
+    """A second Ctrl-C after the save ends the run at once. No process stays behind."""
+    how.write_text("hang")
+    process = command(*words, "--run.steps", "1e6", "--run.env_timeout", "0")
+    saved = Checkpointer(tmp_path / "run" / "checkpoints")
+    wait_for(process, (tmp_path / "how.hangs").exists)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 3
+    process.send_signal(signal.SIGINT)
+    if times == 2:
+        wait_for(process, saved.steps)
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert saved.steps() == [18]
+    if times == 1:
+        assert "stopped by SIGINT and saved" in out
+        assert err == ""
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+def wait_for(process, condition, seconds=100):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
