@@ -319,8 +319,8 @@ def test_suspended_environments_do_not_count_as_hung():
         workers = [int(word) for word in trainer.stdout.readline().split()]
         everybody = [trainer.pid, *workers]
         time.sleep(0.2)
-        for number in (signal.SIGSTOP, signal.SIGCONT):
+        for number, seconds in ((signal.SIGSTOP, 3), (signal.SIGCONT, 0)):
             for pid in everybody:
                 os.kill(pid, number)
-            time.sleep(3)
+            time.sleep(seconds)
         assert trainer.stdout.read() == "done\n"

@@ -49,6 +49,11 @@ def alive(pid):
         return False
 
 
+def parent(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
 def wait_until_gone(pids, seconds=8.0):
     deadline = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < deadline:
@@ -209,7 +214,7 @@ for _ in range(10):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("how", ["rebuild", "backoff"])
 def test_no_process_outlives_a_trainer_that_restarts_one(how, number, tmp_path):
     """Neither while an environment is built anew, nor while the restart has to wait."""
@@ -254,11 +259,19 @@ def test_what_an_environment_has_started_ends_with_it(tmp_path):
     assert wait_until_gone(started) == []
 
 
+def test_without_the_nursery_nothing_is_restarted():
+    with VectorEnv([Fragile], "async", seeds=0, restarts=Restarts(2)) as vector:
+        pids = vector.reset()["obs"][:, 0].astype(int)
+        os.kill(parent(pids[0]), signal.SIGKILL)
+        assert wait_until_gone(pids) == []
+        with pytest.raises(RuntimeError, match=r"starts .* workers ended with .* SIGKILL"):
+            act(vector, 0)
+
+
 def test_signals_to_all_processes_leave_the_nursery_to_the_trainer(vector):
     """Schedulers send SIGTERM to everybody: workers end, and the trainer can save and close."""
     pids = vector.reset()["obs"][:, 0].astype(int)
-    with open(f"/proc/{pids[0]}/stat") as file:
-        nursery = int(file.read().rpartition(")")[2].split()[1])
+    nursery = parent(pids[0])
     for pid in (nursery, *pids):
         os.kill(pid, signal.SIGTERM)
     assert wait_until_gone(pids) == []

@@ -238,6 +238,9 @@ def test_observations_out_of_bounds_may_be_let_through(tmp_path):
 def test_an_instance_cannot_be_several(tmp_path):
     with pytest.raises(ConfigError, match=r"run\.envs is 4, .* has to be 1\. Pass a class"):
         reverie.train(Corridor(), "debug", logdir=str(tmp_path / "run"), run={"envs": 4})
+    options = {"logdir": str(tmp_path / "run"), "run": {"env_max_restarts": 4}}
+    with pytest.raises(ConfigError, match=r"run\.env_max_restarts is 4, .* has to be 0\. Pass"):
+        reverie.train(Corridor(), "debug", **options)
     assert not (tmp_path / "run").exists()
 
 

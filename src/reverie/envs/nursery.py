@@ -67,6 +67,7 @@ class Nursery:
         while True:
             message = self._receive(None)
             if message is None:
+                ours.close()
                 raise RuntimeError(
                     f"The process that starts environment workers ended with "
                     f"{describe_exit(self._process.wait())}. Its message is above."
