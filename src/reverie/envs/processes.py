@@ -73,7 +73,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         try:
             for index, seed in enumerate(self._seeds):
                 self._workers.append(self._start(index, seed))
-            patience = Patience(None, self._restarts.cancelled)
+            patience = Patience(None)
             self._agree([each.answer(patience) for each in self._workers])
             self._share()
         except BaseException:

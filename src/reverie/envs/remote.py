@@ -28,7 +28,7 @@ class Patience:
         cancelled: Whether waiting is in vain.
     """
 
-    def __init__(self, seconds: float | None, cancelled: Callable[[], bool]):
+    def __init__(self, seconds: float | None, cancelled: Callable[[], bool] = lambda: False):
         self.seconds = seconds
         self._cancelled = cancelled
         self._left = math.inf if seconds is None else math.ceil(seconds / tick(seconds))
