@@ -271,7 +271,7 @@ def test_auto_uses_processes_for_slow_environments(monkeypatch):
             time.sleep(0.003)
             return super().step(action)
 
-    monkeypatch.setattr(backend, "_cores", lambda: 4)
+    monkeypatch.setattr(backend, "cores", lambda: 4)
     with VectorEnv([Slow] * 4, "auto") as vector:
         assert vector.backend == "async"
         assert "4 cores" in vector.choice

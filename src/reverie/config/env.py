@@ -95,6 +95,11 @@ class AtariConfig(Section):
     aggregate: Literal["max", "mean"] = option("max", "How these frames are combined.")
     resize: Literal["bilinear", "area"] = option("bilinear", "Interpolation of the resize.")
     clip_reward: Bool = option(False, "Replace rewards by their sign.")
+    backend: Literal["process", "native"] = option(
+        "process",
+        "An emulator for each environment, or ALE's own vector environment, which is faster and "
+        "resizes by `area` only.",
+    )
 
 
 class Atari100kConfig(AtariConfig):

@@ -59,8 +59,10 @@ class RunConfig(Section):
         "Names of the parameters that are taken from it.",
         expects="a regular expression",
     )
-    env_backend: Literal["auto", "sync", "async"] = option(
-        "auto", "Step environments in this process, in their own processes, or as fits."
+    env_backend: Literal["auto", "sync", "async", "native"] = option(
+        "auto",
+        "Step environments in this process (sync), in their own processes (async), all together in "
+        "the suite's own engine (native), or as fits.",
     )
     env_timeout: Float = option(
         300.0,

@@ -34,10 +34,15 @@ def choose(factories: Sequence[Callable[[], gymnasium.Env]], backend: str) -> tu
         `sync` or `async`, and the reason as a sentence.
 
     Raises:
-        ValueError: An unknown backend, or `async` with a factory that cannot be pickled.
+        ValueError: An unknown backend, `native`, or `async` with a factory that cannot be pickled.
     """
+    if backend == "native":
+        raise ValueError(
+            "backend='native': these environments have no engine that steps them together. "
+            "Choose 'auto', 'sync' or 'async'."
+        )
     if backend not in ("auto", "sync", "async"):
-        raise ValueError(f"backend={backend!r}: choose 'auto', 'sync' or 'async'.")
+        raise ValueError(f"backend={backend!r}: choose 'auto', 'sync', 'async' or 'native'.")
     if backend == "sync":
         return "sync", "as configured."
     problem = _pickle_problem(factories[0])
@@ -50,15 +55,15 @@ def choose(factories: Sequence[Callable[[], gymnasium.Env]], backend: str) -> tu
         return "async", "as configured."
     if problem:
         return "sync", f"{problem}."
-    cores = min(_cores(), len(factories))
-    if cores == 1:
+    used = min(cores(), len(factories))
+    if used == 1:
         return "sync", "there is one environment or one processor core."
     seconds = step_seconds(factories[0])
-    apart = (seconds + PROCESS_COST) / cores
+    apart = (seconds + PROCESS_COST) / used
     found = f"a step takes {seconds * 1e6:.0f} us here and would take {apart * 1e6:.0f} us"
     if apart < WORTHWHILE * seconds:
-        return "async", f"{found} spread over processes on {cores} cores."
-    return "sync", f"{found} over processes on {cores} cores, which does not pay."
+        return "async", f"{found} spread over processes on {used} cores."
+    return "sync", f"{found} over processes on {used} cores, which does not pay."
 
 
 def step_seconds(factory: Callable[[], gymnasium.Env]) -> float:
@@ -85,7 +90,8 @@ def _step(env: gymnasium.Env, action: dict[str, np.ndarray]) -> tuple[dict[str, 
     return obs, terminated or truncated
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -13,6 +13,7 @@ from reverie.envs.leaves import (
     Leaf,
     Path,
     Role,
+    batched,
     check_names,
     children,
     is_text,
@@ -32,10 +33,13 @@ class Codec:
         space: The environment's observation or action space.
         role: What the space is for. Names differ (`obs` or `image` against `action`), and an
             action is never an image.
+        num: Converts values of so many environments at once, whose arrays are [num, ...]; 0 those
+            of one environment.
 
     Attributes:
-        leaves: The arrays that take part, in the order of the space.
-        space: The flat space, a `Dict`.
+        leaves: The arrays that take part, in the order of the space, [num, ...] where there are
+            several environments.
+        space: The flat space of one environment, a `Dict`.
         text: Keys of texts inside an observation, which are left out.
 
     Raises:
@@ -43,17 +47,19 @@ class Codec:
             all there is), a reserved name, or two entries with the same flat name.
     """
 
-    def __init__(self, space: gymnasium.Space, role: Role):
+    def __init__(self, space: gymnasium.Space, role: Role, num: int = 0):
         self._native = space
         self._role: Role = role
-        every = {leaf.path: leaf for leaf in leaves(space, role)}
+        single = list(leaves(space, role))
         # Some suites have sensors without entries; nothing can be learned from them.
-        self.leaves = tuple(leaf for leaf in every.values() if numel(leaf.native))
-        self.text = tuple(leaf.key for leaf in every.values() if is_text(leaf.native))
-        check_names([leaf.key for leaf in self.leaves], role)
-        if not self.leaves:
+        self.text = tuple(leaf.key for leaf in single if is_text(leaf.native))
+        used = [leaf for leaf in single if numel(leaf.native)]
+        check_names([leaf.key for leaf in used], role)
+        if not used:
             raise SpaceError(f"The {role} space {space} has no entries of size above zero.")
-        self.space = gs.Dict({leaf.key: leaf.flat for leaf in self.leaves})
+        self.space = gs.Dict({leaf.key: leaf.flat for leaf in used})
+        every = {leaf.path: batched(leaf, num) if num else leaf for leaf in single}
+        self.leaves = tuple(every[leaf.path] for leaf in used)
         self._read = _reader(space, (), every)
         self._build = _builder(space, (), every)
 

@@ -82,6 +82,13 @@ def leaves(space: gymnasium.Space, role: Role) -> Iterator[Leaf]:
         yield Leaf(key, path, leaf, leaf if ignored else _flat_space(leaf, role, key))
 
 
+def batched(leaf: Leaf, num: int) -> Leaf:
+    """The same entry of `num` environments as one array [num, ...]."""
+    return dataclasses.replace(
+        leaf, native=_repeated(leaf.native, num), flat=_repeated(leaf.flat, num)
+    )
+
+
 def children(space: gymnasium.Space) -> list[tuple[str | int, gymnasium.Space]] | None:
     if isinstance(space, gs.Dict):
         return list(space.spaces.items())
@@ -113,6 +120,24 @@ def _walk(space: gymnasium.Space, path: Path) -> Iterator[tuple[Path, gymnasium.
         return
     for name, child in parts:
         yield from _walk(child, (*path, name))
+
+
+def _repeated(space: gymnasium.Space, num: int) -> gymnasium.Space:
+    """`num` times the space on a new first axis."""
+    shape = (num, *(space.shape or ()))
+    if isinstance(space, gs.Discrete):
+        start = np.full(num, space.start, space.dtype)
+        return gs.MultiDiscrete(np.full(num, space.n), dtype=space.dtype, start=start)
+    if isinstance(space, gs.MultiDiscrete):
+        nvec, start = (np.broadcast_to(each, shape) for each in (space.nvec, space.start))
+        return gs.MultiDiscrete(nvec, dtype=space.dtype, start=start)
+    if isinstance(space, gs.MultiBinary):
+        return gs.MultiBinary(shape)
+    if isinstance(space, gs.Box):
+        low, high = (np.broadcast_to(bound, shape) for bound in (space.low, space.high))
+        return gs.Box(low, high, dtype=space.dtype.type)
+    # What has no flat form was refused before.
+    return space
 
 
 def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space:

@@ -14,7 +14,8 @@ import gymnasium
 
 from reverie.envs.conform import spaces
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
-from reverie.envs.seeds import env_seed
+from reverie.envs.native import NativeVectorEnv
+from reverie.envs.seeds import env_seed, env_seeds
 from reverie.envs.wrappers import wrap
 from reverie.spaces import Space
 
@@ -30,6 +31,8 @@ class Suite:
         about: One line for people.
         also: A command that has to follow the installation of the extra, or stands for one, where
             a package asks for others that do harm; or where to read how it is built.
+        native: The settings under which its environments step in one native vector environment,
+            see `make_vec`; empty where it has none.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Suite:
     extra: str
     about: str
     also: str = ""
+    native: str = ""
 
     @property
     def installed(self) -> bool:
@@ -67,8 +71,20 @@ SUITES = {
         Suite("gym", "gymnasium", "", "any registered gymnasium id, or module:Id"),
         Suite("dmc", "dm_control", "dmc", "DeepMind Control Suite, proprioception or images"),
         Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward"),
-        Suite("atari", "ale_py", "atari", "Atari 2600 games, full protocol"),
-        Suite("atari100k", "ale_py", "atari", "Atari 2600 games, 100k protocol"),
+        Suite(
+            "atari",
+            "ale_py",
+            "atari",
+            "Atari 2600 games, full protocol",
+            native="env.atari.backend native",
+        ),
+        Suite(
+            "atari100k",
+            "ale_py",
+            "atari",
+            "Atari 2600 games, 100k protocol",
+            native="env.atari100k.backend native",
+        ),
         Suite("bsuite", "bsuite", "bsuite", "behaviour suite: experiments by id, catch/0"),
         Suite("pinpad", "numpy", "", "coloured pads in the right order: three to eight"),
         Suite(
@@ -80,7 +96,14 @@ SUITES = {
             "pip install --no-deps langroom",
         ),
         Suite("dm", "dm_env", "dm", "any dm_env environment as module:factory"),
-        Suite("procgen", "procgen", "procgen", "16 games with generated levels", PROCGEN),
+        Suite(
+            "procgen",
+            "procgen",
+            "procgen",
+            "16 games with generated levels",
+            PROCGEN,
+            native="env.procgen.size 64 64",
+        ),
         Suite("memmaze", "memory_maze", "memmaze", "Memory Maze: 9x9 to 15x15, with variants"),
         Suite("loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m"),
         Suite("dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB),
@@ -115,6 +138,37 @@ def make(
     options = dict(options or {})
     _check_options(suite, module, options)
     return SeedFirstReset(wrap(module.make(name, **options)), env_seed(seed, index))
+
+
+def make_vec(
+    task: str, num_envs: int, options: Mapping[str, Any] | None = None, *, seed: int = 0
+) -> NativeVectorEnv | None:
+    """Builds environments that one engine steps together, where the suite has one.
+
+    A suite has one if its file offers `make_vec(name, num_envs, seeds, **options)`, which is given
+    all options of its `make` and returns None where they leave no native form.
+
+    Args:
+        task: As for `make`.
+        num_envs: How many environments.
+        options: Settings of the suite, as in the configuration under `env.<suite>`.
+        seed: Seed of the run, from which those of the first reset derive.
+
+    Returns:
+        A vector environment with the spaces that `make` has; None without a native form.
+
+    Raises:
+        UnknownTaskError, MissingPackageError, TypeError: As for `make`.
+    """
+    suite, name = split(task)
+    if not suite.native:
+        return None
+    module = _module(suite)
+    options = dict(options or {})
+    _check_options(suite, module, options)
+    parameters = list(inspect.signature(module.make).parameters.values())[1:]
+    defaults = {each.name: each.default for each in parameters}
+    return module.make_vec(name, num_envs, env_seeds(seed, num_envs), **{**defaults, **options})
 
 
 def spaces_of(

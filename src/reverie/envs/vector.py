@@ -12,11 +12,12 @@ from reverie.envs.backend import choose
 from reverie.envs.conform import require_same
 from reverie.envs.leaves import describe, describe_all
 from reverie.envs.logs import present
+from reverie.envs.native import NativeVectorEnv
 from reverie.envs.processes import ProcessVectorEnv
 from reverie.envs.restarts import RESTARTED, Restarting, Restarts
 from reverie.envs.seeds import env_seeds
 
-Backend = Literal["auto", "sync", "async"]
+Backend = Literal["auto", "sync", "async", "native"]
 Factory = Callable[[], gymnasium.Env]
 Transition = dict[str, np.ndarray]
 
@@ -45,19 +46,22 @@ class VectorEnv:
     Args:
         factories: One function per environment; `reverie.envs.wrap` is applied where it was not.
         backend: `sync` steps them one after another in this process, `async` in one process
-            each, `auto` measures a step once and chooses; `choice` says what and why.
+            each, `native` in the engine behind `native`; `auto` takes that where it is given, else
+            measures a step once and chooses. `choice` says what and why.
         seeds: Seeds of the first reset of every environment; an integer is the run's seed that
             they derive from; None leaves it to the environments.
         timeout: Seconds until a process that does not answer counts as hung; None waits for ever.
             Applies to `async`.
         restarts: Decides about restarts of environments that raised, died or hung, and counts
             them; by default there are none. With `sync` only exceptions can be survived.
+        native: The same environments as one engine steps them together, where they have such a
+            form; see `reverie.envs.make_vec`. Then the factories are not called.
 
     Attributes:
         num_envs: N.
         obs_space: Space of every observation key without `log/` keys.
         act_space: Space of every action key.
-        backend: `sync` or `async`.
+        backend: `sync`, `async` or `native`.
         choice: Why that backend, in a sentence.
 
     Raises:
@@ -74,15 +78,26 @@ class VectorEnv:
         *,
         timeout: float | None = None,
         restarts: Restarts | None = None,
+        native: NativeVectorEnv | None = None,
     ):
         if not factories:
             raise ValueError("factories is empty: a VectorEnv needs at least one environment.")
         self.num_envs = len(factories)
         self._seeds = _spread(seeds, self.num_envs)
-        self.backend, self.choice = choose(factories, backend)
+        engine = native if backend in ("auto", "native") else None
+        if engine is not None and engine.num_envs != self.num_envs:
+            raise ValueError(
+                f"native has {engine.num_envs} environments, factories {self.num_envs}."
+            )
+        if engine is not None:
+            self.backend, self.choice = "native", "one engine steps all environments."
+        else:
+            self.backend, self.choice = choose(factories, backend)
         log.info("%d environments, backend %s: %s", self.num_envs, self.backend, self.choice)
         self._restarts = restarts or Restarts()
-        if self.backend == "sync":
+        if engine is not None:
+            self._inner = engine
+        elif self.backend == "sync":
             self._inner = _serial(factories, self._seeds, self._restarts)
         else:
             globals_ = self._seeds or env_seeds(0, self.num_envs)
@@ -109,7 +124,7 @@ class VectorEnv:
         return self._transition(obs, rewards, never, never, infos)
 
     def step_async(self, actions: Mapping[str, np.ndarray]) -> None:
-        """Begins a step; with `async` the environments run until `step_wait`.
+        """Begins a step; with `async` and `native` the environments run until `step_wait`.
 
         Args:
             actions: Every key of `act_space` as [N, ...]; other keys are ignored.
@@ -117,7 +132,7 @@ class VectorEnv:
         if self._actions is not None:
             raise RuntimeError("step_async() was called twice. Call step_wait() in between.")
         chosen = {key: self._action(key, actions) for key in self.act_space}
-        if isinstance(self._inner, ProcessVectorEnv):
+        if isinstance(self._inner, ProcessVectorEnv | NativeVectorEnv):
             self._inner.step_async(chosen)
         self._actions = chosen
 
@@ -126,7 +141,7 @@ class VectorEnv:
         if self._actions is None:
             raise RuntimeError("step_wait() was called without step_async().")
         actions, self._actions = self._actions, None
-        if isinstance(self._inner, ProcessVectorEnv):
+        if isinstance(self._inner, ProcessVectorEnv | NativeVectorEnv):
             result = self._inner.step_wait()
         else:
             result = self._inner.step(actions)

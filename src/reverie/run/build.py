@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium
 
@@ -20,6 +20,7 @@ from reverie.config import (
     RunConfig,
 )
 from reverie.envs.conform import Conform
+from reverie.envs.native import NativeVectorEnv
 from reverie.learner import Learner, configure, resolve_dtype
 from reverie.replay import Replay, Stream
 from reverie.run.video import filmed
@@ -100,9 +101,23 @@ class EnvSource:
         gym = gym.model_copy(update={"info_mask": "use" if found else "ignore"})
         return dataclasses.replace(self, config=self.config.model_copy(update={"gym": gym}))
 
+    def native(self, count: int, seed: int) -> NativeVectorEnv | None:
+        """The environments as one engine, where their suite has one and nothing is filmed.
+
+        Args:
+            count: How many environments.
+            seed: Seed of all of them.
+        """
+        if self.custom is not None or self.filmed:
+            return None
+        return envs.make_vec(self.task, count, self._options(), seed=seed)
+
     def _factory(self, index: int, seed: int) -> Factory:
         if self.custom is not None:
             return functools.partial(_make_custom, self.custom, self.config.gym)
+        return envs.factory_of(self.task, self._options(), index=index, seed=seed)
+
+    def _options(self) -> dict[str, Any]:
         suite = self.task.partition("_")[0]
         if suite == CUSTOM:
             raise ConfigError(
@@ -117,7 +132,7 @@ class EnvSource:
             options["folder"] = str(self.folder / suite)
         if self.filmed and suite == "gym":
             options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}
-        return envs.factory_of(self.task, options, index=index, seed=seed)
+        return options
 
     def make(self) -> gymnasium.Env:
         """One environment without Reverie's wrappers."""
@@ -161,16 +176,27 @@ def vector_env(
         role: Training or evaluation, whose environments have different seeds.
         count: Number of environments; 0 takes the one of the role in `run`.
         cancelled: Ends the waiting for environments, by `envs.Cancelled`, when it returns True.
+
+    Raises:
+        ConfigError: `run.env_backend` is `native` and the suite has no engine for these settings.
     """
     count = count or (run.envs if role == "train" else run.eval_envs)
     seed = seed if role == "train" else envs.env_seed(seed, EVAL_INDEX)
     factories = [source.factory(index, seed) for index in range(count)]
+    backend, engine = run.env_backend, None
+    if backend in ("auto", "native"):
+        engine = source.native(count, seed)
+    if backend == "native" and engine is None:
+        if not source.filmed:
+            raise ConfigError(_no_engine(source.task))
+        backend = "auto"
     return envs.VectorEnv(
         factories,
-        backend=run.env_backend,
+        backend=backend,
         seeds=seed,
         timeout=run.env_timeout or None,
         restarts=envs.Restarts(run.env_max_restarts, run.env_restart_window, cancelled),
+        native=engine,
     )
 
 
@@ -279,6 +305,14 @@ def _placement(config: JaxConfig, batch_size: int):
         batch_size=batch_size,
         prealloc=config.prealloc,
         cache_dir=config.cache_dir,
+    )
+
+
+def _no_engine(task: str) -> str:
+    having = ", ".join(f"{s.name} ({s.native})" for s in envs.SUITES.values() if s.native)
+    return (
+        f"run.env_backend is native, but {task!r} with its settings has no engine that steps all "
+        f"environments together. Set run.env_backend auto, or use a suite that has one: {having}."
     )
 
 

@@ -122,7 +122,8 @@ class TrainedAgent:
         if env is not None:
             choice = custom.resolve(env)
             source = build.EnvSource(choice.task, source.config, choice.factory)
-            settings = settings.model_copy(update=choice.limits)
+            limits = {"env_backend": "auto"} if settings.env_backend == "native" else {}
+            settings = settings.model_copy(update={**limits, **choice.limits})
         count = min(settings.eval_envs, episodes)
         with build.vector_env(source, settings, self._seed, "eval", count) as vector:
             return evaluate(self._learner, vector, episodes)[0]

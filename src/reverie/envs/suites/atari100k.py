@@ -4,13 +4,16 @@ Kaiser et al., "Model-Based Reinforcement Learning for Atari" (arXiv 1903.00374)
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 
-from reverie.envs.suites.atari import Actions, Atari, Lives, tasks
+from reverie.envs.native import NativeVectorEnv
 from reverie.envs.suites.atari_frames import Aggregate, Resize
+from reverie.envs.suites.atari_game import Actions, Atari, Lives, tasks
+from reverie.envs.suites.atari_native import AtariEngine, Backend, check_backend
 
-__all__ = ["make", "tasks"]
+__all__ = ["make", "make_vec", "tasks"]
 
 
 def make(
@@ -27,9 +30,21 @@ def make(
     aggregate: Aggregate = "max",
     resize: Resize = "bilinear",
     clip_reward: bool = False,
+    backend: Backend = "process",
 ) -> gymnasium.Env:
     """Builds a game; names, options and errors are those of `reverie.envs.suites.atari.make`."""
-    return Atari(
+    env = Atari(
         name, size, repeat, sticky, gray, actions, lives, noops, autostart,
         pooling, aggregate, resize, clip_reward, suite="atari100k",
     )  # fmt: skip
+    check_backend(backend, "atari100k", env.screen, size, repeat, pooling, aggregate, resize)
+    return env
+
+
+def make_vec(
+    name: str, num_envs: int, seeds: Sequence[int], backend: Backend = "process", **options: Any
+) -> NativeVectorEnv | None:
+    """The vector environment of ALE where `backend` is `native`; options are those of `make`."""
+    if backend != "native":
+        return None
+    return NativeVectorEnv(AtariEngine("atari100k", name, num_envs, **options), seeds)
