@@ -31,9 +31,9 @@ test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow
 
 test-envs: $(INSTALLED_DEV)
-	$(PIP) -e '.[dev,atari,bsuite,crafter,dm,dmc,memmaze,minigrid,popgym,procgen,box2d,video,vizdoom]'
+	$(PIP) -e '.[dev,atari,bsuite,crafter,dm,dmc,envpool,memmaze,minigrid,popgym,procgen,box2d,video,vizdoom]'
 	$(PIP) --no-deps procgen-mirror==0.10.7 gym3==0.3.3 langroom==0.1.2 nle==1.3.0
-	$(BIN)/python -m pytest tests/envs
+	$(BIN)/python -m pytest -m 'not slow' tests/envs
 	$(MAKE) test-robots
 
 # The robot tasks need another MuJoCo than DM Control, and so an environment of their own.

@@ -24,7 +24,7 @@ from reverie.envs import (
 from reverie.envs.suites.gym import PACKAGES
 from reverie.spaces import Space
 
-HEAVY = {"bsuite", "langroom", "memmaze", "procgen"}
+HEAVY = {"bsuite", "envpool", "langroom", "memmaze", "procgen"}
 """Suites that `make test-envs` installs and `make test` does not."""
 
 BUILT = {"dmlab", "minecraft"}

@@ -201,6 +201,17 @@ class DmConfig(_AnyConfig):
     """Any dm_env environment."""
 
 
+class EnvpoolConfig(Section):
+    """Any EnvPool id."""
+
+    kwargs: dict[str, Any] = option(
+        {}, "Keyword arguments of the EnvPool environments.", fixed=SPACES
+    )
+    bounds: Literal["error", "ignore"] = option(
+        "error", "What happens when an observation leaves the bounds that its space declares."
+    )
+
+
 class MemmazeConfig(Section):
     """Memory Maze."""
 
@@ -234,5 +245,6 @@ class EnvConfig(Section):
     pinpad: PinpadConfig = section(PinpadConfig(), "PinPad: `pinpad_three`.")
     langroom: LangroomConfig = section(LangroomConfig(), "LangRoom: `langroom_answer_only`.")
     dm: DmConfig = section(DmConfig(), "Any dm_env environment: `dm_module:factory`.")
+    envpool: EnvpoolConfig = section(EnvpoolConfig(), "Any EnvPool id: `envpool_Pong-v5`.")
     memmaze: MemmazeConfig = section(MemmazeConfig(), "Memory Maze: `memmaze_9x9`.")
     loconav: LoconavConfig = section(LoconavConfig(), "Mazes: `loconav_ant_maze_m`.")

@@ -12,7 +12,7 @@ from reverie.spaces import Space
 
 LARGEST = float(np.finfo(np.float32).max)
 
-_WIDER = "Declare the Box with wider bounds, or set env.gym.bounds to ignore."
+_WIDER = "Declare the Box with wider bounds, or set env.gym.bounds (env.dm, env.envpool) to ignore."
 
 Check = Callable[[Any], str]
 """Says what is wrong with a value; empty when nothing is."""

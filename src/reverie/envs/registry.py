@@ -104,6 +104,13 @@ SUITES = {
             PROCGEN,
             native="env.procgen.size 64 64",
         ),
+        Suite(
+            "envpool",
+            "envpool",
+            "envpool",
+            "any EnvPool id, as native vector environment: Pong-v5",
+            native="any settings",
+        ),
         Suite("memmaze", "memory_maze", "memmaze", "Memory Maze: 9x9 to 15x15, with variants"),
         Suite("loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m"),
         Suite("dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB),

@@ -130,7 +130,7 @@ class EnvSource:
             options.pop("record", None)
         elif options.get("record") and not options["folder"]:
             options["folder"] = str(self.folder / suite)
-        if self.filmed and suite == "gym":
+        if self.filmed and suite in ("gym", "envpool"):
             options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}
         return options
 
