@@ -72,8 +72,8 @@ def test_the_limits_are_those_of_the_engine(game, mode):
     state = env._game.get_state()[0]
     # Reward, done, complete and action come after 13 kB of generator states, and then the limit.
     numbers = {int.from_bytes(state[at : at + 4], "little") for at in range(13400, 13560)}
-    assert env._limit in numbers
-    assert not {500, 1000, 2000, 4000, 6000} & numbers - {env._limit}
+    assert env.limit in numbers
+    assert not {500, 1000, 2000, 4000, 6000} & numbers - {env.limit}
     env.close()
 
 

@@ -50,6 +50,9 @@ class Procgen(gymnasium.Env):
 
     `info` holds `level_seed`, and `level_complete` at the end of a level.
 
+    `limit` is the number of steps after which the engine cuts off a level, and `options` are those
+    that the engine was given.
+
     Args:
         game: One of `GAMES`.
         size: Height and width of the images.
