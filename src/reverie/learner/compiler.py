@@ -119,8 +119,9 @@ class Compiler:
 
     def _run(self, job: bytes, output: IO[bytes]) -> int:
         command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
+        # A session of its own, so that Ctrl-C in the terminal reaches this process alone.
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=output
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
         ) as child:
             assert child.stdin
             self._children.add(child)
