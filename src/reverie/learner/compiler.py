@@ -48,6 +48,7 @@ class Compiler:
         # The policy is needed first and need not wait for an update, nor an update for a report.
         self._quick = concurrent.futures.ThreadPoolExecutor(1, "compile-policy")
         self._slow = concurrent.futures.ThreadPoolExecutor(1, "compile")
+        self._tracing = threading.Lock()
         self._children: set[subprocess.Popen[bytes]] = set()
         self._closed = False
         # A program without optimizations is compiled before a process has started.
@@ -80,7 +81,9 @@ class Compiler:
             child.kill()
 
     def _compile(self, kind: Kind, batch: Batch, apart: bool) -> Any:
-        lowered = self._programs.lower(kind, batch)
+        # Tracing is Python: two at once only delay the one that was asked for first.
+        with self._tracing:
+            lowered = self._programs.lower(kind, batch)
         if self._cache and apart:
             self._compile_apart(self._cache, lowered, kind, batch)
         if self._closed:
