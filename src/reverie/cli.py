@@ -218,8 +218,9 @@ def _check_env(words: list[str]) -> int:
 
     task = full_name(task)
     suite, _ = split(task)
-    sections = load(["--task", task, *words]).env.model_dump()
-    findings = check(task, sections[suite.name], steps=int(steps))
+    config = load(["--task", task, *words])
+    section = getattr(config.env, suite.name).model_dump()
+    findings = check(task, section, steps=int(steps), agent=config.agent)
     for finding in findings:
         print(finding)
     failed = any(finding.level == "error" for finding in findings)

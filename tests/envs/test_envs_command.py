@@ -20,6 +20,25 @@ class NotANumber(gymnasium.Env):
         return np.full(2, np.nan, np.float32), 0.0, False, False, {}
 
 
+class SmallImages(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 255, (40, 40, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros((40, 40, 3), np.uint8), {}
+
+    def step(self, action):
+        return np.zeros((40, 40, 3), np.uint8), 0.0, False, False, {}
+
+
+@pytest.fixture
+def small_images():
+    gymnasium.register("Small-v0", SmallImages)
+    yield "Small-v0"
+    del gymnasium.registry["Small-v0"]
+
+
 @pytest.fixture
 def broken_id():
     gymnasium.register("Broken-v0", NotANumber)
@@ -48,6 +67,17 @@ def test_a_broken_environment_fails_and_is_explained(capsys, broken_id):
     assert "error:" in out
     assert "nan" in out.lower()
     assert f"gym_{broken_id} cannot be trained on yet." in out
+
+
+def test_images_have_a_size_that_the_agent_takes(capsys, small_images):
+    words = ["envs", "check", small_images, "--steps", "100"]
+    assert cli.main(words) == 1
+    out = capsys.readouterr().out
+    assert "error: Observation image is 40x40 pixels" in out
+    assert "env.gym.size" in out
+    assert cli.main([*words, "--env.gym.size", "64", "64"]) == 0
+    fewer = ["--agent.enc.simple.mults", "[2,3,4]", "--agent.dec.simple.mults", "[2,3,4]"]
+    assert cli.main([*words, *fewer]) == 0
 
 
 def test_a_task_that_does_not_exist_fails(capsys):

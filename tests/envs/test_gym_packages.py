@@ -63,6 +63,12 @@ def play(env, steps):
     return record
 
 
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch, tmp_path):
+    """VizDoom writes a file of settings where it runs."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "options"), TASKS, ids=[name for name, _ in TASKS])
 def test_random_steps_stay_in_the_spaces_and_repeat_under_a_seed(name, options):
@@ -99,10 +105,13 @@ def test_episodes_end(name, options):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_mission_of_minigrid_is_left_out_and_the_check_says_so():
+def test_the_check_knows_the_mission_and_the_small_image_of_minigrid():
     installed("minigrid:")
     task = "gym_minigrid:MiniGrid-Empty-5x5-v0"
     assert set(make(task).observation_space) == {"direction", "image"}
-    found = [finding for finding in check(task, steps=100) if "'mission'" in finding.problem]
-    assert [finding.level for finding in found] == ["warning"]
-    assert "text" in found[0].problem
+    image, mission = check(task, steps=100)[:2]
+    assert (image.level, mission.level) == ("error", "warning")
+    assert "7x7" in image.problem
+    assert "env.gym.size" in image.problem
+    assert "'mission' is text" in mission.problem
+    assert all(finding.level != "error" for finding in check(task, {"size": [64, 64]}, steps=100))

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cloudpickle
 import gymnasium
@@ -24,10 +24,11 @@ from reverie.envs.registry import factory_of
 from reverie.envs.wrappers import wrap
 from reverie.spaces import mask_keys
 
+if TYPE_CHECKING:
+    from reverie.config import AgentConfig
+
 SLOW = 20.0
 """Steps per second below which training waits for the environment."""
-
-SMALLEST_IMAGE = 8
 
 SMALLEST_PICTURE = 32
 """Sides in pixels from which an array of numbers looks like an image."""
@@ -57,6 +58,7 @@ def check(
     options: Mapping[str, Any] | None = None,
     *,
     steps: int = 200,
+    agent: "AgentConfig | None" = None,
 ) -> list[Finding]:
     """Checks an environment by building it and playing random actions.
 
@@ -67,20 +69,23 @@ def check(
         source: A task name, an environment (left open), or a function that builds one.
         options: Settings of the suite where `source` is a task name.
         steps: Random steps to take, at least 100.
+        agent: Options of the agent that is to take the observations; None: the defaults.
 
     Returns:
         What was found, worst first; errors stop training. A faultless environment has only notes.
     """
     steps = max(steps, 100)
     if isinstance(source, gymnasium.Env):
-        found = list(_inspect(source, steps))
+        found = list(_inspect(source, steps, agent))
     else:
-        found = _build_and_inspect(factory_of(source, options), steps)
+        found = _build_and_inspect(factory_of(source, options), steps, agent)
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.level])
 
 
-def _build_and_inspect(factory: Callable[[], gymnasium.Env], steps: int) -> list[Finding]:
+def _build_and_inspect(
+    factory: Callable[[], gymnasium.Env], steps: int, agent: "AgentConfig | None"
+) -> list[Finding]:
     found = []
     try:
         cloudpickle.dumps(factory)
@@ -100,17 +105,18 @@ def _build_and_inspect(factory: Callable[[], gymnasium.Env], steps: int) -> list
         mend = "Make the environment's constructor work."
         return [*found, Finding("error", f"It cannot be built: {_say(error)}.", mend)]
     try:
-        return [*found, *_inspect(env, steps)]
+        return [*found, *_inspect(env, steps, agent)]
     finally:
         env.close()
 
 
-def _inspect(env: gymnasium.Env, steps: int) -> Iterator[Finding]:
+def _inspect(env: gymnasium.Env, steps: int, agent: "AgentConfig | None") -> Iterator[Finding]:
     try:
         wrapped = wrap(env, info_mask="auto")
     except SpaceError as error:
         yield Finding("error", str(error), "Change the space as the message says.")
         return
+    yield from _check_images(wrapped, agent)
     yield from _check_spaces(env, wrapped)
     recorder = _Recorder(wrapped)
     try:
@@ -140,6 +146,16 @@ def _inspect(env: gymnasium.Env, steps: int) -> Iterator[Finding]:
     yield from _check_speed(recorder)
 
 
+def _check_images(wrapped: gymnasium.Env, agent: "AgentConfig | None") -> Iterator[Finding]:
+    # Environment processes import this file too, and shall start without it.
+    from reverie.config import AgentConfig, ConfigError, check_spaces
+
+    try:
+        check_spaces(spaces(wrapped)[0], agent or AgentConfig())
+    except ConfigError as error:
+        yield Finding("error", str(error))
+
+
 def _check_spaces(env: gymnasium.Env, wrapped: gymnasium.Env) -> Iterator[Finding]:
     for key in wrapped.get_wrapper_attr("text"):
         yield Finding(
@@ -148,19 +164,6 @@ def _check_spaces(env: gymnasium.Env, wrapped: gymnasium.Env) -> Iterator[Findin
             "If the task cannot be learned without it, turn it into numbers.",
         )
     for key, space in describe(wrapped.observation_space).items():
-        height, width, channels = space.shape if space.kind == "image" else (64, 64, 3)
-        if height in (1, 3, 4) and channels > 4:
-            yield Finding(
-                "error",
-                f"The image {key!r} has shape {space.shape}, channels first.",
-                "Images are height x width x channels: move the channels to the end.",
-            )
-        elif min(height, width) < SMALLEST_IMAGE:
-            yield Finding(
-                "warning",
-                f"The image {key!r} is only {height}x{width}.",
-                "Resize it (env.gym.size=[64, 64]), or declare it float32 if it is no picture.",
-            )
         if space.kind == "continuous" and _like_an_image(space.shape):
             yield Finding(
                 "warning",
