@@ -75,7 +75,7 @@ def fake(monkeypatch, tmp_path):
     forget()
     monkeypatch.setattr(minecraft_engine, "WAIT", 0.0)
     monkeypatch.setattr(minecraft_engine.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.syspath_prepend(pathlib.Path(__file__).parent)
+    monkeypatch.syspath_prepend(pathlib.Path(__file__).parent / "engines")
     yield importlib.import_module("fake_minerl").install(monkeypatch)
     forget()
 
