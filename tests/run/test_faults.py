@@ -8,7 +8,9 @@ import time
 import psutil
 import pytest
 
+from reverie.config import load
 from reverie.learner import Checkpointer
+from reverie.run import launch
 from reverie.track import read_jsonl
 
 MODULE = '''
@@ -95,6 +97,36 @@ def test_a_run_goes_on_with_restarted_environments_and_counts_them(how, words, c
     # 15 transitions each: a whole episode, one that breaks after two steps, and a whole one.
     scores = read_jsonl(tmp_path / "run" / "scores.jsonl")
     assert [record["episode/length"] for record in scores] == [5] * 4
+
+
+def test_an_engine_of_many_environments_that_raises_stops_the_run_which_is_saved(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("ale_py")
+    from reverie.envs.suites.atari_native import AtariEngine
+
+    steps = 0
+
+    def breaking(engine):
+        nonlocal steps
+        steps += 1
+        if steps == 6:
+            raise RuntimeError("the emulator broke")
+        return recv(engine)
+
+    words = [
+        "--configs", "debug", "--task", "atari_pong", "--random_agent", "true", "--run.envs", "2",
+        "--env.atari.resize", "area", "--env.atari.backend", "native", "--run.env_backend",
+        "native", "--run.steps", "20", "--logdir", str(tmp_path), "--logger.outputs", "jsonl",
+    ]  # fmt: skip
+    recv = AtariEngine.recv
+    with monkeypatch.context() as patch:
+        patch.setattr(AtariEngine, "recv", breaking)
+        with pytest.raises(RuntimeError, match="the emulator broke"):
+            launch(load(words))
+    # The first reset and five steps, of two games.
+    assert Checkpointer(tmp_path / "checkpoints").steps() == [12]
+    assert launch(load(words)).steps == 20
 
 
 @pytest.mark.parametrize("times", [1, 2])
