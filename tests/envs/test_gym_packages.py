@@ -56,7 +56,7 @@ def play(env, steps):
             record.append((env.reset()[0], 0.0, False, False))
         else:
             record.append(env.step({key: each[index] for key, each in actions.items()})[:4])
-        for key, space in env.observation_space.items():
+        for key, space in spaces(env)[0].items():
             value = np.asarray(record[-1][0][key])
             # Where bounds are ignored, values may lie outside.
             assert (value.shape, value.dtype) == (space.shape, space.dtype)
