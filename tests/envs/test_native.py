@@ -13,6 +13,7 @@ from reverie.envs import (
     factory_of,
 )
 from reverie.envs.native import Engine, NativeVectorEnv
+from reverie.envs.wrappers import resize
 from reverie.run import EnvSource
 from reverie.run.build import vector_env
 
@@ -143,6 +144,16 @@ def test_earlier_transitions_of_an_engine_do_not_change():
     vector.step({"move": np.ones((2, 2), np.float32), "pick": np.zeros(2, np.int32)})
     for key, value in kept.items():
         np.testing.assert_array_equal(first[key], value)
+
+
+def test_images_of_an_engine_are_resized_one_by_one():
+    engine, vector = counters(size=(2, 6))
+    assert vector.obs_space["deep/image"].shape == (2, 6, 3)
+    shown = np.random.default_rng(0).integers(256, size=(2, 4, 3, 3), dtype=np.uint8)
+    engine.spoil = lambda obs: obs["deep"].update(image=shown)
+    images = vector.reset()["deep/image"]
+    for image, original in zip(images, shown, strict=True):
+        np.testing.assert_array_equal(image, resize(original, (2, 6)))
 
 
 def test_wrong_values_of_an_engine_name_environment_step_and_key():

@@ -22,6 +22,7 @@ from reverie.envs import (
     spaces,
     tasks,
 )
+from reverie.envs.wrappers import resize
 from reverie.run import EnvSource
 from reverie.run.build import vector_env
 
@@ -90,6 +91,17 @@ def test_random_steps_stay_in_the_spaces_and_repeat_under_a_seed(name, kwargs, o
             assert step[key].dtype == space.dtype
     with vector(name, 3, seed=1, **kwargs) as envs:
         assert not same(record, play(envs, 100))
+
+
+def test_images_can_be_resized():
+    options = {"kwargs": {"stack_num": 2}, "size": (48, 64)}
+    engine = make_vec("envpool_Pong-v5", 1, options)
+    assert engine.single_observation_space["image"].shape == (48, 64, 2)
+    native, _ = engine.reset(seed=[3])
+    plain, _ = make_vec("envpool_Pong-v5", 1, {"kwargs": {"stack_num": 2}}).reset(seed=[3])
+    np.testing.assert_array_equal(native["image"][0], resize(plain["image"][0], (48, 64)))
+    found = check("envpool_Pong-v5", options, steps=100)
+    assert all(finding.level == "note" for finding in found)
 
 
 def test_termination_and_time_limit():

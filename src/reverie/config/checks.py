@@ -16,7 +16,10 @@ from reverie.spaces import Space
 _GRID = range(3, 17)
 """Sides of the image grid that the convolutional stacks may end in."""
 
-_RESIZE = "env.gym.size, such as [64, 64], resizes images of gymnasium environments."
+_RESIZE = (
+    "env.gym.size, such as [64, 64], resizes images of gymnasium environments; dm and envpool have "
+    "the same option."
+)
 
 
 def check(config: Config) -> None:

@@ -23,8 +23,8 @@ REPEAT = "Environment steps per agent step; the action is repeated and rewards a
 SIZE = "Height and width of images, in pixels."
 
 
-class _AnyConfig(Section):
-    """What environments of unknown origin share."""
+class ForeignConfig(Section):
+    """What environments share that any package may define."""
 
     kwargs: dict[str, Any] = option(
         {}, "Keyword arguments that build the environment.", fixed=SPACES
@@ -35,15 +35,15 @@ class _AnyConfig(Section):
         fixed=SPACES,
         expects="two integers (height, width) from 3 to 4096, or an empty list",
     )
-    repeat: Int = option(1, REPEAT, ge=1, le=1000)
     bounds: Literal["error", "ignore"] = option(
         "error", "What happens when an observation leaves the bounds that its space declares."
     )
 
 
-class GymConfig(_AnyConfig):
+class GymConfig(ForeignConfig):
     """Any registered gymnasium id."""
 
+    repeat: Int = option(1, REPEAT, ge=1, le=1000)
     info_mask: Literal["auto", "use", "ignore"] = option(
         "auto",
         'Whether `info["action_mask"]` says which actions are valid; auto: one reset of a '
@@ -197,19 +197,14 @@ class LangroomConfig(Section):
     vocab: Int = option(15, "Words that can be said; 15 have a meaning.", ge=15, fixed=SPACES)
 
 
-class DmConfig(_AnyConfig):
+class DmConfig(ForeignConfig):
     """Any dm_env environment."""
 
+    repeat: Int = option(1, REPEAT, ge=1, le=1000)
 
-class EnvpoolConfig(Section):
+
+class EnvpoolConfig(ForeignConfig):
     """Any EnvPool id."""
-
-    kwargs: dict[str, Any] = option(
-        {}, "Keyword arguments of the EnvPool environments.", fixed=SPACES
-    )
-    bounds: Literal["error", "ignore"] = option(
-        "error", "What happens when an observation leaves the bounds that its space declares."
-    )
 
 
 class MemmazeConfig(Section):

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 SLOW = 20.0
 """Steps per second below which training waits for the environment."""
 
-SMALLEST_PICTURE = 32
-"""Sides in pixels from which an array of numbers looks like an image."""
+SMALLEST_PICTURE = 48
+"""Sides from which an array of numbers looks like an image: the smallest that encoders take."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 import numpy as np
@@ -14,7 +14,9 @@ from reverie.envs.codec import Codec
 from reverie.envs.conform import Bounds
 from reverie.envs.errors import ValueMismatchError
 from reverie.envs.limits import LARGEST, Check, action_check, observation_check
-from reverie.envs.wrappers import wrap
+from reverie.envs.wrappers import ResizeImages, resize, wrap
+
+W = TypeVar("W", bound=gymnasium.Wrapper)
 
 Results = tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]
 
@@ -67,6 +69,7 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         seeds: Seeds of the first reset, unless that brings its own.
         bounds: `error` raises when a continuous observation leaves its declared Box, `ignore`
             lets it through (NaN and infinity are errors in both).
+        size: Resize every image observation to (height, width); empty keeps their sizes.
 
     Raises:
         SpaceError: The environments have a space that the agent cannot use.
@@ -74,15 +77,22 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 (gymnasium's interface)
 
-    def __init__(self, engine: Engine, seeds: Sequence[int], bounds: Bounds = "error"):
+    def __init__(
+        self,
+        engine: Engine,
+        seeds: Sequence[int],
+        bounds: Bounds = "error",
+        size: Sequence[int] = (),
+    ):
         self._engine, self._seeds = engine, [int(seed) for seed in seeds]
         self.num_envs = engine.num_envs
-        self._single = wrap(_Spaces(engine), bounds=bounds)
+        self._single = wrap(_Spaces(engine), bounds=bounds, size=size)
         self.single_observation_space = self._single.observation_space
         self.single_action_space = self._single.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._obs = Codec(engine.observation_space, "observation", self.num_envs)
+        self._resizes = _wrappers(self._single, ResizeImages)
         self._act = Codec(engine.action_space, "action", self.num_envs)
         self._checks = [
             (leaf.key, observation_check(leaf.flat, bounds == "error"))
@@ -120,7 +130,7 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         if not self._started:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
         flat = dict(actions)
-        for wrapper in _action_wrappers(self._single):
+        for wrapper in _wrappers(self._single, gymnasium.ActionWrapper):
             flat = wrapper.action(flat)
         for key, check in self._actions:
             if problem := check(flat.get(key)):
@@ -160,6 +170,9 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         for key, check in self._checks:
             if check(flat[key]):
                 raise self._wrong_value(key, flat[key], check)
+        for wrapper in self._resizes:
+            for key in wrapper.keys:
+                flat[key] = np.stack([resize(image, wrapper.size) for image in flat[key]])
         return flat
 
     def _wrong_value(self, key: str, values: np.ndarray, check: Check) -> ValueMismatchError:
@@ -187,11 +200,11 @@ class _Spaces(gymnasium.Env):
         self.action_space = engine.action_space
 
 
-def _action_wrappers(env: gymnasium.Env) -> list[gymnasium.ActionWrapper]:
-    """From the outside in; what they do to one action they do to a batch."""
+def _wrappers(env: gymnasium.Env, kind: type[W]) -> list[W]:
+    """Those of a kind, from the outside in. Actions are changed alike, be it one or a batch."""
     found = []
     while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, gymnasium.ActionWrapper):
+        if isinstance(env, kind):
             found.append(env)
         env = env.env
     return found

@@ -87,28 +87,33 @@ class Repeat(gymnasium.Wrapper):
 
 
 class ResizeImages(gymnasium.ObservationWrapper):
-    """Resizes every image key to one size, bilinear with antialiasing."""
+    """Resizes every image key to one size, bilinear with antialiasing.
+
+    Attributes:
+        keys: The images that have another size.
+        size: The size that they get, (height, width).
+    """
 
     def __init__(self, env: gymnasium.Env, size: Sequence[int]):
         super().__init__(env)
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size={list(size)}: expected [height, width], such as [64, 64].")
-        self._size = (int(size[0]), int(size[1]))
+        self.size = (int(size[0]), int(size[1]))
         entries = _entries(env.observation_space)
-        self._keys = [
+        self.keys = [
             key
             for key, space in entries.items()
-            if space.dtype == np.uint8 and space.shape and space.shape[:2] != self._size
+            if space.dtype == np.uint8 and space.shape and space.shape[:2] != self.size
         ]
-        for key in self._keys:
+        for key in self.keys:
             _, _, channels = entries[key].shape or (0, 0, 0)
-            shape = (*self._size, channels)
+            shape = (*self.size, channels)
             entries[key] = gs.Box(0, 255, shape, np.uint8)
         self.observation_space = gs.Dict(entries)
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The observation with its images resized."""
-        resized = {key: resize(observation[key], self._size) for key in self._keys}
+        resized = {key: resize(observation[key], self.size) for key in self.keys}
         return {**observation, **resized}
 
 

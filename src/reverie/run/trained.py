@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from reverie import envs
-from reverie.config import RunConfig
+from reverie.config import ForeignConfig, RunConfig
 from reverie.learner import Learner
 from reverie.run import build, custom
 from reverie.run.eval_only import restore_learner
@@ -202,7 +202,9 @@ def load_agent(logdir: str | os.PathLike[str]) -> TrainedAgent:
     """
     folder, config = open_run(logdir)
     source = build.EnvSource(config.task, config.env)
-    size = config.env.gym.size if config.suite in ("gym", build.CUSTOM) else ()
+    section = getattr(config.env, "gym" if config.suite == build.CUSTOM else config.suite)
+    # Other suites draw their images in the size of the option.
+    size = section.size if isinstance(section, ForeignConfig) else ()
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
     spaces = envs.spaces(converter.wrapped)
     learner, saved = restore_learner(config, folder, *spaces)

@@ -129,13 +129,17 @@ class Envpool(gymnasium.Env):
 
 
 def make(
-    name: str, kwargs: Mapping[str, Any] | None = None, bounds: Bounds = "error"
+    name: str,
+    kwargs: Mapping[str, Any] | None = None,
+    size: Sequence[int] = (),
+    bounds: Bounds = "error",
 ) -> gymnasium.Env:
     """Builds one environment.
 
     Args:
         name: An EnvPool id, such as `Pong-v5`.
         kwargs: Arguments of the environment, as for `envpool.make`.
+        size: Resize image observations to (height, width); empty keeps them.
         bounds: `error` or `ignore` observations outside their declared bounds.
 
     Raises:
@@ -144,7 +148,7 @@ def make(
         SpaceError: The environment is for several players.
         ValueError: The environment has no such argument.
     """
-    return wrap(Envpool(name, kwargs), bounds=bounds)
+    return wrap(Envpool(name, kwargs), size=size, bounds=bounds)
 
 
 def make_vec(
@@ -152,10 +156,11 @@ def make_vec(
     num_envs: int,
     seeds: Sequence[int],
     kwargs: Mapping[str, Any] | None = None,
+    size: Sequence[int] = (),
     bounds: Bounds = "error",
 ) -> NativeVectorEnv:
     """The environments as one pool; options and errors are those of `make`."""
-    return NativeVectorEnv(EnvpoolEngine(name, num_envs, kwargs), seeds, bounds)
+    return NativeVectorEnv(EnvpoolEngine(name, num_envs, kwargs), seeds, bounds, size)
 
 
 def tasks() -> list[str]:
