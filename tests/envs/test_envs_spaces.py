@@ -173,7 +173,7 @@ def test_whatever_the_policy_chooses_is_inside_the_action_space(space):
     ("space", "words"),
     [
         (gs.Text(5), ["'observation'", "Text", "TransformObservation"]),
-        (gs.Dict({"a": gs.Text(5)}), ["size above zero", "Text"]),
+        (gs.Dict({"a": gs.Text(5)}), ["nothing but text", "'a'", "Text"]),
         (gs.Dict({"a": gs.Sequence(gs.Discrete(2))}), ["'a'", "Sequence"]),
         (gs.Tuple((gs.Graph(gs.Box(-1, 1, (2,)), None),)), ["'obs/0'", "Graph"]),
         (gs.Dict({"a": gs.OneOf((gs.Discrete(2), gs.Discrete(3)))}), ["'a'", "OneOf"]),

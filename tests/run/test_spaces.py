@@ -104,9 +104,13 @@ def train(cache, tmp_path):
     ("observation", "action", "options"),
     [
         pytest.param(EVERYTHING, HYBRID, {}, id="everything"),
-        pytest.param(IMAGES, gs.Discrete(1), {}, id="images"),
+        pytest.param(IMAGES, gs.Discrete(1), {}, id="images", marks=pytest.mark.slow),
         pytest.param(
-            SIZES, gs.Tuple((gs.MultiBinary(2),)), {"env.gym.size": [32, 48]}, id="resized"
+            SIZES,
+            gs.Tuple((gs.MultiBinary(2),)),
+            {"env.gym.size": [48, 64]},
+            id="resized",
+            marks=pytest.mark.slow,
         ),
         pytest.param(gs.Box(-1, 1, ()), gs.Box(-2, 3, (), np.float64), {}, id="scalars"),
     ],
@@ -127,7 +131,7 @@ def test_nan_names_environment_key_and_step(train):
 
 @pytest.mark.parametrize("space", [gs.Text(3), gs.Sequence(gs.Discrete(2))])
 def test_spaces_that_cannot_be_used_leave_no_folder(train, tmp_path, space):
-    with pytest.raises(SpaceError, match=rf"Sampled: .*'words' is a {type(space).__name__} space"):
+    with pytest.raises(SpaceError, match=rf"Sampled: .*'words'.*{type(space).__name__}"):
         train(gs.Dict({"words": space}), gs.Discrete(2))
     assert not list(tmp_path.iterdir())
 

@@ -248,6 +248,9 @@ def test_image_that_no_encoder_takes_leaves_no_folder(tmp_path):
     class Tiny(Corridor):
         observation_space = gymnasium.spaces.Box(0, 255, (30, 30, 3), np.uint8)
 
+        def reset(self, **kwargs):
+            return np.zeros((30, 30, 3), np.uint8), super().reset(**kwargs)[1]
+
     with pytest.raises(ConfigError, match=r"image is 30x30 pixels"):
         reverie.train(Tiny, "debug", logdir=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -55,6 +55,11 @@ class Codec:
         self.text = tuple(leaf.key for leaf in single if is_text(leaf.native))
         used = [leaf for leaf in single if numel(leaf.native)]
         check_names([leaf.key for leaf in used], role)
+        if self.text and not used:
+            raise SpaceError(
+                f"The {role} space has nothing but text, {', '.join(map(repr, self.text))} (Text). "
+                "The agent does not read: turn it into numbers, such as an embedding in a Box."
+            )
         if not used:
             raise SpaceError(f"The {role} space {space} has no entries of size above zero.")
         self.space = gs.Dict({leaf.key: leaf.flat for leaf in used})
