@@ -79,6 +79,7 @@ class Learner:
         self._carry: PyTree = None
         self._report_carry: PyTree = None
         self._previous: _Issued | None = None
+        self._later: list[tuple[Kind, Batch]] = []
         self._finished: list[dict[str, float]] = []
         self._counts: dict[str, int] = dict.fromkeys(
             ("updates", "reports", "train_calls", "eval_calls"), 0
@@ -148,7 +149,7 @@ class Learner:
             self._stop(f"policy-{count}", f"Actions {bad} of the policy", {**obs, **actions}, {})
         return carry, actions, latents
 
-    def prepare(self, kind: Kind, batch: Batch) -> None:
+    def prepare(self, kind: Kind, batch: Batch, *, later: bool = False) -> None:
         """Starts to compile a program in the background.
 
         Without it the first call waits for all of it, and what follows is slower (see `Compiler`).
@@ -157,8 +158,12 @@ class Learner:
             kind: `train`, `report`, or the policy in the mode `train` (`act`) or `eval`
                 (`evaluate`).
             batch: Arrays as the call takes them; their values do not matter.
+            later: Whether to wait for the first update, which is not to be held up.
         """
-        self._prepared[kind].prepare(batch)
+        if later:
+            self._later.append((kind, batch))
+        else:
+            self._prepared[kind].prepare(batch)
 
     def close(self) -> None:
         """Gives up what is still being compiled; the learner is of no use afterwards."""
@@ -195,6 +200,8 @@ class Learner:
         self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
         previous, self._previous = self._previous, _Issued(self.updates, batch, metrics)
         self._finish(previous)
+        while self._later:
+            self.prepare(*self._later.pop())
         return outputs
 
     def report(self, batch: Batch) -> dict[str, np.ndarray]:

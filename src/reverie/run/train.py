@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import sys
 
 from reverie.config import Config, RunConfig
 from reverie.envs import Cancelled, VectorEnv
@@ -19,6 +20,9 @@ from reverie.run.result import Outcome
 from reverie.run.shutdown import Shutdown
 from reverie.run.trainer import Trainer
 from reverie.track import Every
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while another one waits."""
 
 
 def train(
@@ -137,11 +141,14 @@ def prepare(config: Config, parts: Parts, evaluation: bool = False) -> None:
     """Starts to compile what the run will need, in the order in which it needs it."""
     if not parts.learner or parts.progress.steps >= config.run.steps:
         return
+    # Programs are traced in Python by another thread. By default this one would wait five
+    # milliseconds to go on after every call that lets go of the interpreter.
+    sys.setswitchinterval(SWITCH_SECONDS)
     parts.learner.prepare("act", parts.example_obs(config.run.envs))
     if _will_train(config, parts):
         parts.learner.prepare("train", parts.batches.example())
         if config.run.report_every:
-            parts.learner.prepare("report", parts.previews.example())
+            parts.learner.prepare("report", parts.previews.example(), later=True)
     if evaluation:
         parts.learner.prepare("evaluate", parts.example_obs(config.run.eval_envs))
 
