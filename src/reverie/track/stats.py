@@ -36,6 +36,56 @@ class _Running:
         return {"min": self.low, "max": self.high, "sum": self.total, "last": self.last}[reduction]
 
 
+class _RunningTable:
+    """What `_Running` holds, for one number per environment and key, of all keys at once.
+
+    Args:
+        num_envs: Number N of environments.
+    """
+
+    def __init__(self, num_envs: int):
+        self._columns: dict[str, int] = {}
+        # Count, total, low, high and last, each [N, keys].
+        self._facts = np.empty((5, num_envs, 0))
+
+    def add(self, logs: Mapping[str, np.ndarray], running: np.ndarray) -> None:
+        """Takes numbers [N] by key; NaN, and those of environments that do not run, are none."""
+        if not logs:
+            return
+        for key in logs.keys() - self._columns.keys():
+            self._columns[key] = len(self._columns)
+            self._facts = np.concatenate([self._facts, self._empty(1)], -1)
+        values = np.stack(list(logs.values()), -1)
+        columns = [self._columns[key] for key in logs]
+        valid = ~np.isnan(values) & running[:, None]
+        count, total, low, high, last = self._facts[:, :, columns]
+        self._facts[:, :, columns] = (
+            count + valid,
+            total + np.where(valid, values, 0.0),
+            np.where(valid, np.minimum(low, values), low),
+            np.where(valid, np.maximum(high, values), high),
+            np.where(valid, values, last),
+        )
+
+    def clear(self, env: int) -> None:
+        """Forgets what an environment has logged."""
+        self._facts[:, env] = self._empty(len(self._columns))[:, 0]
+
+    def of(self, env: int) -> dict[str, _Running]:
+        """What an environment has logged, by key."""
+        facts = {key: self._facts[:, env, column] for key, column in self._columns.items()}
+        return {
+            key: _Running(int(count), *map(float, rest))
+            for key, (count, *rest) in facts.items()
+            if count
+        }
+
+    def _empty(self, keys: int) -> np.ndarray:
+        """Facts of nothing."""
+        start = np.array([0.0, 0.0, np.inf, -np.inf, np.nan])
+        return np.broadcast_to(start[:, None, None], (5, self._facts.shape[1], keys)).copy()
+
+
 class Aggregator:
     """Collects numbers by name and reduces them to one number each.
 
@@ -128,6 +178,7 @@ class EpisodeStats:
         self._score = np.zeros(num_envs, np.float64)
         self._length = np.zeros(num_envs, np.int64)
         self._logs: list[dict[str, _Running]] = [{} for _ in range(num_envs)]
+        self._numbers = _RunningTable(num_envs)
         self._frames: dict[str, list[np.ndarray]] = {}
 
     def add(self, transition: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -148,9 +199,15 @@ class EpisodeStats:
             self._begin(int(env))
         self._score += reward
         self._length += ~first
+        numbers = {}
         for key in transition:
             if key.startswith(LOG_PREFIX):
-                self._add_log(key, self._rows(transition, key))
+                rows = self._rows(transition, key)
+                if rows.ndim == 1:
+                    numbers[key] = _numbers(key, rows)
+                else:
+                    self._add_log(key, rows)
+        self._numbers.add(numbers, self._running)
         ended = np.flatnonzero(last & self._running)
         # An episode's values stay until the next one begins, so an extra step cannot add to it.
         self._running[ended] = False
@@ -171,6 +228,7 @@ class EpisodeStats:
         self._score[env] = 0.0
         self._length[env] = 0
         self._logs[env] = {}
+        self._numbers.clear(env)
         if env == 0:
             self._frames = {}
 
@@ -191,7 +249,7 @@ class EpisodeStats:
             "episode/score": float(self._score[env]),
             "episode/length": int(self._length[env]),
         }
-        for key, running in self._logs[env].items():
+        for key, running in (self._numbers.of(env) | self._logs[env]).items():
             for name in self._reductions:
                 record[f"epstats/{key}/{name}"] = running.reduce(name)
         if env == 0:
