@@ -100,7 +100,7 @@ def test_a_run_goes_on_with_restarted_environments_and_counts_them(how, words, c
 
 
 def test_an_engine_of_many_environments_that_raises_stops_the_run_which_is_saved(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, capsys
 ):
     pytest.importorskip("ale_py")
     from reverie.envs.suites.atari_native import AtariEngine
@@ -117,13 +117,14 @@ def test_an_engine_of_many_environments_that_raises_stops_the_run_which_is_saved
     words = [
         "--configs", "debug", "--task", "atari_pong", "--random_agent", "true", "--run.envs", "2",
         "--env.atari.resize", "area", "--env.atari.backend", "native", "--run.env_backend",
-        "native", "--run.steps", "20", "--logdir", str(tmp_path), "--logger.outputs", "jsonl",
+        "native", "--run.steps", "20", "--logdir", str(tmp_path), "--logger.outputs", "terminal",
     ]  # fmt: skip
     recv = AtariEngine.recv
     with monkeypatch.context() as patch:
         patch.setattr(AtariEngine, "recv", breaking)
         with pytest.raises(RuntimeError, match="the emulator broke"):
             launch(load(words))
+    assert "2 environments, backend native: one engine steps all" in capsys.readouterr().out
     # The first reset and five steps, of two games.
     assert Checkpointer(tmp_path / "checkpoints").steps() == [12]
     assert launch(load(words)).steps == 20

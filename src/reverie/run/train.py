@@ -60,6 +60,7 @@ def train(
 
         envs = build.vector_env(training, config.run, config.seed, cancelled=cancelled)
         stack.enter_context(envs)
+        parts.logger.note(f"{envs.num_envs} environments, backend {envs.backend}: {envs.choice}")
         evaluator = None
         if evaluation:
             others = build.vector_env(source, config.run, config.seed, "eval", cancelled=cancelled)
