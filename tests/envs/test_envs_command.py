@@ -85,6 +85,17 @@ def test_a_task_that_does_not_exist_fails(capsys):
     assert "error: gymnasium knows no environment 'NoSuch-v0'" in capsys.readouterr().out
 
 
+def test_an_option_that_does_not_fit_is_explained_without_a_traceback(capsys, tmp_path):
+    pytest.importorskip("ale_py")
+    native = ["--task", "atari_pong", "--env.atari.backend", "native"]
+    logdir = ["--logdir", str(tmp_path / "run")]
+    assert cli.main(["train", "--random_agent", "true", *native, *logdir]) == 2
+    assert capsys.readouterr().err.startswith("reverie: env.atari.resize is 'bilinear'")
+    assert not (tmp_path / "run").exists()
+    assert cli.main(["envs", "check", "atari_pong", *native[2:]]) == 1
+    assert "error: env.atari.resize is 'bilinear'" in capsys.readouterr().out
+
+
 def test_options_of_the_suite_reach_the_environment(capsys):
     words = ["envs", "check", "dummy_disc", "--steps", "100", "--env.dummy.length"]
     for length, ends in (("20", True), ("300", False)):

@@ -13,7 +13,15 @@ from bsuite.logging import csv_load  # noqa: E402
 from bsuite.utils import datasets  # noqa: E402
 
 from reverie import config  # noqa: E402
-from reverie.envs import UnknownTaskError, check, make, random_actions, spaces, tasks  # noqa: E402
+from reverie.envs import (  # noqa: E402
+    MissingDataError,
+    UnknownTaskError,
+    check,
+    make,
+    random_actions,
+    spaces,
+    tasks,
+)
 from reverie.envs.suites import bsuite  # noqa: E402
 
 EXPERIMENTS = dict.fromkeys(name.partition("/")[0] for name in sweep.SWEEP)
@@ -159,7 +167,7 @@ def mnist(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["mnist", "mnist_noise", "mnist_scale"])
 def test_experiments_without_their_data_say_so(mnist, name):
-    with pytest.raises(bsuite.MissingDataError, match="needs the MNIST data set") as error:
+    with pytest.raises(MissingDataError, match="needs the MNIST data set") as error:
         make(f"bsuite_{name}/0")
     assert "\n" not in str(error.value)
     assert str(mnist) in str(error.value)

@@ -10,7 +10,9 @@ from reverie.envs.check import Finding, check
 from reverie.envs.conform import is_wrapped, spaces
 from reverie.envs.errors import (
     Cancelled,
+    MissingDataError,
     MissingPackageError,
+    OptionError,
     RenderingError,
     SpaceError,
     UnknownTaskError,
@@ -40,7 +42,9 @@ __all__ = [
     "Cancelled",
     "Finding",
     "MaskFromInfo",
+    "MissingDataError",
     "MissingPackageError",
+    "OptionError",
     "RenderingError",
     "Restarts",
     "SpaceError",

@@ -13,7 +13,9 @@ from gymnasium import spaces as gs
 
 from reverie.envs.conform import name_of, spaces
 from reverie.envs.errors import (
+    MissingDataError,
     MissingPackageError,
+    OptionError,
     SpaceError,
     UnknownTaskError,
     ValueMismatchError,
@@ -32,6 +34,10 @@ SLOW = 20.0
 
 SMALLEST_PICTURE = 48
 """Sides from which an array of numbers looks like an image: the smallest that encoders take."""
+
+
+_EXPLAINED = (UnknownTaskError, MissingPackageError, MissingDataError, OptionError, SpaceError)
+"""Their messages say what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +105,12 @@ def _build_and_inspect(
         )
     try:
         env = factory()
-    except (UnknownTaskError, MissingPackageError) as error:
+    except _EXPLAINED as error:
         return [*found, Finding("error", str(error))]
     except Exception as error:
         mend = "Make the environment's constructor work."
-        return [*found, Finding("error", f"It cannot be built: {_say(error)}.", mend)]
+        problem = f"It cannot be built: {_say(error).removesuffix('.')}."
+        return [*found, Finding("error", problem, mend)]
     try:
         return [*found, *_inspect(env, steps, agent)]
     finally:

@@ -9,6 +9,14 @@ class MissingPackageError(ImportError):
     """The package behind a suite is not installed."""
 
 
+class MissingDataError(FileNotFoundError):
+    """Files that a task needs are not there."""
+
+
+class OptionError(ValueError):
+    """A setting of a suite that cannot be, or that does not go with the task or another setting."""
+
+
 class SpaceError(ValueError):
     """A space is of a kind that the agent cannot use, or its names clash."""
 

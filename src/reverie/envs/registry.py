@@ -139,6 +139,7 @@ def make(
         UnknownTaskError: No such suite or task; the message names the nearest ones.
         MissingPackageError: The suite's package is not installed; the message says how.
         TypeError: An option that the suite does not have.
+        OptionError: A value that an option cannot have.
     """
     suite, name = split(task)
     module = _module(suite)

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 from ale_py import roms
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import OptionError, UnknownTaskError
 from reverie.envs.suites.atari_frames import Aggregate, Frames, Resize
 
 FRAME_LIMIT = 108_000
@@ -70,7 +70,7 @@ class Atari(gymnasium.Env):
 
     Raises:
         UnknownTaskError: There is no such game, or it needs several players.
-        ValueError: An option outside its range.
+        OptionError: An option outside its range.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
@@ -137,7 +137,7 @@ class Atari(gymnasium.Env):
         """Plays `repeat` frames with one action, fewer where the game ends."""
         self._check_started()
         if not 0 <= action < len(self._actions):
-            raise ValueError(
+            raise OptionError(
                 f"{self.task_name}: the action is {action}, expected 0 to {len(self._actions) - 1}."
             )
         reward = float(self._play(self._actions[int(action)]))
@@ -249,10 +249,10 @@ def _check_choices(**values: str) -> None:
     }
     for key, value in values.items():
         if value not in known[key]:
-            raise ValueError(f"{key}={value!r}: choose one of {', '.join(known[key])}.")
+            raise OptionError(f"{key}={value!r}: choose one of {', '.join(known[key])}.")
 
 
 def _check_counts(**values: tuple[int, int]) -> None:
     for key, (value, least) in values.items():
         if value < least:
-            raise ValueError(f"{key}={value}: expected {least} or more.")
+            raise OptionError(f"{key}={value}: expected {least} or more.")

@@ -9,6 +9,7 @@ import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 
 from reverie.envs.backend import cores
+from reverie.envs.errors import OptionError
 from reverie.envs.native import Engine, Results
 from reverie.envs.suites.atari_frames import LUMA
 from reverie.envs.suites.atari_game import FRAME_LIMIT, LIFE_LOST, STICKY, Atari
@@ -40,7 +41,7 @@ class AtariEngine(Engine):
 
     Raises:
         UnknownTaskError: There is no such game, or it needs several players.
-        ValueError: An option outside its range, or one that ALE's vector environment cannot do.
+        OptionError: An option outside its range, or one that ALE's vector environment cannot do.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ def check_backend(
     aggregate: str,
     resize: str,
 ) -> None:
-    """Raises ValueError where `native` is asked for with settings that it cannot do.
+    """Raises OptionError where `native` is asked for with settings that it cannot do.
 
     Args:
         backend: `process` or `native`.
@@ -151,7 +152,7 @@ def check_backend(
         resize: Interpolation.
     """
     if backend not in ("process", "native"):
-        raise ValueError(f"backend={backend!r}: choose one of process, native.")
+        raise OptionError(f"backend={backend!r}: choose one of process, native.")
     largest = f"{screen[0]} {screen[1]} or less"
     problems = (
         (resize != "area", "resize", resize, "area"),
@@ -161,7 +162,7 @@ def check_backend(
     )
     for wrong, key, value, mend in problems:
         if wrong and backend == "native":
-            raise ValueError(
+            raise OptionError(
                 f"env.{suite}.{key} is {value!r}, which ALE's vector environment cannot do: set "
                 f"env.{suite}.{key} {mend}, or env.{suite}.backend process."
             )

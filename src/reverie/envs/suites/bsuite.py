@@ -14,7 +14,7 @@ from bsuite import bsuite, sweep
 from bsuite.logging import base, csv_logging
 from bsuite.utils import datasets, wrappers
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import MissingDataError, OptionError, UnknownTaskError
 from reverie.envs.suites.dm_env import DmEnv
 
 MNIST_FILES = tuple(
@@ -22,10 +22,6 @@ MNIST_FILES = tuple(
     for part in ("train", "t10k")
     for kind in ("images-idx3", "labels-idx1")
 )
-
-
-class MissingDataError(FileNotFoundError):
-    """Files that an experiment needs are not there."""
 
 
 class Experiment(DmEnv):
@@ -101,14 +97,14 @@ def make(name: str, record: bool = False, folder: str = "") -> gymnasium.Env:
     Raises:
         UnknownTaskError: The suite has no such experiment or setting.
         MissingDataError: The experiment needs the MNIST data set, and its files are not there.
-        ValueError: Results shall be written, but nowhere.
+        OptionError: Results shall be written, but nowhere.
     """
     if name not in sweep.SETTINGS:
         raise UnknownTaskError(_unknown(name))
     if name.startswith("mnist"):
         _check_mnist(name)
     if record and not folder:
-        raise ValueError(
+        raise OptionError(
             "record=True: outside of a training run, say with `folder` where the results shall go."
         )
     return Experiment(name, folder if record else "")

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import OptionError, UnknownTaskError
 from reverie.envs.suites.control import action_space, apply
 from reverie.envs.suites.mazes import quiet
 from reverie.envs.suites.rendering import prepare
@@ -80,9 +80,9 @@ class ControlSuite(gymnasium.Env):
         proprio: bool = True,
     ):
         if not (image or proprio):
-            raise ValueError("image=False and proprio=False leave no observation. Turn one on.")
+            raise OptionError("image=False and proprio=False leave no observation. Turn one on.")
         if repeat < 1:
-            raise ValueError(f"repeat={repeat}: an action is applied at least once.")
+            raise OptionError(f"repeat={repeat}: an action is applied at least once.")
         self.task_name = f"dmc_{name}"
         self._control = task.control
         self._random = task.random

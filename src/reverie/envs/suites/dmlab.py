@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from reverie.envs.errors import OptionError
 from reverie.envs.suites.dmlab_cache import LevelCache
 from reverie.envs.suites.dmlab_levels import find, names
 from reverie.envs.suites.dmlab_text import BOUND, WIDTH, WORDS, embed
@@ -89,7 +90,7 @@ class DmLab(gymnasium.Env):
 
     Raises:
         UnknownTaskError: There is no such level.
-        ValueError: An option that cannot be.
+        OptionError: An option that cannot be.
         RuntimeError: The engine refuses the level.
     """
 
@@ -227,13 +228,13 @@ def _explained(level: str) -> Iterator[None]:
 
 def _check(repeat: int, actions: str, instructions: str, renderer: str, dataset: str) -> None:
     if repeat < 1:
-        raise ValueError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
+        raise OptionError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
     for key, value, choices in (
         ("actions", actions, tuple(ACTIONS)),
         ("instructions", instructions, ("auto", "always", "never")),
         ("renderer", renderer, ("software", "hardware")),
     ):
         if value not in choices:
-            raise ValueError(f"{key}={value!r}: choose one of {', '.join(choices)}.")
+            raise OptionError(f"{key}={value!r}: choose one of {', '.join(choices)}.")
     if dataset and not pathlib.Path(dataset).expanduser().is_dir():
-        raise ValueError(f"dataset={dataset!r}: there is no such folder.")
+        raise OptionError(f"dataset={dataset!r}: there is no such folder.")

@@ -6,6 +6,8 @@ import shutil
 import tempfile
 import urllib.parse
 
+from reverie.envs.errors import OptionError
+
 
 class LevelCache:
     """The object that `deepmind_lab.Lab` asks for a map before it compiles it.
@@ -17,7 +19,7 @@ class LevelCache:
         folder: Where the maps are kept; it is created.
 
     Raises:
-        ValueError: It cannot be created.
+        OptionError: It cannot be created.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -25,7 +27,7 @@ class LevelCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(
+            raise OptionError(
                 f"level_cache={str(folder)!r}: the folder cannot be made ({error.strerror}). "
                 "Name another one."
             ) from error

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import OptionError, UnknownTaskError
 
 FRAMES = 16
 BLOCK = 64
@@ -49,7 +49,7 @@ class Dummy(gymnasium.Env):
 
     def __init__(self, kind: str = "disc", length: int = 100, size: Sequence[int] = (64, 64)):
         if length < 1:
-            raise ValueError(f"length={length}: an episode has at least one step.")
+            raise OptionError(f"length={length}: an episode has at least one step.")
         self.task_name = f"dummy_{kind}"
         self._length = length
         self._frames = _frames(tuple(size))

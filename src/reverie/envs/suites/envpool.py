@@ -16,7 +16,7 @@ from gymnasium import spaces as gs
 
 from reverie.envs.backend import cores
 from reverie.envs.conform import Bounds
-from reverie.envs.errors import MissingPackageError, SpaceError, UnknownTaskError
+from reverie.envs.errors import MissingPackageError, OptionError, SpaceError, UnknownTaskError
 from reverie.envs.native import Engine, NativeVectorEnv, Results
 from reverie.envs.wrappers import wrap
 
@@ -43,7 +43,7 @@ class EnvpoolEngine(Engine):
         UnknownTaskError: There is no such id.
         MissingPackageError: It needs libraries of the system; the message says which.
         SpaceError: The environment is for several players.
-        ValueError: It has no such argument.
+        OptionError: It has no such argument.
     """
 
     def __init__(self, name: str, num_envs: int, kwargs: Mapping[str, Any] | None = None):
@@ -146,7 +146,7 @@ def make(
         UnknownTaskError: There is no such id.
         MissingPackageError: It needs libraries of the system; the message says which.
         SpaceError: The environment is for several players.
-        ValueError: The environment has no such argument.
+        OptionError: The environment has no such argument.
     """
     return wrap(Envpool(name, kwargs), size=size, bounds=bounds)
 
@@ -180,7 +180,9 @@ def _spaces(name: str, kwargs: Mapping[str, Any]) -> tuple[gymnasium.Space, gymn
         )
     for key in OURS:
         if key in kwargs:
-            raise ValueError(f"env.envpool.kwargs holds {key!r}, which Reverie sets: leave it out.")
+            raise OptionError(
+                f"env.envpool.kwargs holds {key!r}, which Reverie sets: leave it out."
+            )
     given = {key: value for key, value in kwargs.items() if not key.startswith("render_")}
     try:
         with warnings.catch_warnings():
@@ -190,7 +192,7 @@ def _spaces(name: str, kwargs: Mapping[str, Any]) -> tuple[gymnasium.Space, gymn
     except ImportError as error:
         raise MissingPackageError(f"The task envpool_{name} cannot run here: {error}") from error
     except TypeError as error:
-        raise ValueError(f"env.envpool.kwargs does not fit envpool_{name}: {error}.") from error
+        raise OptionError(f"env.envpool.kwargs does not fit envpool_{name}: {error}.") from error
     if spec.config.max_num_players > 1:
         raise SpaceError(
             f"envpool_{name} is for {spec.config.max_num_players} players; the agent plays alone. "

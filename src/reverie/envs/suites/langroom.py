@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces as gs
 from langroom import langroom as game
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import OptionError, UnknownTaskError
 
 MOVES = 5
 """Stay, down, up, right, left."""
@@ -44,7 +44,7 @@ class LangRoom(gymnasium.Env):
         vocab: Words that can be said: the 15 that mean something, and others without meaning.
 
     Raises:
-        ValueError: For a size, view or vocabulary that cannot be.
+        OptionError: For a size, view or vocabulary that cannot be.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
@@ -171,16 +171,16 @@ def _check(length: int, size: Sequence[int], view: int, vocab: int) -> None:
     height, width = size
     cells = 2 * view + 1
     if length < 1:
-        raise ValueError(f"length={length}: an episode has at least one step.")
+        raise OptionError(f"length={length}: an episode has at least one step.")
     if vocab < len(game.VOCAB):
-        raise ValueError(f"vocab={vocab}: the game itself uses {len(game.VOCAB)} words.")
+        raise OptionError(f"vocab={vocab}: the game itself uses {len(game.VOCAB)} words.")
     if view < 1:
-        raise ValueError(f"view={view}: the player sees at least one cell in each direction.")
+        raise OptionError(f"view={view}: the player sees at least one cell in each direction.")
     if height != width:
-        raise ValueError(f"size={list(size)}: the image is a square. Use one number twice.")
+        raise OptionError(f"size={list(size)}: the image is a square. Use one number twice.")
     if height < cells or height % cells % 2:
         good = cells * max(1, round(height / cells))
-        raise ValueError(
+        raise OptionError(
             f"size={list(size)}: with view={view} the image shows {cells}x{cells} cells, and what "
             f"remains of {height} pixels is not an equal border. Use [{good}, {good}]."
         )

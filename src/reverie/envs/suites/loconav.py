@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import OptionError, UnknownTaskError
 from reverie.envs.suites.control import action_space, apply
 from reverie.envs.suites.mazes import quiet, reseed
 from reverie.envs.suites.rendering import prepare
@@ -50,7 +50,7 @@ class LocoNav(gymnasium.Env):
 
     Raises:
         RenderingError: No OpenGL library works.
-        ValueError: There is no such camera.
+        OptionError: There is no such camera.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
@@ -65,7 +65,7 @@ class LocoNav(gymnasium.Env):
         camera: int = -1,
     ):
         if repeat < 1:
-            raise ValueError(f"repeat={repeat}: an action is applied at least once.")
+            raise OptionError(f"repeat={repeat}: an action is applied at least once.")
         prepare(images=True)
         quiet()
         from dm_control import composer
@@ -79,7 +79,7 @@ class LocoNav(gymnasium.Env):
         )
         cameras = self._control.physics.model.ncam
         if camera >= cameras:
-            raise ValueError(f"camera={camera}: {self.task_name} has cameras 0 to {cameras - 1}.")
+            raise OptionError(f"camera={camera}: {self.task_name} has cameras 0 to {cameras - 1}.")
         self._camera = "walker/egocentric" if camera < 0 else camera
         self._repeat = repeat
         self._height, self._width = size

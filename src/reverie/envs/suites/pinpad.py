@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import OptionError, UnknownTaskError
 
 COLUMNS, ROWS = 16, 14
 """Cells of the room, with its walls. Two more rows below it show the history."""
@@ -74,7 +74,7 @@ class PinPad(gymnasium.Env):
         size: Height and width of the image, multiples of 16.
 
     Raises:
-        ValueError: For a size or length that cannot be.
+        OptionError: For a size or length that cannot be.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
@@ -82,10 +82,10 @@ class PinPad(gymnasium.Env):
 
     def __init__(self, name: str, length: int = 10_000, size: Sequence[int] = (64, 64)):
         if length < 1:
-            raise ValueError(f"length={length}: an episode has at least one step.")
+            raise OptionError(f"length={length}: an episode has at least one step.")
         height, width = size
         if min(height, width) < GRID or height % GRID or width % GRID:
-            raise ValueError(
+            raise OptionError(
                 f"size={list(size)}: the room is drawn on a grid of {GRID}x{GRID} cells, so height "
                 f"and width are multiples of {GRID}, such as [64, 64]."
             )

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from reverie.envs.backend import cores
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import OptionError, UnknownTaskError
 from reverie.envs.native import Engine, NativeVectorEnv, Results
 from reverie.envs.suites.submodules import import_submodule
 
@@ -62,7 +62,7 @@ class Procgen(gymnasium.Env):
         start_level: The first of `num_levels`.
 
     Raises:
-        ValueError: The game has no such mode, or the levels asked for do not fit the mode or each
+        OptionError: The game has no such mode, or the levels asked for do not fit the mode or each
             other.
     """
 
@@ -250,7 +250,7 @@ def make(
 
     Raises:
         UnknownTaskError: There is no such game.
-        ValueError: The options do not fit the game or each other.
+        OptionError: The options do not fit the game or each other.
     """
     if name not in GAMES:
         near = difflib.get_close_matches(name, GAMES, n=3, cutoff=0.5) or GAMES
@@ -277,20 +277,20 @@ def tasks() -> list[str]:
 
 def _check(game: str, resize: str, mode: str, num_levels: int, start_level: int) -> None:
     if resize not in FILTERS:
-        raise ValueError(f"resize={resize!r}: choose {' or '.join(FILTERS)}.")
+        raise OptionError(f"resize={resize!r}: choose {' or '.join(FILTERS)}.")
     if mode not in MODES:
-        raise ValueError(f"mode={mode!r}: choose one of {', '.join(MODES)}.")
+        raise OptionError(f"mode={mode!r}: choose one of {', '.join(MODES)}.")
     if game not in MODES[mode]:
         has = [name for name, games in MODES.items() if game in games]
-        raise ValueError(f"mode={mode!r}: {game} has {', '.join(has)} only.")
+        raise OptionError(f"mode={mode!r}: {game} has {', '.join(has)} only.")
     if mode == "exploration" and num_levels:
-        raise ValueError(f"num_levels={num_levels}: the mode exploration has one fixed level.")
+        raise OptionError(f"num_levels={num_levels}: the mode exploration has one fixed level.")
     if start_level and not num_levels:
-        raise ValueError(
+        raise OptionError(
             f"start_level={start_level}: it needs num_levels, and a mode other than exploration."
         )
     if min(num_levels, start_level) < 0 or start_level + num_levels > 2**31 - 1:
-        raise ValueError(
+        raise OptionError(
             f"num_levels={num_levels}, start_level={start_level}: neither is negative, and their "
             "sum is below 2**31."
         )
