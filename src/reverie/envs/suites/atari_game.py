@@ -137,7 +137,7 @@ class Atari(gymnasium.Env):
         """Plays `repeat` frames with one action, fewer where the game ends."""
         self._check_started()
         if not 0 <= action < len(self._actions):
-            raise OptionError(
+            raise ValueError(
                 f"{self.task_name}: the action is {action}, expected 0 to {len(self._actions) - 1}."
             )
         reward = float(self._play(self._actions[int(action)]))
