@@ -35,7 +35,6 @@ SLOW = 20.0
 SMALLEST_PICTURE = 48
 """Sides from which an array of numbers looks like an image: the smallest that encoders take."""
 
-
 _EXPLAINED = (UnknownTaskError, MissingPackageError, MissingDataError, OptionError, SpaceError)
 """Their messages say what to do."""
 
