@@ -6,7 +6,10 @@ Nothing here imports jax.
 
 from reverie.replay.archive import Saving
 from reverie.replay.buffer import Replay
+from reverie.replay.mixture import Mixture
 from reverie.replay.plan import Plan
+from reverie.replay.prioritized import Prioritized
+from reverie.replay.recency import Recency
 from reverie.replay.record import DamagedFile
 from reverie.replay.restore import Loaded
 from reverie.replay.selectors import Selector, Uniform
@@ -15,7 +18,10 @@ from reverie.replay.stream import Sample, Stream
 __all__ = [
     "DamagedFile",
     "Loaded",
+    "Mixture",
     "Plan",
+    "Prioritized",
+    "Recency",
     "Replay",
     "Sample",
     "Saving",

@@ -236,9 +236,10 @@ class Replay:
             `bytes_per_step` (stored data and index), `inserts` (steps), `samples` (sequences),
             `online_share` (of the samples), `online_queue` (sequences that wait in it),
             `replay_ratio` (trained steps drawn per step added), `missed_updates` (steps that were
-            evicted before their latents came back).
+            evicted before their latents came back), and what the selector adds.
         """
-        return self._counts.report(self._index, self.layout) | {
+        figures = self._counts.report(self._index, self.layout) | self._index.selector.stats()
+        return figures | {
             "capacity": self.capacity,
             "streams": self._writer.streams if self._writer else 0,
         }

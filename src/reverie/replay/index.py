@@ -69,7 +69,7 @@ class Index:
         Args:
             count: Number of sequences.
             rng: Random state of the selector's draws.
-            use_online: Whether to empty the online queue first.
+            use_online: Whether to empty the online queue first; without, it is a probe.
 
         Raises:
             IndexError: If nothing can be drawn.
@@ -81,7 +81,7 @@ class Index:
                 starts.append(start)
         online = len(starts)
         if online < count:
-            rows = self.selector.sample(count - online, rng)
+            rows = self.selector.sample(count - online, rng, probe=not use_online)
             starts.extend(self.table.at(row) for row in rows.tolist())
         return starts, online
 

@@ -45,8 +45,8 @@ class Selector(Protocol):
         """Make sequences undrawable. All of them are drawable."""
         ...
 
-    def sample(self, count: int, rng: np.random.Generator) -> Rows:
-        """Draw with replacement; the selector is not empty."""
+    def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
+        """Draw with replacement; the selector is not empty. A probe leaves no trace."""
         ...
 
     def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
@@ -56,6 +56,10 @@ class Selector(Protocol):
             runs: Pairs of a row number and the float32 `[n]` priorities of the `n` consecutive
                 rows from there on. Uniform drawing ignores them.
         """
+        ...
+
+    def stats(self) -> dict[str, float]:
+        """Figures for the logs, besides those that replay knows by itself."""
         ...
 
 
@@ -85,7 +89,9 @@ class Uniform:
         """Make sequences drawable."""
         end = self._count + len(rows)
         self._rows = grown(self._rows, end)
+        known = len(self._places)
         self._places = grown(self._places, int(rows.max(initial=-1)) + 1)
+        self._places[known:] = -1
         self._rows[self._count : end] = rows
         self._places[rows] = np.arange(self._count, end)
         self._count = end
@@ -102,7 +108,12 @@ class Uniform:
         self._places[survivors] = holes
         self._count = end
 
-    def sample(self, count: int, rng: np.random.Generator) -> Rows:
+    def holds(self, rows: Rows) -> np.ndarray:
+        """Which of the sequences are drawable, bool `[n]`."""
+        known = rows < len(self._places)
+        return known & (self._places[np.where(known, rows, 0)] >= 0) if known.any() else known
+
+    def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
         """Draw with replacement.
 
         Raises:
@@ -114,6 +125,10 @@ class Uniform:
 
     def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
         """Ignored: all sequences are equal."""
+
+    def stats(self) -> dict[str, float]:
+        """Nothing to add."""
+        return {}
 
 
 def grown(array: np.ndarray, size: int) -> np.ndarray:

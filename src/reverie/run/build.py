@@ -17,12 +17,13 @@ from reverie.config import (
     GymConfig,
     JaxConfig,
     LoggerConfig,
+    ReplayConfig,
     RunConfig,
 )
 from reverie.envs.conform import Conform
 from reverie.envs.native import NativeVectorEnv
 from reverie.learner import Learner, configure, resolve_dtype
-from reverie.replay import Replay, Stream
+from reverie.replay import Mixture, Prioritized, Recency, Replay, Selector, Stream, Uniform
 from reverie.run.video import filmed
 from reverie.spaces import Space
 from reverie.track import Logger, make_sinks
@@ -232,14 +233,7 @@ def replay(config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Sp
         spaces: Observation and action keys.
         latents: Latents of the agent; none for a random one.
 
-    Raises:
-        ConfigError: If the configuration asks for another selection than a uniform one.
     """
-    if config.replay.fracs.uniform != 1.0:
-        raise ConfigError(
-            f"replay.fracs is {config.replay.fracs.model_dump()}, but this version selects "
-            "uniformly only. Set --replay.fracs.uniform 1 and the others to 0."
-        )
     return Replay(
         {**spaces, **latents},
         length=config.consec_train * config.batch_length + config.replay_context,
@@ -248,8 +242,27 @@ def replay(config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Sp
         context=config.replay_context,
         latents=tuple(latents),
         online=config.replay.online,
+        selector=selector(config.replay, config.replay_context),
         seed=config.seed,
     )
+
+
+def selector(config: ReplayConfig, context: int) -> Selector:
+    """What draws the sequences: one selector, or a mixture of those with a share.
+
+    Args:
+        config: Shares and options of the selectors.
+        context: Steps in front of a sequence that are not trained.
+    """
+    fracs, prio = config.fracs, config.prio
+    made: dict[str, tuple[Selector, float]] = {}
+    if fracs.uniform:
+        made["uniform"] = Uniform(), fracs.uniform
+    if fracs.priority:
+        made["priority"] = Prioritized(**prio.model_dump(), context=context), fracs.priority
+    if fracs.recency:
+        made["recency"] = Recency(config.recexp), fracs.recency
+    return next(iter(made.values()))[0] if len(made) == 1 else Mixture(made)
 
 
 def train_stream(config: Config, source: Replay) -> Stream:

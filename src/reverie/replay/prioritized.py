@@ -1,0 +1,274 @@
+"""Sequences drawn in proportion to the priorities of their steps."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from reverie.replay.selectors import Rows, Uniform, grown
+from reverie.replay.storage import Chunk, Piece
+from reverie.replay.sumtree import SumTree
+from reverie.replay.table import Table
+from reverie.replay.windows import sliding_max, sliding_sum
+
+PENDING = 1 << 16
+"""Sequences whose weights may be out of date before they are computed without need."""
+
+_LARGEST = np.finfo(np.float32).max
+
+
+class Prioritized:
+    """Draws sequences in proportion to `maxfrac * max + (1 - maxfrac) * mean` of their steps.
+
+    What is aggregated are `priority ** exponent` of the steps that a sequence trains. A step has
+    the priority `initial` until it is given one. While there are sequences of infinite weight they
+    are the ones that are drawn, all equally likely; if all weights are zero so are all sequences.
+
+    With `zero_on_sample` the priorities of a sequence are zero from its draw until they are given
+    anew, already for the next draw of the same batch. So a batch does not consist of copies of the
+    one sequence that is new, and neither do the batches that are prefetched before its update.
+
+    Inserts and new priorities only note which weights are out of date. The next draw computes them
+    at once: O(log n) each, in numpy calls for all of them.
+
+    Args:
+        exponent: Exponent of the priorities; 0 draws uniformly.
+        maxfrac: Weight of the largest step; the mean has the rest.
+        initial: Priority of steps that have none; may be infinite.
+        zero_on_sample: Whether drawing sets priorities to zero.
+        context: Leading steps of a sequence that are not trained. They get no priority from its
+            updates and have no part in its weight.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        exponent: float = 0.8,
+        maxfrac: float = 0.5,
+        initial: float = np.inf,
+        zero_on_sample: bool = True,
+        context: int = 0,
+    ):
+        if not (exponent >= 0 and 0 <= maxfrac <= 1 and initial >= 0 and context >= 0):
+            raise ValueError(
+                f"exponent {exponent}, initial {initial} and context {context} must be at least 0 "
+                f"and maxfrac {maxfrac} within 0 .. 1."
+            )
+        self._exponent = exponent
+        self._maxfrac = maxfrac
+        self._initial = float(self._raised(np.array([initial]))[0])
+        self._zero = float(self._raised(np.zeros(1))[0])
+        self._zero_on_sample = zero_on_sample
+        self._context = context
+        self._members = Uniform()
+        self._infinite = Uniform()
+        self._finite = SumTree()
+        # Raised priority per row, and per slot the chunk whose rows they are.
+        self._steps = np.empty(0, np.float32)
+        self._owners: list[int] = []
+        self._stale: list[Rows] = []
+        self._stale_count = 0
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tree, the priorities and the sets of rows in bytes."""
+        sets = self._members.nbytes + self._infinite.nbytes
+        return sets + self._finite.nbytes + self._steps.nbytes
+
+    def connect(self, table: Table, length: int) -> None:
+        """Learn which rows make up a sequence.
+
+        Raises:
+            ValueError: If the context leaves no step of a sequence.
+        """
+        if self._context >= length:
+            raise ValueError(f"context is {self._context}, sequences have {length} steps only.")
+        self._table = table
+        self._length = length
+
+    def insert(self, rows: Rows) -> None:
+        """Make sequences drawable."""
+        self._members.insert(rows)
+        self._note(rows)
+
+    def remove(self, rows: Rows) -> None:
+        """Make sequences undrawable."""
+        self._members.remove(rows)
+        self._infinite.remove(rows[self._infinite.holds(rows)])
+        self._finite.set(rows, np.zeros(len(rows)))
+
+    def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
+        """Draw with replacement; with `zero_on_sample` one after the other.
+
+        Raises:
+            IndexError: If there is nothing to draw.
+        """
+        self._refresh()
+        if probe or not self._zero_on_sample:
+            return self._draw(count, rng)
+        taken: list[int] = []
+        while len(taken) < count:
+            # Draws from the weights before them are right as long as none of them changes the
+            # weight of a later one. At the first that may be changed, weights are brought up to
+            # date; accepting it in the ratio of new to old weight makes it a draw from the new.
+            rows = self._draw(count - len(taken), rng)
+            free = self._independent(rows)
+            before = self._weights(rows[free : free + 1])
+            taken.extend(rows[:free].tolist())
+            self._zero_steps(rows[:free])
+            if free < len(rows):
+                self._refresh()
+                after = self._weights(rows[free : free + 1])
+                if after == before or rng.random() * before < after:
+                    taken.append(int(rows[free]))
+                    self._zero_steps(rows[free : free + 1])
+                self._refresh()
+        return np.array(taken, np.int64)
+
+    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Take new priorities of steps; they count from the next draw on."""
+        if not runs:
+            return
+        raised = self._raised(np.concatenate([values for _, values in runs]))
+        begin = 0
+        for row, values in runs:
+            self._assign(row, raised[begin : begin + len(values)])
+            begin += len(values)
+
+    def stats(self) -> dict[str, float]:
+        """`priority_new`: share of the sequences with a step that has no finite priority yet."""
+        return {"priority_new": len(self._infinite) / max(1, len(self))}
+
+    def _raised(self, priorities: np.ndarray) -> np.ndarray:
+        """The priorities to the power of the exponent; finite ones stay finite."""
+        raised = np.power(priorities, self._exponent, dtype=np.float64)
+        return np.where(np.isinf(priorities), raised, np.minimum(raised, _LARGEST))
+
+    def _draw(self, count: int, rng: np.random.Generator) -> Rows:
+        if len(self._infinite):
+            return self._infinite.sample(count, rng)
+        if self._finite.total > 0:
+            return self._finite.draw(count, rng)
+        return self._members.sample(count, rng)
+
+    def _weights(self, rows: Rows) -> float:
+        """Weight of one sequence, 0 for none."""
+        if not len(rows):
+            return 0.0
+        return np.inf if self._infinite.holds(rows)[0] else float(self._finite.get(rows)[0])
+
+    def _trained(self, row: int) -> Iterator[Piece]:
+        """The rows of the steps that a sequence trains."""
+        chunk, offset = self._table.at(row)
+        skip = self._context
+        for piece in chunk.walk(offset, self._length):
+            if piece.start + skip < piece.stop:
+                yield Piece(piece.chunk, piece.start + skip, piece.stop)
+            skip = max(0, skip - (piece.stop - piece.start))
+
+    def _independent(self, rows: Rows) -> int:
+        """How many of the sequences, from the front, train no step that one before them trains."""
+        seen: dict[int, list[tuple[int, int]]] = {}
+        for index, row in enumerate(rows.tolist()):
+            for piece in self._trained(row):
+                others = seen.setdefault(piece.chunk.serial, [])
+                if any(piece.start < stop and start < piece.stop for start, stop in others):
+                    return index
+                others.append((piece.start, piece.stop))
+        return len(rows)
+
+    def _zero_steps(self, rows: Rows) -> None:
+        for row in rows.tolist():
+            for piece in self._trained(row):
+                first = self._table.row(piece.chunk, piece.start)
+                self._assign(first, np.full(piece.stop - piece.start, self._zero))
+
+    def _assign(self, row: int, raised: np.ndarray) -> None:
+        """Set consecutive rows of a chunk, and note the sequences that train them."""
+        chunk, offset = self._table.at(row)
+        self._own(chunk)
+        self._steps[row : row + len(raised)] = raised
+        # Counted from the chunk's first row, sequences that start here train one of the steps.
+        begin = offset - self._length + 1
+        end = offset + len(raised) - self._context
+        while chunk is not None:
+            first, stop = max(0, begin), min(end, chunk.starts)
+            if first < stop:
+                self._note(np.arange(first, stop) + self._table.row(chunk))
+            if begin >= 0:
+                return
+            serial, filled = chunk.origin
+            previous = self._table.get(serial)
+            chunk = previous if previous is not None and previous.next is chunk else None
+            begin, end = begin + filled, end + filled
+
+    def _own(self, chunk: Chunk) -> None:
+        """Give the rows of a chunk that was not met before the initial priority."""
+        slot, stride = chunk.slot, self._table.stride
+        if slot >= len(self._owners):
+            self._owners.extend([-1] * (slot + 1 - len(self._owners)))
+            self._steps = grown(self._steps, len(self._owners) * stride)
+        if self._owners[slot] != chunk.serial:
+            self._owners[slot] = chunk.serial
+            self._steps[slot * stride : (slot + 1) * stride] = self._initial
+
+    def _note(self, rows: Rows) -> None:
+        self._stale.append(rows)
+        self._stale_count += len(rows)
+        if self._stale_count > PENDING:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Compute the weights of all sequences that were noted."""
+        if not self._stale:
+            return
+        rows = np.concatenate(self._stale)
+        self._stale.clear()
+        self._stale_count = 0
+        rows.sort()
+        rows = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
+        # Some were removed since.
+        rows = rows[self._members.holds(rows)]
+        if not len(rows):
+            return
+        weights = self._aggregate(rows)
+        infinite, held = np.isinf(weights), self._infinite.holds(rows)
+        self._infinite.remove(rows[held & ~infinite])
+        self._infinite.insert(rows[infinite & ~held])
+        self._finite.set(rows, np.where(infinite, 0, weights))
+
+    def _aggregate(self, rows: Rows) -> np.ndarray:
+        """Weights, float64 `[n]`, of the sequences that start at these rows, which are sorted."""
+        breaks = np.flatnonzero((np.diff(rows) != 1) | (rows[1:] % self._table.stride == 0)) + 1
+        bounds = [0, *breaks.tolist(), len(rows)]
+        lines: list[np.ndarray] = []
+        starts: list[np.ndarray] = []
+        size = 0
+        for begin, end in zip(bounds, bounds[1:], strict=False):
+            count = end - begin
+            starts.append(np.arange(size, size + count))
+            # The steps of neighbouring sequences side by side: each sequence is a window of them.
+            length = count + self._length - 1
+            lines.extend(self._line(int(rows[begin]), length))
+            size += length
+        steps = np.concatenate(lines).astype(np.float64)
+        width = self._length - self._context
+        places = np.concatenate(starts) + self._context
+        largest = sliding_max(steps, width)[places]
+        mean = sliding_sum(steps, width)[places] / width
+        if self._maxfrac in (0, 1):  # Zero times infinity is not a number.
+            return largest if self._maxfrac else mean
+        return self._maxfrac * largest + (1 - self._maxfrac) * mean
+
+    def _line(self, row: int, length: int) -> Iterable[np.ndarray]:
+        """The values of this and the following steps of its stream."""
+        chunk, offset = self._table.at(row)
+        for piece in chunk.walk(offset, length):
+            self._own(piece.chunk)
+            first = self._table.row(piece.chunk, piece.start)
+            yield self._steps[first : first + piece.stop - piece.start]

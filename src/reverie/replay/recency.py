@@ -1,0 +1,132 @@
+"""Sequences drawn by their age."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from reverie.replay.selectors import Rows, grown
+from reverie.replay.table import Table
+
+_ROUNDS = 32
+"""Draws that are repeated because they met removed sequences, before these are left out."""
+
+
+class Recency:
+    """Draws sequences with the weight `1 / age ** exponent`.
+
+    The newest sequence has the age 1, the one inserted before it the age 2, and so on; a sequence
+    that is removed leaves the ages of the others as they are.
+
+    Sequences stand in the order of their insertion. An age is drawn by bisecting the running sum
+    of the weights, which are the same at all times; if it is that of a removed sequence it is
+    drawn again. Replay removes the oldest ones, so that there are few of those in between.
+
+    Args:
+        exponent: Exponent of the age; 0 draws uniformly.
+
+    Raises:
+        ValueError: If the exponent is negative.
+    """
+
+    def __init__(self, exponent: float = 1.0):
+        if not exponent >= 0:
+            raise ValueError(f"The exponent of recency is {exponent}, it must be at least 0.")
+        self._exponent = exponent
+        # Rows in the order of insertion, -1 where they were removed, and the place of each row.
+        self._order = np.empty(0, np.int64)
+        self._places = np.empty(0, np.int64)
+        self._first, self._end = 0, 0
+        self._count = 0
+        # Sums of the weights of the ages 1, 2, 3, ...
+        self._sums = np.empty(0)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the order and of the sums in bytes."""
+        return self._order.nbytes + self._places.nbytes + self._sums.nbytes
+
+    def connect(self, table: Table, length: int) -> None:
+        """Ignored: a sequence is its first row and nothing else."""
+
+    def insert(self, rows: Rows) -> None:
+        """Make sequences drawable, oldest first."""
+        if self._end + len(rows) > len(self._order):
+            self._move_to_front()
+        end = self._end + len(rows)
+        self._order = grown(self._order, end)
+        self._places = grown(self._places, int(rows.max(initial=-1)) + 1)
+        self._order[self._end : end] = rows
+        self._places[rows] = np.arange(self._end, end)
+        self._end = end
+        self._count += len(rows)
+
+    def remove(self, rows: Rows) -> None:
+        """Make sequences undrawable; the fewer older ones remain, the better."""
+        self._order[self._places[rows]] = -1
+        self._count -= len(rows)
+        while self._first < self._end:
+            block = self._order[self._first : min(self._end, self._first + 4096)]
+            live = np.argmax(block >= 0)
+            if block[live] >= 0:
+                self._first += int(live)
+                return
+            self._first += len(block)
+
+    def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
+        """Draw with replacement.
+
+        Raises:
+            IndexError: If there is nothing to draw.
+        """
+        if not self._count:
+            raise IndexError("No sequence can be drawn yet.")
+        sums = self._ages(self._end - self._first)
+        rows = np.full(count, -1)
+        for _ in range(_ROUNDS):
+            missing = np.flatnonzero(rows < 0)
+            if not len(missing):
+                return rows
+            # The first sum above the target; rounding may make the target as large as the last.
+            ages = np.searchsorted(sums[:-1], rng.random(len(missing)) * sums[-1], side="right")
+            rows[missing] = self._order[self._end - 1 - ages]
+        missing = np.flatnonzero(rows < 0)
+        rows[missing] = self._sample_live(len(missing), rng)
+        return rows
+
+    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Ignored: age is all that counts."""
+
+    def stats(self) -> dict[str, float]:
+        """Nothing to add."""
+        return {}
+
+    def _sample_live(self, count: int, rng: np.random.Generator) -> Rows:
+        """Draw from a list of the remaining sequences, in O(n)."""
+        places = np.flatnonzero(self._order[self._first : self._end] >= 0) + self._first
+        # Relative to the newest one, so that a large exponent does not make all weights zero.
+        ages = (self._end - places) / (self._end - places[-1])
+        sums = np.cumsum(ages**-self._exponent)
+        chosen = np.searchsorted(sums[:-1], rng.random(count) * sums[-1], side="right")
+        return self._order[places[chosen]]
+
+    def _ages(self, span: int) -> np.ndarray:
+        known = len(self._sums)
+        if span > known:
+            self._sums = grown(self._sums, span)
+            ages = np.arange(known + 1, len(self._sums) + 1, dtype=np.float64)
+            before = self._sums[known - 1] if known else 0.0
+            self._sums[known:] = before + np.cumsum(ages**-self._exponent)
+        return self._sums[:span]
+
+    def _move_to_front(self) -> None:
+        """Use the places of sequences that are gone, if they are many enough to be worth it."""
+        if 8 * self._first < len(self._order):
+            return
+        live = self._order[self._first : self._end].copy()
+        self._order[: len(live)] = live
+        present = np.flatnonzero(live >= 0)
+        self._places[live[present]] = present
+        self._first, self._end = 0, len(live)
