@@ -1,7 +1,10 @@
 """A small world for the replay tests: every step is told apart by one number."""
 
+import collections
+
 import numpy as np
 import pytest
+from scipy import special
 
 from reverie.replay import Replay
 from reverie.spaces import Space
@@ -66,3 +69,28 @@ def fill(step):
             replay.add(step(numbers, is_first=[t == 0] * streams))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def assert_drawn():
+    """Compares draws with their probabilities: `assert_drawn(draws, {item: weight})`."""
+
+    def check(draws, weights: dict, chance: float = 1e-6) -> None:
+        """Pearson's test; a right distribution fails it in `chance` of all cases."""
+        draws, total = list(draws), sum(weights.values())
+        counts = collections.Counter(draws)
+        possible = {item for item, weight in weights.items() if weight}
+        assert counts.keys() <= possible
+        # Cells of few expected draws do not follow the distribution of the test: one for them all.
+        cells, rest = [], [0.0, 0.0]
+        for item in possible:
+            expected = len(draws) * weights[item] / total
+            if expected < 8:
+                rest = [rest[0] + counts[item], rest[1] + expected]
+            else:
+                cells.append([counts[item], expected])
+        cells += [rest] if rest[1] >= 8 else []
+        statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
+        assert special.chdtrc(max(1, len(cells) - 1), statistic) > chance
+
+    return check

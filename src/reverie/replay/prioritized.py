@@ -142,6 +142,7 @@ class Prioritized:
 
     def stats(self) -> dict[str, float]:
         """`priority_new`: share of the sequences with a step that has no finite priority yet."""
+        self._refresh()
         return {"priority_new": len(self._infinite) / max(1, len(self))}
 
     def _raised(self, priorities: np.ndarray) -> np.ndarray:
