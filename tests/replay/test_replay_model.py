@@ -1,12 +1,15 @@
 """Replay against a model of it made of lists, under any sequence of operations."""
 
+import collections
+import functools
+import math
 import tempfile
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.replay import Replay
+from reverie.replay import Mixture, Prioritized, Recency, Replay, Uniform
 from reverie.spaces import Space
 
 SPACES = {
@@ -14,6 +17,14 @@ SPACES = {
     "latent/x": Space("continuous", (2,), "float32"),
 }
 CONTEXT = 2
+EXPONENT, MAXFRAC = 0.5, 0.25
+SELECTORS = {
+    "uniform": {"uniform": 1.0},
+    "recency": {"recency": 1.0},
+    "priority": {"priority": 1.0},
+    "zeroed": {"zeroed": 1.0},
+    "mixture": {"uniform": 0.25, "recency": 0.25, "priority": 0.5},
+}
 
 
 class Model:
@@ -27,6 +38,8 @@ class Model:
         self.chunks = []
         self.queue = []
         self.latents = {}
+        self.priorities = {}
+        self.order = []
         self.count = 0
 
     def begin(self, envs):
@@ -43,9 +56,12 @@ class Model:
             chunk[2] += 1
             steps.append((self.count, first))
             self.latents[self.count] = float(self.count)
+            self.priorities[self.count] = math.inf
             self.count += 1
         for stream in self.open:
             start = len(self.streams[stream]) - self.length
+            if start >= 0:
+                self.order.append((stream, start))
             if self.use_online and start >= 0 and start % self.length == 0:
                 self.queue.append((stream, start))
         while self.steps() > self.capacity:
@@ -66,6 +82,36 @@ class Model:
         return {self.streams[s][at][0] for s, first, last in self.chunks
                 for at in range(first, last)}  # fmt: skip
 
+    def numbers(self, start):
+        """Of the steps of a sequence that are trained."""
+        stream, at = start
+        return [n for n, _ in self.streams[stream][at + CONTEXT : at + self.length]]
+
+    def chances(self, selector):
+        """Probability of every sequence."""
+        drawable, chances = self.drawable(), collections.Counter()
+        ages = {start: len(self.order) - i for i, start in enumerate(self.order)}
+        weights = {
+            "uniform": dict.fromkeys(drawable, 1.0),
+            "recency": {start: 1 / ages[start] for start in drawable},
+            "priority": self.weights(drawable),
+        }
+        weights["zeroed"] = weights["priority"]
+        for name, share in SELECTORS[selector].items():
+            total = sum(weights[name].values())
+            for start, weight in weights[name].items():
+                chances[start] += share * weight / total
+        return chances
+
+    def weights(self, drawable):
+        weights = {}
+        for start in drawable:
+            steps = [self.priorities[n] ** EXPONENT for n in self.numbers(start)]
+            weights[start] = MAXFRAC * max(steps) + (1 - MAXFRAC) * sum(steps) / len(steps)
+        if math.inf in weights.values():
+            return {start: float(weight == math.inf) for start, weight in weights.items()}
+        return weights if any(weights.values()) else dict.fromkeys(drawable, 1.0)
+
     def pop_online(self, most):
         alive = set(self.drawable())
         self.queue = [start for start in self.queue if start in alive]
@@ -81,10 +127,27 @@ class Model:
         return [n for n, _ in steps[: self.length]], [True, *firsts[1 : self.length]], lasts
 
 
-def make(sizes, seed):
+def make_selector(name):
+    prioritized = functools.partial(
+        Prioritized, exponent=EXPONENT, maxfrac=MAXFRAC, context=CONTEXT
+    )
+    parts = {
+        "uniform": Uniform,
+        "recency": Recency,
+        "priority": functools.partial(prioritized, zero_on_sample=False),
+        "zeroed": prioritized,
+    }
+    shares = SELECTORS[name]
+    if len(shares) == 1:
+        return parts[name]()
+    return Mixture({part: (parts[part](), share) for part, share in shares.items()})
+
+
+def make(sizes, selector, seed):
     length, capacity, chunksize, online = sizes
     return Replay(SPACES, length=length, capacity=capacity, chunksize=chunksize, context=CONTEXT,
-                  latents=("latent/x",), online=online, seed=seed)  # fmt: skip
+                  latents=("latent/x",), online=online, selector=make_selector(selector),
+                  seed=seed)  # fmt: skip
 
 
 def add(replay, model, firsts):
@@ -100,10 +163,13 @@ def add(replay, model, firsts):
     model.add(firsts)
 
 
-def draw(replay, model, count):
+def draw(replay, model, selector, count, assert_drawn):
     drawable = {tuple(model.sequence(start)[0]): start for start in model.drawable()}
     if not drawable:
         return None
+    probe, _ = replay.gather(replay.plan(1500, probe=np.random.default_rng(count)))
+    chosen = [drawable[tuple(row)] for row in probe["number"].tolist()]
+    assert_drawn(chosen, model.chances(selector), chance=1e-10)
     expected = model.pop_online(count)
     plan = replay.plan(count)
     batch, ids = replay.gather(plan)
@@ -116,6 +182,8 @@ def draw(replay, model, count):
         assert batch["is_last"][i].tolist() == lasts
         latents = [[model.latents[n]] * 2 for n in numbers[:CONTEXT]]
         assert batch["latent/x"][i].tolist() == latents
+        if selector == "zeroed" and i >= len(expected):
+            model.priorities |= dict.fromkeys(model.numbers(start), 0.0)
     return batch["number"], ids
 
 
@@ -123,19 +191,27 @@ def update(replay, model, drawn, value):
     numbers, ids = drawn
     skip = value % 3
     latents = np.full((*ids[:, skip:].shape, 2), value, np.float32)
-    replay.update(ids[:, skip:], {"latent/x": latents})
+    priorities = (numbers[:, skip:] * value % 7).astype(np.float32)
+    replay.update(ids[:, skip:], {"latent/x": latents}, priorities)
     live = model.live()
     changed = set(numbers[:, skip:].ravel().tolist()) & live
     model.latents |= dict.fromkeys(changed, float(value))
+    model.priorities |= {number: float(number * value % 7) for number in changed}
 
 
-def reload(replay, model, sizes, folder):
+def reload(replay, model, sizes, selector, folder):
     replay.save(folder).wait()
     replay.close()
-    other = make(sizes, seed=1)
+    other = make(sizes, selector, seed=1)
     loaded = other.load(folder)
     assert (loaded.steps, loaded.damaged) == (model.steps(), ())
     model.open = []
+    drawable = set(model.drawable())
+    model.order = [start for start in model.order if start in drawable]
+    if selector == "zeroed":
+        # What waits for an update would wait for ever.
+        waiting = [n for n, priority in model.priorities.items() if not priority]
+        model.priorities |= dict.fromkeys(waiting, math.inf)
     return other
 
 
@@ -150,9 +226,14 @@ SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st
 
 
 @settings(deadline=None, max_examples=80)
-@given(sizes=SIZES, envs=st.integers(1, 3), operations=st.lists(OPERATIONS, max_size=25))
-def test_replay_does_what_lists_do(sizes, envs, operations):
-    model, replay, drawn = Model(*sizes), make(sizes, seed=0), None
+@given(
+    sizes=SIZES,
+    selector=st.sampled_from(sorted(SELECTORS)),
+    envs=st.integers(1, 3),
+    operations=st.lists(OPERATIONS, max_size=25),
+)
+def test_replay_does_what_lists_do(assert_drawn, sizes, selector, envs, operations):
+    model, replay, drawn = Model(*sizes), make(sizes, selector, seed=0), None
     with tempfile.TemporaryDirectory() as folder:
         for name, value in operations:
             if name == "add":
@@ -161,12 +242,13 @@ def test_replay_does_what_lists_do(sizes, envs, operations):
                 for firsts in value:
                     add(replay, model, firsts[:envs])
             elif name == "draw":
-                drawn = draw(replay, model, value) or drawn
+                drawn = draw(replay, model, selector, value, assert_drawn) or drawn
             elif name == "update" and drawn is not None:
                 update(replay, model, drawn, value)
             elif name == "reload":
                 # The environments of the next run may be more or fewer.
-                replay, envs, drawn = reload(replay, model, sizes, folder), value, None
+                replay = reload(replay, model, sizes, selector, folder)
+                envs, drawn = value, None
             assert replay.stats()["steps"] == model.steps()
             assert len(replay) == len(model.drawable())
         replay.close()

@@ -8,6 +8,7 @@ Files of a folder:
   changed, at most `LATENT_BUDGET` bytes per save for finished chunks and those of the longest ago
   first. Latents on disk may therefore be older than those in memory. That is the same kind of
   staleness that latents in replay always have, and drawing the sequence refreshes them.
+- `selector`: what the selector keeps, such as priorities; absent if that is nothing.
 - `state`: random state, online queue and counters.
 
 There is no list of files that could be out of step with them: loading reads whatever chunks are
@@ -16,9 +17,11 @@ there. A save that is killed leaves some files newer than others, each of them w
 
 import concurrent.futures
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from reverie.replay import record
 from reverie.replay.storage import Chunk, Layout
@@ -82,7 +85,13 @@ class Archive:
         """Note chunks that were loaded from this folder, so that they are not written again."""
         self._written |= {chunk.serial: (chunk.filled, chunk.version, 0) for chunk in chunks}
 
-    def save(self, chunks: Sequence[Chunk], layout: Layout, state: dict[str, Any]) -> Saving:
+    def save(
+        self,
+        chunks: Sequence[Chunk],
+        layout: Layout,
+        state: dict[str, Any],
+        selector: Mapping[str, np.ndarray],
+    ) -> Saving:
         """Write in the background what is not on the disk yet.
 
         Rows already written never change, so remembering how many there are is all that the caller
@@ -92,6 +101,7 @@ class Archive:
             chunks: Live chunks, oldest first.
             layout: Their keys.
             state: JSON-serialisable values to keep with them.
+            selector: What the selector keeps.
 
         Raises:
             OSError: If the previous save has failed.
@@ -100,7 +110,7 @@ class Archive:
             self._previous.report()
         rows = [chunk.filled for chunk in chunks]
         self._previous = Saving(
-            self._executor.submit(self._write, list(chunks), rows, layout, dict(state))
+            self._executor.submit(self._write, list(chunks), rows, layout, state, selector)
         )
         return self._previous
 
@@ -111,7 +121,12 @@ class Archive:
             self._previous.report()
 
     def _write(
-        self, chunks: list[Chunk], rows: list[int], layout: Layout, state: dict[str, Any]
+        self,
+        chunks: list[Chunk],
+        rows: list[int],
+        layout: Layout,
+        state: dict[str, Any],
+        selector: Mapping[str, np.ndarray],
     ) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._saves += 1
@@ -119,6 +134,10 @@ class Archive:
             if count > self._written.get(chunk.serial, (0, 0, 0))[0]:
                 self._write_chunk(chunk, count, layout)
         self._refresh_latents(chunks, layout)
+        if selector:
+            record.write(self.folder / "selector", {}, selector)
+        else:
+            (self.folder / "selector").unlink(missing_ok=True)
         record.write(self.folder / "state", state, {})
         record.sync(self.folder)
         self._delete_others({chunk.serial for chunk in chunks})

@@ -99,20 +99,23 @@ class Replay:
             self._worker = concurrent.futures.ThreadPoolExecutor(1, "replay-stream")
         return self._worker
 
-    def add(self, transition: Mapping[str, np.ndarray]) -> None:
+    def add(self, transition: Mapping[str, np.ndarray], priority: Any = None) -> None:
         """Append one step of every environment.
 
         Args:
             transition: `[N, *shape]` per key; row i belongs to environment i. Keys starting with
                 `log/` are ignored. N is fixed by the first call.
+            priority: Priorities `[N]` of these steps, where they are known: NaN for none.
 
         Raises:
             KeyError: If a key is missing or unknown.
             TypeError: If a dtype is not that of the space.
-            ValueError: If a shape or N does not fit, or the capacity is too small for N.
+            ValueError: If a shape or N does not fit, the capacity is too small for N, or a
+                priority is negative.
         """
         columns = check(transition, self.layout)
         count = len(columns["is_first"])
+        priority = None if priority is None else writeback.check_new(priority, count)
         if self._writer is None:
             rows = chunk_rows(self._chunksize, self.capacity, self.length, count)
             self._writer = Writer(count, self.length, lambda *args: self._open(rows, *args))
@@ -121,7 +124,10 @@ class Replay:
                 f"A transition of {count} environments was added to a replay of "
                 f"{self._writer.streams}: make one replay per set of environments."
             )
-        if self._writer.append(columns):
+        complete = self._writer.append(columns)
+        if priority is not None:
+            self._index.prioritize(*self._writer.newest, priority)
+        if complete:
             self._index.complete(*self._writer.complete())
         self._index.table.steps += count
         self._counts.inserts += count
@@ -271,7 +277,8 @@ class Replay:
             "serial": self._serial,
             "counts": dataclasses.asdict(self._counts),
         }
-        return target.save(list(self._index.table), self.layout, state)
+        table, selector = self._index.table, self._index.selector
+        return target.save(list(table), self.layout, state, selector.state())
 
     def load(self, folder: Path | str) -> Loaded:
         """Restore a saved replay into this empty one.

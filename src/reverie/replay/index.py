@@ -47,6 +47,14 @@ class Index:
         if fresh and self._use_online:
             self.online.extend(chunk.id + offset for chunk in chunks)
 
+    def prioritize(self, chunks: list[Chunk], offset: int, priority: np.ndarray) -> None:
+        """Give the steps at this offset of each chunk a priority, `[N]`; NaN leaves them without."""
+        self.selector.prioritize([
+            (self.table.row(chunk, offset), priority[i : i + 1])
+            for i, chunk in enumerate(chunks)
+            if not np.isnan(priority[i])
+        ])  # fmt: skip
+
     def evict(self) -> Iterator[Chunk]:
         """Remove the oldest chunks until the capacity is kept.
 
@@ -105,8 +113,11 @@ class Index:
             steps = chunk.filled + (reach[chunk.next.serial] if chunk.next else 0)
             reach[chunk.serial] = steps
             chunk.starts = min(chunk.filled, max(0, steps - self._length + 1))
-        for chunk in self.table:
-            self.selector.insert(self._rows(chunk))
+        for chunks in _together(self.table):
+            rows = [self._rows(chunk) for chunk in chunks]
+            # As they were inserted at first: one of every stream, then the next one of every stream.
+            offsets = np.concatenate([np.arange(len(line)) for line in rows])
+            self.selector.insert(np.concatenate(rows)[np.argsort(offsets, kind="stable")])
         if self._use_online:
             self.online.extend(step for step in online if self._start(step))
 
@@ -118,3 +129,15 @@ class Index:
         """The sequence that starts at a step, if it can be drawn."""
         start = self.table.find(step)
         return start if start is not None and start[1] < start[0].starts else None
+
+
+def _together(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+    """Groups of neighbouring chunks that were opened together, one per stream."""
+    group: list[Chunk] = []
+    for chunk in chunks:
+        if group and chunk.stream <= group[-1].stream:
+            yield group
+            group = []
+        group.append(chunk)
+    if group:
+        yield group

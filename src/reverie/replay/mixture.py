@@ -81,3 +81,12 @@ class Mixture:
         for part in self._parts:
             figures |= part.stats()
         return figures
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What each selector keeps."""
+        return {key: array for part in self._parts for key, array in part.state().items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Pass on."""
+        for part in self._parts:
+            part.restore(state)

@@ -1,6 +1,6 @@
 """Sequences drawn in proportion to the priorities of their steps."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -145,6 +145,33 @@ class Prioritized:
         self._refresh()
         return {"priority_new": len(self._infinite) / max(1, len(self))}
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The priorities of all steps, 4 bytes each, with the chunks that they belong to."""
+        chunks = list(self._table)
+        lines = [self._rows(chunk) for chunk in chunks]
+        return {
+            "priority": np.concatenate(lines) if lines else np.empty(0, np.float32),
+            "priority_chunks": np.array([(c.serial, c.filled) for c in chunks]).reshape(-1, 2),
+            "priority_exponent": np.array(self._exponent),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Give the steps that are left their priorities.
+
+        With `zero_on_sample` those that waited for their update have none: it will not come.
+        """
+        if "priority" not in state or not (exponent := float(state["priority_exponent"])):
+            return
+        values = self._raised(state["priority"].astype(np.float64) ** (1 / exponent))
+        if self._zero_on_sample:
+            values[values == self._zero] = self._initial
+        begin = 0
+        for serial, rows in state["priority_chunks"].tolist():
+            chunk = self._table.get(serial)
+            if chunk is not None:
+                self._assign(self._table.row(chunk), values[begin : begin + rows][: chunk.filled])
+            begin += rows
+
     def _raised(self, priorities: np.ndarray) -> np.ndarray:
         """The priorities to the power of the exponent; finite ones stay finite."""
         raised = np.power(priorities, self._exponent, dtype=np.float64)
@@ -218,7 +245,15 @@ class Prioritized:
             self._owners[slot] = chunk.serial
             self._steps[slot * stride : (slot + 1) * stride] = self._initial
 
+    def _rows(self, chunk: Chunk) -> np.ndarray:
+        """Values of the steps of a chunk."""
+        self._own(chunk)
+        first = self._table.row(chunk)
+        return self._steps[first : first + chunk.filled]
+
     def _note(self, rows: Rows) -> None:
+        if not len(rows):
+            return
         self._stale.append(rows)
         self._stale_count += len(rows)
         if self._stale_count > PENDING:

@@ -1,6 +1,6 @@
 """Sequences drawn by their age."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -102,6 +102,13 @@ class Recency:
     def stats(self) -> dict[str, float]:
         """Nothing to add."""
         return {}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Nothing to keep: sequences are inserted in the order of their age again."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Nothing to take back."""
 
     def _sample_live(self, count: int, rng: np.random.Generator) -> Rows:
         """Draw from a list of the remaining sequences, in O(n)."""

@@ -58,6 +58,7 @@ def restore(
             for old in index.evict():
                 storage.release(old)
     index.connect(state["online"] if state else ())
+    index.selector.restore(_selector(folder, damaged))
     chunks = list(table)
     return Loaded(table.steps, len(chunks), tuple(damaged)), chunks, state
 
@@ -71,6 +72,17 @@ def _state(folder: Path, damaged: list[str]) -> dict[str, Any] | None:
     except (record.DamagedFile, FileNotFoundError) as error:
         _skip(error, damaged)
         return None
+
+
+def _selector(folder: Path, damaged: list[str]) -> dict[str, np.ndarray]:
+    """What the selector has kept; empty (with the reason in `damaged`) if it is torn."""
+    if not (folder / "selector").exists():
+        return {}
+    try:
+        return record.read(folder / "selector")[1]
+    except record.DamagedFile as error:
+        _skip(error, damaged)
+        return {}
 
 
 def _headers(folder: Path, layout: Layout, damaged: list[str]) -> list[record.Header]:

@@ -5,7 +5,7 @@ and dense, so every selector can keep its state in plain arrays indexed by them:
 inserted, removed or drawn with a handful of numpy calls.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +60,19 @@ class Selector(Protocol):
 
     def stats(self) -> dict[str, float]:
         """Figures for the logs, besides those that replay knows by itself."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of what should survive a restart besides the sequences; may be empty."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back a state of an earlier run, after all sequences that are left were inserted.
+
+        Args:
+            state: What `state` returned, of this class with other options, or of another one; what
+                is not in it stays as it is.
+        """
         ...
 
 
@@ -129,6 +142,13 @@ class Uniform:
     def stats(self) -> dict[str, float]:
         """Nothing to add."""
         return {}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Nothing to keep."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Nothing to take back."""
 
 
 def grown(array: np.ndarray, size: int) -> np.ndarray:

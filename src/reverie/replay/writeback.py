@@ -91,6 +91,20 @@ def check_priority(priority: Any, target: Target) -> np.ndarray:
     return values
 
 
+def check_new(priority: Any, count: int) -> np.ndarray:
+    """The priorities of new steps as float32 `[count]`.
+
+    Raises:
+        ValueError: If the shape is another one, or a value is negative.
+    """
+    values = np.asarray(priority, np.float32)
+    if values.shape != (count,):
+        raise ValueError(f"priority has shape {values.shape}, expected {(count,)}.")
+    if (values < 0).any():
+        raise ValueError(f"A priority must be >= 0, or NaN for none, got {np.nanmin(values)}.")
+    return values
+
+
 def write(target: Target, latents: Mapping[str, np.ndarray]) -> None:
     """Copy latents `[B, T, *shape]` into the target's rows."""
     for chunk, offset, sequence, begin, end in target.runs:

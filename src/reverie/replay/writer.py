@@ -108,6 +108,11 @@ class Writer:
         self._written += 1
         return self._written >= self.length
 
+    @property
+    def newest(self) -> tuple[list[Chunk], int]:
+        """Chunk per stream and offset of the steps that were appended last."""
+        return self._open, self._offset - 1
+
     def complete(self) -> tuple[list[Chunk], int, bool]:
         """Where the newest sequence of each stream starts.
 
