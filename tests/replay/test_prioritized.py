@@ -30,7 +30,7 @@ def give(replay, priorities):
 
 def ids(replay, numbers, rows=3):
     """Streams take turns in opening chunks, whose ids are their serial numbers shifted."""
-    streams = replay.stats()["streams"]
+    streams = replay.stats()["streams"] or 1  # None after a load.
     places = [(n % 100 // rows * streams + n // 100, n % 100 % rows) for n in numbers]
     return np.array([[(serial << OFFSET_BITS) + offset for serial, offset in places]])
 
@@ -39,7 +39,7 @@ def first_numbers(plan):
     return [int(p[0].chunk.arrays["action"][p[0].start]) for p in plan.pieces]
 
 
-def probe(replay, count=50_000):
+def probe(replay, count=20_000):
     return first_numbers(replay.plan(count, probe=np.random.default_rng(0)))
 
 
@@ -133,7 +133,7 @@ def test_zeroing_counts_within_the_batch(make, assert_drawn):
         for b in second:
             exact[a, b] = first[a] / sum(first.values()) * second[b] / sum(second.values())
     pairs = []
-    for _ in range(4000):
+    for _ in range(2500):
         replay.update(ids(replay, range(8)), {}, np.array([priorities], np.float32))
         pairs.append(tuple(first_numbers(replay.plan(2))))
     assert_drawn(pairs, exact)
@@ -148,6 +148,88 @@ def test_rows_that_are_used_again_are_new(make_replay, fill, assert_drawn):
     assert replay.stats()["priority_new"] == 1
     give(replay, {n: float(n == 25) for n in range(16, 32)})
     assert_drawn(probe(replay), dict.fromkeys([22, 23, 24, 25], 1))
+
+
+def test_steps_may_bring_their_priority_along(make_replay, step, assert_drawn):
+    selector = Prioritized(exponent=1.0, maxfrac=0.0, zero_on_sample=False)
+    replay = make_replay(online=False, chunksize=3, selector=selector)
+    for t in range(9):
+        given = float(t) if t > 3 else np.nan
+        replay.add(step([t, 100 + t]), np.array([given, 1.0], np.float32))
+    own = {100 + t: 1 for t in range(6)}
+    assert_drawn(probe(replay), dict.fromkeys(range(4), 1))
+    give(replay, dict.fromkeys(range(4), 0.0))
+    first = {t: sum(n for n in range(t, t + 4) if n > 3) / 4 for t in range(6)}
+    assert_drawn(probe(replay), first | own)
+
+
+@pytest.mark.parametrize("values", [[1.0], [[1.0, 1.0]], [1.0, -2.0]])
+def test_priorities_of_new_steps_are_checked_before_anything_is_stored(make_replay, step, values):
+    replay = make_replay()
+    with pytest.raises(ValueError, match=r"what replay\.priosignal names"):
+        replay.add(step([0, 100]), np.array(values))
+    assert replay.stats()["steps"] == 0
+
+
+def test_priorities_survive_a_restart(make, make_replay, tmp_path, assert_drawn):
+    options = {"exponent": 2.0, "maxfrac": 0.0}
+    replay = make(**options)
+    priorities = {n: 1.0 + n for n in range(9)}
+    give(replay, priorities)
+    taken = first_numbers(replay.plan(1))[0]
+    replay.save(tmp_path).wait()
+    for exponent in (2.0, 1.0):
+        restored = make_replay(chunksize=3, selector=Prioritized(exponent=exponent, maxfrac=0.0))
+        assert restored.load(tmp_path).damaged == ()
+        # What waited for an update is new again.
+        overlapping = {n for n in range(6) if abs(n - taken) < 4}
+        assert_drawn(probe(restored), dict.fromkeys(overlapping, 1))
+        give(restored, {n: priorities[n] for n in range(taken, taken + 4)})
+        exact = {n: sum(priorities[m] ** exponent for m in range(n, n + 4)) for n in range(6)}
+        assert_drawn(probe(restored), exact)
+
+
+def test_lost_priorities_are_reported_and_all_is_new(make, make_replay, tmp_path):
+    replay = make()
+    give(replay, dict.fromkeys(range(9), 1.0))
+    replay.save(tmp_path).wait()
+    content = bytearray((tmp_path / "selector").read_bytes())
+    content[-190] ^= 1  # Three arrays of 64 bytes with their padding.
+    (tmp_path / "selector").write_bytes(content)
+    restored = make_replay(chunksize=3, selector=Prioritized())
+    loaded = restored.load(tmp_path)
+    assert len(loaded.damaged) == 1
+    assert "selector" in loaded.damaged[0]
+    assert restored.stats()["priority_new"] == 1
+
+
+def test_other_selectors_read_what_this_one_saved(make, make_replay, tmp_path):
+    replay = make()
+    replay.save(tmp_path).wait()
+    plain = make_replay(chunksize=3)
+    assert plain.load(tmp_path).damaged == ()
+    plain.save(tmp_path).wait()
+    assert not (tmp_path / "selector").exists()
+
+
+def test_looking_in_between_changes_no_draw(make_replay, fill):
+    """Logs and reports come at times that differ from run to run."""
+    drawn = []
+    for look in (False, True):
+        replay = make_replay(online=False, chunksize=3, capacity=60, selector=Prioritized())
+        drawn.append([])
+        for t in range(40):
+            fill(replay, 2, 3, start=3 * t)
+            if t:
+                batch, ids = replay.gather(replay.plan(4))
+                drawn[-1] += batch["action"].tolist()
+                if look:
+                    replay.stats()
+                    replay.plan(7, probe=np.random.default_rng(t))
+                replay.update(ids, {}, np.full(ids.shape, 1.0 + t % 5, np.float32))
+                if look:
+                    replay.plan(7, probe=np.random.default_rng(t))
+    assert drawn[0] == drawn[1]
 
 
 def test_streams_do_not_mix(make, assert_drawn):

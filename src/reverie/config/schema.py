@@ -95,8 +95,10 @@ class PriorityConfig(Section):
     maxfrac: Float = option(
         0.5, "Weight of the largest step priority of a sequence; the mean has the rest.", ge=0, le=1
     )
-    initial: FloatOrInf = option(float("inf"), "Priority of a sequence not yet drawn.", gt=0)
-    zero_on_sample: Bool = option(True, "Drawing a sequence zeroes its priority until its update.")
+    initial: FloatOrInf = option(float("inf"), "Priority of a step that was given none.", gt=0)
+    zero_on_sample: Bool = option(
+        True, "Drawing a sequence zeroes its priority until its update; not with log/ signals."
+    )
 
 
 class ReplayConfig(Section):
@@ -110,8 +112,11 @@ class ReplayConfig(Section):
     fracs: FractionsConfig = section(FractionsConfig(), "Shares of the selectors.")
     prio: PriorityConfig = section(PriorityConfig(), "Prioritized selector.")
     recexp: Float = option(1.0, "Exponent of the recency weight 1 / age^recexp.", ge=0)
-    priosignal: Literal["model"] = option(
-        "model", "What priorities measure: the model loss of each step."
+    priosignal: Text = option(
+        "model",
+        "What priorities measure: model, the model loss of each step, or a key log/NAME of info.",
+        pattern="^(model|log/.+)$",
+        expects="model or log/NAME",
     )
 
 

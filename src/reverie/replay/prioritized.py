@@ -1,5 +1,6 @@
 """Sequences drawn in proportion to the priorities of their steps."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -63,7 +64,9 @@ class Prioritized:
         self._zero_on_sample = zero_on_sample
         self._context = context
         self._members = Uniform()
-        self._infinite = Uniform()
+        # Trees, because what they draw does not depend on when weights were computed. Infinite
+        # weights count as 1 in a tree of their own.
+        self._infinite = SumTree()
         self._finite = SumTree()
         # Raised priority per row, and per slot the chunk whose rows they are.
         self._steps = np.empty(0, np.float32)
@@ -76,9 +79,9 @@ class Prioritized:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the tree, the priorities and the sets of rows in bytes."""
-        sets = self._members.nbytes + self._infinite.nbytes
-        return sets + self._finite.nbytes + self._steps.nbytes
+        """Memory of the trees, the priorities and the list of sequences in bytes."""
+        trees = self._finite.nbytes + self._infinite.nbytes
+        return trees + self._members.nbytes + self._steps.nbytes
 
     def connect(self, table: Table, length: int) -> None:
         """Learn which rows make up a sequence.
@@ -99,7 +102,7 @@ class Prioritized:
     def remove(self, rows: Rows) -> None:
         """Make sequences undrawable."""
         self._members.remove(rows)
-        self._infinite.remove(rows[self._infinite.holds(rows)])
+        self._infinite.set(rows, np.zeros(len(rows)))
         self._finite.set(rows, np.zeros(len(rows)))
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
@@ -143,7 +146,7 @@ class Prioritized:
     def stats(self) -> dict[str, float]:
         """`priority_new`: share of the sequences with a step that has no finite priority yet."""
         self._refresh()
-        return {"priority_new": len(self._infinite) / max(1, len(self))}
+        return {"priority_new": self._infinite.total / max(1, len(self))}
 
     def state(self) -> dict[str, np.ndarray]:
         """The priorities of all steps, 4 bytes each, with the chunks that they belong to."""
@@ -178,17 +181,16 @@ class Prioritized:
         return np.where(np.isinf(priorities), raised, np.minimum(raised, _LARGEST))
 
     def _draw(self, count: int, rng: np.random.Generator) -> Rows:
-        if len(self._infinite):
-            return self._infinite.sample(count, rng)
-        if self._finite.total > 0:
-            return self._finite.draw(count, rng)
+        for tree in (self._infinite, self._finite):
+            if tree.total > 0:
+                return tree.draw(count, rng)
         return self._members.sample(count, rng)
 
     def _weights(self, rows: Rows) -> float:
         """Weight of one sequence, 0 for none."""
         if not len(rows):
             return 0.0
-        return np.inf if self._infinite.holds(rows)[0] else float(self._finite.get(rows)[0])
+        return np.inf if self._infinite.get(rows)[0] else float(self._finite.get(rows)[0])
 
     def _trained(self, row: int) -> Iterator[Piece]:
         """The rows of the steps that a sequence trains."""
@@ -273,9 +275,9 @@ class Prioritized:
         if not len(rows):
             return
         weights = self._aggregate(rows)
-        infinite, held = np.isinf(weights), self._infinite.holds(rows)
-        self._infinite.remove(rows[held & ~infinite])
-        self._infinite.insert(rows[infinite & ~held])
+        infinite = np.isinf(weights)
+        changed = infinite != self._infinite.get(rows)
+        self._infinite.set(rows[changed], infinite[changed])
         self._finite.set(rows, np.where(infinite, 0, weights))
 
     def _aggregate(self, rows: Rows) -> np.ndarray:
@@ -285,7 +287,7 @@ class Prioritized:
         lines: list[np.ndarray] = []
         starts: list[np.ndarray] = []
         size = 0
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in itertools.pairwise(bounds):
             count = end - begin
             starts.append(np.arange(size, size + count))
             # The steps of neighbouring sequences side by side: each sequence is a window of them.

@@ -31,8 +31,9 @@ class SumTree:
         return float(self._levels[-1].sum())
 
     def get(self, indices: np.ndarray) -> np.ndarray:
-        """Weights, float64 `[n]`, of indices that were set before."""
-        return self._levels[0][indices]
+        """Weights, float64 `[n]`."""
+        known = indices < len(self._levels[0])
+        return np.where(known, self._levels[0][np.where(known, indices, 0)], 0.0)
 
     def set(self, indices: np.ndarray, weights: np.ndarray) -> None:
         """Change weights.

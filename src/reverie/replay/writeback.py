@@ -99,9 +99,15 @@ def check_new(priority: Any, count: int) -> np.ndarray:
     """
     values = np.asarray(priority, np.float32)
     if values.shape != (count,):
-        raise ValueError(f"priority has shape {values.shape}, expected {(count,)}.")
+        raise ValueError(
+            f"The priorities of {count} new steps have the shape {values.shape}: what "
+            "replay.priosignal names must be one number per step."
+        )
     if (values < 0).any():
-        raise ValueError(f"A priority must be >= 0, or NaN for none, got {np.nanmin(values)}.")
+        raise ValueError(
+            f"The priority of a new step is {np.nanmin(values)}, it must be at least 0, or NaN "
+            "for none: look at what replay.priosignal names."
+        )
     return values
 
 

@@ -254,12 +254,14 @@ def selector(config: ReplayConfig, context: int) -> Selector:
         config: Shares and options of the selectors.
         context: Steps in front of a sequence that are not trained.
     """
-    fracs, prio = config.fracs, config.prio
+    fracs, prio = config.fracs, config.prio.model_dump()
+    # What an environment says about a step is said once: there is no update to wait for.
+    prio["zero_on_sample"] &= config.priosignal == "model"
     made: dict[str, tuple[Selector, float]] = {}
     if fracs.uniform:
         made["uniform"] = Uniform(), fracs.uniform
     if fracs.priority:
-        made["priority"] = Prioritized(**prio.model_dump(), context=context), fracs.priority
+        made["priority"] = Prioritized(**prio, context=context), fracs.priority
     if fracs.recency:
         made["recency"] = Recency(config.recexp), fracs.recency
     return next(iter(made.values()))[0] if len(made) == 1 else Mixture(made)

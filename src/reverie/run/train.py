@@ -106,14 +106,17 @@ def loop(
     driver = Driver(envs, parts.actor, callbacks=[check] if run.debug else [])
     batch_steps = config.batch_size * config.batch_length
     monitor = Monitor(parts.logger, envs.num_envs, batch_steps, done.achievements)
+    signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
     trainer = None
     if learner:
-        trainer = Trainer(learner, parts.batches, config.replay_context, run.debug)
+        trainer = Trainer(
+            learner, parts.batches, config.replay_context, run.debug, priorities=not signal
+        )
     time_to_log, time_to_report, time_to_evaluate, time_to_save = clocks(run)
 
     while done.steps < run.steps and not done.late(run.duration) and not shutdown.requested:
         transition = driver.step()
-        replay.add(transition)
+        replay.add(transition, transition.get(signal) if signal else None)
         done.steps += envs.num_envs
         done.episodes += monitor.acted(transition)
 

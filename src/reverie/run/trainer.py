@@ -21,13 +21,23 @@ class Trainer:
         stream: Delivers batches of `context` + T steps.
         context: Number of context steps in front of every sequence, which are not trained.
         debug: Whether to check every batch for NaN before it is trained on.
+        priorities: Whether model losses become priorities of replay.
     """
 
-    def __init__(self, learner: Learner, stream: Stream, context: int, debug: bool = False):
+    def __init__(
+        self,
+        learner: Learner,
+        stream: Stream,
+        context: int,
+        debug: bool = False,
+        *,
+        priorities: bool = True,
+    ):
         self._learner = learner
         self._stream = stream
         self._context = context
         self._debug = debug
+        self._priorities = priorities
         self._pending: tuple[np.ndarray, Any] | None = None
 
     def update(self) -> None:
@@ -43,5 +53,6 @@ class Trainer:
         """Hands what the last update gave back to replay."""
         if self._pending is not None:
             ids, outputs = self._pending
-            self._stream.write_back(ids, outputs.latents, outputs.priority)
+            priority = outputs.priority if self._priorities else None
+            self._stream.write_back(ids, outputs.latents, priority)
             self._pending = None
