@@ -48,7 +48,7 @@ class Index:
             self.online.extend(chunk.id + offset for chunk in chunks)
 
     def prioritize(self, chunks: list[Chunk], offset: int, priority: np.ndarray) -> None:
-        """Give the steps at this offset of each chunk a priority, `[N]`; NaN leaves them without."""
+        """Give the steps at this offset of each chunk a priority, `[N]`; NaN is none."""
         self.selector.prioritize([
             (self.table.row(chunk, offset), priority[i : i + 1])
             for i, chunk in enumerate(chunks)
@@ -115,7 +115,7 @@ class Index:
             chunk.starts = min(chunk.filled, max(0, steps - self._length + 1))
         for chunks in _together(self.table):
             rows = [self._rows(chunk) for chunk in chunks]
-            # As they were inserted at first: one of every stream, then the next one of every stream.
+            # As at first: one of every stream, then the next one of every stream.
             offsets = np.concatenate([np.arange(len(line)) for line in rows])
             self.selector.insert(np.concatenate(rows)[np.argsort(offsets, kind="stable")])
         if self._use_online:
