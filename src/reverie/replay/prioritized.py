@@ -1,7 +1,7 @@
 """Sequences drawn in proportion to the priorities of their steps."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -120,16 +120,17 @@ class Prioritized:
             # weight of a later one. At the first that may be changed, weights are brought up to
             # date; accepting it in the ratio of new to old weight makes it a draw from the new.
             rows = self._draw(count - len(taken), rng)
-            free = self._independent(rows)
-            before = self._weights(rows[free : free + 1])
+            steps = [self._trained(row) for row in rows.tolist()]
+            free = _independent(steps)
+            before = self._weight(rows[free : free + 1])
             taken.extend(rows[:free].tolist())
-            self._zero_steps(rows[:free])
+            self._zero_steps(steps[:free])
             if free < len(rows):
                 self._refresh()
-                after = self._weights(rows[free : free + 1])
+                after = self._weight(rows[free : free + 1])
                 if after == before or rng.random() * before < after:
                     taken.append(int(rows[free]))
-                    self._zero_steps(rows[free : free + 1])
+                    self._zero_steps(steps[free : free + 1])
                 self._refresh()
         return np.array(taken, np.int64)
 
@@ -186,37 +187,30 @@ class Prioritized:
                 return tree.draw(count, rng)
         return self._members.sample(count, rng)
 
-    def _weights(self, rows: Rows) -> float:
-        """Weight of one sequence, 0 for none."""
+    def _weight(self, rows: Rows) -> float:
+        """Weight of the first of these sequences, 0 for none."""
         if not len(rows):
             return 0.0
         return np.inf if self._infinite.get(rows)[0] else float(self._finite.get(rows)[0])
 
-    def _trained(self, row: int) -> Iterator[Piece]:
+    def _trained(self, row: int) -> list[Piece]:
         """The rows of the steps that a sequence trains."""
         chunk, offset = self._table.at(row)
-        skip = self._context
+        skip, stop = self._context, offset + self._length
+        if stop <= chunk.filled:
+            return [Piece(chunk, offset + skip, stop)]
+        pieces = []
         for piece in chunk.walk(offset, self._length):
             if piece.start + skip < piece.stop:
-                yield Piece(piece.chunk, piece.start + skip, piece.stop)
+                pieces.append(Piece(piece.chunk, piece.start + skip, piece.stop))
             skip = max(0, skip - (piece.stop - piece.start))
+        return pieces
 
-    def _independent(self, rows: Rows) -> int:
-        """How many of the sequences, from the front, train no step that one before them trains."""
-        seen: dict[int, list[tuple[int, int]]] = {}
-        for index, row in enumerate(rows.tolist()):
-            for piece in self._trained(row):
-                others = seen.setdefault(piece.chunk.serial, [])
-                if any(piece.start < stop and start < piece.stop for start, stop in others):
-                    return index
-                others.append((piece.start, piece.stop))
-        return len(rows)
-
-    def _zero_steps(self, rows: Rows) -> None:
-        for row in rows.tolist():
-            for piece in self._trained(row):
-                first = self._table.row(piece.chunk, piece.start)
-                self._assign(first, np.full(piece.stop - piece.start, self._zero))
+    def _zero_steps(self, sequences: list[list[Piece]]) -> None:
+        zeros = np.full(self._length, self._zero)
+        for piece in itertools.chain.from_iterable(sequences):
+            first = self._table.row(piece.chunk, piece.start)
+            self._assign(first, zeros[: piece.stop - piece.start])
 
     def _assign(self, row: int, raised: np.ndarray) -> None:
         """Set consecutive rows of a chunk, and note the sequences that train them."""
@@ -284,29 +278,37 @@ class Prioritized:
         """Weights, float64 `[n]`, of the sequences that start at these rows, which are sorted."""
         breaks = np.flatnonzero((np.diff(rows) != 1) | (rows[1:] % self._table.stride == 0)) + 1
         bounds = [0, *breaks.tolist(), len(rows)]
+        # The steps of neighbouring sequences side by side: each sequence is a window of them.
         lines: list[np.ndarray] = []
-        starts: list[np.ndarray] = []
-        size = 0
+        more = self._length - 1
         for begin, end in itertools.pairwise(bounds):
-            count = end - begin
-            starts.append(np.arange(size, size + count))
-            # The steps of neighbouring sequences side by side: each sequence is a window of them.
-            length = count + self._length - 1
-            lines.extend(self._line(int(rows[begin]), length))
-            size += length
+            lines.extend(self._line(int(rows[begin]), end - begin + more))
         steps = np.concatenate(lines).astype(np.float64)
         width = self._length - self._context
-        places = np.concatenate(starts) + self._context
+        gaps = np.repeat(np.arange(len(bounds) - 1) * more, np.diff(bounds))
+        places = np.arange(len(rows)) + gaps + self._context
         largest = sliding_max(steps, width)[places]
         mean = sliding_sum(steps, width)[places] / width
         if self._maxfrac in (0, 1):  # Zero times infinity is not a number.
             return largest if self._maxfrac else mean
         return self._maxfrac * largest + (1 - self._maxfrac) * mean
 
-    def _line(self, row: int, length: int) -> Iterable[np.ndarray]:
+    def _line(self, row: int, length: int) -> list[np.ndarray]:
         """The values of this and the following steps of its stream."""
         chunk, offset = self._table.at(row)
-        for piece in chunk.walk(offset, length):
-            self._own(piece.chunk)
-            first = self._table.row(piece.chunk, piece.start)
-            yield self._steps[first : first + piece.stop - piece.start]
+        if offset + length <= chunk.filled:
+            self._own(chunk)
+            return [self._steps[row : row + length]]
+        return [self._rows(p.chunk)[p.start : p.stop] for p in chunk.walk(offset, length)]
+
+
+def _independent(sequences: list[list[Piece]]) -> int:
+    """How many of the sequences, from the front, share no step with one before them."""
+    seen: dict[int, list[tuple[int, int]]] = {}
+    for index, pieces in enumerate(sequences):
+        for piece in pieces:
+            others = seen.setdefault(piece.chunk.serial, [])
+            if any(piece.start < stop and start < piece.stop for start, stop in others):
+                return index
+            others.append((piece.start, piece.stop))
+    return len(sequences)
