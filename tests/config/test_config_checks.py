@@ -39,6 +39,9 @@ def test_prioritized_replay_refuses_float16_only():
     assert "gradient scaling" in message
     assert "artifacts" in message
     assert "jax.compute_dtype from flag --jax.compute_dtype" in message
+    argv += ["--jax.compute_dtype", "float16", "--replay.priosignal", "log/surprise"]
+    assert load(argv).replay.priosignal == "log/surprise"
+    assert "expected model or log/NAME" in problems("--replay.priosignal", "surprise")
 
 
 def test_fractions_sum_to_one():

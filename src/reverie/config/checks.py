@@ -131,7 +131,8 @@ def _replay(config: Config) -> Iterator[str]:
             f"{replay.fracs.priority} and replay.fracs.recency = {replay.fracs.recency} must sum "
             f"to 1, got {total:g}."
         )
-    if replay.fracs.priority > 0 and config.jax.compute_dtype == "float16":
+    losses = replay.fracs.priority > 0 and replay.priosignal == "model"
+    if losses and config.jax.compute_dtype == "float16":
         yield (
             f"replay.fracs.priority = {replay.fracs.priority} does not work with "
             "jax.compute_dtype = float16: float16 needs gradient scaling, whose overflows and "
