@@ -44,6 +44,12 @@ class Pool(RamStorage):
         return {key: array[:rows] for key, array in self._blocks[serial % 32].items()}
 
 
+def _ids(chunk: Chunk, offset: int) -> np.ndarray:
+    """Ids of the steps of a sequence."""
+    pieces = chunk.walk(offset, LENGTH)
+    return np.concatenate([np.arange(p.chunk.id + p.start, p.chunk.id + p.stop) for p in pieces])
+
+
 def median(function: Callable[[], object], seconds: float) -> float:
     """Seconds of a call."""
     function()
@@ -89,8 +95,7 @@ def measure_draws(items: int, seconds: float) -> dict[str, float]:
             start = time.process_time()
             starts, _ = index.draw(BATCH, rng)
             draws.append(time.process_time() - start)
-            ids = [np.concatenate([np.arange(p.chunk.id + p.start, p.chunk.id + p.stop)
-                                   for p in chunk.walk(at, LENGTH)]) for chunk, at in starts]  # fmt: skip
+            ids = [_ids(chunk, offset) for chunk, offset in starts]
             values = rng.random((BATCH, LENGTH - 1), np.float32)
             start = time.process_time()
             target = locate(index.table, np.stack(ids)[:, 1:])
