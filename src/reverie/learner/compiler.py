@@ -111,7 +111,8 @@ class Compiler:
         with tempfile.TemporaryFile() as output:
             code = self._run(job, output)
             if code == 0:
-                done.touch()
+                with contextlib.suppress(OSError):  # Then it is compiled apart again next time.
+                    done.touch()
             elif not self._closed:
                 output.seek(0)
                 log.info(
