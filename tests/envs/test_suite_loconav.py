@@ -180,7 +180,7 @@ def test_tasks_and_what_they_say_when_wrong():
 
 
 def test_the_check_finds_no_fault():
-    found = check("loconav_ant_walls", {"size": (16, 16)}, steps=100)
+    found = check("loconav_ant_walls", {"size": (48, 48)}, steps=100)
     # The speed depends on the machine.
     slow = "steps per second"
     assert [str(f) for f in found if f.level != "note" and slow not in f.problem] == []

@@ -147,7 +147,7 @@ def test_tasks_and_what_they_say_when_wrong(small):
 
 
 def test_the_check_finds_no_fault():
-    found = check("memmaze_9x9", {"size": (32, 32)}, steps=100)
+    found = check("memmaze_9x9", {"size": (48, 48)}, steps=100)
     # The speed depends on the machine.
     slow = "steps per second"
     assert [str(f) for f in found if f.level != "note" and slow not in f.problem] == []
