@@ -130,7 +130,11 @@ def test_two_hot_losses_have_the_gradient_of_the_plain_cross_entropy():
 
 
 @hypothesis.settings(deadline=None)  # The first call compiles.
-@hypothesis.given(st.floats(-1e10, 1e10, width=32), st.sampled_from([255, 41, 8]))
+@hypothesis.given(
+    # XLA takes numbers below the smallest normal one for 0 on CPU, NumPy does not.
+    st.floats(-1e10, 1e10, width=32, allow_subnormal=False),
+    st.sampled_from([255, 41, 8]),
+)
 def test_bin_below_is_the_search_in_sorted_bins(target, count):
     bins = symexp_bins(count)
     expected = max(np.searchsorted(bins, np.float32(target), "right") - 1, 0)
