@@ -146,6 +146,15 @@ def test_log_keys_become_epstats_of_each_environment():
     assert "epstats/log/deep/y/avg" not in again
 
 
+def test_records_list_logs_in_the_order_in_which_they_came():
+    names = [f"log__{letter}" for letter in "qjxzkwvbpgmfy"]
+    stats = EpisodeStats(1, reduce=("max",))
+    stats.add(transition([0], [1], [0], **{key: [1.0] for key in names[:5]}))
+    (record,) = stats.add(transition([0], [0], [1], **{key: [2.0] for key in names}))
+    keys = [f"epstats/{name.replace('__', '/')}/max" for name in names]
+    assert [key for key in record if key.startswith("epstats/")] == keys
+
+
 def test_log_vectors_and_chosen_reductions():
     stats = EpisodeStats(1, reduce=("min", "last"))
     stats.add(transition([0], [1], [0], log__v=[[3.0, 4.0]]))

@@ -52,9 +52,10 @@ class _RunningTable:
         """Takes numbers [N] by key; NaN, and those of environments that do not run, are none."""
         if not logs:
             return
-        for key in logs.keys() - self._columns.keys():
-            self._columns[key] = len(self._columns)
-            self._facts = np.concatenate([self._facts, self._empty(1)], -1)
+        new = [key for key in logs if key not in self._columns]
+        self._columns |= {key: len(self._columns) + i for i, key in enumerate(new)}
+        if new:
+            self._facts = np.concatenate([self._facts, self._empty(len(new))], -1)
         values = np.stack(list(logs.values()), -1)
         columns = [self._columns[key] for key in logs]
         valid = ~np.isnan(values) & running[:, None]
