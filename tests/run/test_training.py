@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 
 import gymnasium
 import numpy as np
@@ -109,6 +110,12 @@ def test_duration_ends_a_run(make_config, tmp_path):
     assert outcome.updates == 0
     again = launch(make_config(tmp_path, *words))
     assert again.steps == outcome.steps
+
+
+def test_a_run_gives_the_interpreter_back_as_it_was(make_config, tmp_path):
+    before = sys.getswitchinterval()
+    launch(make_config(tmp_path, "--run.steps", "10", "--random_agent", "true"))
+    assert sys.getswitchinterval() == before
 
 
 def test_random_agent_logs_scores_and_resumes(make_config, tmp_path):

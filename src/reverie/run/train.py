@@ -51,6 +51,10 @@ def train(
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
         parts = assemble(config, source, stack)
+        # Programs are traced in Python by another thread. By default this one would wait five
+        # milliseconds to go on after every call that lets go of the interpreter.
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(SWITCH_SECONDS)
         # Compiled while the environments start and the first steps are collected.
         prepare(config, parts, evaluation)
         training = dataclasses.replace(source, folder=parts.folder.root)
@@ -145,9 +149,6 @@ def prepare(config: Config, parts: Parts, evaluation: bool = False) -> None:
     """Starts to compile what the run will need, in the order in which it needs it."""
     if not parts.learner or parts.progress.steps >= config.run.steps:
         return
-    # Programs are traced in Python by another thread. By default this one would wait five
-    # milliseconds to go on after every call that lets go of the interpreter.
-    sys.setswitchinterval(SWITCH_SECONDS)
     parts.learner.prepare("act", parts.example_obs(config.run.envs))
     if _will_train(config, parts):
         parts.learner.prepare("train", parts.batches.example())
