@@ -89,9 +89,10 @@ class Compiler:
         if self._closed:
             raise concurrent.futures.CancelledError
         compiled = lowered.compile()
-        # What compiling or loading used would otherwise add to the peak of the update.
-        release_memory()
         if kind == "train":
+            # What compiling or loading used would otherwise add to the peak of the update. Not
+            # for other programs, because it undoes what `keep_memory` has arranged.
+            release_memory()
             sizes = compiled.memory_analysis()
             keep_memory(sizes.temp_size_in_bytes if sizes else 0)
         return compiled
