@@ -102,7 +102,7 @@ class EnvSource:
         gym = gym.model_copy(update={"info_mask": "use" if found else "ignore"})
         return dataclasses.replace(self, config=self.config.model_copy(update={"gym": gym}))
 
-    def native(self, count: int, seed: int) -> NativeVectorEnv | None:
+    def engine(self, count: int, seed: int) -> NativeVectorEnv | None:
         """The environments as one engine, where their suite has one and nothing is filmed.
 
         Args:
@@ -186,7 +186,7 @@ def vector_env(
     factories = [source.factory(index, seed) for index in range(count)]
     backend, engine = run.env_backend, None
     if backend in ("auto", "native"):
-        engine = source.native(count, seed)
+        engine = source.engine(count, seed)
     if backend == "native" and engine is None:
         if not source.filmed:
             raise ConfigError(_no_engine(source.task))
@@ -232,7 +232,6 @@ def replay(config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Sp
         config: Capacity, and the sequence length that training needs.
         spaces: Observation and action keys.
         latents: Latents of the agent; none for a random one.
-
     """
     return Replay(
         {**spaces, **latents},

@@ -8,7 +8,7 @@ import gymnasium
 from reverie.envs.native import NativeVectorEnv
 from reverie.envs.suites.atari_frames import Aggregate, Resize
 from reverie.envs.suites.atari_game import Actions, Atari, Lives, tasks
-from reverie.envs.suites.atari_native import AtariEngine, Backend, check_backend
+from reverie.envs.suites.atari_native import Backend, check_backend, native_games
 
 __all__ = ["Atari", "make", "make_vec", "tasks"]
 
@@ -61,9 +61,7 @@ def make(
 
 
 def make_vec(
-    name: str, num_envs: int, seeds: Sequence[int], backend: Backend = "process", **options: Any
+    name: str, num_envs: int, seeds: Sequence[int], **options: Any
 ) -> NativeVectorEnv | None:
     """The vector environment of ALE where `backend` is `native`; options are those of `make`."""
-    if backend != "native":
-        return None
-    return NativeVectorEnv(AtariEngine("atari", name, num_envs, **options), seeds)
+    return native_games("atari", name, num_envs, seeds, **options)

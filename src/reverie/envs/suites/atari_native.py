@@ -10,7 +10,7 @@ from ale_py.vector_env import AtariVectorEnv
 
 from reverie.envs.backend import cores
 from reverie.envs.errors import OptionError
-from reverie.envs.native import Engine, Results
+from reverie.envs.native import Engine, NativeVectorEnv, Results
 from reverie.envs.suites.atari_frames import LUMA
 from reverie.envs.suites.atari_game import FRAME_LIMIT, LIFE_LOST, STICKY, Atari
 
@@ -127,6 +127,20 @@ class AtariEngine(Engine):
         if self._games is None:
             raise RuntimeError(f"{self.name} was closed.")
         return self._games
+
+
+def native_games(
+    suite: str,
+    name: str,
+    num_envs: int,
+    seeds: Sequence[int],
+    backend: Backend = "process",
+    **options: Any,
+) -> NativeVectorEnv | None:
+    """The games of a suite on one engine where `backend` is `native`; None where it is not."""
+    if backend != "native":
+        return None
+    return NativeVectorEnv(AtariEngine(suite, name, num_envs, **options), seeds)
 
 
 def check_backend(
