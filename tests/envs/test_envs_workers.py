@@ -145,7 +145,8 @@ def test_close_in_the_middle_of_a_step():
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Shells ignore it in the background.
 sys.path.insert(0, {folder!r})
 import numpy as np
 from test_envs_workers import Fragile
@@ -194,7 +195,8 @@ def test_no_process_outlives_the_trainer(how, number):
 
 
 RESTARTING = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {folder!r})
 import numpy as np
 from test_envs_workers import Fragile
