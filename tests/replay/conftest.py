@@ -1,12 +1,14 @@
 """A small world for the replay tests: every step is told apart by one number."""
 
 import collections
+import itertools
 
 import numpy as np
 import pytest
 from scipy import special
 
-from reverie.replay import Replay
+from reverie.replay import DiskStorage, Replay
+from reverie.replay.storage import RamStorage
 from reverie.spaces import Space
 
 SPACES = {
@@ -44,12 +46,28 @@ def step():
 
 
 @pytest.fixture
-def make_replay():
+def home(tmp_path):
+    """Gives each replay that lives on disk a folder of its own."""
+    numbers = itertools.count()
+    return lambda: tmp_path / f"replay{next(numbers)}"
+
+
+@pytest.fixture(params=["ram", "disk", "disk, latents in ram"])
+def storage(request, home):
+    """Where chunks live."""
+    if request.param == "ram":
+        return RamStorage
+    latents = 0 if request.param == "disk" else 1_000_000
+    return lambda layout: DiskStorage(layout, home(), ram=1_000_000, latents=latents)
+
+
+@pytest.fixture
+def make_replay(storage):
     """Makes a small replay and closes it after the test."""
     made = []
 
     def make(**kwargs) -> Replay:
-        settings = {"length": 4, "capacity": 1000, "chunksize": 8, "context": 1}
+        settings = {"length": 4, "capacity": 1000, "chunksize": 8, "context": 1, "storage": storage}
         replay = Replay(SPACES, latents=LATENTS, **(settings | kwargs))
         made.append(replay)
         return replay

@@ -1,3 +1,4 @@
+import functools
 import os
 import resource
 import signal
@@ -8,8 +9,15 @@ import time
 import numpy as np
 import pytest
 
-from reverie.replay import Replay, archive
+from reverie.replay import DiskStorage, Replay, archive
+from reverie.replay.storage import RamStorage
 from reverie.spaces import Space
+
+
+@pytest.fixture
+def home(tmp_path):
+    """All replays of a test share a folder, as the runs that resume one another do."""
+    return lambda: tmp_path
 
 
 def sequences(replay, count=300):
@@ -35,9 +43,8 @@ def test_a_saved_replay_comes_back(make_replay, fill, tmp_path):
     assert sequences(other) == sequences(replay)
     expected, found = replay.stats(), other.stats()
     assert found["online_queue"] == 1
-    assert {k: v for k, v in found.items() if k not in ("bytes", "bytes_per_step", "streams")} == {
-        k: v for k, v in expected.items() if k not in ("bytes", "bytes_per_step", "streams")
-    }
+    for key in expected.keys() - {"streams"}:
+        assert found[key] == expected[key] or "bytes" in key
     plans = [r.gather(r.plan(4))[0]["action"].tolist() for r in (replay, other)]
     assert plans[0][0] == plans[1][0] == [104, 105, 106, 107]
 
@@ -47,8 +54,13 @@ def test_two_loads_go_on_alike(make_replay, fill, tmp_path):
     fill(replay, 2, 30)
     replay.plan(16)
     replay.save(tmp_path).wait()
+    content = {path: path.read_bytes() for path in tmp_path.iterdir()}
     runs = []
     for seed in (2, 3):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        for path, data in content.items():
+            path.write_bytes(data)
         other = make_replay(seed=seed)
         other.load(tmp_path)
         fill(other, 2, 10, start=30)
@@ -164,11 +176,13 @@ def test_a_damaged_chunk_is_skipped_and_reported(make_replay, fill, tmp_path, ha
         path.with_suffix(".latents").unlink()
     other = make_replay(chunksize=4, online=False)
     loaded = other.load(tmp_path)
-    assert loaded.steps == 8
-    assert len(loaded.damaged) == 1
-    assert "0000000001" in loaded.damaged[0]
-    assert "0000000001" in caplog.text
+    # What lives on disk is compared with its checksums when it is drawn for the first time.
     assert sequences(other) == {(0, 1, 2, 3), (8, 9, 10, 11)}
+    stats = other.stats()
+    assert (len(other), stats["steps"]) == (2, 8)
+    assert len(loaded.damaged) + stats["damaged_chunks"] == 1
+    assert "0000000001" in "".join(loaded.damaged) or harm == "flip"
+    assert "0000000001" in caplog.text
     fill(other, 1, 1, start=12)
     other.save(tmp_path).wait()
     assert not path.exists()
@@ -274,7 +288,7 @@ def test_a_failed_save_is_reported_and_the_next_one_repairs_it(make_replay, fill
 
 
 def test_a_failed_save_that_nobody_waited_for_is_raised_by_the_next(make_replay, fill, tmp_path):
-    replay = make_replay()
+    replay = make_replay(storage=RamStorage)
     fill(replay, 1, 5)
     target = tmp_path / "file"
     target.write_text("in the way")
@@ -288,16 +302,23 @@ def test_a_failed_save_that_nobody_waited_for_is_raised_by_the_next(make_replay,
 
 
 KILLED = """
+import functools
 import sys
 import numpy as np
-from reverie.replay import Replay
+from reverie.replay import DiskStorage, Replay
+from reverie.replay.storage import RamStorage
 from reverie.spaces import Space
 
 spaces = {
     "step": Space("continuous", (500,), "float32"),
     "latent/deter": Space("continuous", (100,), "float32"),
 }
-replay = Replay(spaces, length=5, capacity=4000, chunksize=64, latents=["latent/deter"])
+storage = {
+    "ram": RamStorage,
+    "disk": functools.partial(DiskStorage, folder=sys.argv[1], ram=2_000_000, latents=300_000),
+}[sys.argv[2]]
+settings = {"capacity": 4000, "chunksize": 64, "latents": ["latent/deter"]}
+replay = Replay(spaces, length=5, storage=storage, **settings)
 off = np.zeros(2, bool)
 for t in range(1_000_000):
     number = np.array([t, t + 0.5], np.float32)
@@ -312,11 +333,12 @@ for t in range(1_000_000):
 """
 
 
+@pytest.mark.parametrize("kind", ["ram", "disk"])
 @pytest.mark.parametrize("saves", [3, 9, 50])
-def test_killed_while_saving(tmp_path, saves):
+def test_killed_while_saving(tmp_path, saves, kind):
     folder = tmp_path / "replay"
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder)],
+        [sys.executable, "-c", KILLED, str(folder), kind],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -332,11 +354,14 @@ def test_killed_while_saving(tmp_path, saves):
         "step": Space("continuous", (500,), "float32"),
         "latent/deter": Space("continuous", (100,), "float32"),
     }
-    replay = Replay(spaces, length=5, capacity=4000, chunksize=64, latents=["latent/deter"])
+    storage = functools.partial(DiskStorage, folder=folder, ram=10_000_000)
+    replay = Replay(spaces, length=5, capacity=4000, chunksize=64, latents=["latent/deter"],
+                    storage=RamStorage if kind == "ram" else storage)  # fmt: skip
     loaded = replay.load(folder)
     assert loaded.damaged == ()
-    # Complete up to the last save that was reported, and at most one save ahead of it.
-    assert min(3900, 2 * (last + 1)) <= loaded.steps <= min(4000, 2 * (last + 51))
+    # Complete up to the last save that was reported, and at most one save ahead of it. Of a full
+    # replay the oldest chunk of each stream may be gone before the rows that replace it are saved.
+    assert min(3800, 2 * (last + 1)) <= loaded.steps <= min(4000, 2 * (last + 51))
     batch, _ = replay.gather(replay.plan(500))
     start = batch["reward"][:, :1]
     np.testing.assert_array_equal(batch["reward"], start + np.arange(5))

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from reverie.replay import Prioritized
-from reverie.replay.storage import OFFSET_BITS
+from reverie.replay.storage import OFFSET_BITS, RamStorage
+
+
+@pytest.fixture
+def storage():
+    """A selector knows nothing of storage; `test_replay_model` has all of both."""
+    return RamStorage
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""Replay against a model of it made of lists, under any sequence of operations."""
+"""Replay against a model of it made of lists, under any sequence of operations.
+
+A kill is played by abandoning the replay after its thread has come to rest; a real SIGKILL, which
+may hit that thread anywhere, is in `test_archive`.
+"""
 
 import collections
 import functools
@@ -6,10 +10,12 @@ import math
 import tempfile
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.replay import Mixture, Prioritized, Recency, Replay, Uniform
+from reverie.replay import DiskStorage, Mixture, Prioritized, Recency, Replay, Uniform
+from reverie.replay.storage import RamStorage
 from reverie.spaces import Space
 
 SPACES = {
@@ -28,17 +34,23 @@ SELECTORS = {
 
 
 class Model:
-    """Streams as lists of steps; chunks as (stream, first, last) in order of creation."""
+    """Streams as lists of steps; chunks as [stream, first, last, durable] in order of creation."""
 
-    def __init__(self, length, capacity, chunksize, online):
+    def __init__(self, length, capacity, chunksize, online, recording):
         self.length, self.capacity, self.chunksize = length, capacity, chunksize
         self.use_online = online
+        # Whether finished chunks are written: a replay in RAM knows no folder before the first save.
+        self.recording = recording
+        self.saved_queue = []
         self.streams = []
         self.open = []
         self.chunks = []
         self.queue = []
+        # What the latents of each step may be: after a kill anything that they have been.
         self.latents = {}
+        self.history = {}
         self.priorities = {}
+        self.saved_priorities = {}
         self.order = []
         self.count = 0
 
@@ -51,11 +63,14 @@ class Model:
         for stream, first in zip(self.open, firsts, strict=True):
             steps = self.streams[stream]
             if len(steps) % self.rows == 0:
-                self.chunks.append([stream, len(steps), len(steps)])
+                if self.recording:
+                    self.finish(stream)
+                self.chunks.append([stream, len(steps), len(steps), 0])
             chunk = [c for c in self.chunks if c[0] == stream][-1]
             chunk[2] += 1
             steps.append((self.count, first))
-            self.latents[self.count] = float(self.count)
+            self.latents[self.count] = {float(self.count)}
+            self.history[self.count] = {float(self.count)}
             self.priorities[self.count] = math.inf
             self.count += 1
         for stream in self.open:
@@ -67,19 +82,48 @@ class Model:
         while self.steps() > self.capacity:
             self.chunks.pop(0)
 
+    def finish(self, stream):
+        for chunk in self.chunks:
+            if chunk[0] == stream:
+                chunk[3] = chunk[2] - chunk[1]
+
+    def save(self):
+        for stream in range(len(self.streams)):
+            self.finish(stream)
+        alive = set(self.drawable())
+        self.saved_queue = [start for start in self.queue if start in alive]
+        self.saved_priorities = {n: self.priorities[n] for n in self.live()}
+        self.recording = True
+
+    def kill(self):
+        self.chunks = [chunk for chunk in self.chunks if chunk[3]]
+        for chunk in self.chunks:
+            stream, first, last, durable = chunk
+            chunk[2] = first + durable
+            if chunk[2] < last:
+                del self.streams[stream][chunk[2] :]
+        for stream, steps in enumerate(self.streams):
+            ends = [last for s, _, last, _ in self.chunks if s == stream]
+            del steps[max(ends, default=0) :]
+        self.queue, self.open, self.recording = list(self.saved_queue), [], True
+        drawable = set(self.drawable())
+        self.order = [start for start in self.order if start in drawable]
+        # A step that the last save did not know has no priority.
+        self.priorities = {n: self.saved_priorities.get(n, math.inf) for n in self.live()}
+
     def steps(self):
-        return sum(last - first for _, first, last in self.chunks)
+        return sum(last - first for _, first, last, _ in self.chunks)
 
     def drawable(self):
         return [
             (stream, at)
-            for stream, first, last in self.chunks
+            for stream, first, last, _ in self.chunks
             for at in range(first, last)
             if at + self.length <= len(self.streams[stream])
         ]
 
     def live(self):
-        return {self.streams[s][at][0] for s, first, last in self.chunks
+        return {self.streams[s][at][0] for s, first, last, _ in self.chunks
                 for at in range(first, last)}  # fmt: skip
 
     def numbers(self, start):
@@ -143,11 +187,11 @@ def make_selector(name):
     return Mixture({part: (parts[part](), share) for part, share in shares.items()})
 
 
-def make(sizes, selector, seed):
+def make(sizes, selector, seed, storage):
     length, capacity, chunksize, online = sizes
     return Replay(SPACES, length=length, capacity=capacity, chunksize=chunksize, context=CONTEXT,
                   latents=("latent/x",), online=online, selector=make_selector(selector),
-                  seed=seed)  # fmt: skip
+                  seed=seed, storage=storage)  # fmt: skip
 
 
 def add(replay, model, firsts):
@@ -180,8 +224,9 @@ def draw(replay, model, selector, count, assert_drawn):
         numbers, firsts, lasts = model.sequence(start)
         assert batch["is_first"][i].tolist() == firsts
         assert batch["is_last"][i].tolist() == lasts
-        latents = [[model.latents[n]] * 2 for n in numbers[:CONTEXT]]
-        assert batch["latent/x"][i].tolist() == latents
+        for number, (one, other) in zip(numbers, batch["latent/x"][i].tolist(), strict=False):
+            assert one == other
+            assert one in model.latents[number]
         if selector == "zeroed" and i >= len(expected):
             model.priorities |= dict.fromkeys(model.numbers(start), 0.0)
     return batch["number"], ids
@@ -195,24 +240,35 @@ def update(replay, model, drawn, value):
     replay.update(ids[:, skip:], {"latent/x": latents}, priorities)
     live = model.live()
     changed = set(numbers[:, skip:].ravel().tolist()) & live
-    model.latents |= dict.fromkeys(changed, float(value))
-    model.priorities |= {number: float(number * value % 7) for number in changed}
+    for number in changed:
+        model.latents[number] = {float(value)}
+        model.history[number].add(float(value))
+        model.priorities[number] = float(number * value % 7)
 
 
-def reload(replay, model, sizes, selector, folder):
-    replay.save(folder).wait()
+def reload(replay, model, sizes, selector, folder, storage, kill):
+    if not kill:
+        replay.save(folder).wait()
+        model.save()
     replay.close()
-    other = make(sizes, selector, seed=1)
-    loaded = other.load(folder)
-    assert (loaded.steps, loaded.damaged) == (model.steps(), ())
-    model.open = []
-    drawable = set(model.drawable())
-    model.order = [start for start in model.order if start in drawable]
+    model.kill()
+    if kill:
+        model.latents |= model.history
     if selector == "zeroed":
         # What waits for an update would wait for ever.
         waiting = [n for n, priority in model.priorities.items() if not priority]
         model.priorities |= dict.fromkeys(waiting, math.inf)
+    other = make(sizes, selector, seed=1, storage=storage)
+    loaded = other.load(folder)
+    assert (loaded.steps, loaded.damaged) == (model.steps(), ())
     return other
+
+
+def storage_of(kind, folder):
+    if kind == "ram":
+        return RamStorage
+    latents = 0 if kind == "disk" else 1_000_000
+    return functools.partial(DiskStorage, folder=folder, ram=1_000_000, latents=latents)
 
 
 FLAGS = st.lists(st.booleans(), min_size=3, max_size=3)
@@ -220,21 +276,25 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("add"), st.lists(FLAGS, min_size=1, max_size=25)),
     st.tuples(st.just("draw"), st.integers(1, 6)),
     st.tuples(st.just("update"), st.integers(2_000_000, 2_000_100)),
-    st.tuples(st.just("reload"), st.integers(1, 3)),
+    st.tuples(st.just("save"), st.none()),
+    st.tuples(st.sampled_from(["reload", "kill"]), st.integers(1, 3)),
 )
 SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st.booleans())
 
 
-@settings(deadline=None, max_examples=80)
+@pytest.mark.parametrize("kind", ["ram", "disk", "disk, latents in ram"])
+@settings(deadline=None, max_examples=60)
 @given(
     sizes=SIZES,
     selector=st.sampled_from(sorted(SELECTORS)),
     envs=st.integers(1, 3),
     operations=st.lists(OPERATIONS, max_size=25),
 )
-def test_replay_does_what_lists_do(assert_drawn, sizes, selector, envs, operations):
-    model, replay, drawn = Model(*sizes), make(sizes, selector, seed=0), None
+def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, envs, operations):
     with tempfile.TemporaryDirectory() as folder:
+        storage = storage_of(kind, folder)
+        model = Model(*sizes, recording=kind != "ram")
+        replay, drawn = make(sizes, selector, 0, storage), None
         for name, value in operations:
             if name == "add":
                 if not model.open:
@@ -245,9 +305,13 @@ def test_replay_does_what_lists_do(assert_drawn, sizes, selector, envs, operatio
                 drawn = draw(replay, model, selector, value, assert_drawn) or drawn
             elif name == "update" and drawn is not None:
                 update(replay, model, drawn, value)
-            elif name == "reload":
+            elif name == "save":
+                replay.save(folder).wait()
+                model.save()
+            elif name in ("reload", "kill"):
                 # The environments of the next run may be more or fewer.
-                replay = reload(replay, model, sizes, selector, folder)
+                kill = name == "kill"
+                replay = reload(replay, model, sizes, selector, folder, storage, kill)
                 envs, drawn = value, None
             assert replay.stats()["steps"] == model.steps()
             assert len(replay) == len(model.drawable())

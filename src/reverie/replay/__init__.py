@@ -4,8 +4,10 @@
 Nothing here imports jax.
 """
 
-from reverie.replay.archive import Saving
+from reverie.replay.archive import DiskFullError, Saving
+from reverie.replay.budget import Budget, BudgetError
 from reverie.replay.buffer import Replay
+from reverie.replay.disk import DiskStorage
 from reverie.replay.mixture import Mixture
 from reverie.replay.plan import Plan
 from reverie.replay.prioritized import Prioritized
@@ -16,7 +18,11 @@ from reverie.replay.selectors import Selector, Uniform
 from reverie.replay.stream import Sample, Stream
 
 __all__ = [
+    "Budget",
+    "BudgetError",
     "DamagedFile",
+    "DiskFullError",
+    "DiskStorage",
     "Loaded",
     "Mixture",
     "Plan",

@@ -2,8 +2,8 @@
 
 Files of a folder:
 
-- `<serial>.chunk`: the steps of a chunk without latents. A finished chunk is written once; an open
-  one is replaced by a longer version at each save.
+- `<serial>.chunk`: the steps of a chunk without latents. A finished chunk is written once, as soon
+  as it is finished; an open one is replaced by a longer version at each save.
 - `<serial>.latents`: its latents, which change with every update. They are written anew when they
   changed, at most `LATENT_BUDGET` bytes per save for finished chunks and those of the longest ago
   first. Latents on disk may therefore be older than those in memory. That is the same kind of
@@ -15,19 +15,34 @@ There is no list of files that could be out of step with them: loading reads wha
 there. A save that is killed leaves some files newer than others, each of them whole.
 """
 
+import collections
 import concurrent.futures
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+import errno
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from reverie.replay import record
-from reverie.replay.storage import Chunk, Layout
+from reverie.replay.storage import Chunk, Storage
 
 LATENT_BUDGET = 1 << 30
 """Bytes of latents of finished chunks that one save writes anew."""
+
+
+class DiskFullError(OSError):
+    """Replay could not be written. What was saved before is whole and stays."""
+
+    def __init__(self, folder: Path):
+        free = shutil.disk_usage(folder).free if folder.exists() else 0
+        super().__init__(
+            f"The disk is full: replay could not be written to {folder} ({free / 1e6:,.0f} MB "
+            "left). The last save is whole. Free some space, or pass a lower --replay.size, and "
+            "go on with the same command."
+        )
 
 
 class Saving:
@@ -65,32 +80,55 @@ class Saving:
 
 
 class Archive:
-    """Writes one replay into one folder.
+    """Writes one replay into one folder, in a thread of its own.
 
     Args:
         folder: Created if it does not exist.
+        storage: Where the chunks live.
         latent_lock: Held by whoever writes latents or copies them.
     """
 
-    def __init__(self, folder: Path, latent_lock: contextlib.AbstractContextManager):
+    def __init__(
+        self, folder: Path, storage: Storage, latent_lock: contextlib.AbstractContextManager
+    ):
         self.folder = folder
         # Per serial: rows in the chunk file, version of the latents, number of the save.
         self._written: dict[int, tuple[int, int, int]] = {}
+        self._storage = storage
+        self._layout = storage.layout
         self._lock = latent_lock
         self._saves = 0
         self._executor = concurrent.futures.ThreadPoolExecutor(1, "replay-save")
         self._previous: Saving | None = None
+        self._jobs: collections.deque[tuple[concurrent.futures.Future[None], int]] = (
+            collections.deque()
+        )
 
     def know(self, chunks: Iterable[Chunk]) -> None:
         """Note chunks that were loaded from this folder, so that they are not written again."""
         self._written |= {chunk.serial: (chunk.filled, chunk.version, 0) for chunk in chunks}
 
+    def finish(self, chunk: Chunk) -> None:
+        """Start to write a chunk that is full; waits if too much waits to be written.
+
+        Raises:
+            OSError: If an earlier chunk could not be written.
+        """
+        self._submit(self._layout.nbytes(chunk.rows), self._finish, chunk)
+        limit = self._storage.pending
+        while limit is not None and sum(size for _, size in self._jobs) > limit:
+            self._jobs.popleft()[0].result()
+
+    def drop(self, chunk: Chunk) -> None:
+        """Start to delete the files of a chunk that was evicted; plans can still read it.
+
+        Raises:
+            OSError: If an earlier chunk could not be written or deleted.
+        """
+        self._submit(0, self._drop, chunk)
+
     def save(
-        self,
-        chunks: Sequence[Chunk],
-        layout: Layout,
-        state: dict[str, Any],
-        selector: Mapping[str, np.ndarray],
+        self, chunks: Sequence[Chunk], state: dict[str, Any], selector: Mapping[str, np.ndarray]
     ) -> Saving:
         """Write in the background what is not on the disk yet.
 
@@ -99,7 +137,6 @@ class Archive:
 
         Args:
             chunks: Live chunks, oldest first.
-            layout: Their keys.
             state: JSON-serialisable values to keep with them.
             selector: What the selector keeps.
 
@@ -108,23 +145,50 @@ class Archive:
         """
         if self._previous is not None:
             self._previous.report()
+        # Whatever could not be written when it was finished is tried again by this save.
+        self._jobs.clear()
         rows = [chunk.filled for chunk in chunks]
         self._previous = Saving(
-            self._executor.submit(self._write, list(chunks), rows, layout, state, selector)
+            self._executor.submit(
+                _explaining, self.folder, self._write, list(chunks), rows, state, selector
+            )
         )
         return self._previous
 
     def close(self) -> None:
-        """Wait for the save in progress and report its failure."""
+        """Wait for what is in progress and report its failure."""
         self._executor.shutdown(wait=True)
         if self._previous is not None:
             self._previous.report()
+        self._report()
+
+    def _submit(self, size: int, job: Callable[[Chunk], None], chunk: Chunk) -> None:
+        self._report()
+        self._jobs.append((self._executor.submit(_explaining, self.folder, job, chunk), size))
+
+    def _report(self) -> None:
+        while self._jobs and self._jobs[0][0].done():
+            self._jobs.popleft()[0].result()
+
+    def _finish(self, chunk: Chunk) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if chunk.rows > self._written.get(chunk.serial, (0, 0, 0))[0]:
+            self._write_chunk(chunk, chunk.rows)
+
+    def _drop(self, chunk: Chunk) -> None:
+        if chunk.backing is not None:
+            with contextlib.suppress(FileNotFoundError):
+                chunk.backing.detach()
+        # A chunk goes before its latents, so that a kill between the two leaves none without.
+        for kind in ("chunk", "latents"):
+            path_of(self.folder, chunk.serial, kind).unlink(missing_ok=True)
+        self._written.pop(chunk.serial, None)
+        self._storage.release(chunk)
 
     def _write(
         self,
         chunks: list[Chunk],
         rows: list[int],
-        layout: Layout,
         state: dict[str, Any],
         selector: Mapping[str, np.ndarray],
     ) -> None:
@@ -132,8 +196,8 @@ class Archive:
         self._saves += 1
         for chunk, count in zip(chunks, rows, strict=True):
             if count > self._written.get(chunk.serial, (0, 0, 0))[0]:
-                self._write_chunk(chunk, count, layout)
-        self._refresh_latents(chunks, layout)
+                self._write_chunk(chunk, count)
+        self._refresh_latents(chunks)
         if selector:
             record.write(self.folder / "selector", {}, selector)
         else:
@@ -142,36 +206,43 @@ class Archive:
         record.sync(self.folder)
         self._delete_others({chunk.serial for chunk in chunks})
 
-    def _write_chunk(self, chunk: Chunk, rows: int, layout: Layout) -> None:
+    def _write_chunk(self, chunk: Chunk, rows: int) -> None:
         # Latents first: a chunk file that exists always finds latents for all its rows.
-        version = self._write_latents(chunk, rows, layout)
+        version = self._write_latents(chunk, rows)
         fields = {
             "serial": chunk.serial,
             "stream": chunk.stream,
             "rows": rows,
             "origin": list(chunk.origin),
         }
-        arrays = {key: chunk.arrays[key][:rows] for key in layout.data}
-        record.write(path_of(self.folder, chunk.serial, "chunk"), fields, arrays)
+        arrays = {key: chunk.arrays[key][:rows] for key in self._layout.data}
+        path = path_of(self.folder, chunk.serial, "chunk")
+        record.write(path, fields, arrays)
         self._written[chunk.serial] = (rows, version, self._saves)
+        if rows == chunk.rows:
+            with self._lock:
+                self._storage.land(chunk, path)
 
-    def _write_latents(self, chunk: Chunk, rows: int, layout: Layout) -> int:
+    def _write_latents(self, chunk: Chunk, rows: int) -> int:
+        specs = self._layout.specs
+        arrays = {key: np.empty((rows, *specs[key][1]), specs[key][0])
+                  for key in self._layout.latents}  # fmt: skip
         with self._lock:
             version = chunk.version
-            arrays = {key: chunk.arrays[key][:rows].copy() for key in layout.latents}
+            chunk.read(0, arrays)
         record.write(path_of(self.folder, chunk.serial, "latents"), {"rows": rows}, arrays)
         return version
 
-    def _refresh_latents(self, chunks: list[Chunk], layout: Layout) -> None:
+    def _refresh_latents(self, chunks: list[Chunk]) -> None:
         stale = [c for c in chunks if self._written[c.serial][1] != c.version]
         stale.sort(key=lambda chunk: self._written[chunk.serial][2])
         budget = LATENT_BUDGET
         for chunk in stale:
             rows = self._written[chunk.serial][0]
-            budget -= sum(chunk.arrays[key][:rows].nbytes for key in layout.latents)
+            budget -= rows * self._layout.latent_nbytes
             if budget < 0:
                 break
-            version = self._write_latents(chunk, rows, layout)
+            version = self._write_latents(chunk, rows)
             self._written[chunk.serial] = (rows, version, self._saves)
 
     def _delete_others(self, live: set[int]) -> None:
@@ -196,6 +267,16 @@ def serials(folder: Path) -> list[int]:
 def path_of(folder: Path, serial: int, kind: str) -> Path:
     """File of a chunk; the kind is `chunk` or `latents`."""
     return folder / f"{serial:010d}.{kind}"
+
+
+def _explaining(folder: Path, job: Callable, *args: object) -> None:
+    """Do a job; an error because the disk is full says so and what to do."""
+    try:
+        job(*args)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(folder) from error
 
 
 def _serial(path: Path) -> int | None:

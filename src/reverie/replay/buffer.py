@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,12 +14,15 @@ from reverie.replay import archive, writeback
 from reverie.replay.counts import Counts
 from reverie.replay.index import Index
 from reverie.replay.plan import Plan, gather, make_plan
+from reverie.replay.record import DamagedFile
 from reverie.replay.restore import Loaded, restore
 from reverie.replay.selectors import Selector, Uniform
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout, RamStorage, Storage
 from reverie.replay.writeback import Target
 from reverie.replay.writer import Writer, check, chunk_rows
 from reverie.spaces import Space
+
+_log = logging.getLogger(__name__)
 
 
 class Replay:
@@ -39,7 +43,8 @@ class Replay:
         latents: Those keys of `spaces` that hold latents.
         online: Whether each fresh sequence is drawn once before any other.
         selector: How sequences are drawn; uniformly by default.
-        storage: Where chunks live; in RAM by default.
+        storage: Where chunks live; in RAM by default, or `functools.partial(DiskStorage, folder=...,
+            ram=...)`.
         seed: Seed of the draws.
 
     Raises:
@@ -117,7 +122,10 @@ class Replay:
         count = len(columns["is_first"])
         priority = None if priority is None else writeback.check_new(priority, count)
         if self._writer is None:
+            if self._storage.folder is not None:
+                self._claim(self._storage.folder)
             rows = chunk_rows(self._chunksize, self.capacity, self.length, count)
+            rows = min(rows, self._storage.most_rows(count))
             self._writer = Writer(count, self.length, lambda *args: self._open(rows, *args))
         if count != self._writer.streams:
             raise ValueError(
@@ -150,13 +158,12 @@ class Replay:
             IndexError: If no sequence can be drawn yet.
         """
         if probe is not None:
-            starts, online = self._index.draw(batch_size, probe, use_online=False)
-            return make_plan(starts, self.length, online)
-        starts, online = self._index.draw(batch_size, self._rng)
+            return self._draw(batch_size, probe, use_online=False)[0]
+        plan, online = self._draw(batch_size, self._rng, use_online=True)
         self._counts.samples += batch_size
         self._counts.online += online
         self._counts.replayed += batch_size * (self.length - self.context)
-        return make_plan(starts, self.length, online)
+        return plan
 
     def gather(
         self, plan: Plan, start: int = 0, stop: int | None = None
@@ -239,12 +246,14 @@ class Replay:
 
         Returns:
             `items` (drawable sequences), `steps`, `capacity`, `chunks`, `streams`, `bytes` and
-            `bytes_per_step` (stored data and index), `inserts` (steps), `samples` (sequences),
+            `bytes_per_step` (stored data with latents, and index), `ram_bytes` and `disk_bytes`
+            (their parts in memory and in files that are read while training), `inserts` (steps), `samples` (sequences),
             `online_share` (of the samples), `online_queue` (sequences that wait in it),
             `replay_ratio` (trained steps drawn per step added), `missed_updates` (steps that were
-            evicted before their latents came back), and what the selector adds.
+            evicted before their latents came back), `damaged_chunks` (found when they were drawn),
+            and what the selector adds.
         """
-        figures = self._counts.report(self._index, self.layout) | self._index.selector.stats()
+        figures = self._counts.report(self._index, self._storage) | self._index.selector.stats()
         return figures | {
             "capacity": self.capacity,
             "streams": self._writer.streams if self._writer else 0,
@@ -264,13 +273,7 @@ class Replay:
             OSError: If an earlier save has failed.
         """
         folder = Path(folder).expanduser().resolve()
-        target = self._archive
-        if target is None or target.folder != folder:
-            if archive.serials(folder):
-                raise FileExistsError(
-                    f"{folder} holds the replay of another run: load it first, or save elsewhere."
-                )
-            target = self._use(folder)
+        target = self._claim(folder)
         state = {
             "rng": self._rng.bit_generator.state,
             "online": list(self._index.online),
@@ -278,7 +281,7 @@ class Replay:
             "counts": dataclasses.asdict(self._counts),
         }
         table, selector = self._index.table, self._index.selector
-        return target.save(list(table), self.layout, state, selector.state())
+        return target.save(list(table), state, selector.state())
 
     def load(self, folder: Path | str) -> Loaded:
         """Restore a saved replay into this empty one.
@@ -303,6 +306,7 @@ class Replay:
             raise FileNotFoundError(f"There is no replay to load in {folder}.")
         if self._writer is not None or len(self._index.table):
             raise RuntimeError("Load a replay before adding steps to it.")
+        self._check_folder(folder)
         loaded, chunks, state = restore(folder, self._index, self._storage)
         self._counts.inserts = loaded.steps
         self._serial = max(archive.serials(folder), default=-1) + 1
@@ -324,7 +328,35 @@ class Replay:
         if self._archive is not None:
             self._archive.close()
 
+    def _draw(
+        self, count: int, rng: np.random.Generator, use_online: bool
+    ) -> tuple[Plan, int]:
+        """A plan of chunks that agree with their checksums, and its number of online sequences."""
+        while True:
+            starts, online = self._index.draw(count, rng, use_online)
+            plan = make_plan(starts, self.length, online)
+            chunks = {piece.chunk.serial: piece.chunk for pieces in plan.pieces for piece in pieces}
+            damaged = [chunk for chunk in chunks.values() if not self._sound(chunk)]
+            if not damaged:
+                return plan, online
+            for chunk in damaged:
+                self._index.discard(chunk)
+                self._drop(chunk)
+            self._counts.damaged += len(damaged)
+            self._index.undraw(starts[:online])
+
+    def _sound(self, chunk: Chunk) -> bool:
+        try:
+            if chunk.backing is not None:
+                chunk.backing.check()
+        except (DamagedFile, FileNotFoundError) as error:
+            _log.warning("Replay skips a damaged file: %s", error)
+            return False
+        return True
+
     def _open(self, rows: int, stream: int, previous: Chunk | None) -> Chunk:
+        if previous is not None and self._archive is not None:
+            self._archive.finish(previous)
         arrays = self._storage.allocate(self._serial, rows)
         chunk = Chunk(self._serial, stream, arrays, previous)
         self._serial += 1
@@ -333,12 +365,37 @@ class Replay:
 
     def _evict(self) -> None:
         for chunk in self._index.evict():
-            self._storage.release(chunk)
+            self._drop(chunk)
+
+    def _drop(self, chunk: Chunk) -> None:
+        if self._archive is not None:
+            self._archive.drop(chunk)
+
+    def _claim(self, folder: Path) -> archive.Archive:
+        """The archive of a folder that holds no chunks but ours.
+
+        Raises:
+            FileExistsError: If it does.
+            ValueError: If the storage lives in another folder.
+        """
+        self._check_folder(folder)
+        if self._archive is not None and self._archive.folder == folder:
+            return self._archive
+        if archive.serials(folder):
+            raise FileExistsError(
+                f"{folder} holds the replay of another run: load it first, or save elsewhere."
+            )
+        return self._use(folder)
+
+    def _check_folder(self, folder: Path) -> None:
+        home = self._storage.folder
+        if home is not None and folder != home:
+            raise ValueError(f"A replay that lives on disk in {home} cannot use {folder}.")
 
     def _use(self, folder: Path) -> archive.Archive:
         if self._archive is not None:
             self._archive.close()
-        self._archive = archive.Archive(folder, self._latent_lock)
+        self._archive = archive.Archive(folder, self._storage, self._latent_lock)
         return self._archive
 
 

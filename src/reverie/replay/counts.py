@@ -3,7 +3,7 @@
 import dataclasses
 
 from reverie.replay.index import Index
-from reverie.replay.storage import Layout
+from reverie.replay.storage import Storage
 
 
 @dataclasses.dataclass
@@ -16,6 +16,7 @@ class Counts:
         online: Those of them that came from the online queue.
         replayed: Trained steps in the sequences drawn.
         missed: Steps that were evicted before their latents came back.
+        damaged: Chunks that turned out to be damaged when they were drawn.
     """
 
     inserts: int = 0
@@ -23,21 +24,27 @@ class Counts:
     online: int = 0
     replayed: int = 0
     missed: int = 0
+    damaged: int = 0
 
-    def report(self, index: Index, layout: Layout) -> dict[str, float]:
+    def report(self, index: Index, storage: Storage) -> dict[str, float]:
         """The figures that `Replay.stats` describes, as far as they follow from these."""
         table = index.table
-        size = sum(layout.nbytes(chunk.filled) for chunk in table) + index.selector.nbytes
+        usage = [storage.usage(chunk) for chunk in table]
+        ram = sum(size for size, _ in usage) + index.selector.nbytes
+        disk = sum(size for _, size in usage)
         return {
             "items": len(index.selector),
             "steps": table.steps,
             "chunks": len(table),
-            "bytes": size,
-            "bytes_per_step": size / max(1, table.steps),
+            "bytes": ram + disk,
+            "bytes_per_step": (ram + disk) / max(1, table.steps),
+            "ram_bytes": ram,
+            "disk_bytes": disk,
             "inserts": self.inserts,
             "samples": self.samples,
             "online_share": self.online / max(1, self.samples),
             "online_queue": len(index.online),
             "replay_ratio": self.replayed / max(1, self.inserts),
             "missed_updates": self.missed,
+            "damaged_chunks": self.damaged,
         }

@@ -63,8 +63,7 @@ class Index:
         """
         while self.table.steps > self._capacity:
             chunk = self.table.pop_oldest()
-            if chunk.starts:
-                self.selector.remove(self._rows(chunk))
+            self._shorten(chunk, 0)
             while self.online and not self._start(self.online[0]):
                 self.online.popleft()
             yield chunk
@@ -93,6 +92,22 @@ class Index:
             starts.extend(self.table.at(row) for row in rows.tolist())
         return starts, online
 
+    def discard(self, chunk: Chunk) -> None:
+        """Remove a chunk that cannot be read, and all sequences that touch it."""
+        self.table.remove(chunk)
+        self._shorten(chunk, 0)
+        after, steps = chunk, 0
+        while (before := self.table.get(after.origin[0])) and before.next is after:
+            steps += before.filled
+            self._shorten(before, max(0, steps - self._length + 1))
+            if after is chunk:
+                before.next = None
+            after = before
+
+    def undraw(self, starts: list[Start]) -> None:
+        """Put sequences back to the front of the online queue."""
+        self.online.extendleft(chunk.id + offset for chunk, offset in reversed(starts))
+
     def adopt(self, chunk: Chunk) -> None:
         """Take in a loaded chunk, newer than all others; `connect` makes it drawable."""
         serial, filled = chunk.origin
@@ -120,6 +135,12 @@ class Index:
             self.selector.insert(np.concatenate(rows)[np.argsort(offsets, kind="stable")])
         if self._use_online:
             self.online.extend(step for step in online if self._start(step))
+
+    def _shorten(self, chunk: Chunk, starts: int) -> None:
+        """Let only the first sequences of a chunk be drawn."""
+        if starts < chunk.starts:
+            self.selector.remove(self._rows(chunk)[starts:])
+            chunk.starts = starts
 
     def _rows(self, chunk: Chunk) -> np.ndarray:
         first = self.table.row(chunk)

@@ -69,14 +69,17 @@ def gather(
     if not 0 <= start < stop <= plan.length:
         raise ValueError(f"Steps {start} .. {stop - 1} are not within 0 .. {plan.length - 1}.")
     context = min(context, stop - start)
-    runs = list(_runs(plan, start, stop))
-    batch = {}
-    for key in layout.data:
-        batch[key] = _copy(runs, layout, key, len(plan), stop - start)
-    for key in layout.latents if context else ():
-        batch[key] = _copy(runs, layout, key, len(plan), context)
+    lengths = dict.fromkeys(layout.data, stop - start)
+    lengths |= dict.fromkeys(layout.latents if context else (), context)
+    batch = {key: _empty(layout, key, len(plan), length) for key, length in lengths.items()}
     ids = np.empty((len(plan), stop - start), np.int64)
-    for chunk, offset, sequence, begin, end in runs:
+    for chunk, offset, sequence, begin, end in _runs(plan, start, stop):
+        targets = {
+            key: batch[key][sequence, begin : min(end, length)]
+            for key, length in lengths.items()
+            if begin < length
+        }
+        chunk.read(offset, targets)
         ids[sequence, begin:end] = np.arange(chunk.id + offset, chunk.id + offset + end - begin)
     _mark(batch, plan, start, stop)
     return batch, ids
@@ -107,11 +110,6 @@ def _runs(plan: Plan, start: int, stop: int) -> Iterator[tuple[Chunk, int, int, 
             time += length
 
 
-def _copy(runs: list, layout: Layout, key: str, batch: int, length: int) -> np.ndarray:
+def _empty(layout: Layout, key: str, batch: int, length: int) -> np.ndarray:
     dtype, shape = layout.specs[key]
-    out = np.empty((batch, length, *shape), dtype)
-    for chunk, offset, sequence, begin, end in runs:
-        if begin < length:
-            end = min(end, length)
-            out[sequence, begin:end] = chunk.arrays[key][offset : offset + end - begin]
-    return out
+    return np.empty((batch, length, *shape), dtype)

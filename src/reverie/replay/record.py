@@ -8,6 +8,7 @@ the new content, or no file.
 
 import dataclasses
 import json
+import math
 import os
 import struct
 import zlib
@@ -22,6 +23,7 @@ MAGIC = b"RVREPLAY"
 TEMPORARY = ".tmp"
 _PREAMBLE = struct.Struct("<8sII")
 _ALIGN = 64
+_BLOCK = 1 << 20
 
 
 class DamagedFile(Exception):
@@ -41,6 +43,10 @@ class Header:
     fields: dict[str, Any]
     arrays: dict[str, dict[str, Any]]
     payload: int
+
+    def position(self, key: str) -> int:
+        """Position of an array in the file."""
+        return self.payload + self.arrays[key]["start"]
 
 
 def write(path: Path, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -100,9 +106,66 @@ def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     Raises:
         DamagedFile: If the header or any array is not whole.
     """
+    header = read_header(path)
+    arrays = {
+        key: np.empty(entry["shape"], np.dtype(entry["dtype"]))
+        for key, entry in header.arrays.items()
+    }
+    read_into(path, arrays)
+    return header, arrays
+
+
+def read_into(path: Path, targets: Mapping[str, np.ndarray]) -> None:
+    """Read and check some arrays; those with more rows than their target are cut.
+
+    Args:
+        path: The file.
+        targets: Contiguous arrays of the file's dtypes, with at most as many rows.
+
+    Raises:
+        DamagedFile: If the header or one of the arrays is not whole.
+    """
     with open(path, "rb") as file:
         header = _header(file, path)
-        return header, {key: _array(file, path, header, key) for key in header.arrays}
+        for key, target in targets.items():
+            _read_array(file, path, header, key, target)
+
+
+def check(path: Path, handle: int, header: Header) -> None:
+    """Check all arrays of an open file, a little at a time.
+
+    Args:
+        path: Its name, for the message.
+        handle: File descriptor.
+        header: Its header.
+
+    Raises:
+        DamagedFile: If an array is not whole.
+    """
+    buffer = np.empty(_BLOCK, np.uint8)
+    for key, entry in header.arrays.items():
+        position, crc, left = header.position(key), 0, _size(entry)
+        while left > 0:
+            count = os.preadv(handle, [buffer[: min(left, _BLOCK)].data], position)
+            if not count:
+                break
+            crc = zlib.crc32(buffer[:count].data, crc)
+            position, left = position + count, left - count
+        if left or crc != entry["crc"]:
+            raise DamagedFile(f"{path} has a damaged array '{key}'.")
+
+
+def check_size(path: Path, header: Header) -> int:
+    """The size of a file that is at least as long as its header says; it is not read.
+
+    Raises:
+        DamagedFile: If it is shorter.
+    """
+    ends = [header.position(key) + _size(entry) for key, entry in header.arrays.items()]
+    size = path.stat().st_size
+    if size < max(ends, default=0):
+        raise DamagedFile(f"{path} is cut off.")
+    return size
 
 
 def sync(folder: Path) -> None:
@@ -127,15 +190,22 @@ def _header(file: BinaryIO, path: Path) -> Header:
     return Header(content["fields"], content["arrays"], head + _gap(head))
 
 
-def _array(file: BinaryIO, path: Path, header: Header, key: str) -> np.ndarray:
+def _read_array(
+    file: BinaryIO, path: Path, header: Header, key: str, target: np.ndarray
+) -> None:
     entry = header.arrays[key]
-    array = np.empty(entry["shape"], np.dtype(entry["dtype"]))
-    blob = array.reshape(-1).view(np.uint8)
-    file.seek(header.payload + entry["start"])
+    file.seek(header.position(key))
+    blob = target.reshape(-1).view(np.uint8)
     count = file.readinto(blob.data)  # type: ignore[attr-defined]
-    if count != blob.size or zlib.crc32(blob.data) != entry["crc"]:
+    crc = zlib.crc32(blob.data)
+    # The checksum covers the rows beyond the target too.
+    rest = file.read(_size(entry) - blob.size)
+    if count + len(rest) != _size(entry) or zlib.crc32(rest, crc) != entry["crc"]:
         raise DamagedFile(f"{path} has a damaged array '{key}'.")
-    return array
+
+
+def _size(entry: dict[str, Any]) -> int:
+    return np.dtype(entry["dtype"]).itemsize * math.prod(entry["shape"])
 
 
 def _gap(size: int) -> int:

@@ -64,12 +64,15 @@ def restore(
 
 
 def _state(folder: Path, damaged: list[str]) -> dict[str, Any] | None:
-    """The saved state, or None (with the reason in `damaged`) if it is missing or torn."""
-    if not (folder / "state").exists() and not serials(folder):
+    """The saved state, or None if it is torn (then with the reason in `damaged`) or was not saved.
+
+    Finished chunks are written before the first save.
+    """
+    if not (folder / "state").exists():
         return None
     try:
         return record.read_header(folder / "state").fields
-    except (record.DamagedFile, FileNotFoundError) as error:
+    except record.DamagedFile as error:
         _skip(error, damaged)
         return None
 
@@ -114,18 +117,17 @@ def _chunk(
     folder: Path, header: record.Header, storage: Storage, damaged: list[str]
 ) -> Chunk | None:
     """One chunk with all its rows, closed; None (with the reason in `damaged`) if it is torn."""
-    serial, rows = header.fields["serial"], header.fields["rows"]
+    serial = header.fields["serial"]
     try:
-        _, arrays = record.read(path_of(folder, serial, "chunk"))
-        _, latents = record.read(path_of(folder, serial, "latents"))
+        arrays, backing = storage.load(
+            path_of(folder, serial, "chunk"), path_of(folder, serial, "latents")
+        )
     except (record.DamagedFile, FileNotFoundError) as error:
         _skip(error, damaged)
         return None
-    target = storage.allocate(serial, rows)
-    for key, array in (arrays | latents).items():
-        target[key][...] = array[:rows]
-    chunk = Chunk(serial, header.fields["stream"], target)
-    chunk.filled = rows
+    chunk = Chunk(serial, header.fields["stream"], arrays)
+    chunk.backing = backing
+    chunk.filled = header.fields["rows"]
     chunk.origin = tuple(header.fields["origin"])
     return chunk
 

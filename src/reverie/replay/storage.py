@@ -3,16 +3,19 @@
 A chunk owns a single block of memory that `Layout` carves into its arrays, so that the same layout
 can lie in RAM, in a file, or in a memory-mapped file. Rows are only ever appended; a row that was
 written never changes again, except its latents (which are refreshed after every update). Readers
-may therefore hold a chunk and read finished rows while another thread appends to it.
+may therefore hold a chunk and read finished rows while another thread appends to it, or moves its
+rows to a file.
 """
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
 import numpy as np
 
+from reverie.replay import record
 from reverie.spaces import FLAGS, RESERVED, Space
 
 ALIGN = 64
@@ -52,6 +55,16 @@ class Layout:
         """Bytes of a block that holds this many rows, with the padding between its arrays."""
         return sum(_padded(self._size(key, rows)) for key in self.specs)
 
+    @property
+    def step_nbytes(self) -> int:
+        """Bytes of one step without padding."""
+        return sum(self._size(key, 1) for key in self.specs)
+
+    @property
+    def latent_nbytes(self) -> int:
+        """Those of them that are latents."""
+        return sum(self._size(key, 1) for key in self.latents)
+
     def carve(self, block: np.ndarray, rows: int) -> dict[str, np.ndarray]:
         """Views into the block, one array `[rows, *shape]` per key.
 
@@ -71,16 +84,46 @@ class Layout:
         return rows * dtype.itemsize * int(np.prod(shape, dtype=np.int64))
 
 
+class Backing(Protocol):
+    """Rows of a chunk that are not in its arrays."""
+
+    @property
+    def nbytes(self) -> int:
+        """Their size on disk."""
+        ...
+
+    def read(self, start: int, targets: Mapping[str, np.ndarray]) -> None:
+        """Fill each target `[n, *shape]` with the rows `start .. start+n-1` of its key."""
+        ...
+
+    def write(self, start: int, latents: Mapping[str, np.ndarray]) -> None:
+        """Put latents `[n, *shape]` into the rows from `start` on."""
+        ...
+
+    def check(self) -> None:
+        """Compare with the checksums, unless that was done before.
+
+        Raises:
+            DamagedFile: If they differ.
+        """
+        ...
+
+    def detach(self) -> None:
+        """Stay readable although the file is about to be deleted."""
+        ...
+
+
 class Chunk:
     """A run of consecutive steps of one environment.
 
     Args:
         serial: Number of the chunk, growing in order of creation and never reused.
         stream: Index of the environment whose steps it holds.
-        arrays: `[rows, *shape]` per key.
+        arrays: `[rows, *shape]` per key; `is_first` at least, if there is a backing.
         previous: The chunk that this one continues, or None where a stream begins.
 
     Attributes:
+        backing: Holds the keys that are not in `arrays`.
         filled: Number of rows written so far.
         next: The chunk that continues this one, once it exists.
         starts: Drawable sequences that start here: at offsets `0 .. starts-1`.
@@ -88,8 +131,8 @@ class Chunk:
         version: Counts the rewrites of latents.
     """
 
-    __slots__ = ("arrays", "filled", "next", "origin", "rows", "serial", "slot", "starts",
-                 "stream", "version")  # fmt: skip
+    __slots__ = ("arrays", "backing", "filled", "next", "origin", "rows", "serial", "slot",
+                 "starts", "stream", "version")  # fmt: skip
 
     def __init__(
         self,
@@ -101,6 +144,7 @@ class Chunk:
         self.serial = serial
         self.stream = stream
         self.arrays = arrays
+        self.backing: Backing | None = None
         self.rows = len(arrays["is_first"])
         self.filled = 0
         self.next: Chunk | None = None
@@ -116,6 +160,36 @@ class Chunk:
     def id(self) -> int:
         """Id of the first step; the step at an offset has the id `id + offset`."""
         return self.serial << OFFSET_BITS
+
+    def read(self, start: int, targets: Mapping[str, np.ndarray]) -> None:
+        """Copy rows out.
+
+        Args:
+            start: First row.
+            targets: Contiguous `[n, *shape]` per wanted key; takes the rows `start .. start+n-1`.
+        """
+        # Taken once: another thread may replace it.
+        arrays = self.arrays
+        elsewhere = {}
+        for key, target in targets.items():
+            if key in arrays:
+                target[...] = arrays[key][start : start + len(target)]
+            else:
+                elsewhere[key] = target
+        if elsewhere and self.backing is not None:
+            self.backing.read(start, elsewhere)
+
+    def write(self, start: int, latents: Mapping[str, np.ndarray]) -> None:
+        """Put fresh latents `[n, *shape]` per key into the rows from `start` on."""
+        self.version += 1
+        elsewhere = {}
+        for key, rows in latents.items():
+            if key in self.arrays:
+                self.arrays[key][start : start + len(rows)] = rows
+            else:
+                elsewhere[key] = rows
+        if elsewhere and self.backing is not None:
+            self.backing.write(start, elsewhere)
 
     def walk(self, offset: int, length: int) -> Iterator["Piece"]:
         """The pieces of the sequence of `length` steps that starts here at `offset`.
@@ -149,31 +223,80 @@ class Piece:
 
 
 class Storage(Protocol):
-    """Where the memory of chunks comes from. `RamStorage` is the one kind so far."""
+    """Where the memory of chunks comes from: `RamStorage`, or `DiskStorage` of `disk`.
+
+    Attributes:
+        folder: The one that chunks live in, or None if they live in memory.
+        pending: Bytes of finished chunks that may wait to be written; None for any number.
+    """
 
     layout: Layout
+    folder: Path | None
+    pending: int | None
+
+    def most_rows(self, streams: int) -> int:
+        """Rows of a chunk that this many open ones may have."""
+        ...
 
     def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
         """Arrays `[rows, *shape]` per key for the new chunk of this serial."""
         ...
 
+    def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], Backing | None]:
+        """Arrays and backing of a chunk out of its files, as long as the chunk's file says.
+
+        Raises:
+            DamagedFile: If a file is not whole, as far as it is read.
+        """
+        ...
+
+    def land(self, chunk: Chunk, path: Path) -> None:
+        """Called when a finished chunk is safe in a file, by whoever may write its latents."""
+        ...
+
     def release(self, chunk: Chunk) -> None:
-        """Forget a chunk that was evicted; readers may still hold its arrays."""
+        """Forget a chunk that was evicted; readers may still hold it."""
+        ...
+
+    def usage(self, chunk: Chunk) -> tuple[int, int]:
+        """Bytes of the filled rows of a chunk, in RAM and on disk."""
         ...
 
 
 class RamStorage:
     """Chunks in ordinary memory, given back when the last reader lets go of them."""
 
+    folder = None
+    pending = None
+
     def __init__(self, layout: Layout):
         self.layout = layout
+
+    def most_rows(self, streams: int) -> int:
+        """Any number."""
+        return 1 << OFFSET_BITS
 
     def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
         """Arrays over one fresh, uninitialised block."""
         return self.layout.carve(np.empty(self.layout.nbytes(rows), np.uint8), rows)
 
+    def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], None]:
+        """Everything is read and checked."""
+        header = record.read_header(chunk)
+        arrays = self.allocate(header.fields["serial"], header.fields["rows"])
+        record.read_into(chunk, {key: arrays[key] for key in self.layout.data})
+        record.read_into(latents, {key: arrays[key] for key in self.layout.latents})
+        return arrays, None
+
+    def land(self, chunk: Chunk, path: Path) -> None:
+        """The chunk stays where it is."""
+
     def release(self, chunk: Chunk) -> None:
         """Nothing to do: the references to the arrays are what keeps the memory."""
+
+    def usage(self, chunk: Chunk) -> tuple[int, int]:
+        """All of it is in RAM."""
+        return self.layout.nbytes(chunk.filled), 0
 
 
 def _padded(size: int) -> int:

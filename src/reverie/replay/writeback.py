@@ -114,9 +114,7 @@ def check_new(priority: Any, count: int) -> np.ndarray:
 def write(target: Target, latents: Mapping[str, np.ndarray]) -> None:
     """Copy latents `[B, T, *shape]` into the target's rows."""
     for chunk, offset, sequence, begin, end in target.runs:
-        chunk.version += 1
-        for key, array in latents.items():
-            chunk.arrays[key][offset : offset + end - begin] = array[sequence, begin:end]
+        chunk.write(offset, {key: array[sequence, begin:end] for key, array in latents.items()})
 
 
 def row_runs(table: Table, target: Target, values: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -1,0 +1,145 @@
+"""What replay will need, beside what the machine has, before a run starts."""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+
+from reverie.replay.storage import Layout
+
+INDEX = 24
+"""Bytes per step that tell where sequences start, about: the index itself adds up what it uses."""
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_ADVICE = (
+    "Lower replay.size to {fits:,} steps or fewer{other}, or make images smaller (env.<suite>.size)."
+)
+
+
+class BudgetError(ValueError):
+    """Replay would need more memory or disk than there is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What a replay of a number of steps needs. Bytes, and GB are 1e9 of them.
+
+    Attributes:
+        steps: Steps that it will hold at most.
+        step: Bytes per step.
+        ram: Bytes of memory.
+        ram_available: Bytes that the machine, or the container, has left.
+        disk: Bytes of files.
+        disk_available: Bytes that the disk has left, with those that replay already takes.
+        on_disk: Whether the steps live on disk.
+        folder: Where the files are.
+    """
+
+    steps: int
+    step: float
+    ram: float
+    ram_available: float
+    disk: float
+    disk_available: float
+    on_disk: bool
+    folder: Path
+
+    def __str__(self) -> str:
+        return (
+            f"Replay: {self.step / 1e3:.1f} kB per step, {self.steps:,} steps = "
+            f"{_gb(self.steps * self.step)}; RAM {_gb(self.ram)} of {_gb(self.ram_available)} "
+            f"available, disk {_gb(self.disk)} of {_gb(self.disk_available)}."
+        )
+
+    @property
+    def problem(self) -> str:
+        """What does not fit, and what to change; empty if all does."""
+        if self.ram > self.ram_available:
+            fits = int(self.steps * self.ram_available / self.ram)
+            if self.on_disk:
+                return (
+                    f"Replay may use {_gb(self.ram)} of RAM, but only {_gb(self.ram_available)} "
+                    "are available. Lower replay.ram_gb, or stop other programs."
+                )
+            other = ", keep it on disk with replay.storage disk"
+            return f"{self} It does not fit in RAM. " + _ADVICE.format(fits=fits, other=other)
+        if self.disk > self.disk_available:
+            fits = int(self.steps * self.disk_available / self.disk)
+            other = f", free space under {self.folder} or choose a logdir on another disk"
+            return f"{self} It does not fit on the disk. " + _ADVICE.format(fits=fits, other=other)
+        return ""
+
+
+def budget(layout: Layout, steps: int, folder: Path, ram: float | None = None) -> Budget:
+    """What a replay needs and what there is.
+
+    Args:
+        layout: Keys, dtypes and shapes of a step.
+        steps: Steps that it will hold at most.
+        folder: Where it is saved; need not exist.
+        ram: Bound of its memory in bytes if the steps live on disk; None if they live in RAM.
+    """
+    files = layout.step_nbytes
+    needed, index = steps * (files + INDEX), steps * INDEX
+    disk = steps * files
+    if ram is not None:
+        # Latents beyond the memory are in a file of their own besides the saved ones.
+        disk += max(0.0, steps * layout.latent_nbytes - ram / 2)
+        needed = min(needed, ram + index)
+    return Budget(
+        steps=steps,
+        step=files + INDEX,
+        ram=needed,
+        ram_available=available_ram(),
+        disk=disk,
+        disk_available=available_disk(folder),
+        on_disk=ram is not None,
+        folder=folder,
+    )
+
+
+def available_ram() -> float:
+    """Bytes of memory that can be used without swapping, within the limits of the container."""
+    return min([float(psutil.virtual_memory().available), *_container_limits()])
+
+
+def available_disk(folder: Path) -> float:
+    """Bytes that files in a folder may take, with those of the files that it holds already."""
+    own = sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
+    parent = folder.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    return float(shutil.disk_usage(parent).free + own)
+
+
+def _container_limits(root: Path = _CGROUPS) -> list[float]:
+    """What each control group above this process leaves it; none where there are no limits."""
+    found = []
+    for folder in (root, *_own_groups(root)):
+        try:
+            limit = int((folder / "memory.max").read_text())
+            used = int((folder / "memory.current").read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").open())
+        except (OSError, ValueError):
+            continue  # No such file, or the limit is the word "max".
+        # The system drops cached files before it runs out of memory.
+        cached = int(stat.get("active_file", 0)) + int(stat.get("inactive_file", 0))
+        found.append(float(max(0, limit - used + cached)))
+    return found
+
+
+def _own_groups(root: Path) -> list[Path]:
+    try:
+        lines = Path(f"/proc/{os.getpid()}/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    names = [line[3:].strip("/") for line in lines if line.startswith("0::")]
+    folders = [root / name for name in names if name]
+    return [group for folder in folders for group in (folder, *folder.parents) if root in
+            group.parents]  # fmt: skip
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB"

@@ -1,0 +1,106 @@
+"""Chunks whose rows are read from their files as they are needed.
+
+Rows are read with `pread` rather than mapped: that is as fast out of the page cache, pages that were
+read never count as memory of the process, and a file that somebody cuts is an error that can be
+explained instead of a SIGBUS.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from reverie.replay import record
+
+_lock = threading.Lock()
+"""Held while a file is opened or detached; both take microseconds."""
+
+
+class ChunkFile:
+    """The rows of one chunk file, which never changes.
+
+    Args:
+        path: The file.
+        header: Its header.
+        checked: Whether the content is known to agree with the checksums.
+
+    Attributes:
+        nbytes: Size of the file.
+
+    Raises:
+        DamagedFile: If the file is shorter than its header says.
+    """
+
+    def __init__(self, path: Path, header: record.Header, checked: bool):
+        self.nbytes = record.check_size(path, header)
+        self._path = path
+        self._header = header
+        self._checked = checked
+        self._handle: int | None = None
+
+    def read(self, start: int, targets: Mapping[str, np.ndarray]) -> None:
+        """Fill each target `[n, *shape]` with the rows `start .. start+n-1` of its key.
+
+        Raises:
+            DamagedFile: If the file has become shorter.
+        """
+        handle = self._open()
+        try:
+            for key, target in targets.items():
+                size = target.nbytes // max(1, len(target))
+                position = self._header.position(key) + start * size
+                if not read_fully(handle, target, position):
+                    raise record.DamagedFile(f"{self._path} was cut off while it was in use.")
+        finally:
+            os.close(handle)
+
+    def check(self) -> None:
+        """Read everything and compare it with the checksums, the first time only.
+
+        Raises:
+            DamagedFile: If they differ.
+            FileNotFoundError: If the file was deleted.
+        """
+        if self._checked:
+            return
+        handle = self._open()
+        try:
+            record.check(self._path, handle, self._header)
+        finally:
+            os.close(handle)
+        self._checked = True
+
+    def detach(self) -> None:
+        """Stay readable although the file is about to be deleted."""
+        with _lock:
+            self._handle = os.open(self._path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._handle)
+
+    def _open(self) -> int:
+        # Opened for each use: a replay has more chunks than a process may have open files.
+        with _lock:
+            if self._handle is not None:
+                return os.dup(self._handle)
+            return os.open(self._path, os.O_RDONLY)
+
+
+def read_fully(handle: int, target: np.ndarray, position: int) -> bool:
+    """Fill a contiguous array from a file; False if the file ends before."""
+    view = memoryview(target.reshape(-1).view(np.uint8))
+    while view:
+        count = os.preadv(handle, [view], position)
+        if not count:
+            return False
+        view, position = view[count:], position + count
+    return True
+
+
+def write_fully(handle: int, source: np.ndarray, position: int) -> None:
+    """Write an array into a file."""
+    view = memoryview(np.ascontiguousarray(source).reshape(-1).view(np.uint8))
+    while view:
+        count = os.pwrite(handle, view, position)
+        view, position = view[count:], position + count
