@@ -1,6 +1,7 @@
 """Speed and memory of replay, beside what the memory of this machine can do at all.
 
     python benchmarks/replay.py [--steps 50000] [--seconds 4] [--json]
+    python benchmarks/replay.py --disk FOLDER --ram-gb 2 --steps 1000000
 
 Steps hold 64x64x3 uint8 images, an action, reward, flags and size1m latents (deter 512, stoch 32);
 batches are 16 sequences of 65 steps. The calibration copies a batch's bytes from one array to
@@ -8,11 +9,18 @@ another (`memcpy`) and writes memory that the process touches for the first time
 which a replay that is still growing has to do in the worst case. Names ending in `_s` are
 per second, or seconds for `save_s` and `load_s`. `rss_bytes_per_step` is resident memory with the
 half-empty newest chunks, a few MB per environment whatever the number of steps.
+
+With `--disk` the steps live in files in FOLDER, which is deleted afterwards, and twice the capacity
+passes through while batches are drawn and latents written back. `rss_peak_GB` is the largest
+resident memory above what the process had before; `latents_written_B_per_B` is how many bytes
+reached the disk per byte of latents that updates wrote.
 """
 
 import argparse
+import functools
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +28,7 @@ from collections.abc import Callable
 import numpy as np
 import psutil
 
-from reverie.replay import Replay, Stream
+from reverie.replay import DiskStorage, Replay, Stream
 from reverie.spaces import Space
 
 ENVS = 16
@@ -100,15 +108,78 @@ def measure(steps: int, seconds: float, deter: str) -> dict[str, float]:
         replay.plan(BATCH)
     results["plans_s"] = rate(lambda: replay.plan(BATCH), seconds / 5)
     results["batches_s"] = rate(lambda: replay.gather(replay.plan(BATCH)), seconds)
-    batch, ids = replay.gather(replay.plan(BATCH))
-    fresh = {k: np.zeros((BATCH, LENGTH, *replay.layout.specs[k][1]), batch[k].dtype)
-             for k in LATENTS}  # fmt: skip
+    _, ids = replay.gather(replay.plan(BATCH))
+    fresh = fresh_latents(replay)
     results["latent_updates_s"] = rate(lambda: replay.update(ids, fresh), seconds / 5)
     with Stream(replay, batch_size=BATCH, batch_length=LENGTH - 1) as stream:
         results["stream_batches_s"] = rate(stream.next, seconds)
     results |= measure_saving(replay, deter)
     replay.close()
     return results
+
+
+def measure_disk(folder: str, ram_gb: float, steps: int, deter: str) -> dict[str, float]:
+    """Passes twice the capacity through a replay on disk, then saves and loads it."""
+    process = psutil.Process()
+    storage = functools.partial(DiskStorage, folder=folder, ram=int(ram_gb * 1e9))
+    settings = {"length": LENGTH, "capacity": steps, "latents": LATENTS, "storage": storage}
+    replay = Replay(spaces(deter), **settings)
+    inputs = [transition(replay, seed) for seed in range(20)]
+    before, peak, results = process.memory_info().rss, 0, {}
+    start, added = time.perf_counter(), 0
+    for i in range(2 * steps // ENVS):
+        begun = time.perf_counter()
+        replay.add(inputs[i % len(inputs)])
+        added += time.perf_counter() - begun
+        if i % 100 == 99:
+            _, ids = replay.gather(replay.plan(BATCH))
+            replay.update(ids, fresh_latents(replay))
+            peak = max(peak, process.memory_info().rss - before)
+    results["adds_s"] = 2 * steps / added
+    results["passed_s"] = 2 * steps / (time.perf_counter() - start)
+    start = time.perf_counter()
+    saving = replay.save(folder)
+    results["save_pause_ms"] = 1000 * (time.perf_counter() - start)
+    saving.wait()
+    results["save_s"] = time.perf_counter() - start
+    results["batches_s"] = rate(lambda: replay.gather(replay.plan(BATCH)), 4.0)
+    results |= measure_write_back(replay)
+    results["rss_peak_GB"] = max(peak, process.memory_info().rss - before) / 1e9
+    results |= {key: replay.stats()[key] for key in ("steps", "ram_bytes", "disk_bytes")}
+    replay.close()
+    del replay
+    other = Replay(spaces(deter), **settings)
+    start = time.perf_counter()
+    assert other.load(folder).steps == results["steps"]
+    results["load_s"] = time.perf_counter() - start
+    start = time.perf_counter()
+    other.gather(other.plan(BATCH))
+    results["first_batch_after_load_s"] = time.perf_counter() - start
+    other.close()
+    return results
+
+
+def measure_write_back(replay: Replay, updates: int = 500) -> dict[str, float]:
+    """How much of the latents that updates write reaches the disk within some time."""
+    fresh = fresh_latents(replay)
+    os.sync()
+    before, start = written(), time.perf_counter()
+    for _ in range(updates):
+        _, ids = replay.gather(replay.plan(BATCH))
+        replay.update(ids, fresh)
+    taken = time.perf_counter() - start
+    total = updates * sum(array.nbytes for array in fresh.values())
+    return {"updates_s": updates / taken, "latents_written_B_per_B": (written() - before) / total}
+
+
+def fresh_latents(replay: Replay) -> dict[str, np.ndarray]:
+    specs = replay.layout.specs
+    return {k: np.zeros((BATCH, LENGTH, *specs[k][1]), specs[k][0]) for k in LATENTS}
+
+
+def written() -> int:
+    """Bytes that this process has made the system write to a disk, now or later."""
+    return psutil.Process().io_counters().write_bytes
 
 
 def measure_saving(replay: Replay, deter: str) -> dict[str, float]:
@@ -135,10 +206,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="per measurement")
     parser.add_argument("--deter", default="bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--disk", default="", help="new folder for a replay on disk")
+    parser.add_argument("--ram-gb", type=float, default=2.0, help="memory of a replay on disk")
     args = parser.parse_args()
     results = {"steps": args.steps, "cores": os.cpu_count() or 0}
     results |= calibrate(args.seconds / 4)
-    results |= measure(args.steps, args.seconds, args.deter)
+    if args.disk:
+        os.makedirs(args.disk)
+        try:
+            results |= measure_disk(args.disk, args.ram_gb, args.steps, args.deter)
+        finally:
+            shutil.rmtree(args.disk)
+    else:
+        results |= measure(args.steps, args.seconds, args.deter)
     if args.json:
         print(json.dumps(results))
         return

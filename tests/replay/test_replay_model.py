@@ -39,7 +39,7 @@ class Model:
     def __init__(self, length, capacity, chunksize, online, recording):
         self.length, self.capacity, self.chunksize = length, capacity, chunksize
         self.use_online = online
-        # Whether finished chunks are written: a replay in RAM knows no folder before the first save.
+        # Whether finished chunks are written: before its first save a replay in RAM has no folder.
         self.recording = recording
         self.saved_queue = []
         self.streams = []

@@ -108,6 +108,12 @@ class ReplayConfig(Section):
     chunksize: Int = option(
         1024, "Steps per storage chunk.", fixed="it sets the layout of the saved replay", ge=1
     )
+    storage: Literal["ram", "disk"] = option(
+        "ram", "Where steps live; disk: in the run folder, with memory bounded by `ram_gb`."
+    )
+    ram_gb: Float = option(
+        8.0, "Memory in GB (1e9 bytes) that replay may take with `storage` disk.", ge=0.1
+    )
     online: Bool = option(True, "Train once on every fresh sequence before sampling.")
     fracs: FractionsConfig = section(FractionsConfig(), "Shares of the selectors.")
     prio: PriorityConfig = section(PriorityConfig(), "Prioritized selector.")

@@ -4,8 +4,8 @@
 Nothing here imports jax.
 """
 
-from reverie.replay.archive import DiskFullError, Saving
-from reverie.replay.budget import Budget, BudgetError
+from reverie.replay.archive import DiskFullError, Saving, clear
+from reverie.replay.budget import Budget, BudgetError, estimate_budget
 from reverie.replay.buffer import Replay
 from reverie.replay.disk import DiskStorage
 from reverie.replay.mixture import Mixture
@@ -15,6 +15,7 @@ from reverie.replay.recency import Recency
 from reverie.replay.record import DamagedFile
 from reverie.replay.restore import Loaded
 from reverie.replay.selectors import Selector, Uniform
+from reverie.replay.storage import RamStorage
 from reverie.replay.stream import Sample, Stream
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Mixture",
     "Plan",
     "Prioritized",
+    "RamStorage",
     "Recency",
     "Replay",
     "Sample",
@@ -34,4 +36,6 @@ __all__ = [
     "Selector",
     "Stream",
     "Uniform",
+    "clear",
+    "estimate_budget",
 ]

@@ -14,7 +14,8 @@ INDEX = 24
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _ADVICE = (
-    "Lower replay.size to {fits:,} steps or fewer{other}, or make images smaller (env.<suite>.size)."
+    "Lower replay.size to {fits:,} steps or fewer{other}, or make images smaller with the size "
+    "option of the suite."
 )
 
 
@@ -49,8 +50,9 @@ class Budget:
     def __str__(self) -> str:
         return (
             f"Replay: {self.step / 1e3:.1f} kB per step, {self.steps:,} steps = "
-            f"{_gb(self.steps * self.step)}; RAM {_gb(self.ram)} of {_gb(self.ram_available)} "
-            f"available, disk {_gb(self.disk)} of {_gb(self.disk_available)}."
+            f"{_gb(self.steps * self.step)}; it needs {_gb(self.ram)} of RAM "
+            f"({_gb(self.ram_available)} available) and {_gb(self.disk)} of disk "
+            f"({_gb(self.disk_available)} free)."
         )
 
     @property
@@ -72,7 +74,7 @@ class Budget:
         return ""
 
 
-def budget(layout: Layout, steps: int, folder: Path, ram: float | None = None) -> Budget:
+def estimate_budget(layout: Layout, steps: int, folder: Path, ram: float | None = None) -> Budget:
     """What a replay needs and what there is.
 
     Args:
@@ -87,7 +89,7 @@ def budget(layout: Layout, steps: int, folder: Path, ram: float | None = None) -
     if ram is not None:
         # Latents beyond the memory are in a file of their own besides the saved ones.
         disk += max(0.0, steps * layout.latent_nbytes - ram / 2)
-        needed = min(needed, ram + index)
+        needed = min(needed, ram) + index
     return Budget(
         steps=steps,
         step=files + INDEX,
@@ -142,4 +144,4 @@ def _own_groups(root: Path) -> list[Path]:
 
 
 def _gb(size: float) -> str:
-    return f"{size / 1e9:,.1f} GB"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"

@@ -43,8 +43,7 @@ class Replay:
         latents: Those keys of `spaces` that hold latents.
         online: Whether each fresh sequence is drawn once before any other.
         selector: How sequences are drawn; uniformly by default.
-        storage: Where chunks live; in RAM by default, or `functools.partial(DiskStorage, folder=...,
-            ram=...)`.
+        storage: Where chunks live; in RAM by default. `DiskStorage` needs its arguments bound.
         seed: Seed of the draws.
 
     Raises:
@@ -245,13 +244,13 @@ class Replay:
         """Counts since the beginning of the run.
 
         Returns:
-            `items` (drawable sequences), `steps`, `capacity`, `chunks`, `streams`, `bytes` and
-            `bytes_per_step` (stored data with latents, and index), `ram_bytes` and `disk_bytes`
-            (their parts in memory and in files that are read while training), `inserts` (steps), `samples` (sequences),
+            `items` (drawable sequences), `steps`, `chunks`, `bytes` and `bytes_per_step` (stored
+            data with latents, and index), `ram_bytes` and `disk_bytes` (their parts in memory and
+            in files that are read while training), `inserts` (steps), `samples` (sequences),
             `online_share` (of the samples), `online_queue` (sequences that wait in it),
             `replay_ratio` (trained steps drawn per step added), `missed_updates` (steps that were
             evicted before their latents came back), `damaged_chunks` (found when they were drawn),
-            and what the selector adds.
+            `capacity`, `streams`, and what the selector adds.
         """
         figures = self._counts.report(self._index, self._storage) | self._index.selector.stats()
         return figures | {
@@ -328,9 +327,7 @@ class Replay:
         if self._archive is not None:
             self._archive.close()
 
-    def _draw(
-        self, count: int, rng: np.random.Generator, use_online: bool
-    ) -> tuple[Plan, int]:
+    def _draw(self, count: int, rng: np.random.Generator, use_online: bool) -> tuple[Plan, int]:
         """A plan of chunks that agree with their checksums, and its number of online sequences."""
         while True:
             starts, online = self._index.draw(count, rng, use_online)

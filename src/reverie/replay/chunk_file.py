@@ -1,8 +1,8 @@
 """Chunks whose rows are read from their files as they are needed.
 
-Rows are read with `pread` rather than mapped: that is as fast out of the page cache, pages that were
-read never count as memory of the process, and a file that somebody cuts is an error that can be
-explained instead of a SIGBUS.
+Rows are read with `pread` rather than mapped: that is as fast out of the page cache, pages that
+were read never count as memory of the process, and a file that somebody cuts is an error that can
+be explained instead of a SIGBUS.
 """
 
 import os
@@ -89,7 +89,7 @@ class ChunkFile:
 
 def read_fully(handle: int, target: np.ndarray, position: int) -> bool:
     """Fill a contiguous array from a file; False if the file ends before."""
-    view = memoryview(target.reshape(-1).view(np.uint8))
+    view = target.reshape(-1).view(np.uint8).data
     while view:
         count = os.preadv(handle, [view], position)
         if not count:
@@ -100,7 +100,7 @@ def read_fully(handle: int, target: np.ndarray, position: int) -> bool:
 
 def write_fully(handle: int, source: np.ndarray, position: int) -> None:
     """Write an array into a file."""
-    view = memoryview(np.ascontiguousarray(source).reshape(-1).view(np.uint8))
+    view = np.ascontiguousarray(source).reshape(-1).view(np.uint8).data
     while view:
         count = os.pwrite(handle, view, position)
         view, position = view[count:], position + count

@@ -1,10 +1,10 @@
 """Chunks on disk, with a bound on the memory that replay takes.
 
-In memory are the chunks that are being filled or wait to be written (half of the bound), the latents
-of as many finished chunks as fit into the other half, and one byte per step. The steps of finished
-chunks are read from the files that `archive` writes. Latents without room in memory are in a scratch
-file that has no name, so that the system frees it however the process ends: they are rewritten after
-every update, and the durable copies of `archive` are written only when the run is saved.
+In memory are the chunks that are being filled or wait to be written (half of the bound), the
+latents of as many finished chunks as fit into the other half, and one byte per step. The steps of
+finished chunks are read from the files that `archive` writes. Latents without room in memory are in
+a scratch file that has no name, so that the system frees it however the process ends: they are
+rewritten after every update, while their durable copies are written only when the run is saved.
 """
 
 import collections
@@ -118,9 +118,7 @@ class DiskStorage:
         latents: Those of them for latents of finished chunks; half by default.
     """
 
-    def __init__(
-        self, layout: Layout, folder: Path | str, ram: int, latents: int | None = None
-    ):
+    def __init__(self, layout: Layout, folder: Path | str, ram: int, latents: int | None = None):
         self.layout = layout
         self.folder = Path(folder).expanduser().resolve()
         self.pending = ram // 4

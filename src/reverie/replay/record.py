@@ -190,9 +190,7 @@ def _header(file: BinaryIO, path: Path) -> Header:
     return Header(content["fields"], content["arrays"], head + _gap(head))
 
 
-def _read_array(
-    file: BinaryIO, path: Path, header: Header, key: str, target: np.ndarray
-) -> None:
+def _read_array(file: BinaryIO, path: Path, header: Header, key: str, target: np.ndarray) -> None:
     entry = header.arrays[key]
     file.seek(header.position(key))
     blob = target.reshape(-1).view(np.uint8)

@@ -223,16 +223,22 @@ class Piece:
 
 
 class Storage(Protocol):
-    """Where the memory of chunks comes from: `RamStorage`, or `DiskStorage` of `disk`.
+    """Where the memory of chunks comes from: `RamStorage`, or `DiskStorage` of `disk`."""
 
-    Attributes:
-        folder: The one that chunks live in, or None if they live in memory.
-        pending: Bytes of finished chunks that may wait to be written; None for any number.
-    """
+    @property
+    def layout(self) -> Layout:
+        """Keys of the chunks."""
+        ...
 
-    layout: Layout
-    folder: Path | None
-    pending: int | None
+    @property
+    def folder(self) -> Path | None:
+        """The one that chunks live in, or None if they live in memory."""
+        ...
+
+    @property
+    def pending(self) -> int | None:
+        """Bytes of finished chunks that may wait to be written; None for any number."""
+        ...
 
     def most_rows(self, streams: int) -> int:
         """Rows of a chunk that this many open ones may have."""

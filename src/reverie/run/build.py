@@ -17,13 +17,11 @@ from reverie.config import (
     GymConfig,
     JaxConfig,
     LoggerConfig,
-    ReplayConfig,
     RunConfig,
 )
 from reverie.envs.conform import Conform
 from reverie.envs.native import NativeVectorEnv
 from reverie.learner import Learner, configure, resolve_dtype
-from reverie.replay import Mixture, Prioritized, Recency, Replay, Selector, Stream, Uniform
 from reverie.run.video import filmed
 from reverie.spaces import Space
 from reverie.track import Logger, make_sinks
@@ -222,71 +220,6 @@ def learner(
         seed=config.seed,
         dump_folder=logdir,
         fast_compile=config.jax.fast_compile,
-    )
-
-
-def replay(config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Space]) -> Replay:
-    """Experience replay.
-
-    Args:
-        config: Capacity, and the sequence length that training needs.
-        spaces: Observation and action keys.
-        latents: Latents of the agent; none for a random one.
-    """
-    return Replay(
-        {**spaces, **latents},
-        length=config.consec_train * config.batch_length + config.replay_context,
-        capacity=config.replay.size,
-        chunksize=config.replay.chunksize,
-        context=config.replay_context,
-        latents=tuple(latents),
-        online=config.replay.online,
-        selector=selector(config.replay, config.replay_context),
-        seed=config.seed,
-    )
-
-
-def selector(config: ReplayConfig, context: int) -> Selector:
-    """What draws the sequences: one selector, or a mixture of those with a share.
-
-    Args:
-        config: Shares and options of the selectors.
-        context: Steps in front of a sequence that are not trained.
-    """
-    fracs, prio = config.fracs, config.prio.model_dump()
-    # What an environment says about a step is said once: there is no update to wait for.
-    prio["zero_on_sample"] &= config.priosignal == "model"
-    made: dict[str, tuple[Selector, float]] = {}
-    if fracs.uniform:
-        made["uniform"] = Uniform(), fracs.uniform
-    if fracs.priority:
-        made["priority"] = Prioritized(**prio, context=context), fracs.priority
-    if fracs.recency:
-        made["recency"] = Recency(config.recexp), fracs.recency
-    return next(iter(made.values()))[0] if len(made) == 1 else Mixture(made)
-
-
-def train_stream(config: Config, source: Replay) -> Stream:
-    """Batches for updates."""
-    return Stream(
-        source,
-        batch_size=config.batch_size,
-        batch_length=config.batch_length,
-        context=config.replay_context,
-        consec=config.consec_train,
-    )
-
-
-def report_stream(config: Config, source: Replay) -> Stream:
-    """Batches for reports; drawing them changes nothing in training."""
-    return Stream(
-        source,
-        batch_size=config.batch_size,
-        batch_length=config.report_length,
-        context=config.replay_context,
-        consec=config.consec_report,
-        prefetch=0,
-        probe=config.seed,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from reverie.config import Config, check_spaces
 from reverie.learner import Learner
 from reverie.replay import Replay, Stream
-from reverie.run import build, progress
+from reverie.run import build, experience, progress
 from reverie.run.folder import RunFolder
 from reverie.run.lock import FolderLock
 from reverie.run.progress import Progress
@@ -93,8 +93,10 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         stack.callback(learner.close)
         latents = learner.latent_spaces
     config.to_yaml(folder.config)
-    replay = build.replay(config, {**spaces.obs, **spaces.act}, latents)
+    replay = experience.replay(config, {**spaces.obs, **spaces.act}, latents, folder.replay)
     stack.enter_context(contextlib.closing(replay))
+    notes += progress.clear_replay(folder)
+    notes.append(experience.replay_budget(config, replay, folder.replay))
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     restored = progress.restore(folder, done, actor, replay, ratio)
@@ -107,6 +109,6 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     )
     for note in (*notes, *restored, f"Run folder: {folder.root}"):
         logger.note(note)
-    batches = stack.enter_context(build.train_stream(config, replay))
-    previews = stack.enter_context(build.report_stream(config, replay))
+    batches = stack.enter_context(experience.train_stream(config, replay))
+    previews = stack.enter_context(experience.report_stream(config, replay))
     return Parts(folder, learner, actor, replay, batches, previews, logger, done, ratio, spaces.obs)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
-from reverie.replay import Replay
+from reverie.replay import Replay, clear
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.track import Achievements
@@ -115,6 +115,19 @@ def restore(
         f"{loaded.steps:,} steps in replay.",
         *(f"Skipped a damaged replay file: {reason}" for reason in loaded.damaged),
     ]
+
+
+def clear_replay(folder: RunFolder) -> list[str]:
+    """Deletes the replay of a run that was killed before its first checkpoint.
+
+    Without a checkpoint the run begins anew, perhaps with another configuration.
+
+    Returns:
+        Messages for the user.
+    """
+    if Checkpointer(folder.checkpoints).steps() or not (count := clear(folder.replay)):
+        return []
+    return [f"Deleted {count} replay files of a run that had not reached a checkpoint."]
 
 
 def load_agent(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
