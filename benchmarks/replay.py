@@ -147,15 +147,14 @@ def measure_disk(folder: str, ram_gb: float, steps: int, deter: str) -> dict[str
     results["rss_peak_GB"] = max(peak, process.memory_info().rss - before) / 1e9
     results |= {key: replay.stats()[key] for key in ("steps", "ram_bytes", "disk_bytes")}
     replay.close()
-    del replay
-    other = Replay(spaces(deter), **settings)
+    replay = Replay(spaces(deter), **settings)
     start = time.perf_counter()
-    assert other.load(folder).steps == results["steps"]
+    assert replay.load(folder).steps == results["steps"]
     results["load_s"] = time.perf_counter() - start
     start = time.perf_counter()
-    other.gather(other.plan(BATCH))
+    replay.gather(replay.plan(BATCH))
     results["first_batch_after_load_s"] = time.perf_counter() - start
-    other.close()
+    replay.close()
     return results
 
 

@@ -65,6 +65,7 @@ def test_two_loads_go_on_alike(make_replay, fill, tmp_path):
         other.load(tmp_path)
         fill(other, 2, 10, start=30)
         runs.append([other.gather(other.plan(9))[0]["action"].tolist() for _ in range(4)])
+        other.close()
     assert runs[0] == runs[1]
 
 

@@ -109,23 +109,29 @@ class Archive:
         self._written |= {chunk.serial: (chunk.filled, chunk.version, 0) for chunk in chunks}
 
     def finish(self, chunk: Chunk) -> None:
-        """Start to write a chunk that is full; waits if too much waits to be written.
-
-        Raises:
-            OSError: If an earlier chunk could not be written.
-        """
+        """Start to write a chunk that is full; waits if too much waits to be written."""
         self._submit(self._layout.nbytes(chunk.rows), self._finish, chunk)
         limit = self._storage.pending
-        while limit is not None and sum(size for _, size in self._jobs) > limit:
-            self._jobs.popleft()[0].result()
+        waiting = sum(size for job, size in self._jobs if not job.done())
+        for job, size in self._jobs:
+            if limit is None or waiting <= limit:
+                break
+            if not job.done():
+                concurrent.futures.wait([job])
+                waiting -= size
 
     def drop(self, chunk: Chunk) -> None:
-        """Start to delete the files of a chunk that was evicted; plans can still read it.
+        """Start to delete the files of a chunk that was evicted; plans can still read it."""
+        self._submit(0, self._drop, chunk)
+
+    def report(self) -> None:
+        """Raise the failure of a `finish` or `drop` that has ended.
 
         Raises:
-            OSError: If an earlier chunk could not be written or deleted.
+            OSError: If a chunk could not be written or deleted.
         """
-        self._submit(0, self._drop, chunk)
+        while self._jobs and self._jobs[0][0].done():
+            self._jobs.popleft()[0].result()
 
     def save(
         self, chunks: Sequence[Chunk], state: dict[str, Any], selector: Mapping[str, np.ndarray]
@@ -160,15 +166,10 @@ class Archive:
         self._executor.shutdown(wait=True)
         if self._previous is not None:
             self._previous.report()
-        self._report()
+        self.report()
 
     def _submit(self, size: int, job: Callable[[Chunk], None], chunk: Chunk) -> None:
-        self._report()
         self._jobs.append((self._executor.submit(_explaining, self.folder, job, chunk), size))
-
-    def _report(self) -> None:
-        while self._jobs and self._jobs[0][0].done():
-            self._jobs.popleft()[0].result()
 
     def _finish(self, chunk: Chunk) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """What replay will need, beside what the machine has, before a run starts."""
 
 import dataclasses
-import os
 import shutil
 from pathlib import Path
 
@@ -116,31 +115,31 @@ def available_disk(folder: Path) -> float:
     return float(shutil.disk_usage(parent).free + own)
 
 
-def _container_limits(root: Path = _CGROUPS) -> list[float]:
+def _container_limits() -> list[float]:
     """What each control group above this process leaves it; none where there are no limits."""
     found = []
-    for folder in (root, *_own_groups(root)):
+    for folder in (_CGROUPS, *_own_groups()):
         try:
             limit = int((folder / "memory.max").read_text())
             used = int((folder / "memory.current").read_text())
-            stat = dict(line.split() for line in (folder / "memory.stat").open())
+            lines = (folder / "memory.stat").read_text().splitlines()
         except (OSError, ValueError):
             continue  # No such file, or the limit is the word "max".
+        stat = dict(line.split() for line in lines)
         # The system drops cached files before it runs out of memory.
         cached = int(stat.get("active_file", 0)) + int(stat.get("inactive_file", 0))
         found.append(float(max(0, limit - used + cached)))
     return found
 
 
-def _own_groups(root: Path) -> list[Path]:
+def _own_groups() -> list[Path]:
+    """The control group of this process and those above it, without the root."""
     try:
-        lines = Path(f"/proc/{os.getpid()}/cgroup").read_text().splitlines()
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
-    names = [line[3:].strip("/") for line in lines if line.startswith("0::")]
-    folders = [root / name for name in names if name]
-    return [group for folder in folders for group in (folder, *folder.parents) if root in
-            group.parents]  # fmt: skip
+    names = [Path(line[3:].strip("/")) for line in lines if line.startswith("0::/")]
+    return [_CGROUPS / group for name in names for group in (name, *name.parents) if group.name]
 
 
 def _gb(size: float) -> str:

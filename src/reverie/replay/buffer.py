@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,17 +11,15 @@ import numpy as np
 
 from reverie.replay import archive, writeback
 from reverie.replay.counts import Counts
+from reverie.replay.home import Home
 from reverie.replay.index import Index
-from reverie.replay.plan import Plan, gather, make_plan
-from reverie.replay.record import DamagedFile
+from reverie.replay.plan import Plan, damaged_chunks, gather, make_plan
 from reverie.replay.restore import Loaded, restore
 from reverie.replay.selectors import Selector, Uniform
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout, RamStorage, Storage
 from reverie.replay.writeback import Target
 from reverie.replay.writer import Writer, check, chunk_rows
 from reverie.spaces import Space
-
-_log = logging.getLogger(__name__)
 
 
 class Replay:
@@ -85,7 +82,7 @@ class Replay:
         self._serial = 0
         self._counts = Counts()
         self._latent_lock = threading.Lock()
-        self._archive: archive.Archive | None = None
+        self._home = Home(self._storage, self._latent_lock)
         self._worker: concurrent.futures.ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
@@ -116,13 +113,14 @@ class Replay:
             TypeError: If a dtype is not that of the space.
             ValueError: If a shape or N does not fit, the capacity is too small for N, or a
                 priority is negative.
+            OSError: If an earlier step could not be written; a `DiskFullError` if the disk is full.
         """
+        self._home.report()
         columns = check(transition, self.layout)
         count = len(columns["is_first"])
         priority = None if priority is None else writeback.check_new(priority, count)
         if self._writer is None:
-            if self._storage.folder is not None:
-                self._claim(self._storage.folder)
+            self._home.begin()
             rows = chunk_rows(self._chunksize, self.capacity, self.length, count)
             rows = min(rows, self._storage.most_rows(count))
             self._writer = Writer(count, self.length, lambda *args: self._open(rows, *args))
@@ -272,7 +270,7 @@ class Replay:
             OSError: If an earlier save has failed.
         """
         folder = Path(folder).expanduser().resolve()
-        target = self._claim(folder)
+        target = self._home.claim(folder)
         state = {
             "rng": self._rng.bit_generator.state,
             "online": list(self._index.online),
@@ -305,7 +303,7 @@ class Replay:
             raise FileNotFoundError(f"There is no replay to load in {folder}.")
         if self._writer is not None or len(self._index.table):
             raise RuntimeError("Load a replay before adding steps to it.")
-        self._check_folder(folder)
+        self._home.check(folder)
         loaded, chunks, state = restore(folder, self._index, self._storage)
         self._counts.inserts = loaded.steps
         self._serial = max(archive.serials(folder), default=-1) + 1
@@ -313,7 +311,7 @@ class Replay:
             self._counts = Counts(**state["counts"])
             self._rng.bit_generator.state = state["rng"]
             self._serial = max(self._serial, state["serial"])
-        self._use(folder).know(chunks)
+        self._home.use(folder).know(chunks)
         return loaded
 
     def close(self) -> None:
@@ -324,36 +322,25 @@ class Replay:
         """
         if self._worker is not None:
             self._worker.shutdown(wait=True)
-        if self._archive is not None:
-            self._archive.close()
+        self._home.close()
 
     def _draw(self, count: int, rng: np.random.Generator, use_online: bool) -> tuple[Plan, int]:
         """A plan of chunks that agree with their checksums, and its number of online sequences."""
         while True:
             starts, online = self._index.draw(count, rng, use_online)
             plan = make_plan(starts, self.length, online)
-            chunks = {piece.chunk.serial: piece.chunk for pieces in plan.pieces for piece in pieces}
-            damaged = [chunk for chunk in chunks.values() if not self._sound(chunk)]
+            damaged = damaged_chunks(plan)
             if not damaged:
                 return plan, online
             for chunk in damaged:
                 self._index.discard(chunk)
-                self._drop(chunk)
+                self._home.drop(chunk)
             self._counts.damaged += len(damaged)
             self._index.undraw(starts[:online])
 
-    def _sound(self, chunk: Chunk) -> bool:
-        try:
-            if chunk.backing is not None:
-                chunk.backing.check()
-        except (DamagedFile, FileNotFoundError) as error:
-            _log.warning("Replay skips a damaged file: %s", error)
-            return False
-        return True
-
     def _open(self, rows: int, stream: int, previous: Chunk | None) -> Chunk:
-        if previous is not None and self._archive is not None:
-            self._archive.finish(previous)
+        if previous is not None:
+            self._home.finish(previous)
         arrays = self._storage.allocate(self._serial, rows)
         chunk = Chunk(self._serial, stream, arrays, previous)
         self._serial += 1
@@ -362,38 +349,7 @@ class Replay:
 
     def _evict(self) -> None:
         for chunk in self._index.evict():
-            self._drop(chunk)
-
-    def _drop(self, chunk: Chunk) -> None:
-        if self._archive is not None:
-            self._archive.drop(chunk)
-
-    def _claim(self, folder: Path) -> archive.Archive:
-        """The archive of a folder that holds no chunks but ours.
-
-        Raises:
-            FileExistsError: If it does.
-            ValueError: If the storage lives in another folder.
-        """
-        self._check_folder(folder)
-        if self._archive is not None and self._archive.folder == folder:
-            return self._archive
-        if archive.serials(folder):
-            raise FileExistsError(
-                f"{folder} holds the replay of another run: load it first, or save elsewhere."
-            )
-        return self._use(folder)
-
-    def _check_folder(self, folder: Path) -> None:
-        home = self._storage.folder
-        if home is not None and folder != home:
-            raise ValueError(f"A replay that lives on disk in {home} cannot use {folder}.")
-
-    def _use(self, folder: Path) -> archive.Archive:
-        if self._archive is not None:
-            self._archive.close()
-        self._archive = archive.Archive(folder, self._storage, self._latent_lock)
-        return self._archive
+            self._home.drop(chunk)
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -1,0 +1,79 @@
+import collections
+
+import psutil
+import pytest
+
+from reverie.replay import budget, estimate_budget
+from reverie.replay.storage import Layout
+from reverie.spaces import Space
+
+SPACES = {
+    "image": Space("image", (64, 64, 3), "uint8"),
+    "latent/deter": Space("continuous", (512,), "bfloat16"),
+}
+STEP = 64 * 64 * 3 + 512 * 2 + 4 + 3  # With the reward and three flags.
+Disk = collections.namedtuple("Disk", "free")
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Sets the free bytes of RAM and disk."""
+
+    def free(ram, disk):
+        memory = collections.namedtuple("Memory", "available")(ram)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: Disk(disk))
+        monkeypatch.setattr(budget, "_CGROUPS", tmp_path / "cgroup")
+
+    return free
+
+
+def test_what_fits_is_told_with_the_numbers(machine, tmp_path):
+    machine(20e9, 100e9)
+    found = estimate_budget(Layout(SPACES, ["latent/deter"]), 1_000_000, tmp_path / "no/such")
+    assert found.disk == 1_000_000 * STEP
+    assert found.ram == 1_000_000 * (STEP + budget.INDEX)
+    assert found.problem == ""
+    assert str(found) == (
+        "Replay: 13.3 kB per step, 1,000,000 steps = 13.3 GB; it needs 13.3 GB of RAM "
+        "(20.0 GB available) and 13.3 GB of disk (100.0 GB free)."
+    )
+
+
+def test_too_little_ram(machine, tmp_path):
+    machine(10e9, 100e9)
+    layout = Layout(SPACES, ["latent/deter"])
+    found = estimate_budget(layout, 1_000_000, tmp_path)
+    assert "does not fit in RAM" in found.problem
+    assert "replay.storage disk" in found.problem
+    fits = int(10e9 / (STEP + budget.INDEX))
+    assert f"replay.size to {fits:,} steps" in found.problem
+    assert not estimate_budget(layout, fits, tmp_path).problem
+    assert not estimate_budget(layout, 1_000_000, tmp_path, ram=2e9).problem
+    assert "Lower replay.ram_gb" in estimate_budget(layout, 1_000_000, tmp_path, ram=12e9).problem
+
+
+def test_too_little_disk(machine, tmp_path):
+    machine(100e9, 10e9)
+    layout = Layout(SPACES, ["latent/deter"])
+    assert "does not fit on the disk" in estimate_budget(layout, 1_000_000, tmp_path).problem
+    # Latents without room in memory are on the disk twice.
+    roomy, tight = (estimate_budget(layout, 1_000_000, tmp_path, ram=r) for r in (4e9, 1e9))
+    assert roomy.disk == 1_000_000 * STEP
+    assert tight.disk == 1_000_000 * (STEP + 1024) - 0.5e9
+    assert str(tmp_path) in tight.problem
+    # What replay has written already is not missing.
+    (tmp_path / "0000000000.chunk").write_bytes(bytes(1000))
+    assert estimate_budget(layout, 1, tmp_path).disk_available == 10e9 + 1000
+
+
+def test_the_limit_of_a_container_counts(machine, tmp_path):
+    machine(20e9, 100e9)
+    group = tmp_path / "cgroup"
+    group.mkdir()
+    (group / "memory.max").write_text("max\n")
+    assert budget.available_ram() == 20e9
+    (group / "memory.max").write_text("8000\n")
+    (group / "memory.current").write_text("5000\n")
+    (group / "memory.stat").write_text("anon 4000\nactive_file 300\ninactive_file 200\n")
+    assert budget.available_ram() == 3500
