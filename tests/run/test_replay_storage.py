@@ -1,0 +1,58 @@
+"""Where replay lives and what it needs, seen from whole runs."""
+
+import json
+import time
+
+import pytest
+
+from reverie.replay import BudgetError
+from reverie.run import launch
+
+RANDOM = ("--task", "dummy_disc", "--random_agent", "true", "--run.save_every", "0")
+
+
+def last_metrics(logdir):
+    lines = (logdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines if "replay/steps" in line][-1]
+
+
+def test_a_replay_on_disk_goes_on_in_ram_and_back(make_config, tmp_path):
+    for steps, kind in ((400, "disk"), (600, "ram"), (800, "disk")):
+        words = ["--run.steps", str(steps), "--replay.storage", kind, "--replay.ram_gb", "0.1"]
+        launch(make_config(tmp_path, *RANDOM, *words))
+        metrics = last_metrics(tmp_path)
+        assert metrics["replay/steps"] == steps
+        assert (metrics["replay/disk_bytes"] > 0) == (kind == "disk")
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(command, tmp_path, capfd):
+    words = ["train", "--configs", "debug", *RANDOM, "--replay.storage", "disk"]
+    words += ["--logdir", str(tmp_path), "--logger.outputs", "terminal"]
+    process = command(*words, "--run.steps", "1e6", "--run.duration", "60")
+    while not list(tmp_path.glob("replay/*.chunk")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "checkpoints").exists()
+    again = command(*words, "--run.steps", "100")
+    output, errors = again.communicate(timeout=60)
+    assert again.returncode == 0, errors
+    assert "replay files of a run that had not reached a checkpoint" in output + errors
+    assert "Run finished after 100" in output + errors
+
+
+def test_a_replay_that_cannot_fit_is_refused(make_config, tmp_path):
+    words = ["--replay.size", "1e12", "--run.steps", "1e12"]
+    with pytest.raises(BudgetError, match="1,000,000,000,000 steps .* does not fit in RAM"):
+        launch(make_config(tmp_path, *RANDOM, *words))
+    assert not (tmp_path / "replay").exists()
+
+
+def test_a_capacity_that_the_run_cannot_reach_is_not_refused(make_config, tmp_path, capfd):
+    words = ["--replay.size", "1e12", "--logger.outputs", "terminal"]
+    launch(make_config(tmp_path, *RANDOM, *words, "--run.steps", "50"))
+    assert "50 steps = " in capfd.readouterr().out
+    words += ["--run.steps", "1e12", "--run.duration", "0.01"]
+    launch(make_config(tmp_path, *RANDOM, *words))
+    assert "does not fit in RAM" in capfd.readouterr().out
