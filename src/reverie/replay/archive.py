@@ -111,10 +111,9 @@ class Archive:
     def finish(self, chunk: Chunk) -> None:
         """Start to write a chunk that is full; waits if too much waits to be written."""
         self._submit(self._layout.nbytes(chunk.rows), self._finish, chunk)
-        limit = self._storage.pending
         waiting = sum(size for job, size in self._jobs if not job.done())
         for job, size in self._jobs:
-            if limit is None or waiting <= limit:
+            if waiting <= self._storage.pending:
                 break
             if not job.done():
                 concurrent.futures.wait([job])

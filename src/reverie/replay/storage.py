@@ -236,8 +236,8 @@ class Storage(Protocol):
         ...
 
     @property
-    def pending(self) -> int | None:
-        """Bytes of finished chunks that may wait to be written; None for any number."""
+    def pending(self) -> int:
+        """Bytes of finished chunks that may wait to be written before adding steps waits."""
         ...
 
     def most_rows(self, streams: int) -> int:
@@ -273,7 +273,7 @@ class RamStorage:
     """Chunks in ordinary memory, given back when the last reader lets go of them."""
 
     folder = None
-    pending = None
+    pending = 1 << 30
 
     def __init__(self, layout: Layout):
         self.layout = layout
