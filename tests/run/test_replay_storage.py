@@ -44,7 +44,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(command, tmp_path
 
 def test_a_replay_that_cannot_fit_is_refused(make_config, tmp_path):
     words = ["--replay.size", "1e12", "--run.steps", "1e12"]
-    with pytest.raises(BudgetError, match="1,000,000,000,000 steps .* does not fit in RAM"):
+    with pytest.raises(BudgetError, match=r"1,000,000,000,000 steps .* does not fit in RAM"):
         launch(make_config(tmp_path, *RANDOM, *words))
     assert not (tmp_path / "replay").exists()
 

@@ -40,8 +40,8 @@ class DiskFullError(OSError):
         free = shutil.disk_usage(folder).free if folder.exists() else 0
         super().__init__(
             f"The disk is full: replay could not be written to {folder} ({free / 1e6:,.0f} MB "
-            "left). What was saved before is whole. Free some space, or pass a lower --replay.size, and "
-            "go on with the same command."
+            "left). What was saved before is whole. Free some space, or pass a lower "
+            "--replay.size, and go on with the same command."
         )
 
 
