@@ -11,9 +11,10 @@ import numpy as np
 
 from reverie.replay import archive, writeback
 from reverie.replay.counts import Counts
+from reverie.replay.draw import draw
 from reverie.replay.home import Home
 from reverie.replay.index import Index
-from reverie.replay.plan import Plan, damaged_chunks, gather, make_plan
+from reverie.replay.plan import Plan, gather
 from reverie.replay.restore import Loaded, restore
 from reverie.replay.selectors import Selector, Uniform
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout, RamStorage, Storage
@@ -136,7 +137,8 @@ class Replay:
             self._index.complete(*self._writer.complete())
         self._index.table.steps += count
         self._counts.inserts += count
-        self._evict()
+        for chunk in self._index.evict():
+            self._home.drop(chunk)
 
     def ready(self, batch_size: int) -> bool:
         """Whether a full batch of sequences, without any overlap, was added and is drawable."""
@@ -154,11 +156,12 @@ class Replay:
         Raises:
             IndexError: If no sequence can be drawn yet.
         """
+        rng, use_online = (self._rng, True) if probe is None else (probe, False)
+        plan = draw(self._index, batch_size, self.length, rng, use_online, self._discard)
         if probe is not None:
-            return self._draw(batch_size, probe, use_online=False)[0]
-        plan, online = self._draw(batch_size, self._rng, use_online=True)
+            return plan
         self._counts.samples += batch_size
-        self._counts.online += online
+        self._counts.online += int(plan.online.sum())
         self._counts.replayed += batch_size * (self.length - self.context)
         return plan
 
@@ -324,19 +327,11 @@ class Replay:
             self._worker.shutdown(wait=True)
         self._home.close()
 
-    def _draw(self, count: int, rng: np.random.Generator, use_online: bool) -> tuple[Plan, int]:
-        """A plan of chunks that agree with their checksums, and its number of online sequences."""
-        while True:
-            starts, online = self._index.draw(count, rng, use_online)
-            plan = make_plan(starts, self.length, online)
-            damaged = damaged_chunks(plan)
-            if not damaged:
-                return plan, online
-            for chunk in damaged:
-                self._index.discard(chunk)
-                self._home.drop(chunk)
-            self._counts.damaged += len(damaged)
-            self._index.undraw(starts[:online])
+    def _discard(self, chunk: Chunk) -> None:
+        """Give up a chunk that turned out to be damaged."""
+        self._index.discard(chunk)
+        self._home.drop(chunk)
+        self._counts.damaged += 1
 
     def _open(self, rows: int, stream: int, previous: Chunk | None) -> Chunk:
         if previous is not None:
@@ -346,10 +341,6 @@ class Replay:
         self._serial += 1
         self._index.table.insert(chunk)
         return chunk
-
-    def _evict(self) -> None:
-        for chunk in self._index.evict():
-            self._home.drop(chunk)
 
 
 def _at_least(name: str, value: int, least: int) -> None:

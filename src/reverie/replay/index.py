@@ -104,10 +104,6 @@ class Index:
                 before.next = None
             after = before
 
-    def undraw(self, starts: list[Start]) -> None:
-        """Put sequences back to the front of the online queue."""
-        self.online.extendleft(chunk.id + offset for chunk, offset in reversed(starts))
-
     def adopt(self, chunk: Chunk) -> None:
         """Take in a loaded chunk, newer than all others; `connect` makes it drawable."""
         serial, filled = chunk.origin

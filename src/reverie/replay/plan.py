@@ -5,15 +5,11 @@ later steps nor evictions change what it stands for; the copying may then run in
 """
 
 import dataclasses
-import logging
 from collections.abc import Iterator
 
 import numpy as np
 
-from reverie.replay.record import DamagedFile
 from reverie.replay.storage import Chunk, Layout, Piece
-
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +44,6 @@ def make_plan(starts: list[tuple[Chunk, int]], length: int, online: int) -> Plan
     followers = [sequence[-1].follower() for sequence in pieces]
     abandoned = [bool(at and at[0].arrays["is_first"][at[1]]) for at in followers]
     return Plan(length, pieces, np.arange(len(pieces)) < online, np.array(abandoned, bool))
-
-
-def damaged_chunks(plan: Plan) -> list[Chunk]:
-    """The chunks of a plan that do not agree with their checksums; the reasons are logged."""
-    damaged = []
-    for chunk in {piece.chunk.serial: piece.chunk for row in plan.pieces for piece in row}.values():
-        try:
-            if chunk.backing is not None:
-                chunk.backing.check()
-        except (DamagedFile, FileNotFoundError) as error:
-            _log.warning("Replay skips a damaged file: %s", error)
-            damaged.append(chunk)
-    return damaged
 
 
 def gather(
