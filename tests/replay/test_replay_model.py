@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reverie.replay import DiskStorage, Mixture, Prioritized, Recency, Replay, Uniform
@@ -207,13 +207,20 @@ def add(replay, model, firsts):
     model.add(firsts)
 
 
+def compare(replay, model, selector, assert_drawn):
+    """What is drawn how often; leaves no trace."""
+    drawable = {tuple(model.sequence(start)[0]): start for start in model.drawable()}
+    if drawable:
+        probe, _ = replay.gather(replay.plan(1500, probe=np.random.default_rng(model.count)))
+        chosen = [drawable[tuple(row)] for row in probe["number"].tolist()]
+        assert_drawn(chosen, model.chances(selector), chance=1e-10)
+
+
 def draw(replay, model, selector, count, assert_drawn):
     drawable = {tuple(model.sequence(start)[0]): start for start in model.drawable()}
     if not drawable:
         return None
-    probe, _ = replay.gather(replay.plan(1500, probe=np.random.default_rng(count)))
-    chosen = [drawable[tuple(row)] for row in probe["number"].tolist()]
-    assert_drawn(chosen, model.chances(selector), chance=1e-10)
+    compare(replay, model, selector, assert_drawn)
     expected = model.pop_online(count)
     plan = replay.plan(count)
     batch, ids = replay.gather(plan)
@@ -279,6 +286,9 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("save"), st.none()),
     st.tuples(st.sampled_from(["reload", "kill"]), st.integers(1, 3)),
 )
+# Rare among random ones: priorities that are saved, and others that a kill costs.
+STEPS = ("add", [[False] * 3] * 20)
+RESUMED = [STEPS, ("update", 2_000_001), ("reload", 1), STEPS, ("update", 2_000_002), ("kill", 1)]
 SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st.booleans())
 
 
@@ -290,6 +300,8 @@ SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st
     envs=st.integers(1, 3),
     operations=st.lists(OPERATIONS, max_size=25),
 )
+@example(sizes=(4, 60, 5, False), selector="priority", envs=1, operations=RESUMED)
+@example(sizes=(4, 60, 5, False), selector="zeroed", envs=1, operations=RESUMED)
 def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, envs, operations):
     with tempfile.TemporaryDirectory() as folder:
         storage = storage_of(kind, folder)
@@ -303,8 +315,10 @@ def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, envs, op
                     add(replay, model, firsts[:envs])
             elif name == "draw":
                 drawn = draw(replay, model, selector, value, assert_drawn) or drawn
-            elif name == "update" and drawn is not None:
-                update(replay, model, drawn, value)
+            elif name == "update":
+                drawn = drawn or draw(replay, model, selector, 3, assert_drawn)
+                if drawn is not None:
+                    update(replay, model, drawn, value)
             elif name == "save":
                 replay.save(folder).wait()
                 model.save()
@@ -313,6 +327,7 @@ def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, envs, op
                 kill = name == "kill"
                 replay = reload(replay, model, sizes, selector, folder, storage, kill)
                 envs, drawn = value, None
+                compare(replay, model, selector, assert_drawn)
             assert replay.stats()["steps"] == model.steps()
             assert len(replay) == len(model.drawable())
         replay.close()
