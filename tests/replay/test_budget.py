@@ -3,7 +3,7 @@ import collections
 import psutil
 import pytest
 
-from reverie.replay import budget, estimate_budget
+from reverie.replay import budget, choose_budget, estimate_budget
 from reverie.replay.storage import Layout
 from reverie.spaces import Space
 
@@ -35,7 +35,7 @@ def test_what_fits_is_told_with_the_numbers(machine, tmp_path):
     assert found.ram == 1_000_000 * (STEP + budget.INDEX)
     assert found.problem == ""
     assert str(found) == (
-        "Replay: 13.3 kB per step, 1,000,000 steps = 13.3 GB; it needs 13.3 GB of RAM "
+        "Replay in RAM: 13.4 kB per step, 1,000,000 steps = 13.4 GB; it needs 13.4 GB of RAM "
         "(20.0 GB available) and 13.3 GB of disk (100.0 GB free)."
     )
 
@@ -49,8 +49,8 @@ def test_too_little_ram(machine, tmp_path):
     fits = int(10e9 / (STEP + budget.INDEX))
     assert f"replay.size to {fits:,} steps" in found.problem
     assert not estimate_budget(layout, fits, tmp_path).problem
-    assert not estimate_budget(layout, 1_000_000, tmp_path, ram=2e9).problem
-    assert "Lower replay.ram_gb" in estimate_budget(layout, 1_000_000, tmp_path, ram=12e9).problem
+    assert not estimate_budget(layout, 1_000_000, tmp_path, bound=2e9).problem
+    assert "Lower replay.ram_gb" in estimate_budget(layout, 1_000_000, tmp_path, bound=12e9).problem
 
 
 def test_too_little_disk(machine, tmp_path):
@@ -58,13 +58,32 @@ def test_too_little_disk(machine, tmp_path):
     layout = Layout(SPACES, ["latent/deter"])
     assert "does not fit on the disk" in estimate_budget(layout, 1_000_000, tmp_path).problem
     # Latents without room in memory are on the disk twice.
-    roomy, tight = (estimate_budget(layout, 1_000_000, tmp_path, ram=r) for r in (4e9, 1e9))
+    roomy, tight = (estimate_budget(layout, 1_000_000, tmp_path, bound=r) for r in (4e9, 1e9))
     assert roomy.disk == 1_000_000 * STEP
     assert tight.disk == 1_000_000 * (STEP + 1024) - 0.5e9
     assert str(tmp_path) in tight.problem
     # What replay has written already is not missing.
     (tmp_path / "0000000000.chunk").write_bytes(bytes(1000))
     assert estimate_budget(layout, 1, tmp_path).disk_available == 10e9 + 1000
+
+
+def test_auto_takes_ram_if_everything_fits_with_room_for_training(machine, tmp_path):
+    layout = Layout(SPACES, ["latent/deter"])
+    needed = 1_000_000 * (STEP + budget.INDEX)
+
+    def choose(ram, kind="auto"):
+        machine(ram, 100e9)
+        return choose_budget(layout, 1_000_000, tmp_path, kind, bound=2e9)
+
+    assert choose(needed / budget.SHARE + 1).bound is None
+    roomy = choose(needed / budget.SHARE - 1)
+    assert roomy.bound == 2e9
+    assert str(roomy).startswith("Replay on disk: ")
+    assert choose(1e9).bound == budget.SHARE * 1e9
+    assert not choose(1e9).problem
+    assert choose(1e9, "ram").bound is None
+    assert "replay.storage disk" in choose(1e9, "ram").problem
+    assert choose(100e9, "disk").bound == 2e9
 
 
 def test_the_limit_of_a_container_counts(machine, tmp_path):

@@ -3,14 +3,15 @@
 import errno
 import functools
 import os
+import time
 
 import numpy as np
 import psutil
 import pytest
 
+from reverie.disk import DiskFullError
 from reverie.replay import (
     DamagedFile,
-    DiskFullError,
     DiskStorage,
     Prioritized,
     Replay,
@@ -168,21 +169,26 @@ def test_a_full_disk_is_reported_by_add_and_nothing_is_lost(
     make_replay, fill, tmp_path, monkeypatch
 ):
     replay = make_replay(online=False)
-    fill(replay, 2, 20)
+    fill(replay, 1, 20)
     settle(replay, tmp_path)
 
     def refuse(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def go_on():
+        for t in range(20, 900):
+            fill(replay, 1, 1, start=t)
+            time.sleep(0.001)  # For the thread that writes.
+
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
         with pytest.raises(DiskFullError, match="The disk is full") as caught:
-            fill(replay, 2, 500, start=20)
+            go_on()
         assert str(tmp_path) in str(caught.value)
         with pytest.raises(DiskFullError):
             replay.save(tmp_path).wait()
         saved = make_replay()
-        assert saved.load(tmp_path).steps >= 40
+        assert saved.load(tmp_path).steps >= 20
         # The steps that found no room are still there.
         assert len(actions(replay)) == len(replay)
     settle(replay, tmp_path)

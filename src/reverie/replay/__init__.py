@@ -4,8 +4,8 @@
 Nothing here imports jax.
 """
 
-from reverie.replay.archive import DiskFullError, Saving, clear
-from reverie.replay.budget import Budget, BudgetError, estimate_budget
+from reverie.replay.archive import Saving, clear
+from reverie.replay.budget import Budget, BudgetError, choose_budget, estimate_budget
 from reverie.replay.buffer import Replay
 from reverie.replay.disk import DiskStorage
 from reverie.replay.mixture import Mixture
@@ -15,15 +15,15 @@ from reverie.replay.recency import Recency
 from reverie.replay.record import DamagedFile
 from reverie.replay.restore import Loaded
 from reverie.replay.selectors import Selector, Uniform
-from reverie.replay.storage import RamStorage
+from reverie.replay.storage import Layout, RamStorage
 from reverie.replay.stream import Sample, Stream
 
 __all__ = [
     "Budget",
     "BudgetError",
     "DamagedFile",
-    "DiskFullError",
     "DiskStorage",
+    "Layout",
     "Loaded",
     "Mixture",
     "Plan",
@@ -36,6 +36,7 @@ __all__ = [
     "Selector",
     "Stream",
     "Uniform",
+    "choose_budget",
     "clear",
     "estimate_budget",
 ]

@@ -18,31 +18,18 @@ there. A save that is killed leaves some files newer than others, each of them w
 import collections
 import concurrent.futures
 import contextlib
-import errno
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from reverie.disk import explain_full_disk
 from reverie.replay import record
 from reverie.replay.storage import Chunk, Storage
 
 LATENT_BUDGET = 1 << 30
 """Bytes of latents of finished chunks that one save writes anew."""
-
-
-class DiskFullError(OSError):
-    """Replay could not be written. What was saved before is whole and stays."""
-
-    def __init__(self, folder: Path):
-        free = shutil.disk_usage(folder).free if folder.exists() else 0
-        super().__init__(
-            f"The disk is full: replay could not be written to {folder} ({free / 1e6:,.0f} MB "
-            "left). What was saved before is whole. Free some space, or pass a lower "
-            "--replay.size, and go on with the same command."
-        )
 
 
 class Saving:
@@ -281,13 +268,8 @@ def path_of(folder: Path, serial: int, kind: str) -> Path:
 
 
 def _explaining(folder: Path, job: Callable, *args: object) -> None:
-    """Do a job; an error because the disk is full says so and what to do."""
-    try:
+    with explain_full_disk(folder):
         job(*args)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFullError(folder) from error
 
 
 def _serial(path: Path) -> int | None:

@@ -1,15 +1,18 @@
 """What replay will need, beside what the machine has, before a run starts."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import psutil
 
+from reverie.disk import free_space
 from reverie.replay.storage import Layout
 
-INDEX = 24
-"""Bytes per step that tell where sequences start, about: the index itself adds up what it uses."""
+INDEX = 60
+"""Bytes per step that tell where sequences start: what a mixture of selectors takes."""
+
+SHARE = 0.75
+"""Of the memory that is available, what `choose_budget` gives to steps; training needs some too."""
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _ADVICE = (
@@ -33,7 +36,7 @@ class Budget:
         ram_available: Bytes that the machine, or the container, has left.
         disk: Bytes of files.
         disk_available: Bytes that the disk has left, with those that replay already takes.
-        on_disk: Whether the steps live on disk.
+        bound: Bytes of memory that steps on disk may take; None if the steps live in RAM.
         folder: Where the files are.
     """
 
@@ -43,12 +46,13 @@ class Budget:
     ram_available: float
     disk: float
     disk_available: float
-    on_disk: bool
+    bound: float | None
     folder: Path
 
     def __str__(self) -> str:
+        kind = "in RAM" if self.bound is None else "on disk"
         return (
-            f"Replay: {self.step / 1e3:.1f} kB per step, {self.steps:,} steps = "
+            f"Replay {kind}: {self.step / 1e3:.1f} kB per step, {self.steps:,} steps = "
             f"{_gb(self.steps * self.step)}; it needs {_gb(self.ram)} of RAM "
             f"({_gb(self.ram_available)} available) and {_gb(self.disk)} of disk "
             f"({_gb(self.disk_available)} free)."
@@ -57,38 +61,57 @@ class Budget:
     @property
     def problem(self) -> str:
         """What does not fit, and what to change; empty if all does."""
-        if self.ram > self.ram_available:
-            fits = int(self.steps * self.ram_available / self.ram)
-            if self.on_disk:
-                return (
-                    f"Replay may use {_gb(self.ram)} of RAM, but only {_gb(self.ram_available)} "
-                    "are available. Lower replay.ram_gb, or stop other programs."
-                )
-            other = ", keep it on disk with replay.storage disk"
-            return f"{self} It does not fit in RAM. " + _ADVICE.format(fits=fits, other=other)
-        if self.disk > self.disk_available:
+        too_little_ram = self.ram > self.ram_available
+        too_little_disk = self.disk > self.disk_available
+        if too_little_disk and (self.bound is not None or not too_little_ram):
             fits = int(self.steps * self.disk_available / self.disk)
             other = f", free space under {self.folder} or choose a logdir on another disk"
             return f"{self} It does not fit on the disk. " + _ADVICE.format(fits=fits, other=other)
+        if too_little_ram and self.bound is not None:
+            return (
+                f"Replay may use {_gb(self.ram)} of RAM, but only {_gb(self.ram_available)} "
+                "are available. Lower replay.ram_gb, or stop other programs."
+            )
+        if too_little_ram:
+            fits = int(self.steps * self.ram_available / self.ram)
+            other = ", keep it on disk with replay.storage disk"
+            return f"{self} It does not fit in RAM. " + _ADVICE.format(fits=fits, other=other)
         return ""
 
 
-def estimate_budget(layout: Layout, steps: int, folder: Path, ram: float | None = None) -> Budget:
+def choose_budget(layout: Layout, steps: int, folder: Path, kind: str, bound: float) -> Budget:
+    """Decides where steps live, and tells what that needs.
+
+    Args:
+        layout: Keys, dtypes and shapes of a step.
+        steps: Steps that replay will hold at most.
+        folder: Where it is saved; need not exist.
+        kind: `ram`, `disk`, or `auto`, which is `ram` if all steps fit there, else `disk`.
+        bound: Bytes of memory that steps on disk may take; with `auto` less if need be.
+    """
+    in_ram = estimate_budget(layout, steps, folder)
+    share = SHARE * in_ram.ram_available
+    if kind == "ram" or (kind == "auto" and in_ram.ram <= share):
+        return in_ram
+    return estimate_budget(layout, steps, folder, min(bound, share) if kind == "auto" else bound)
+
+
+def estimate_budget(layout: Layout, steps: int, folder: Path, bound: float | None = None) -> Budget:
     """What a replay needs and what there is.
 
     Args:
         layout: Keys, dtypes and shapes of a step.
         steps: Steps that it will hold at most.
         folder: Where it is saved; need not exist.
-        ram: Bound of its memory in bytes if the steps live on disk; None if they live in RAM.
+        bound: Bytes of memory that steps on disk may take; None if they live in RAM.
     """
     files = layout.step_nbytes
     needed, index = steps * (files + INDEX), steps * INDEX
     disk = steps * files
-    if ram is not None:
+    if bound is not None:
         # Latents beyond the memory are in a file of their own besides the saved ones.
-        disk += max(0.0, steps * layout.latent_nbytes - ram / 2)
-        needed = min(needed, ram) + index
+        disk += max(0.0, steps * layout.latent_nbytes - bound / 2)
+        needed = min(steps * files, bound) + index
     return Budget(
         steps=steps,
         step=files + INDEX,
@@ -96,7 +119,7 @@ def estimate_budget(layout: Layout, steps: int, folder: Path, ram: float | None 
         ram_available=available_ram(),
         disk=disk,
         disk_available=available_disk(folder),
-        on_disk=ram is not None,
+        bound=bound,
         folder=folder,
     )
 
@@ -109,10 +132,7 @@ def available_ram() -> float:
 def available_disk(folder: Path) -> float:
     """Bytes that files in a folder may take, with those of the files that it holds already."""
     own = sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
-    parent = folder.absolute()
-    while not parent.exists():
-        parent = parent.parent
-    return float(shutil.disk_usage(parent).free + own)
+    return float(free_space(folder) + own)
 
 
 def _container_limits() -> list[float]:

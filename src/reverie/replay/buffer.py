@@ -114,7 +114,7 @@ class Replay:
             TypeError: If a dtype is not that of the space.
             ValueError: If a shape or N does not fit, the capacity is too small for N, or a
                 priority is negative.
-            OSError: If an earlier step could not be written; a `DiskFullError` if the disk is full.
+            OSError: If an earlier step could not be written; `DiskFullError` if the disk is full.
         """
         self._home.report()
         columns = check(transition, self.layout)

@@ -1,0 +1,61 @@
+"""A full disk, told as what it is."""
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class DiskFullError(OSError):
+    """Something could not be written. What was saved before is whole and stays.
+
+    Args:
+        folder: Where.
+        needed: Bytes for which there is no room, if that is known.
+    """
+
+    def __init__(self, folder: Path, needed: int = 0):
+        wanted = f", and the next save may take {needed / 1e6:,.0f} MB" if needed else ""
+        super().__init__(
+            f"The disk is full: {folder} has {free_space(folder) / 1e6:,.0f} MB left{wanted}. What "
+            "was saved before is whole. Free some space, or pass a lower --replay.size, and go on "
+            "with the same command."
+        )
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not exist yet."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@contextlib.contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Inside, an error that comes from a full disk is raised as a `DiskFullError`.
+
+    Args:
+        folder: Where something is written.
+    """
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        raise DiskFullError(folder) from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is one of a full disk or a used up quota."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        # Libraries that write from C++ tell the reason in their text alone.
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
