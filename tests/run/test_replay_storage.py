@@ -5,8 +5,10 @@ import time
 
 import pytest
 
+from reverie.disk import DiskFullError
+from reverie.learner import Checkpointer
 from reverie.replay import BudgetError
-from reverie.run import launch
+from reverie.run import launch, saver
 
 RANDOM = ("--task", "dummy_disc", "--random_agent", "true", "--run.save_every", "0")
 
@@ -44,8 +46,10 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(command, tmp_path
 
 def test_a_replay_that_cannot_fit_is_refused(make_config, tmp_path):
     words = ["--replay.size", "1e12", "--run.steps", "1e12"]
-    with pytest.raises(BudgetError, match=r"1,000,000,000,000 steps .* does not fit in RAM"):
-        launch(make_config(tmp_path, *RANDOM, *words))
+    for kind, place in {"ram": "in RAM", "auto": "on the disk"}.items():
+        expected = rf"1,000,000,000,000 steps .* does not fit {place}"
+        with pytest.raises(BudgetError, match=expected):
+            launch(make_config(tmp_path, *RANDOM, *words, "--replay.storage", kind))
     assert not (tmp_path / "replay").exists()
 
 
@@ -55,4 +59,25 @@ def test_a_capacity_that_the_run_cannot_reach_is_not_refused(make_config, tmp_pa
     assert "50 steps = " in capfd.readouterr().out
     words += ["--run.steps", "1e12", "--run.duration", "0.01"]
     launch(make_config(tmp_path, *RANDOM, *words))
-    assert "does not fit in RAM" in capfd.readouterr().out
+    assert "does not fit on the disk" in capfd.readouterr().out
+
+
+def test_a_full_disk_stops_the_run_after_a_save_in_the_room_that_was_kept(
+    make_config, tmp_path, monkeypatch, capfd
+):
+    words = [*RANDOM, "--logger.outputs", "terminal", "--run.steps", "1e9"]
+    calls = []
+
+    def free_space(folder):
+        calls.append(folder)
+        return 10**12 if len(calls) < 2 else 10**4
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saver, "free_space", free_space)
+        patch.setattr(saver, "LOOK_SECONDS", 0.1)
+        with pytest.raises(DiskFullError, match="The disk is full"):
+            launch(make_config(tmp_path, *words, "--run.duration", "60"))
+    (step,) = Checkpointer(tmp_path / "checkpoints").steps()
+    assert f"Saved at {step:,} environment steps" in capfd.readouterr().out
+    launch(make_config(tmp_path, *words, "--run.steps", str(step)))
+    assert f"Resumed at {step:,} environment steps" in capfd.readouterr().out

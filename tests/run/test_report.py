@@ -21,7 +21,8 @@ class Memory(Sink):
 class Model:
     """Reports the number of the batch, a video and a vector."""
 
-    def report(self, batch):
+    def report(self, batch, source):
+        assert source == "report"
         value = np.full((2, 4, 3), batch["n"], np.float32)
         return {
             "loss/rew": np.float32(batch["n"]),

@@ -77,6 +77,22 @@ def test_evaluation_reports_and_saving_in_between_change_nothing(make_config, tm
     assert any("eval/episode/score" in record for record in scores)
 
 
+def test_evaluation_episodes_are_reported_on(make_config, tmp_path):
+    words = ["--run.steps", "60", "--run.eval_every", "0.01", "--run.report_every", "0.01"]
+    words += ["--script", "train_eval", "--replay.eval_size", "40"]
+    launch(make_config(tmp_path, *words))
+    records = read_jsonl(tmp_path / "metrics.jsonl")
+    found = {key: value for record in records for key, value in record.items()}
+    assert 20 < found["eval/replay/steps"] <= 40
+    losses = {key for key in found if key.startswith("report/loss/")}
+    assert losses
+    assert losses == {key[5:] for key in found if key.startswith("eval/report/loss/")}
+    assert found["eval/report/loss/rew"] != found["report/loss/rew"]
+    plots = {path.name for path in tmp_path.glob("openloop/*.png")}
+    assert plots
+    assert plots == {path.name for path in tmp_path.glob("eval/openloop/*.png")}
+
+
 def test_resumed_run_goes_on_and_counts_on(make_config, tmp_path, capfd):
     words = ["--logger.outputs", "terminal", "--run.save_every", "0"]
     first = launch(make_config(tmp_path, "--run.steps", "50", *words))

@@ -124,6 +124,15 @@ def _replay(config: Config) -> Iterator[str]:
             f"{config.batch_length} + replay_context {config.replay_context}) = "
             f"{config.batch_size * length}. Raise replay.size or lower batch_size or batch_length."
         )
+    reported = config.consec_report * config.report_length + config.replay_context
+    # Every environment has an open chunk, and every sequence of a batch wants other steps.
+    least = max(config.batch_size, config.run.eval_envs) * (reported + 1)
+    if config.script == "train_eval" and 0 < replay.eval_size < least:
+        yield (
+            f"replay.eval_size = {replay.eval_size} cannot hold one batch of a report: expected 0 "
+            f"for none, or at least the larger of batch_size {config.batch_size} and run.eval_envs "
+            f"{config.run.eval_envs}, times report_length and one step more = {least}."
+        )
     total = sum(replay.fracs.model_dump().values())
     if not math.isclose(total, 1.0, abs_tol=1e-6):
         yield (

@@ -105,14 +105,23 @@ class ReplayConfig(Section):
     """The replay buffer."""
 
     size: Int = option(5_000_000, "Capacity in steps, over all environments.", ge=1)
+    eval_size: Int = option(
+        20_000,
+        "Steps of evaluation episodes that script train_eval keeps in RAM for reports; 0: none.",
+        ge=0,
+    )
     chunksize: Int = option(
         1024, "Steps per storage chunk.", fixed="it sets the layout of the saved replay", ge=1
     )
-    storage: Literal["ram", "disk"] = option(
-        "ram", "Where steps live; disk: in the run folder, with memory bounded by `ram_gb`."
+    storage: Literal["auto", "ram", "disk"] = option(
+        "auto",
+        "Where steps live; disk: in the run folder, with memory bounded by `ram_gb`; auto: in RAM "
+        "if all of them fit there.",
     )
     ram_gb: Float = option(
-        8.0, "Memory in GB (1e9 bytes) that replay may take with `storage` disk.", ge=0.1
+        8.0,
+        "Memory in GB (1e9 bytes) that replay on disk may take; auto takes less if need be.",
+        ge=0.1,
     )
     online: Bool = option(True, "Train once on every fresh sequence before sampling.")
     fracs: FractionsConfig = section(FractionsConfig(), "Shares of the selectors.")

@@ -77,7 +77,7 @@ class Learner:
         self._prepared = {kind: PreparedProgram(kind, self._compiler) for kind in KINDS}
         self._state = self._programs.init(placement.put_state(init))
         self._carry: PyTree = None
-        self._report_carry: PyTree = None
+        self._report_carries: dict[str, PyTree] = {}
         self._previous: _Issued | None = None
         self._later: list[tuple[Kind, Batch]] = []
         self._finished: list[dict[str, float]] = []
@@ -116,6 +116,11 @@ class Learner:
     def counters(self) -> dict[str, int]:
         """Counts that determine the random keys; belongs into every checkpoint."""
         return dict(self._counts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the agent's state: parameters, optimizer and normalizers."""
+        return sum(array.nbytes for array in jax.tree.leaves(self._state))
 
     def init_policy(self, num_envs: int) -> PyTree:
         """Recurrent state of the policy for `num_envs` environments before their first step."""
@@ -204,20 +209,23 @@ class Learner:
             self.prepare(*self._later.pop())
         return outputs
 
-    def report(self, batch: Batch) -> dict[str, np.ndarray]:
+    def report(self, batch: Batch, source: str = "train") -> dict[str, np.ndarray]:
         """Open-loop predictions and losses of one batch, without an update; waits for them.
 
         Args:
-            batch: As in `train`; its recurrent state continues that of the previous report.
+            batch: As in `train`; its recurrent state continues that of the previous report from
+                the same source.
+            source: Name of what delivers the batches.
         """
         preview = self._prepared["report"].get(batch)
-        if self._report_carry is None:
-            self._report_carry = self._agent.init_carry(_size(batch))
+        carry = self._report_carries.get(source)
+        if carry is None:
+            carry = self._agent.init_carry(_size(batch))
         count = self._next("reports")
         # On one device, because the others would only repeat it.
         state, key = jax.tree.map(lambda x: x.addressable_data(0), (self._state, self._report_key))
-        inputs = jax.device_put((self._report_carry, batch), self._placement.training[0])
-        self._report_carry, results = preview(state, *inputs, key, count)
+        inputs = jax.device_put((carry, batch), self._placement.training[0])
+        self._report_carries[source], results = preview(state, *inputs, key, count)
         return jax.device_get(results)
 
     def pop_metrics(self) -> list[dict[str, float]]:
@@ -266,7 +274,8 @@ class Learner:
             names.MismatchError: If a name is unknown or a shape differs.
         """
         self._state = self._placement.put_state(names.replace(self._state, arrays))
-        self._carry = self._report_carry = None
+        self._carry = None
+        self._report_carries.clear()
         self._counts.update(counters or {})
         self.flush_acting()
 

@@ -18,17 +18,26 @@ class Evaluator:
         actor: Chooses the actions.
         logger: Receives the episodes.
         episodes: Number of episodes per evaluation.
+        callbacks: Called with every transition.
     """
 
-    def __init__(self, envs: VectorEnv, actor: Actor, logger: Logger, episodes: int):
+    def __init__(
+        self,
+        envs: VectorEnv,
+        actor: Actor,
+        logger: Logger,
+        episodes: int,
+        callbacks: tuple[Callback, ...] = (),
+    ):
         self._envs = envs
         self._actor = actor
         self._logger = logger
         self._episodes = episodes
+        self._callbacks = callbacks
 
     def run(self) -> Evaluation:
         """Plays the episodes."""
-        result, records = evaluate(self._actor, self._envs, self._episodes)
+        result, records = evaluate(self._actor, self._envs, self._episodes, self._callbacks)
         for record in records:
             self._logger.add(record, prefix="eval")
         self._logger.add(result.achievements, prefix="eval")

@@ -8,6 +8,7 @@ from reverie.config import Config, ReplayConfig
 from reverie.replay import (
     BudgetError,
     DiskStorage,
+    Layout,
     Mixture,
     Prioritized,
     RamStorage,
@@ -16,7 +17,7 @@ from reverie.replay import (
     Selector,
     Stream,
     Uniform,
-    estimate_budget,
+    choose_budget,
 )
 from reverie.spaces import Space
 
@@ -26,21 +27,29 @@ def replay(
     spaces: Mapping[str, Space],
     latents: Mapping[str, Space],
     folder: pathlib.Path,
-) -> Replay:
-    """Experience replay.
+) -> tuple[Replay, str]:
+    """Experience replay, and what it will need at its largest, for the user.
 
     Args:
-        config: Capacity, and the sequence length that training needs.
+        config: Capacity, the sequence length that training needs, and where steps live.
         spaces: Observation and action keys.
         latents: Latents of the agent; none for a random one.
         folder: Where it is saved.
+
+    Raises:
+        BudgetError: If it cannot fit; not if the run is limited to a time in which nobody knows how
+            far it will get.
     """
+    everything, steps = {**spaces, **latents}, min(config.replay.size, config.run.steps)
+    kind, bound = config.replay.storage, config.replay.ram_gb * 1e9
+    needed = choose_budget(Layout(everything, latents), steps, folder, kind, bound)
+    if needed.problem and not config.run.duration:
+        raise BudgetError(needed.problem)
     storage = RamStorage
-    if config.replay.storage == "disk":
-        ram = int(config.replay.ram_gb * 1e9)
-        storage = functools.partial(DiskStorage, folder=folder, ram=ram)
-    return Replay(
-        {**spaces, **latents},
+    if needed.bound is not None:
+        storage = functools.partial(DiskStorage, folder=folder, ram=int(needed.bound))
+    made = Replay(
+        everything,
         length=config.consec_train * config.batch_length + config.replay_context,
         capacity=config.replay.size,
         chunksize=config.replay.chunksize,
@@ -49,6 +58,31 @@ def replay(
         online=config.replay.online,
         selector=selector(config.replay, config.replay_context),
         storage=storage,
+        seed=config.seed,
+    )
+    return made, needed.problem or str(needed)
+
+
+def eval_replay(
+    config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Space]
+) -> Replay:
+    """Steps of evaluation episodes, which training never sees; for reports.
+
+    They live in RAM and are not saved: the next evaluation brings others.
+
+    Args:
+        config: Capacity, and the sequence length that reports need.
+        spaces: Observation and action keys.
+        latents: Latents of the agent.
+    """
+    return Replay(
+        {**spaces, **latents},
+        length=config.consec_report * config.report_length + config.replay_context,
+        capacity=config.replay.eval_size,
+        chunksize=config.replay.chunksize,
+        context=config.replay_context,
+        latents=tuple(latents),
+        online=False,
         seed=config.seed,
     )
 
@@ -73,24 +107,14 @@ def selector(config: ReplayConfig, context: int) -> Selector:
     return next(iter(made.values()))[0] if len(made) == 1 else Mixture(made)
 
 
-def replay_budget(config: Config, source: Replay, folder: pathlib.Path) -> str:
-    """What replay will need at its largest, for the user.
+def unsaved_bytes(config: Config, source: Replay) -> int:
+    """What the next save of a replay may write: a chunk of every environment and one file twice.
 
     Args:
-        config: Capacity, and the steps of the run, of which there may be fewer.
+        config: Number of environments and size of chunks.
         source: The replay.
-        folder: Where it is saved.
-
-    Raises:
-        BudgetError: If it cannot fit; not if the run is limited to a time in which nobody knows how
-            far it will get.
     """
-    steps = min(config.replay.size, config.run.steps)
-    ram = config.replay.ram_gb * 1e9 if config.replay.storage == "disk" else None
-    needed = estimate_budget(source.layout, steps, folder, ram)
-    if needed.problem and not config.run.duration:
-        raise BudgetError(needed.problem)
-    return needed.problem or str(needed)
+    return (config.run.envs + 1) * source.layout.nbytes(config.replay.chunksize)
 
 
 def train_stream(config: Config, source: Replay) -> Stream:

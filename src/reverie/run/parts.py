@@ -16,6 +16,7 @@ from reverie.run.lock import FolderLock
 from reverie.run.progress import Progress
 from reverie.run.random_actor import RandomActor
 from reverie.run.ratio import Ratio
+from reverie.run.saver import Saver
 from reverie.run.space_file import write_spaces
 from reverie.spaces import FLAGS, Space
 from reverie.track import Logger
@@ -35,7 +36,9 @@ class Parts:
         logger: Receives metrics and messages.
         progress: Counts of the run.
         ratio: Decides how many updates are due.
+        saver: Writes checkpoints in the background.
         obs_space: What the policy sees.
+        act_space: What it does.
     """
 
     folder: RunFolder
@@ -47,7 +50,9 @@ class Parts:
     logger: Logger
     progress: Progress
     ratio: Ratio
+    saver: Saver
     obs_space: Mapping[str, Space]
+    act_space: Mapping[str, Space]
 
     def example_obs(self, num_envs: int) -> dict[str, np.ndarray]:
         """Zeros of the shapes and types that the policy gets from some environments."""
@@ -55,11 +60,21 @@ class Parts:
         return obs | {key: np.zeros(num_envs, bool) for key in FLAGS}
 
     def save(self) -> None:
-        """Writes replay and a checkpoint, unless the newest ones are of this very step."""
+        """Starts to write replay and a checkpoint, unless the newest ones are of this very step.
+
+        Raises:
+            Exception: What the save before has raised.
+        """
         if self.progress.saved == self.progress.steps:
             return
-        progress.save(self.folder, self.progress, self.actor, self.replay, self.ratio)
-        self.logger.note(f"Saved at {self.progress.steps:,} environment steps.")
+        self.saver.wait()
+        write = progress.snapshot(self.folder, self.progress, self.actor, self.replay, self.ratio)
+        self.saver.start(write, f"Saved at {self.progress.steps:,} environment steps.")
+
+    def save_now(self) -> None:
+        """As `save`, and returns when everything is durable."""
+        self.save()
+        self.saver.wait()
 
 
 def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStack) -> Parts:
@@ -93,10 +108,10 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         stack.callback(learner.close)
         latents = learner.latent_spaces
     config.to_yaml(folder.config)
-    replay = experience.replay(config, {**spaces.obs, **spaces.act}, latents, folder.replay)
+    keys = {**spaces.obs, **spaces.act}
+    replay, needs = experience.replay(config, keys, latents, folder.replay)
     stack.enter_context(contextlib.closing(replay))
-    notes += progress.clear_replay(folder)
-    notes.append(experience.replay_budget(config, replay, folder.replay))
+    notes += [*progress.clear_replay(folder), needs]
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     restored = progress.restore(folder, done, actor, replay, ratio)
@@ -111,4 +126,19 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         logger.note(note)
     batches = stack.enter_context(experience.train_stream(config, replay))
     previews = stack.enter_context(experience.report_stream(config, replay))
-    return Parts(folder, learner, actor, replay, batches, previews, logger, done, ratio, spaces.obs)
+    reserve = experience.unsaved_bytes(config, replay) + (learner.nbytes if learner else 0)
+    saver = stack.enter_context(contextlib.closing(Saver(folder.root, logger.note, reserve)))
+    return Parts(
+        folder=folder,
+        learner=learner,
+        actor=actor,
+        replay=replay,
+        batches=batches,
+        previews=previews,
+        logger=logger,
+        progress=done,
+        ratio=ratio,
+        saver=saver,
+        obs_space=spaces.obs,
+        act_space=spaces.act,
+    )

@@ -2,10 +2,12 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
+from reverie.disk import explain_full_disk
 from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
 from reverie.replay import Replay, clear
 from reverie.run.folder import RunFolder
@@ -61,22 +63,24 @@ class Progress:
         return 0 < duration <= self.elapsed
 
 
-def save(
+def snapshot(
     folder: RunFolder, progress: Progress, agent: Saveable, replay: Replay, ratio: Ratio
-) -> None:
-    """Writes replay, then a checkpoint.
+) -> Callable[[], None]:
+    """Takes hold of everything that the run has reached, to be written in another thread.
 
-    In this order a kill between the two leaves replay newer than the checkpoint, never the other
-    way round: every step that the counters know of is there.
+    Returns:
+        Writes replay, then a checkpoint. In this order a kill between the two leaves replay newer
+        than the checkpoint, never the other way round: every step that the counters know of is
+        there.
 
     Raises:
         NonFiniteError: If the agent holds a NaN or an infinity; the old checkpoint then stays.
     """
     saving = replay.save(folder.replay)
     arrays = agent.arrays()
-    saving.wait()
+    step = progress.saved = progress.steps
     meta = {
-        "steps": progress.steps,
+        "steps": step,
         "updates": progress.updates,
         "episodes": progress.episodes,
         "seconds": progress.elapsed,
@@ -84,8 +88,13 @@ def save(
         "ratio": ratio.save(),
         "counters": agent.counters,
     }
-    Checkpointer(folder.checkpoints).save(progress.steps, arrays, meta)
-    progress.saved = progress.steps
+
+    def write() -> None:
+        saving.wait()
+        with explain_full_disk(folder.root):
+            Checkpointer(folder.checkpoints).save(step, arrays, meta)
+
+    return write
 
 
 def restore(

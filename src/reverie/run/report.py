@@ -14,7 +14,12 @@ _TRUE, _PRED = "/true", "/pred"
 
 
 def report(
-    learner: Learner, stream: Stream, logger: Logger, folder: pathlib.Path, batches: int = 1
+    learner: Learner,
+    stream: Stream,
+    logger: Logger,
+    folder: pathlib.Path,
+    batches: int = 1,
+    prefix: str = "report",
 ) -> list[pathlib.Path]:
     """Predicts replayed sequences open-loop and shows the result.
 
@@ -24,6 +29,7 @@ def report(
         logger: Receives means of the numbers over the batches, and the videos of the last one.
         folder: Receives one plot per vector key of the last batch, which replaces an older one.
         batches: Number of batches, at least 1.
+        prefix: Names what is logged, and so where the batches come from.
 
     Returns:
         The plots.
@@ -31,10 +37,10 @@ def report(
     scalars = Aggregator()
     results: dict[str, np.ndarray] = {}
     for _ in range(batches):
-        results = learner.report(stream.next().batch)
+        results = learner.report(stream.next().batch, prefix)
         scalars.add({k: v for k, v in results.items() if np.ndim(v) == 0})
     videos = {k: v for k, v in results.items() if v.dtype == np.uint8 and v.ndim == 4}
-    logger.add({**scalars.result(), **videos}, prefix="report")
+    logger.add({**scalars.result(), **videos}, prefix=prefix)
     return plot_vectors(results, folder)
 
 

@@ -6,6 +6,7 @@ import functools
 import sys
 
 from reverie.config import Config, RunConfig
+from reverie.disk import explain_full_disk
 from reverie.envs import Cancelled, VectorEnv
 from reverie.learner import NonFiniteError
 from reverie.run import build
@@ -13,6 +14,7 @@ from reverie.run.debug import check_numbers
 from reverie.run.driver import Driver
 from reverie.run.evaluate import Evaluator
 from reverie.run.final import finish
+from reverie.run.held_out import HeldOut
 from reverie.run.monitor import Monitor
 from reverie.run.parts import Parts, assemble
 from reverie.run.report import report
@@ -45,6 +47,7 @@ def train(
         ConfigError: If the configuration does not fit the environment or the run in the folder.
         CheckpointError: If no checkpoint of the run can be read.
         NonFiniteError: If training produced a NaN; nothing is saved then.
+        DiskFullError: If the disk is full; the run is saved first, for which room is kept.
         Exception: Whatever an environment raises; the run is saved first.
     """
     source = (source or build.EnvSource(config.task, config.env)).resolved()
@@ -65,21 +68,24 @@ def train(
         envs = build.vector_env(training, config.run, config.seed, cancelled=cancelled)
         stack.enter_context(envs)
         parts.logger.note(f"{envs.num_envs} environments, backend {envs.backend}: {envs.choice}")
-        evaluator = None
+        evaluator = held_out = None
         if evaluation:
             others = build.vector_env(source, config.run, config.seed, "eval", cancelled=cancelled)
             stack.enter_context(others)
-            evaluator = Evaluator(others, parts.actor, parts.logger, config.run.eval_eps)
+            held_out = keep_evaluations(config, parts, stack)
+            keep = (held_out.add,) if held_out else ()
+            evaluator = Evaluator(others, parts.actor, parts.logger, config.run.eval_eps, keep)
         try:
-            loop(config, parts, envs, shutdown, evaluator)
+            with explain_full_disk(parts.folder.root):
+                loop(config, parts, envs, shutdown, evaluator, held_out)
         except NonFiniteError:
             raise  # What is broken is the agent itself: its last checkpoint is the better one.
         except Cancelled:
             pass  # A signal came while environments kept the run waiting.
         except Exception:
-            parts.save()
+            parts.save_now()
             raise
-        parts.save()
+        parts.save_now()
         outcome = Outcome(
             parts.folder.root, parts.progress.steps, parts.progress.updates, shutdown.requested
         )
@@ -95,6 +101,7 @@ def loop(
     envs: VectorEnv,
     shutdown: Shutdown,
     evaluator: Evaluator | None = None,
+    held_out: HeldOut | None = None,
 ) -> None:
     """Runs until the limit of steps or seconds is reached, or a signal arrives.
 
@@ -104,6 +111,7 @@ def loop(
         envs: Training environments.
         shutdown: Tells when a signal has arrived.
         evaluator: Evaluates now and then.
+        held_out: Reports on the evaluation episodes.
     """
     run, done, replay, learner = config.run, parts.progress, parts.replay, parts.learner
     check = functools.partial(check_numbers, what="transition")
@@ -136,13 +144,25 @@ def loop(
             monitor.log(replay, learner, envs.restarts)
         if learner and ready and time_to_report():
             report(learner, parts.previews, parts.logger, parts.folder.root, run.report_batches)
+            if held_out:
+                held_out.report(learner, parts.logger)
         if evaluator and time_to_evaluate():
             evaluator.run()
         if time_to_save():
             parts.save()
+        parts.saver.check()
 
     # The step under way is left to close(): nobody needs it, and it may hang.
     monitor.log(replay, learner, envs.restarts)
+
+
+def keep_evaluations(config: Config, parts: Parts, stack: contextlib.ExitStack) -> HeldOut | None:
+    """Makes what keeps evaluation episodes for reports; None if there are none to be made."""
+    if not (parts.learner and config.replay.eval_size and config.run.report_every):
+        return None
+    spaces = {**parts.obs_space, **parts.act_space}
+    held_out = HeldOut(config, spaces, parts.learner.latent_spaces, parts.folder.root)
+    return stack.enter_context(contextlib.closing(held_out))
 
 
 def prepare(config: Config, parts: Parts, evaluation: bool = False) -> None:
