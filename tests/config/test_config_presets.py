@@ -10,7 +10,8 @@ NAMES = [
     *("defaults", "size1m", "size12m", "size25m", "size50m", "size100m", "size200m", "size400m"),
     *("minecraft", "dmlab", "atari", "procgen", "atari100k", "crafter", "dmc_proprio"),
     *("dmc_vision", "bsuite", "loconav", "memmaze", "pinpad", "langroom"),
-    *("multicpu", "debug", "quickstart"),
+    *("gym", "dm", "envpool", "dmc_manip", "minigrid", "popgym", "vizdoom", "nle", "metaworld"),
+    *("robotics", "multicpu", "debug", "quickstart"),
 ]
 
 SIZES = {
