@@ -23,8 +23,9 @@ from replay import BATCH, ENVS, LATENTS, LENGTH, spaces, transition
 
 from reverie.replay import Mixture, Prioritized, Recency, Replay, Uniform
 from reverie.replay.index import Index
+from reverie.replay.ram import RamStorage
 from reverie.replay.selectors import Selector
-from reverie.replay.storage import Chunk, Layout, RamStorage
+from reverie.replay.storage import Chunk, Layout
 from reverie.replay.writeback import locate, row_runs
 
 ROWS = 1024

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reverie.replay import DiskStorage, Replay, archive
-from reverie.replay.storage import RamStorage
+from reverie.replay.ram import RamStorage
 from reverie.spaces import Space
 
 
@@ -307,7 +307,7 @@ import functools
 import sys
 import numpy as np
 from reverie.replay import DiskStorage, Replay
-from reverie.replay.storage import RamStorage
+from reverie.replay.ram import RamStorage
 from reverie.spaces import Space
 
 spaces = {

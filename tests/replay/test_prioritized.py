@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from reverie.replay import Prioritized
-from reverie.replay.storage import OFFSET_BITS, RamStorage
+from reverie.replay.ram import RamStorage
+from reverie.replay.storage import OFFSET_BITS
 
 
 @pytest.fixture
@@ -42,7 +43,10 @@ def ids(replay, numbers, rows=3):
 
 
 def first_numbers(plan):
-    return [int(p[0].chunk.arrays["action"][p[0].start]) for p in plan.pieces]
+    found = np.zeros(len(plan), np.int32)
+    for i, (piece, *_) in enumerate(plan.pieces):
+        piece.chunk.read(piece.start, {"action": found[i : i + 1]})
+    return found.tolist()
 
 
 def probe(replay, count=20_000):

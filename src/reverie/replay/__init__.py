@@ -11,11 +11,12 @@ from reverie.replay.disk import DiskStorage
 from reverie.replay.mixture import Mixture
 from reverie.replay.plan import Plan
 from reverie.replay.prioritized import Prioritized
+from reverie.replay.ram import RamStorage
 from reverie.replay.recency import Recency
 from reverie.replay.record import DamagedFile
 from reverie.replay.restore import Loaded
 from reverie.replay.selectors import Selector, Uniform
-from reverie.replay.storage import Layout, RamStorage
+from reverie.replay.storage import Layout
 from reverie.replay.stream import Sample, Stream
 
 __all__ = [

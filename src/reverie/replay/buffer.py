@@ -15,9 +15,10 @@ from reverie.replay.draw import draw
 from reverie.replay.home import Home
 from reverie.replay.index import Index
 from reverie.replay.plan import Plan, gather
+from reverie.replay.ram import RamStorage
 from reverie.replay.restore import Loaded, restore
 from reverie.replay.selectors import Selector, Uniform
-from reverie.replay.storage import OFFSET_BITS, Chunk, Layout, RamStorage, Storage
+from reverie.replay.storage import OFFSET_BITS, Chunk, Layout, Storage
 from reverie.replay.writeback import Target
 from reverie.replay.writer import Writer, check, chunk_rows
 from reverie.spaces import Space

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from reverie.replay import record
+from reverie.replay.storage import Layout
 
 _lock = threading.Lock()
 """Held while a file is opened or detached; both take microseconds."""
@@ -85,6 +86,28 @@ class ChunkFile:
             if self._handle is not None:
                 return os.dup(self._handle)
             return os.open(self._path, os.O_RDONLY)
+
+
+def open_chunk(
+    layout: Layout, chunk: Path, latents: Path
+) -> tuple[ChunkFile, dict[str, np.ndarray]]:
+    """A saved chunk as it was found, unchecked, and `is_first` and its latents, which are checked.
+
+    Args:
+        layout: Keys of the chunk.
+        chunk: File of its steps.
+        latents: File of its latents.
+
+    Raises:
+        DamagedFile: If a file is cut off, or what is read is damaged.
+    """
+    header = record.read_header(chunk)
+    file, rows = ChunkFile(chunk, header, checked=False), header.fields["rows"]
+    specs = {key: layout.specs[key] for key in ("is_first", *layout.latents)}
+    arrays = {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in specs.items()}
+    record.read_into(chunk, {"is_first": arrays["is_first"]})
+    record.read_into(latents, {key: arrays[key] for key in layout.latents})
+    return file, arrays
 
 
 def read_fully(handle: int, target: np.ndarray, position: int) -> bool:

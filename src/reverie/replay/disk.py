@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from reverie.replay import record
-from reverie.replay.chunk_file import ChunkFile, read_fully, write_fully
+from reverie.replay.chunk_file import ChunkFile, open_chunk, read_fully, write_fully
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout
 
 
@@ -154,13 +154,7 @@ class DiskStorage:
         Raises:
             DamagedFile: If a file is cut off, or what is read is damaged.
         """
-        header = record.read_header(chunk)
-        rows = header.fields["rows"]
-        file = ChunkFile(chunk, header, checked=False)
-        keys = ("is_first", *self.layout.latents)
-        arrays = {key: self._empty(key, rows) for key in keys}
-        record.read_into(chunk, {"is_first": arrays["is_first"]})
-        record.read_into(latents, {key: arrays[key] for key in self.layout.latents})
+        file, arrays = open_chunk(self.layout, chunk, latents)
         slot = self._settle(arrays)
         return arrays, OnDisk(file, slot)
 
@@ -201,10 +195,6 @@ class DiskStorage:
 
     def _latents_of(self, arrays: Mapping[str, np.ndarray]) -> list[str]:
         return [key for key in self.layout.latents if key in arrays]
-
-    def _empty(self, key: str, rows: int) -> np.ndarray:
-        dtype, shape = self.layout.specs[key]
-        return np.empty((rows, *shape), dtype)
 
 
 def _nameless(folder: Path) -> int:

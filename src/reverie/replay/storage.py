@@ -15,7 +15,6 @@ from typing import Protocol
 import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
 import numpy as np
 
-from reverie.replay import record
 from reverie.spaces import FLAGS, RESERVED, Space
 
 ALIGN = 64
@@ -223,7 +222,7 @@ class Piece:
 
 
 class Storage(Protocol):
-    """Where the memory of chunks comes from: `RamStorage`, or `DiskStorage` of `disk`."""
+    """Where the memory of chunks comes from: `RamStorage` of `ram`, or `DiskStorage` of `disk`."""
 
     @property
     def layout(self) -> Layout:
@@ -267,42 +266,6 @@ class Storage(Protocol):
     def usage(self, chunk: Chunk) -> tuple[int, int]:
         """Bytes of the filled rows of a chunk, in RAM and on disk."""
         ...
-
-
-class RamStorage:
-    """Chunks in ordinary memory, given back when the last reader lets go of them."""
-
-    folder = None
-    pending = 1 << 30
-
-    def __init__(self, layout: Layout):
-        self.layout = layout
-
-    def most_rows(self, streams: int) -> int:
-        """Any number."""
-        return 1 << OFFSET_BITS
-
-    def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
-        """Arrays over one fresh, uninitialised block."""
-        return self.layout.carve(np.empty(self.layout.nbytes(rows), np.uint8), rows)
-
-    def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], None]:
-        """Everything is read and checked."""
-        header = record.read_header(chunk)
-        arrays = self.allocate(header.fields["serial"], header.fields["rows"])
-        record.read_into(chunk, {key: arrays[key] for key in self.layout.data})
-        record.read_into(latents, {key: arrays[key] for key in self.layout.latents})
-        return arrays, None
-
-    def land(self, chunk: Chunk, path: Path) -> None:
-        """The chunk stays where it is."""
-
-    def release(self, chunk: Chunk) -> None:
-        """Nothing to do: the references to the arrays are what keeps the memory."""
-
-    def usage(self, chunk: Chunk) -> tuple[int, int]:
-        """All of it is in RAM."""
-        return self.layout.nbytes(chunk.filled), 0
 
 
 def _padded(size: int) -> int:
