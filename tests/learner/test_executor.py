@@ -153,6 +153,19 @@ def test_arrays_are_copies_that_the_next_update_leaves_alone(make_learner, batch
         np.testing.assert_array_equal(value, before[name])
 
 
+def test_a_snapshot_is_of_its_moment_and_does_not_wait(make_learner, batch):
+    learner = make_learner()
+    learner.train(batch)
+    expected = {name: value.copy() for name, value in learner.arrays().items()}
+    fetch = learner.snapshot()
+    for _ in range(2):
+        learner.train(batch)
+    found = fetch()
+    assert list(found) == list(expected)
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
 def test_nan_in_a_batch_stops_at_the_next_update_and_is_dumped(make_learner, batch, tmp_path):
     learner = make_learner(dump_folder=tmp_path)
     learner.train(batch)
@@ -181,6 +194,8 @@ def test_nan_parameters_are_never_handed_out(make_learner):
     learner.load_arrays({"params/policy": np.array([1, np.nan, 1], np.float32)})
     with pytest.raises(NonFiniteError, match="params/policy"):
         learner.arrays()
+    with pytest.raises(NonFiniteError, match="params/policy"):
+        learner.snapshot()()
 
 
 def test_nan_action_stops_and_dumps_the_observation(make_learner, obs, tmp_path):

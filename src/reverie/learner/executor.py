@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -257,9 +257,31 @@ class Learner:
         self.synchronize()
         # On CPU device_get returns views, which the next update would overwrite.
         arrays = {k: np.array(v) for k, v in names.flatten(self._state).items()}
-        if bad := nonfinite.offending_arrays(arrays):
-            self._stop(f"state-{self.updates}", f"The agent's arrays {bad}", {}, {})
-        return arrays
+        return self._checked(arrays, self.updates)
+
+    def snapshot(self) -> Callable[[], dict[str, np.ndarray]]:
+        """Takes hold of what `arrays` returns, to be fetched later in another thread.
+
+        On CPU this does not wait for the update that is under way. Other devices are faster, and
+        have less memory to keep a copy in: there it does.
+
+        Returns:
+            Gives the arrays; raises NonFiniteError if one of them is not finite.
+        """
+        if self._placement.platform != "cpu":
+            arrays = self.arrays()
+            return lambda: arrays
+        named = names.flatten(self._state)
+        leaves = [leaf.addressable_data(0) for leaf in named.values()]
+        copies = jax.device_put(leaves, self._placement.training[0], may_alias=False)
+        updates = self.updates
+
+        def fetch() -> dict[str, np.ndarray]:
+            return self._checked(
+                {name: np.asarray(copy) for name, copy in zip(named, copies, strict=True)}, updates
+            )
+
+        return fetch
 
     def load_arrays(
         self, arrays: Mapping[str, np.ndarray], counters: Mapping[str, int] | None = None
@@ -283,6 +305,11 @@ class Learner:
         """The number of calls so far; an array of fixed type, so that nothing is recompiled."""
         self._counts[counter] += 1
         return np.uint32(self._counts[counter] - 1)
+
+    def _checked(self, arrays: dict[str, np.ndarray], updates: int) -> dict[str, np.ndarray]:
+        if bad := nonfinite.offending_arrays(arrays):
+            self._stop(f"state-{updates}", f"The agent's arrays {bad}", {}, {})
+        return arrays
 
     def _finish(self, issued: _Issued | None) -> None:
         if issued is None:

@@ -27,6 +27,10 @@ class Saveable(Protocol):
         """Arrays by name."""
         ...
 
+    def snapshot(self) -> Callable[[], dict[str, np.ndarray]]:
+        """Takes hold of the arrays, to be fetched in another thread."""
+        ...
+
     def load_arrays(self, arrays: dict[str, np.ndarray], counters: dict[str, int] | None) -> None:
         """Takes arrays and counts over."""
         ...
@@ -71,13 +75,11 @@ def snapshot(
     Returns:
         Writes replay, then a checkpoint. In this order a kill between the two leaves replay newer
         than the checkpoint, never the other way round: every step that the counters know of is
-        there.
-
-    Raises:
-        NonFiniteError: If the agent holds a NaN or an infinity; the old checkpoint then stays.
+        there. Raises NonFiniteError if the agent holds a NaN or an infinity; the old checkpoint
+        then stays.
     """
     saving = replay.save(folder.replay)
-    arrays = agent.arrays()
+    fetch = agent.snapshot()
     step = progress.saved = progress.steps
     meta = {
         "steps": step,
@@ -91,6 +93,7 @@ def snapshot(
 
     def write() -> None:
         saving.wait()
+        arrays = fetch()
         with explain_full_disk(folder.root):
             Checkpointer(folder.checkpoints).save(step, arrays, meta)
 

@@ -1,6 +1,6 @@
 """A policy that acts at random, as a baseline and to test environments without a model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +39,10 @@ class RandomActor:
     def arrays(self) -> Arrays:
         """A random policy has no parameters to save."""
         return {}
+
+    def snapshot(self) -> Callable[[], Arrays]:
+        """Gives what `arrays` returns."""
+        return self.arrays
 
     def load_arrays(self, arrays: Arrays, counters: Mapping[str, int] | None = None) -> None:
         """Goes on where `counters` was saved."""
