@@ -31,7 +31,7 @@ test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow
 
 test-envs: $(INSTALLED_DEV)
-	$(PIP) -e '.[dev,atari,bsuite,crafter,dm,dmc,envpool,memmaze,minigrid,popgym,procgen,box2d,video,vizdoom]'
+	$(PIP) -e '.[dev,atari,bsuite,compress,crafter,dm,dmc,envpool,memmaze,minigrid,popgym,procgen,box2d,video,vizdoom]'
 	$(PIP) --no-deps procgen-mirror==0.10.7 gym3==0.3.3 langroom==0.1.2 nle==1.3.0
 	$(BIN)/python -m pytest -m 'not slow' tests/envs
 	$(MAKE) test-robots
@@ -68,5 +68,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[dev,atari,dmc,crafter,box2d,video]'
+	$(PIP) -e '.[dev,atari,compress,crafter,dmc,box2d,video]'
 	@touch $@ $(INSTALLED)

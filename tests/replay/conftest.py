@@ -52,13 +52,16 @@ def home(tmp_path):
     return lambda: tmp_path / f"replay{next(numbers)}"
 
 
-@pytest.fixture(params=["ram", "disk", "disk, latents in ram"])
+@pytest.fixture(params=["ram", "disk", "disk, latents in ram", "disk, compressed"])
 def storage(request, home):
     """Where chunks live."""
     if request.param == "ram":
         return RamStorage
-    latents = 0 if request.param == "disk" else 1_000_000
-    return lambda layout: DiskStorage(layout, home(), ram=1_000_000, latents=latents)
+    compress = request.param == "disk, compressed"
+    if compress:
+        pytest.importorskip("lz4")
+    settings = {"ram": 1_000_000, "latents": 0 if request.param == "disk" else 1_000_000}
+    return lambda layout: DiskStorage(layout, home(), **settings, compress=compress)
 
 
 @pytest.fixture

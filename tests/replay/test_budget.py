@@ -67,6 +67,22 @@ def test_too_little_disk(machine, tmp_path):
     assert estimate_budget(layout, 1, tmp_path).disk_available == 10e9 + 1000
 
 
+def test_nobody_knows_what_compressed_images_take(machine, tmp_path):
+    layout = Layout(SPACES, ["latent/deter"])
+    for bound in (None, 4e9):
+        machine(100e9, 10e9)
+        found = estimate_budget(layout, 1_000_000, tmp_path, bound, compress=True)
+        assert found.problem == ""
+        assert "13.3 GB of disk before compression (10.0 GB free)." in str(found)
+        # In memory images are as large as ever.
+        machine(3e9, 10e9)
+        found = estimate_budget(layout, 1_000_000, tmp_path, bound, compress=True)
+        assert "RAM" in found.problem
+    machine(3e9, 10e9)
+    found = choose_budget(layout, 1_000_000, tmp_path, "auto", bound=2e9, compress=True)
+    assert (found.bound, found.problem) == (2e9, "")
+
+
 def test_auto_takes_ram_if_everything_fits_with_room_for_training(machine, tmp_path):
     layout = Layout(SPACES, ["latent/deter"])
     needed = 1_000_000 * (STEP + budget.INDEX)

@@ -12,15 +12,18 @@ FIELDS = {"serial": 3, "big": 2**127, "names": ["a", "b"]}
 ARRAYS = {
     "image": np.arange(5 * 12, dtype=np.uint8).reshape(5, 2, 2, 3),
     "deter": np.linspace(-1, 1, 10).reshape(5, 2).astype(ml_dtypes.bfloat16),
+    "film": np.repeat(np.arange(19, dtype=np.uint8), 48).reshape(19, 4, 4, 3),
     "flag": np.array([True, False, True, True, False]),
     "empty": np.zeros((5, 0), np.float32),
 }
 
 
-@pytest.fixture(scope="module")
-def content(tmp_path_factory):
+@pytest.fixture(scope="module", params=["plain", "compressed"])
+def content(request, tmp_path_factory):
+    if request.param == "compressed":
+        pytest.importorskip("lz4")
     path = tmp_path_factory.mktemp("record") / "file"
-    record.write(path, FIELDS, ARRAYS)
+    record.write(path, FIELDS, ARRAYS, compress=() if request.param == "plain" else ARRAYS)
     return path, path.read_bytes()
 
 
@@ -38,6 +41,18 @@ def test_what_is_written_is_read(content):
     same(path)
     assert record.read_header(path).fields == FIELDS
     assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_an_uncompressed_file_is_what_it_always_was(tmp_path):
+    path = tmp_path / "file"
+    record.write(path, {"a": 1}, {"key": np.arange(3, dtype=np.uint8)})
+    header = (
+        b'{"fields": {"a": 1}, "arrays": {"key": '
+        b'{"dtype": "uint8", "shape": [3], "start": 0, "crc": 139757951}}}'
+    )
+    content = path.read_bytes()
+    assert content[16 : 16 + len(header)] == header
+    assert content[128:] == bytes([0, 1, 2]) + bytes(61)
 
 
 @settings(deadline=None)

@@ -19,6 +19,7 @@ from reverie.replay.ram import RamStorage
 from reverie.spaces import Space
 
 SPACES = {
+    "image": Space("image", (4, 4, 1), "uint8"),
     "number": Space("discrete", (), "int32", (1 << 20,)),
     "latent/x": Space("continuous", (2,), "float32"),
 }
@@ -194,9 +195,16 @@ def make(sizes, selector, seed, storage):
                   seed=seed, storage=storage)  # fmt: skip
 
 
+def image_of(numbers):
+    """Images `[*numbers.shape, 4, 4, 1]` that tell steps apart."""
+    image = (np.asarray(numbers) % 251).astype(np.uint8)[..., None, None, None]
+    return np.broadcast_to(image, (*image.shape[:-3], 4, 4, 1))
+
+
 def add(replay, model, firsts):
     numbers = np.arange(model.count, model.count + len(firsts))
     replay.add({
+        "image": image_of(numbers),
         "number": numbers.astype(np.int32),
         "latent/x": np.repeat(numbers[:, None], 2, 1).astype(np.float32),
         "reward": np.zeros(len(firsts), np.float32),
@@ -225,6 +233,7 @@ def draw(replay, model, selector, count, assert_drawn):
     plan = replay.plan(count)
     batch, ids = replay.gather(plan)
     starts = [drawable[tuple(row)] for row in batch["number"].tolist()]
+    np.testing.assert_array_equal(batch["image"], image_of(batch["number"]))
     assert int(plan.online.sum()) == len(expected)
     assert starts[: len(expected)] == expected
     for i, start in enumerate(starts):
@@ -274,8 +283,8 @@ def reload(replay, model, sizes, selector, folder, storage, kill):
 def storage_of(kind, folder):
     if kind == "ram":
         return RamStorage
-    latents = 0 if kind == "disk" else 1_000_000
-    return functools.partial(DiskStorage, folder=folder, ram=1_000_000, latents=latents)
+    settings = {"latents": 0 if kind == "disk" else 1_000_000, "compress": "compressed" in kind}
+    return functools.partial(DiskStorage, folder=folder, ram=1_000_000, **settings)
 
 
 FLAGS = st.lists(st.booleans(), min_size=3, max_size=3)
@@ -292,7 +301,7 @@ RESUMED = [STEPS, ("update", 2_000_001), ("reload", 1), STEPS, ("update", 2_000_
 SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st.booleans())
 
 
-@pytest.mark.parametrize("kind", ["ram", "disk", "disk, latents in ram"])
+@pytest.mark.parametrize("kind", ["ram", "disk", "disk, latents in ram", "disk, compressed"])
 @settings(deadline=None, max_examples=60)
 @given(
     sizes=SIZES,
@@ -303,6 +312,8 @@ SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st
 @example(sizes=(4, 60, 5, False), selector="priority", envs=1, operations=RESUMED)
 @example(sizes=(4, 60, 5, False), selector="zeroed", envs=1, operations=RESUMED)
 def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, envs, operations):
+    if "compressed" in kind:
+        pytest.importorskip("lz4")
     with tempfile.TemporaryDirectory() as folder:
         storage = storage_of(kind, folder)
         model = Model(*sizes, recording=kind != "ram")

@@ -1,13 +1,14 @@
 """Where replay lives and what it needs, seen from whole runs."""
 
 import json
+import sys
 import time
 
 import pytest
 
 from reverie.disk import DiskFullError
 from reverie.learner import Checkpointer
-from reverie.replay import BudgetError
+from reverie.replay import BudgetError, MissingCodecError
 from reverie.run import launch, saver
 
 RANDOM = ("--task", "dummy_disc", "--random_agent", "true", "--run.save_every", "0")
@@ -26,6 +27,38 @@ def test_a_replay_on_disk_goes_on_in_ram_and_back(make_config, tmp_path):
         assert metrics["replay/steps"] == steps
         # What a resumed run finds stays in its files; 200 steps are new.
         assert (metrics["replay/ram_bytes"] > 200 * 64 * 64 * 3) == (kind == "ram")
+
+
+def test_a_run_goes_on_with_compressed_images_and_without(make_config, tmp_path, capfd):
+    pytest.importorskip("lz4")
+    seen = set()
+    for steps, kind, codec in ((400, "disk", "lz4"), (600, "ram", "none"), (800, "disk", "lz4")):
+        words = ["--run.steps", str(steps), "--replay.storage", kind, "--replay.compress", codec]
+        words += ["--logger.outputs", "[terminal, jsonl]"]
+        launch(make_config(tmp_path, *RANDOM, *words))
+        output = capfd.readouterr().out
+        assert ("of disk before compression" in output) == (codec == "lz4")
+        metrics = last_metrics(tmp_path)
+        assert metrics["replay/steps"] == steps
+        assert metrics["replay/damaged_chunks"] == 0
+        new = set(tmp_path.glob("replay/*.chunk")) - seen
+        packed = [b'"codec": "lz4"' in path.read_bytes() for path in new]
+        assert packed
+        assert packed == [codec == "lz4"] * len(packed)
+        seen |= new
+
+
+def test_compression_without_its_package_is_refused_before_anything_is_made(
+    make_config, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "lz4.block", None)
+    logdir = tmp_path / "run"
+    with pytest.raises(MissingCodecError) as caught:
+        launch(make_config(logdir, *RANDOM, "--replay.compress", "lz4"))
+    assert str(caught.value) == (
+        "--replay.compress lz4 needs the package lz4: pip install -e '.[compress]'"
+    )
+    assert not logdir.exists()
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(command, tmp_path, capfd):

@@ -123,6 +123,9 @@ class ReplayConfig(Section):
         "Memory in GB (1e9 bytes) that replay on disk may take; auto takes less if need be.",
         ge=0.1,
     )
+    compress: Literal["none", "lz4"] = option(
+        "none", "How images are compressed in the files of replay, without loss."
+    )
     online: Bool = option(True, "Train once on every fresh sequence before sampling.")
     fracs: FractionsConfig = section(FractionsConfig(), "Shares of the selectors.")
     prio: PriorityConfig = section(PriorityConfig(), "Prioritized selector.")

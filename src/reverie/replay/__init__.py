@@ -7,6 +7,7 @@ Nothing here imports jax.
 from reverie.replay.archive import Saving, clear
 from reverie.replay.budget import Budget, BudgetError, choose_budget, estimate_budget
 from reverie.replay.buffer import Replay
+from reverie.replay.codec import MissingCodecError, check_codec
 from reverie.replay.disk import DiskStorage
 from reverie.replay.mixture import Mixture
 from reverie.replay.plan import Plan
@@ -26,6 +27,7 @@ __all__ = [
     "DiskStorage",
     "Layout",
     "Loaded",
+    "MissingCodecError",
     "Mixture",
     "Plan",
     "Prioritized",
@@ -37,6 +39,7 @@ __all__ = [
     "Selector",
     "Stream",
     "Uniform",
+    "check_codec",
     "choose_budget",
     "clear",
     "estimate_budget",

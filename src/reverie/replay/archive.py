@@ -2,8 +2,9 @@
 
 Files of a folder:
 
-- `<serial>.chunk`: the steps of a chunk without latents. A finished chunk is written once, as soon
-  as it is finished; an open one is replaced by a longer version at each save.
+- `<serial>.chunk`: the steps of a chunk without latents, with images compressed or not: the header
+  says so. A finished chunk is written once, as soon as it is finished; an open one is replaced by a
+  longer version at each save.
 - `<serial>.latents`: its latents, which change with every update. They are written anew when they
   changed, at most `LATENT_BUDGET` bytes per save for finished chunks and those of the longest ago
   first. Latents on disk may therefore be older than those in memory. That is the same kind of
@@ -204,7 +205,7 @@ class Archive:
         }
         arrays = {key: chunk.arrays[key][:rows] for key in self._layout.data}
         path = path_of(self.folder, chunk.serial, "chunk")
-        record.write(path, fields, arrays)
+        record.write(path, fields, arrays, compress=self._storage.compressed)
         self._written[chunk.serial] = (rows, version, self._saves)
         if rows == chunk.rows:
             with self._lock:

@@ -34,10 +34,11 @@ class Budget:
         step: Bytes per step.
         ram: Bytes of memory.
         ram_available: Bytes that the machine, or the container, has left.
-        disk: Bytes of files.
+        disk: Bytes of files, before compression.
         disk_available: Bytes that the disk has left, with those that replay already takes.
         bound: Bytes of memory that steps on disk may take; None if the steps live in RAM.
         folder: Where the files are.
+        compress: Whether images are compressed in the files; nobody knows how small they get.
     """
 
     steps: int
@@ -48,21 +49,23 @@ class Budget:
     disk_available: float
     bound: float | None
     folder: Path
+    compress: bool = False
 
     def __str__(self) -> str:
         kind = "in RAM" if self.bound is None else "on disk"
+        compression = " before compression" if self.compress else ""
         return (
             f"Replay {kind}: {self.step / 1e3:.1f} kB per step, {self.steps:,} steps = "
             f"{_gb(self.steps * self.step)}; it needs {_gb(self.ram)} of RAM "
-            f"({_gb(self.ram_available)} available) and {_gb(self.disk)} of disk "
-            f"({_gb(self.disk_available)} free)."
+            f"({_gb(self.ram_available)} available) and {_gb(self.disk)} of disk"
+            f"{compression} ({_gb(self.disk_available)} free)."
         )
 
     @property
     def problem(self) -> str:
         """What does not fit, and what to change; empty if all does."""
         too_little_ram = self.ram > self.ram_available
-        too_little_disk = self.disk > self.disk_available
+        too_little_disk = self.disk > self.disk_available and not self.compress
         if too_little_disk and (self.bound is not None or not too_little_ram):
             fits = int(self.steps * self.disk_available / self.disk)
             other = f", free space under {self.folder} or choose a logdir on another disk"
@@ -79,7 +82,9 @@ class Budget:
         return ""
 
 
-def choose_budget(layout: Layout, steps: int, folder: Path, kind: str, bound: float) -> Budget:
+def choose_budget(
+    layout: Layout, steps: int, folder: Path, kind: str, bound: float, compress: bool = False
+) -> Budget:
     """Decides where steps live, and tells what that needs.
 
     Args:
@@ -88,15 +93,23 @@ def choose_budget(layout: Layout, steps: int, folder: Path, kind: str, bound: fl
         folder: Where it is saved; need not exist.
         kind: `ram`, `disk`, or `auto`, which is `ram` if all steps fit there, else `disk`.
         bound: Bytes of memory that steps on disk may take; with `auto` less if need be.
+        compress: Whether images are compressed in the files.
     """
-    in_ram = estimate_budget(layout, steps, folder)
+    in_ram = estimate_budget(layout, steps, folder, compress=compress)
     share = SHARE * in_ram.ram_available
     if kind == "ram" or (kind == "auto" and in_ram.ram <= share):
         return in_ram
-    return estimate_budget(layout, steps, folder, min(bound, share) if kind == "auto" else bound)
+    bound = min(bound, share) if kind == "auto" else bound
+    return estimate_budget(layout, steps, folder, bound, compress)
 
 
-def estimate_budget(layout: Layout, steps: int, folder: Path, bound: float | None = None) -> Budget:
+def estimate_budget(
+    layout: Layout,
+    steps: int,
+    folder: Path,
+    bound: float | None = None,
+    compress: bool = False,
+) -> Budget:
     """What a replay needs and what there is.
 
     Args:
@@ -104,6 +117,7 @@ def estimate_budget(layout: Layout, steps: int, folder: Path, bound: float | Non
         steps: Steps that it will hold at most.
         folder: Where it is saved; need not exist.
         bound: Bytes of memory that steps on disk may take; None if they live in RAM.
+        compress: Whether images are compressed in the files.
     """
     files = layout.step_nbytes
     needed, index = steps * (files + INDEX), steps * INDEX
@@ -121,6 +135,7 @@ def estimate_budget(layout: Layout, steps: int, folder: Path, bound: float | Non
         disk_available=available_disk(folder),
         bound=bound,
         folder=folder,
+        compress=compress,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reverie.replay import record
+from reverie.replay import codec, record
 from reverie.replay.storage import Layout
 
 _lock = threading.Lock()
@@ -46,15 +46,12 @@ class ChunkFile:
         """Fill each target `[n, *shape]` with the rows `start .. start+n-1` of its key.
 
         Raises:
-            DamagedFile: If the file has become shorter.
+            DamagedFile: If the file has become shorter, or what is compressed was altered.
         """
         handle = self._open()
         try:
             for key, target in targets.items():
-                size = target.nbytes // max(1, len(target))
-                position = self._header.position(key) + start * size
-                if not read_fully(handle, target, position):
-                    raise record.DamagedFile(f"{self._path} was cut off while it was in use.")
+                self._read_key(handle, key, start, target)
         finally:
             os.close(handle)
 
@@ -79,6 +76,19 @@ class ChunkFile:
         with _lock:
             self._handle = os.open(self._path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._handle)
+
+    def _read_key(self, handle: int, key: str, start: int, target: np.ndarray) -> None:
+        entry, position = self._header.arrays[key], self._header.position(key)
+        packed = "codec" in entry
+        if packed:
+            begin, end = codec.span(entry, start, len(target))
+            stored = np.empty(end - begin, np.uint8)
+        else:
+            begin, stored = start * (target.nbytes // max(1, len(target))), target
+        if not read_fully(handle, stored, position + begin):
+            raise record.DamagedFile(f"{self._path} was cut off while it was in use.")
+        if packed:
+            record.unpack(self._path, self._header, key, stored, start, target)
 
     def _open(self) -> int:
         # Opened for each use: a replay has more chunks than a process may have open files.

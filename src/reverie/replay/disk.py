@@ -116,10 +116,19 @@ class DiskStorage:
         folder: Where replay is saved, and the only folder that it can be saved to.
         ram: Bytes of memory that it may take.
         latents: Those of them for latents of finished chunks; half by default.
+        compress: Whether images are compressed in the files.
     """
 
-    def __init__(self, layout: Layout, folder: Path | str, ram: int, latents: int | None = None):
+    def __init__(
+        self,
+        layout: Layout,
+        folder: Path | str,
+        ram: int,
+        latents: int | None = None,
+        compress: bool = False,
+    ):
         self.layout = layout
+        self.compressed = layout.images if compress else ()
         self.folder = Path(folder).expanduser().resolve()
         self.pending = ram // 4
         self._open = ram // 4

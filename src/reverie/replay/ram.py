@@ -17,13 +17,15 @@ class RamStorage:
 
     Args:
         layout: Keys of the chunks.
+        compress: Whether images are compressed when they are saved.
     """
 
     folder = None
     pending = 1 << 30
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout, compress: bool = False):
         self.layout = layout
+        self.compressed = layout.images if compress else ()
 
     def most_rows(self, streams: int) -> int:
         """Any number."""

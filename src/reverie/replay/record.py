@@ -1,9 +1,10 @@
 """One file format for everything that replay keeps on disk: named arrays with checksums.
 
 Layout: magic, length and CRC-32 of the header, the header as JSON (free fields and one entry per
-array: dtype, shape, start, CRC-32), padding, then the arrays, each at a 64-byte boundary. A file
-appears under its name only when it is complete and on the disk, so a reader sees the old content,
-the new content, or no file.
+array: dtype, shape, start, CRC-32), padding, then the arrays, each at a 64-byte boundary. Entries
+of compressed arrays also have what `codec` needs to read them; the checksum is that of the bytes in
+the file. A file appears under its name only when it is complete and on the disk, so a reader sees
+the old content, the new content, or no file.
 """
 
 import dataclasses
@@ -12,12 +13,14 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
 import numpy as np
+
+from reverie.replay import codec
 
 MAGIC = b"RVREPLAY"
 TEMPORARY = ".tmp"
@@ -36,7 +39,8 @@ class Header:
 
     Attributes:
         fields: The free fields that it was written with.
-        arrays: Per key: `dtype` name, `shape`, `start` in the payload and `crc`.
+        arrays: Per key: `dtype` name, `shape`, `start` in the payload and `crc`; if it is
+            compressed also what `codec.pack` has returned.
         payload: Position of the payload in the file.
     """
 
@@ -49,7 +53,12 @@ class Header:
         return self.payload + self.arrays[key]["start"]
 
 
-def write(path: Path, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def write(
+    path: Path,
+    fields: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    compress: Collection[str] = (),
+) -> None:
     """Write a file atomically: temporary name, flush to disk, rename.
 
     The rename itself is durable after the caller has called `sync` on the folder.
@@ -58,36 +67,31 @@ def write(path: Path, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray
         path: Destination; an existing file is replaced.
         fields: JSON-serialisable values.
         arrays: Any arrays of fixed-size dtypes.
+        compress: Keys of those arrays `[rows, *shape]` that are compressed.
 
     Raises:
+        MissingCodecError: If something is to be compressed and the package for it is missing.
         OSError: If the disk refuses, for example because it is full. The destination keeps its
             earlier content.
     """
     blobs, entries, start = [], {}, 0
     for key, array in arrays.items():
-        blob = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        if key in compress:
+            blob, packing = codec.pack(array)
+        else:
+            blob, packing = np.ascontiguousarray(array).reshape(-1).view(np.uint8), {}
         entries[key] = {
             "dtype": array.dtype.name,
             "shape": list(array.shape),
             "start": start,
             "crc": zlib.crc32(blob.data),
+            **packing,
         }
         blobs.append(blob)
         start += blob.size + _gap(blob.size)
     header = json.dumps({"fields": dict(fields), "arrays": entries}).encode()
     head = _PREAMBLE.pack(MAGIC, len(header), zlib.crc32(header)) + header
-    temporary = path.with_name(path.name + TEMPORARY)
-    try:
-        with open(temporary, "wb") as file:
-            for blob in (np.frombuffer(head, np.uint8), *blobs):
-                file.write(blob.data)
-                file.write(bytes(_gap(blob.size)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    _replace(path, [np.frombuffer(head, np.uint8), *blobs])
 
 
 def read_header(path: Path) -> Header:
@@ -95,6 +99,7 @@ def read_header(path: Path) -> Header:
 
     Raises:
         DamagedFile: If the header is not whole.
+        MissingCodecError: If arrays are compressed and cannot be read here.
     """
     with open(path, "rb") as file:
         return _header(file, path)
@@ -168,6 +173,18 @@ def check_size(path: Path, header: Header) -> int:
     return size
 
 
+def unpack(
+    path: Path, header: Header, key: str, stored: np.ndarray, start: int, target: np.ndarray
+) -> None:
+    """Fill a target with rows of a compressed array, as `codec.unpack`.
+
+    Raises:
+        DamagedFile: If a block is damaged.
+    """
+    if not codec.unpack(header.arrays[key], stored, start, target):
+        raise DamagedFile(f"{path} has a damaged array '{key}'.")
+
+
 def sync(folder: Path) -> None:
     """Make the renames and deletions in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
@@ -175,6 +192,21 @@ def sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _replace(path: Path, blobs: Sequence[np.ndarray]) -> None:
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with open(temporary, "wb") as file:
+            for blob in blobs:
+                file.write(blob.data)
+                file.write(bytes(_gap(blob.size)))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _header(file: BinaryIO, path: Path) -> Header:
@@ -186,23 +218,31 @@ def _header(file: BinaryIO, path: Path) -> Header:
     if len(text) < size or zlib.crc32(text) != crc:
         raise DamagedFile(f"{path} has a damaged header.")
     content = json.loads(text)
+    for name in {entry["codec"] for entry in content["arrays"].values() if "codec" in entry}:
+        codec.check_codec(f"{path}, written with replay.compress,", name)
     head = _PREAMBLE.size + size
     return Header(content["fields"], content["arrays"], head + _gap(head))
 
 
 def _read_array(file: BinaryIO, path: Path, header: Header, key: str, target: np.ndarray) -> None:
     entry = header.arrays[key]
+    packed = "codec" in entry
     file.seek(header.position(key))
-    blob = target.reshape(-1).view(np.uint8)
+    blob = np.empty(_size(entry), np.uint8) if packed else target.reshape(-1).view(np.uint8)
     count = file.readinto(blob.data)  # type: ignore[attr-defined]
     crc = zlib.crc32(blob.data)
     # The checksum covers the rows beyond the target too.
     rest = file.read(_size(entry) - blob.size)
     if count + len(rest) != _size(entry) or zlib.crc32(rest, crc) != entry["crc"]:
         raise DamagedFile(f"{path} has a damaged array '{key}'.")
+    if packed:
+        unpack(path, header, key, blob, 0, target)
 
 
 def _size(entry: dict[str, Any]) -> int:
+    """Bytes of an array in the file."""
+    if "codec" in entry:
+        return entry["bounds"][-1]
     return np.dtype(entry["dtype"]).itemsize * math.prod(entry["shape"])
 
 

@@ -60,6 +60,15 @@ class Layout:
         return sum(self._size(key, 1) for key in self.specs)
 
     @property
+    def images(self) -> tuple[str, ...]:
+        """Keys of the images, uint8 `[height, width, channels]`."""
+        return tuple(
+            key
+            for key in self.data
+            if self.specs[key][0] == np.uint8 and len(self.specs[key][1]) == 3
+        )
+
+    @property
     def latent_nbytes(self) -> int:
         """Those of them that are latents."""
         return sum(self._size(key, 1) for key in self.latents)
@@ -232,6 +241,11 @@ class Storage(Protocol):
     @property
     def folder(self) -> Path | None:
         """The one that chunks live in, or None if they live in memory."""
+        ...
+
+    @property
+    def compressed(self) -> tuple[str, ...]:
+        """Keys that are compressed in files that are written from now on."""
         ...
 
     @property

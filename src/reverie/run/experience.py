@@ -17,9 +17,20 @@ from reverie.replay import (
     Selector,
     Stream,
     Uniform,
+    check_codec,
     choose_budget,
 )
 from reverie.spaces import Space
+
+
+def check(config: ReplayConfig) -> None:
+    """Checks that what replay needs is installed.
+
+    Raises:
+        MissingCodecError: If it is not.
+    """
+    if config.compress != "none":
+        check_codec(f"--replay.compress {config.compress}", config.compress)
 
 
 def replay(
@@ -42,12 +53,14 @@ def replay(
     """
     everything, steps = {**spaces, **latents}, min(config.replay.size, config.run.steps)
     kind, bound = config.replay.storage, config.replay.ram_gb * 1e9
-    needed = choose_budget(Layout(everything, latents), steps, folder, kind, bound)
+    compress = config.replay.compress != "none"
+    needed = choose_budget(Layout(everything, latents), steps, folder, kind, bound, compress)
     if needed.problem and not config.run.duration:
         raise BudgetError(needed.problem)
-    storage = RamStorage
+    storage = functools.partial(RamStorage, compress=compress)
     if needed.bound is not None:
-        storage = functools.partial(DiskStorage, folder=folder, ram=int(needed.bound))
+        ram = int(needed.bound)
+        storage = functools.partial(DiskStorage, folder=folder, ram=ram, compress=compress)
     made = Replay(
         everything,
         length=config.consec_train * config.batch_length + config.replay_context,

@@ -89,10 +89,12 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         ConfigError: If the configuration does not fit the environment or the run in the folder.
         CheckpointError: If no checkpoint can be read.
         FolderInUseError: If another process trains in the run folder.
+        MissingCodecError: If the package that compresses replay is not installed.
     """
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
     changes = [change for change in folder.differences(config) if change.key != "logdir"]
     notes = [f"Resuming with another value of {change}." for change in changes]
+    experience.check(config.replay)
     spaces = source.spaces()
     notes += [f"The observation {key!r} is text, so it is left out." for key in spaces.text]
     if not config.random_agent:
