@@ -2,6 +2,7 @@
 
     python benchmarks/replay.py [--steps 50000] [--seconds 4] [--json]
     python benchmarks/replay.py --disk FOLDER --ram-gb 2 --steps 1000000
+    python benchmarks/replay.py --disk FOLDER --frames crafter_reward [--compress] --steps 60000
 
 Steps hold 64x64x3 uint8 images, an action, reward, flags and size1m latents (deter 512, stoch 32);
 batches are 16 sequences of 65 steps. The calibration copies a batch's bytes from one array to
@@ -13,13 +14,16 @@ half-empty newest chunks, a few MB per environment whatever the number of steps.
 With `--disk` the steps live in files in FOLDER, which is deleted afterwards, and twice the capacity
 passes through while batches are drawn and latents written back. `rss_peak_GB` is the largest
 resident memory above what the process had before; `latents_written_B_per_B` is how many bytes
-reached the disk per byte of latents that updates wrote.
+reached the disk per byte of latents that updates wrote; `file_bytes_per_step` is the size of all
+files after a save. `--frames` takes the images from random play of a task with 64x64x3 images, in
+their order, because random ones say nothing about compression.
 """
 
 import argparse
 import functools
 import json
 import os
+import pathlib
 import shutil
 import tempfile
 import time
@@ -28,12 +32,14 @@ from collections.abc import Callable
 import numpy as np
 import psutil
 
+from reverie import envs
 from reverie.replay import DiskStorage, Replay, Stream
 from reverie.spaces import Space
 
 ENVS = 16
 BATCH = 16
 LENGTH = 65
+FRAMES = 512
 LATENTS = ("latent/deter", "latent/stoch")
 
 
@@ -50,6 +56,21 @@ def transition(replay: Replay, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     shapes = replay.layout.specs.items()
     return {k: rng.integers(0, 2, (ENVS, *shape)).astype(dtype) for k, (dtype, shape) in shapes}
+
+
+def play(task: str) -> np.ndarray:
+    """Consecutive images `[FRAMES, 64, 64, 3]` of a task under random actions."""
+    env = envs.make(task)
+    env.action_space.seed(0)
+    obs, _ = env.reset(seed=0)
+    images = []
+    while len(images) < FRAMES:
+        images.append(obs["image"])
+        obs, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            obs, _ = env.reset()
+    env.close()
+    return np.ascontiguousarray(np.stack(images))
 
 
 def rate(function: Callable[[], object], seconds: float) -> float:
@@ -118,18 +139,26 @@ def measure(steps: int, seconds: float, deter: str) -> dict[str, float]:
     return results
 
 
-def measure_disk(folder: str, ram_gb: float, steps: int, deter: str) -> dict[str, float]:
+def measure_disk(
+    folder: str, ram_gb: float, steps: int, deter: str, task: str, compress: bool
+) -> dict[str, float]:
     """Passes twice the capacity through a replay on disk, then saves and loads it."""
-    process = psutil.Process()
-    storage = functools.partial(DiskStorage, folder=folder, ram=int(ram_gb * 1e9))
+    process, ram = psutil.Process(), int(ram_gb * 1e9)
+    storage = functools.partial(DiskStorage, folder=folder, ram=ram, compress=compress)
     settings = {"length": LENGTH, "capacity": steps, "latents": LATENTS, "storage": storage}
     replay = Replay(spaces(deter), **settings)
     inputs = [transition(replay, seed) for seed in range(20)]
+    images = play(task) if task else None
     before, peak, results = process.memory_info().rss, 0, {}
     start, added = time.perf_counter(), 0
     for i in range(2 * steps // ENVS):
+        step = inputs[i % len(inputs)]
+        if images is not None:
+            # Every environment is at another place of the same play.
+            places = i + np.arange(ENVS) * (FRAMES // ENVS)
+            step = {**step, "image": images[places % FRAMES]}
         begun = time.perf_counter()
-        replay.add(inputs[i % len(inputs)])
+        replay.add(step)
         added += time.perf_counter() - begun
         if i % 100 == 99:
             _, ids = replay.gather(replay.plan(BATCH))
@@ -142,6 +171,8 @@ def measure_disk(folder: str, ram_gb: float, steps: int, deter: str) -> dict[str
     results["save_pause_ms"] = 1000 * (time.perf_counter() - start)
     saving.wait()
     results["save_s"] = time.perf_counter() - start
+    files = sum(path.stat().st_size for path in pathlib.Path(folder).iterdir())
+    results["file_bytes_per_step"] = files / replay.stats()["steps"]
     results["batches_s"] = rate(lambda: replay.gather(replay.plan(BATCH)), 4.0)
     results |= measure_write_back(replay)
     results["rss_peak_GB"] = max(peak, process.memory_info().rss - before) / 1e9
@@ -207,13 +238,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--disk", default="", help="new folder for a replay on disk")
     parser.add_argument("--ram-gb", type=float, default=2.0, help="memory of a replay on disk")
+    parser.add_argument("--frames", default="", help="task whose images a replay on disk holds")
+    parser.add_argument("--compress", action="store_true", help="images of a replay on disk")
     args = parser.parse_args()
     results = {"steps": args.steps, "cores": os.cpu_count() or 0}
     results |= calibrate(args.seconds / 4)
     if args.disk:
         os.makedirs(args.disk)
         try:
-            results |= measure_disk(args.disk, args.ram_gb, args.steps, args.deter)
+            results |= measure_disk(
+                args.disk, args.ram_gb, args.steps, args.deter, args.frames, args.compress
+            )
         finally:
             shutil.rmtree(args.disk)
     else:

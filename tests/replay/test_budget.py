@@ -62,6 +62,7 @@ def test_too_little_disk(machine, tmp_path):
     assert roomy.disk == 1_000_000 * STEP
     assert tight.disk == 1_000_000 * (STEP + 1024) - 0.5e9
     assert str(tmp_path) in tight.problem
+    assert "replay.compress lz4" in tight.problem
     # What replay has written already is not missing.
     (tmp_path / "0000000000.chunk").write_bytes(bytes(1000))
     assert estimate_budget(layout, 1, tmp_path).disk_available == 10e9 + 1000

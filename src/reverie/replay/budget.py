@@ -69,6 +69,7 @@ class Budget:
         if too_little_disk and (self.bound is not None or not too_little_ram):
             fits = int(self.steps * self.disk_available / self.disk)
             other = f", free space under {self.folder} or choose a logdir on another disk"
+            other += ", compress images with replay.compress lz4"
             return f"{self} It does not fit on the disk. " + _ADVICE.format(fits=fits, other=other)
         if too_little_ram and self.bound is not None:
             return (
