@@ -216,3 +216,11 @@ def test_without_the_package_files_are_not_called_damaged(tmp_path, monkeypatch)
         with pytest.raises(MissingCodecError, match=expected):
             make_replay(storage_of(kind, tmp_path, compress=False)).load(tmp_path)
     assert len(list(tmp_path.glob("*.chunk"))) == 2
+
+
+def test_a_codec_of_another_version_is_named(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "CODEC", "zstd")
+        record.write(tmp_path / "file", {}, {"key": pictures(3)}, compress=["key"])
+    with pytest.raises(MissingCodecError, match="needs 'zstd', which this version does not know"):
+        record.read_header(tmp_path / "file")

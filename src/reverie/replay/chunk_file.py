@@ -79,16 +79,18 @@ class ChunkFile:
 
     def _read_key(self, handle: int, key: str, start: int, target: np.ndarray) -> None:
         entry, position = self._header.arrays[key], self._header.position(key)
-        packed = "codec" in entry
-        if packed:
-            begin, end = codec.span(entry, start, len(target))
-            stored = np.empty(end - begin, np.uint8)
-        else:
-            begin, stored = start * (target.nbytes // max(1, len(target))), target
-        if not read_fully(handle, stored, position + begin):
+        if "codec" not in entry:
+            size = target.nbytes // max(1, len(target))
+            self._read_bytes(handle, target, position + start * size)
+            return
+        begin, end = codec.span(entry, start, len(target))
+        stored = np.empty(end - begin, np.uint8)
+        self._read_bytes(handle, stored, position + begin)
+        record.unpack(self._path, self._header, key, stored, start, target)
+
+    def _read_bytes(self, handle: int, target: np.ndarray, position: int) -> None:
+        if not read_fully(handle, target, position):
             raise record.DamagedFile(f"{self._path} was cut off while it was in use.")
-        if packed:
-            record.unpack(self._path, self._header, key, stored, start, target)
 
     def _open(self) -> int:
         # Opened for each use: a replay has more chunks than a process may have open files.

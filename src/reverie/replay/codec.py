@@ -1,7 +1,7 @@
 """Lossless compression of arrays in files, in blocks of rows that can be read one by one.
 
-LZ4 unpacks images of games about as fast as memory is copied, and ten times faster than zlib. A
-block that would not become smaller is stored as it is, so that no array grows.
+LZ4 unpacks images of games at several GB per second, ten times faster than zlib. A block that would
+not become smaller is stored as it is, so that no array grows.
 """
 
 import importlib
@@ -77,7 +77,6 @@ def unpack(entry: dict[str, Any], stored: np.ndarray, start: int, target: np.nda
     Returns:
         False if a block is damaged; the target then holds nothing of use.
     """
-    module = _lz4()
     rows, bounds, stop = entry["rows"], entry["bounds"], start + len(target)
     size = target.itemsize * math.prod(target.shape[1:])
     source, sink = stored.data, target.reshape(-1).view(np.uint8).data
@@ -85,18 +84,25 @@ def unpack(entry: dict[str, Any], stored: np.ndarray, start: int, target: np.nda
     for index in range(start // rows, -(-stop // rows)):
         first = index * rows
         wanted = size * (min(first + rows, entry["shape"][0]) - first)
-        block = source[bounds[index] - base : bounds[index + 1] - base]
-        if len(block) != wanted:
-            try:
-                block = module.decompress(block, uncompressed_size=wanted)
-            except module.LZ4BlockError:
-                return False
-            if len(block) != wanted:
-                return False
+        block = _unpack_block(source[bounds[index] - base : bounds[index + 1] - base], wanted)
+        if block is None:
+            return False
         begin, end = max(start, first), min(stop, first + rows)
-        part = memoryview(block)[size * (begin - first) : size * (end - first)]
+        part = block[size * (begin - first) : size * (end - first)]
         sink[size * (begin - start) : size * (end - start)] = part
     return True
+
+
+def _unpack_block(stored: memoryview, size: int) -> memoryview | None:
+    """The content of a block, or None if it has another size or is damaged."""
+    if len(stored) == size:
+        return stored
+    lz4 = _lz4()
+    try:
+        content = lz4.decompress(stored, uncompressed_size=size)
+    except lz4.LZ4BlockError:
+        return None
+    return memoryview(content) if len(content) == size else None
 
 
 def _lz4() -> ModuleType:
