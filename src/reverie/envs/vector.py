@@ -102,8 +102,11 @@ class VectorEnv:
         else:
             globals_ = self._seeds or env_seeds(0, self.num_envs)
             self._inner = ProcessVectorEnv(factories, globals_, timeout, self._restarts)
+        # None where the environments step only when they are waited for.
+        self._ahead = None if isinstance(self._inner, SyncVectorEnv) else self._inner
         self.obs_space = describe(self._inner.single_observation_space)
         self.act_space = describe(self._inner.single_action_space)
+        self._act_shapes = {k: (self.num_envs, *s.shape) for k, s in self.act_space.items()}
         self._outputs = describe_all(self._inner.single_observation_space)
         self._actions: dict[str, np.ndarray] | None = None
         self._over = np.zeros(self.num_envs, bool)
@@ -132,8 +135,8 @@ class VectorEnv:
         if self._actions is not None:
             raise RuntimeError("step_async() was called twice. Call step_wait() in between.")
         chosen = {key: self._action(key, actions) for key in self.act_space}
-        if isinstance(self._inner, ProcessVectorEnv | NativeVectorEnv):
-            self._inner.step_async(chosen)
+        if self._ahead is not None:
+            self._ahead.step_async(chosen)
         self._actions = chosen
 
     def step_wait(self) -> Transition:
@@ -141,10 +144,8 @@ class VectorEnv:
         if self._actions is None:
             raise RuntimeError("step_wait() was called without step_async().")
         actions, self._actions = self._actions, None
-        if isinstance(self._inner, ProcessVectorEnv | NativeVectorEnv):
-            result = self._inner.step_wait()
-        else:
-            result = self._inner.step(actions)
+        ahead = self._ahead
+        result = self._inner.step(actions) if ahead is None else ahead.step_wait()
         obs, rewards, terminated, truncated, infos = result
         return self._transition(obs, rewards, terminated, truncated, infos)
 
@@ -164,14 +165,13 @@ class VectorEnv:
         self.close()
 
     def _action(self, key: str, actions: Mapping[str, np.ndarray]) -> np.ndarray:
-        space = self.act_space[key]
         if key not in actions:
             raise KeyError(f"The action {key!r} is missing; got {sorted(actions)}.")
-        array = np.asarray(actions[key], space.dtype)
-        if array.shape != (self.num_envs, *space.shape):
+        array, expected = np.asarray(actions[key], self.act_space[key].dtype), self._act_shapes[key]
+        if array.shape != expected:
             raise ValueError(
-                f"The action {key!r} has shape {array.shape}, expected "
-                f"{(self.num_envs, *space.shape)}: one row per environment."
+                f"The action {key!r} has shape {array.shape}, expected {expected}: one row per "
+                "environment."
             )
         return array
 
