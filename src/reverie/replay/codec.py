@@ -37,7 +37,7 @@ def check_codec(wanted: str, codec: str = CODEC) -> None:
         _lz4()
     except ImportError as error:
         raise MissingCodecError(
-            f"{wanted} needs the package lz4: pip install -e '.[compress]'"
+            f"{wanted} needs the package lz4: pip install 'reverie[compress]'"
         ) from error
 
 
