@@ -217,7 +217,7 @@ class Archive:
                   for key in self._layout.latents}  # fmt: skip
         with self._lock:
             version = chunk.version
-            chunk.read(0, arrays)
+            chunk.read(0, rows, arrays)
         record.write(path_of(self.folder, chunk.serial, "latents"), {"rows": rows}, arrays)
         return version
 

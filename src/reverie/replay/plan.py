@@ -68,21 +68,21 @@ def gather(
     stop = plan.length if stop is None else stop
     if not 0 <= start < stop <= plan.length:
         raise ValueError(f"Steps {start} .. {stop - 1} are not within 0 .. {plan.length - 1}.")
-    context = min(context, stop - start)
-    lengths = dict.fromkeys(layout.data, stop - start)
-    lengths |= dict.fromkeys(layout.latents if context else (), context)
-    batch = {key: _empty(layout, key, len(plan), length) for key, length in lengths.items()}
-    ids = np.empty((len(plan), stop - start), np.int64)
+    size, length, context = len(plan), stop - start, min(context, stop - start)
+    data = {key: _rows(layout, key, size * length) for key in layout.data}
+    latents = {key: _rows(layout, key, size * context) for key in layout.latents if context}
+    ids = np.empty(size * length, np.int64)
+    count = np.arange(length)
     for chunk, offset, sequence, begin, end in _runs(plan, start, stop):
-        targets = {
-            key: batch[key][sequence, begin : min(end, length)]
-            for key, length in lengths.items()
-            if begin < length
-        }
-        chunk.read(offset, targets)
-        ids[sequence, begin:end] = np.arange(chunk.id + offset, chunk.id + offset + end - begin)
+        at = sequence * length + begin
+        chunk.read(offset, end - begin, data, at)
+        ids[at : at + end - begin] = count[: end - begin] + (chunk.id + offset)
+        if begin < context:
+            chunk.read(offset, min(end, context) - begin, latents, sequence * context + begin)
+    batch = {key: rows.reshape(size, length, *rows.shape[1:]) for key, rows in data.items()}
     _mark(batch, plan, start, stop)
-    return batch, ids
+    batch |= {key: rows.reshape(size, context, *rows.shape[1:]) for key, rows in latents.items()}
+    return batch, ids.reshape(size, length)
 
 
 def _mark(batch: dict[str, np.ndarray], plan: Plan, start: int, stop: int) -> None:
@@ -110,6 +110,6 @@ def _runs(plan: Plan, start: int, stop: int) -> Iterator[tuple[Chunk, int, int, 
             time += length
 
 
-def _empty(layout: Layout, key: str, batch: int, length: int) -> np.ndarray:
+def _rows(layout: Layout, key: str, count: int) -> np.ndarray:
     dtype, shape = layout.specs[key]
-    return np.empty((batch, length, *shape), dtype)
+    return np.empty((count, *shape), dtype)

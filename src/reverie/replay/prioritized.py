@@ -73,6 +73,8 @@ class Prioritized:
         self._owners: list[int] = []
         self._stale: list[Rows] = []
         self._stale_count = 0
+        # Whether sequences were removed since, which then have no weight.
+        self._removed = False
 
     def __len__(self) -> int:
         return len(self._members)
@@ -102,6 +104,7 @@ class Prioritized:
     def remove(self, rows: Rows) -> None:
         """Make sequences undrawable."""
         self._members.remove(rows)
+        self._removed = bool(self._stale)
         self._infinite.set(rows, np.zeros(len(rows)))
         self._finite.set(rows, np.zeros(len(rows)))
 
@@ -264,10 +267,11 @@ class Prioritized:
         self._stale_count = 0
         rows.sort()
         rows = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
-        # Some were removed since.
-        rows = rows[self._members.holds(rows)]
-        if not len(rows):
-            return
+        if self._removed:
+            rows = rows[self._members.holds(rows)]
+            self._removed = False
+            if not len(rows):
+                return
         weights = self._aggregate(rows)
         infinite = np.isinf(weights)
         changed = infinite != self._infinite.get(rows)

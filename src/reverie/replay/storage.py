@@ -169,21 +169,24 @@ class Chunk:
         """Id of the first step; the step at an offset has the id `id + offset`."""
         return self.serial << OFFSET_BITS
 
-    def read(self, start: int, targets: Mapping[str, np.ndarray]) -> None:
+    def read(self, start: int, count: int, targets: Mapping[str, np.ndarray], at: int = 0) -> None:
         """Copy rows out.
 
         Args:
             start: First row.
-            targets: Contiguous `[n, *shape]` per wanted key; takes the rows `start .. start+n-1`.
+            count: Number of rows.
+            targets: Contiguous `[n, *shape]` per wanted key.
+            at: Row of the targets that takes the first one.
         """
         # Taken once: another thread may replace it.
         arrays = self.arrays
         elsewhere = {}
         for key, target in targets.items():
-            if key in arrays:
-                target[...] = arrays[key][start : start + len(target)]
+            array = arrays.get(key)
+            if array is None:
+                elsewhere[key] = target[at : at + count]
             else:
-                elsewhere[key] = target
+                target[at : at + count] = array[start : start + count]
         if elsewhere and self.backing is not None:
             self.backing.read(start, elsewhere)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-BITS = 6
+BITS = 7
 """Every node has `2**BITS` children: few levels, and a level costs a handful of numpy calls."""
 
 _FAN = 1 << BITS
@@ -12,8 +12,8 @@ class SumTree:
     """Non-negative weights of the indices 0, 1, 2, ..., all zero at first.
 
     Updates and draws of n entries take O(n log size) time, in about ten numpy calls per level:
-    three levels up to 262,144 indices, four up to 16.8 million. Sums are always computed from the
-    children, so that no rounding errors pile up.
+    three levels up to 2.1 million indices, four up to 268 million. Sums are always computed from
+    the children, so that no rounding errors pile up.
     """
 
     def __init__(self):
