@@ -178,6 +178,7 @@ def test_imagination_from_the_last_steps_only():
     assert losses["dyn"].shape == (B, T)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_finite_and_close_to_float32():
     results = {}
     for dtype in ("float32", "bfloat16"):

@@ -85,6 +85,7 @@ def test_several_devices_share_the_batch():
     assert record["update_s"] > 0
 
 
+@pytest.mark.slow
 def test_startup_is_timed_with_an_empty_and_a_filled_cache():
     record = measure_startup(words=(*TINY, "--task", "dummy_disc"))
     assert record["command"].endswith("crafter size1m --configs debug --task dummy_disc")

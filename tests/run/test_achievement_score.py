@@ -48,6 +48,7 @@ def task(tmp_path, monkeypatch):
     return "gym_climbing:Climb-v0"
 
 
+@pytest.mark.slow
 def test_score_of_all_episodes_of_a_run_and_of_an_evaluation(make_config, task, tmp_path):
     words = ["--task", task, "--run.envs", "1", "--run.eval_envs", "1", "--run.env_backend", "sync"]
     logdir = tmp_path / "run"

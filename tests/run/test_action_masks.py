@@ -51,6 +51,7 @@ def train(cache, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_three_hundred_steps_of_training_and_an_evaluation_take_no_invalid_action(
     train, tic_tac_toe, tmp_path
 ):

@@ -20,6 +20,7 @@ def arrays(logdir):
     return Checkpointer(logdir / "checkpoints").restore().arrays
 
 
+@pytest.mark.slow
 def test_a_mixture_trains_the_same_whatever_is_logged_and_saved(make_config, tmp_path):
     quiet = ["--run.save_every", "0", "--run.report_every", "0"]
     busy = ["--run.save_every", "0.2", "--run.report_every", "0.3", "--run.log_every", "0.01"]

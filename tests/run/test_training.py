@@ -69,28 +69,27 @@ def test_evaluation_reports_and_saving_in_between_change_nothing(make_config, tm
     quiet = ["--run.save_every", "0", "--run.report_every", "0"]
     busy = ["--run.save_every", "0.01", "--run.report_every", "0.01", "--run.eval_every", "0.01"]
     launch(make_config(tmp_path / "a", *steps, *quiet))
-    launch(make_config(tmp_path / "b", *steps, *busy, "--script", "train_eval"))
+    kept = ["--script", "train_eval", "--replay.eval_size", "40"]
+    launch(make_config(tmp_path / "b", *steps, *busy, *kept))
     one, two = arrays(tmp_path / "a"), arrays(tmp_path / "b")
     for name, value in one.items():
         np.testing.assert_array_equal(value, two[name], err_msg=name)
     scores = read_jsonl(tmp_path / "b" / "scores.jsonl")
     assert any("eval/episode/score" in record for record in scores)
+    assert_evaluation_episodes_were_reported_on(tmp_path / "b")
 
 
-def test_evaluation_episodes_are_reported_on(make_config, tmp_path):
-    words = ["--run.steps", "60", "--run.eval_every", "0.01", "--run.report_every", "0.01"]
-    words += ["--script", "train_eval", "--replay.eval_size", "40"]
-    launch(make_config(tmp_path, *words))
-    records = read_jsonl(tmp_path / "metrics.jsonl")
+def assert_evaluation_episodes_were_reported_on(folder):
+    records = read_jsonl(folder / "metrics.jsonl")
     found = {key: value for record in records for key, value in record.items()}
     assert 20 < found["eval/replay/steps"] <= 40
     losses = {key for key in found if key.startswith("report/loss/")}
     assert losses
     assert losses == {key[5:] for key in found if key.startswith("eval/report/loss/")}
     assert found["eval/report/loss/rew"] != found["report/loss/rew"]
-    plots = {path.name for path in tmp_path.glob("openloop/*.png")}
+    plots = {path.name for path in folder.glob("openloop/*.png")}
     assert plots
-    assert plots == {path.name for path in tmp_path.glob("eval/openloop/*.png")}
+    assert plots == {path.name for path in folder.glob("eval/openloop/*.png")}
 
 
 def test_resumed_run_goes_on_and_counts_on(make_config, tmp_path, capfd):
