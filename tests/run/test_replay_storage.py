@@ -116,3 +116,11 @@ def test_a_full_disk_stops_the_run_after_a_save_in_the_room_that_was_kept(
     assert f"Saved at {step:,} environment steps" in capfd.readouterr().out
     launch(make_config(tmp_path, *words, "--run.steps", str(step)))
     assert f"Resumed at {step:,} environment steps" in capfd.readouterr().out
+
+
+def test_a_short_run_needs_no_room_for_chunks_that_it_never_fills(
+    make_config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(saver, "free_space", lambda folder: 50_000_000)
+    words = ["--run.steps", "60", "--run.envs", "4", "--replay.chunksize", "1024"]
+    assert launch(make_config(tmp_path, *RANDOM, *words)).steps == 60

@@ -123,11 +123,14 @@ def selector(config: ReplayConfig, context: int) -> Selector:
 def unsaved_bytes(config: Config, source: Replay) -> int:
     """What the next save of a replay may write: a chunk of every environment and one file twice.
 
+    A short run never fills these chunks: then it is all of its steps and one file twice.
+
     Args:
-        config: Number of environments and size of chunks.
+        config: Number of environments, size of chunks, and how many steps there will be at most.
         source: The replay.
     """
-    return (config.run.envs + 1) * source.layout.nbytes(config.replay.chunksize)
+    steps, nbytes = min(config.replay.size, config.run.steps), source.layout.nbytes
+    return min((config.run.envs + 1) * nbytes(config.replay.chunksize), 2 * nbytes(steps))
 
 
 def train_stream(config: Config, source: Replay) -> Stream:
