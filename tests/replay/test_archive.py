@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from reverie.replay import DiskStorage, Replay, archive
+from reverie.replay import DamagedFile, DiskStorage, Replay, archive, record
 from reverie.replay.ram import RamStorage
 from reverie.spaces import Space
 
@@ -159,6 +159,32 @@ def test_what_is_added_after_save_is_not_in_it(make_replay, fill, tmp_path):
     assert saving.done
     other = make_replay()
     assert other.load(tmp_path).steps == 5
+
+
+def test_a_replay_in_ram_that_was_loaded_can_be_saved_elsewhere(make_replay, fill, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    replay = make_replay(storage=RamStorage, online=False)
+    fill(replay, 2, 20)
+    replay.save(first).wait()
+    middle = make_replay(storage=RamStorage, online=False)
+    middle.load(first)
+    fill(middle, 2, 10, start=50)
+    middle.save(second).wait()
+    last = make_replay(storage=RamStorage, online=False)
+    assert last.load(second).steps == 60
+    for one in (middle, last):
+        batch, _ = one.gather(one.plan(500, probe=np.random.default_rng(0)))
+        times = {int(number) % 100 for number in np.unique(batch["action"])}
+        assert times == {*range(20), *range(50, 60)}
+    # Damage is not written again under a new checksum.
+    path = first / "0000000000.chunk"
+    content = bytearray(path.read_bytes())
+    content[record.read_header(path).position("reward") + 2] ^= 4
+    path.write_bytes(content)
+    broken = make_replay(storage=RamStorage)
+    broken.load(first)
+    with pytest.raises(DamagedFile, match=r"0000000000\.chunk"):
+        broken.save(tmp_path / "third").wait()
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "delete latents"])

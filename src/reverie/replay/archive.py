@@ -203,18 +203,28 @@ class Archive:
             "rows": rows,
             "origin": list(chunk.origin),
         }
-        arrays = {key: chunk.arrays[key][:rows] for key in self._layout.data}
         path = path_of(self.folder, chunk.serial, "chunk")
-        record.write(path, fields, arrays, compress=self._storage.compressed)
+        record.write(path, fields, self._data(chunk, rows), compress=self._storage.compressed)
         self._written[chunk.serial] = (rows, version, self._saves)
         if rows == chunk.rows:
             with self._lock:
                 self._storage.land(chunk, path)
 
+    def _data(self, chunk: Chunk, rows: int) -> dict[str, np.ndarray]:
+        """The first rows of all keys but latents; read if they are in a file of another folder."""
+        data = {key: chunk.arrays[key][:rows] for key in self._layout.data if key in chunk.arrays}
+        elsewhere = {key: self._empty(key, rows) for key in self._layout.data if key not in data}
+        if elsewhere and chunk.backing is not None:
+            chunk.backing.check()
+            chunk.read(0, rows, elsewhere)
+        return data | elsewhere
+
+    def _empty(self, key: str, rows: int) -> np.ndarray:
+        dtype, shape = self._layout.specs[key]
+        return np.empty((rows, *shape), dtype)
+
     def _write_latents(self, chunk: Chunk, rows: int) -> int:
-        specs = self._layout.specs
-        arrays = {key: np.empty((rows, *specs[key][1]), specs[key][0])
-                  for key in self._layout.latents}  # fmt: skip
+        arrays = {key: self._empty(key, rows) for key in self._layout.latents}
         with self._lock:
             version = chunk.version
             chunk.read(0, rows, arrays)
