@@ -188,7 +188,8 @@ def test_probe_leaves_no_trace(make_replay, fill):
         if probed:
             probe = np.random.default_rng(5)
             assert len(replay.plan(4, probe=probe)) == 4
-        stats = replay.stats()
+        # Bytes depend on when finished chunks reach their files.
+        stats = {key: value for key, value in replay.stats().items() if "bytes" not in key}
         return stats, [replay.gather(replay.plan(8))[0]["action"].tolist() for _ in range(3)]
 
     assert run(True) == run(False)
