@@ -37,6 +37,7 @@ def main(cache: str, output: pathlib.Path) -> None:
     latents = learner.latent_spaces.items()
     batch |= {key: space.zeros(2, config.replay_context) for key, space in latents}
     subprocess.Popen = Popen
+    jax.block_until_ready(learner.state)  # Its program is in the cache, too.
     learner.prepare("train", batch)
     hits.clear()
     learner.train(batch)

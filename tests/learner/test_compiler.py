@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from reverie.learner import Learner, compiler
+from reverie.learner import Learner, compiler_process
 
 SCRIPT = pathlib.Path(__file__).with_name("compiled_apart.py")
 
@@ -72,7 +72,7 @@ def test_an_agent_that_cannot_be_pickled_is_compiled_here(agent, with_cache, bat
 
 
 def test_a_compiler_that_fails_is_replaced_by_this_process(agent, with_cache, batch, monkeypatch):
-    monkeypatch.setattr(compiler, "_BOOT", "raise SystemExit(3)")
+    monkeypatch.setattr(compiler_process, "_BOOT", "raise SystemExit(3)")
     check_trains(Learner(agent, placement=with_cache), batch)
     assert list(with_cache.cache.iterdir()) == []
 
@@ -86,7 +86,7 @@ def check_trains(learner, batch):
 
 
 def test_closing_gives_up_what_is_compiled(agent, with_cache, batch, monkeypatch):
-    monkeypatch.setattr(compiler, "_BOOT", "import time; time.sleep(600)")
+    monkeypatch.setattr(compiler_process, "_BOOT", "import time; time.sleep(600)")
     learner = Learner(agent, placement=with_cache)
     learner.prepare("train", batch)
     before = time.monotonic()

@@ -8,32 +8,22 @@ compilation cache of JAX, from which this process loads it in a second.
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import hashlib
-import json
 import logging
 import os
 import pathlib
-import subprocess
-import sys
-import tempfile
 import threading
-from typing import IO, Any
+from collections.abc import Iterator
+from typing import Any
 
 import cloudpickle
 import jax
-import numpy as np
 
 from reverie.learner.allocator import keep_memory, release_memory
-from reverie.learner.devices import Placement, use_cache
+from reverie.learner.compiler_process import CompilerProcess, Job
 from reverie.learner.programs import POLICIES, Batch, Kind, Programs
 
 log = logging.getLogger("reverie.learner")
-
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from reverie.learner.compiler import main; main()"
-)
 
 
 class Compiler:
@@ -49,11 +39,17 @@ class Compiler:
         self._quick = concurrent.futures.ThreadPoolExecutor(1, "compile-policy")
         self._slow = concurrent.futures.ThreadPoolExecutor(1, "compile")
         self._tracing = threading.Lock()
-        self._children: set[subprocess.Popen[bytes]] = set()
+        self._processes: set[CompilerProcess] = set()
         self._closed = False
         # A program without optimizations is compiled before a process has started.
         can = programs.placement.platform == "cpu" and not programs.fast_compile
         self._cache = programs.placement.cache if can else None
+
+    def init(self, key: jax.Array) -> Any:
+        """The program that makes the initial state from a random key, compiled now."""
+        with self._tracing:
+            lowered = self._programs.init.lower(key)
+        return lowered.compile()
 
     def submit(
         self, kind: Kind, batch: Batch, apart: bool = True
@@ -77,15 +73,14 @@ class Compiler:
         self._closed = True
         self._quick.shutdown(wait=False, cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
-        for child in list(self._children):
-            child.kill()
+        for process in list(self._processes):
+            process.kill()
 
     def _compile(self, kind: Kind, batch: Batch, apart: bool) -> Any:
-        # Tracing is Python: two at once only delay the one that was asked for first.
-        with self._tracing:
-            lowered = self._programs.lower(kind, batch)
         if self._cache and apart:
-            self._compile_apart(self._cache, lowered, kind, batch)
+            lowered = self._lower_and_cache(self._cache, kind, batch)
+        else:
+            lowered = self._lower(kind, batch)
         if self._closed:
             raise concurrent.futures.CancelledError
         compiled = lowered.compile()
@@ -97,107 +92,57 @@ class Compiler:
             keep_memory(sizes.temp_size_in_bytes if sizes else 0)
         return compiled
 
-    def _compile_apart(self, cache: pathlib.Path, lowered: Any, kind: Kind, batch: Batch) -> None:
-        """Has the program put into the cache; where that fails it is simply compiled here."""
-        flags = os.environ.get("XLA_FLAGS", "")
-        digest = hashlib.sha256((flags + lowered.as_text()).encode()).hexdigest()
-        done = cache / f"reverie-{digest[:32]}"
-        if done.exists():
-            return
+    def _lower(self, kind: Kind, batch: Batch) -> Any:
+        # Tracing is Python: two at once only delay the one that was asked for first.
+        with self._tracing:
+            return self._programs.lower(kind, batch)
+
+    def _lower_and_cache(self, cache: pathlib.Path, kind: Kind, batch: Batch) -> Any:
+        """Traces the program, and has it put into the cache where it is not there yet.
+
+        Only the traced program says for certain whether it is there. That one of the same shapes is
+        says that it is likely; where none is, the other process starts without waiting.
+        """
         try:
-            job = cloudpickle.dumps(Job.of(self._programs, cache, kind, batch))
+            job = Job.of(self._programs, cache, kind, batch)
+            pickled = cloudpickle.dumps(job)
         except Exception as error:  # Pickling runs the user's code, which may raise anything.
             log.info("The agent cannot be sent to the compiler's process: %s", error)
-            return
-        with tempfile.TemporaryFile() as output:
-            code = self._run(job, output)
-            if code == 0:
-                with contextlib.suppress(OSError):  # Then it is compiled apart again next time.
-                    done.touch()
-            elif not self._closed:
-                output.seek(0)
-                log.info(
-                    "The compiler's process ended with code %d:\n%s",
-                    code,
-                    output.read().decode(errors="replace"),
-                )
+            return self._lower(kind, batch)
+        likely = _marker(cache, _shapes(job, self._programs))
+        with contextlib.ExitStack() as stack:
+            process = None if likely.exists() else stack.enter_context(self._apart(pickled))
+            lowered = self._lower(kind, batch)
+            certain = _marker(cache, lowered.as_text())
+            if not certain.exists():
+                process = process or stack.enter_context(self._apart(pickled))
+                if not process.wait():
+                    return lowered  # It is simply compiled here.
+            with contextlib.suppress(OSError):  # Then it is compiled apart again next time.
+                certain.touch()
+                likely.touch()
+        return lowered
 
-    def _run(self, job: bytes, output: IO[bytes]) -> int:
-        command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
-        # A session of its own, so that Ctrl-C in the terminal reaches this process alone.
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
-        ) as child:
-            assert child.stdin
-            self._children.add(child)
+    @contextlib.contextmanager
+    def _apart(self, job: bytes) -> Iterator[CompilerProcess]:
+        """A process that compiles, killed in the end if it still does."""
+        with CompilerProcess(job) as process:
+            self._processes.add(process)
             if self._closed:
-                child.kill()
-            with contextlib.suppress(BrokenPipeError):
-                # The input stays open: its end tells the process that this one is gone.
-                child.stdin.write(len(job).to_bytes(8, "little") + job)
-                child.stdin.flush()
-            code = child.wait()
-            self._children.discard(child)
-            return code
+                process.kill()
+            try:
+                yield process
+            finally:
+                self._processes.discard(process)
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What a compiler's process has to know.
-
-    Args:
-        agent: As in `Programs`.
-        kind: Which of its programs.
-        batch: Shape and type of every array of a batch.
-        cache: Folder for the program.
-        cpu_devices: How many CPU devices JAX has opened.
-        training: Which of them train.
-        policy: Which of them acts.
-    """
-
-    agent: Any
-    kind: Kind
-    batch: dict[str, tuple[tuple[int, ...], np.dtype]]
-    cache: pathlib.Path
-    cpu_devices: int
-    training: tuple[int, ...]
-    policy: int
-
-    @classmethod
-    def of(cls, programs: Programs, cache: pathlib.Path, kind: Kind, batch: Batch) -> "Job":
-        """The job of compiling a program for batches like this one."""
-        devices = jax.devices("cpu")
-        return cls(
-            programs.agent,
-            kind,
-            {key: (array.shape, array.dtype) for key, array in batch.items()},
-            cache,
-            len(devices),
-            tuple(devices.index(device) for device in programs.placement.training),
-            devices.index(programs.placement.policy),
-        )
-
-    def run(self) -> None:
-        """Compiles into the cache; for a process that has not used JAX yet."""
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", self.cpu_devices)
-        use_cache(self.cache)
-        devices = jax.devices()
-        placement = Placement(tuple(devices[i] for i in self.training), devices[self.policy])
-        batch = {key: jax.ShapeDtypeStruct(*spec) for key, spec in self.batch.items()}
-        Programs(self.agent, placement).lower(self.kind, batch).compile()
+def _shapes(job: Job, programs: Programs) -> str:
+    """What two programs have in common that are most likely the same."""
+    state = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(programs.example)]
+    return repr((job.kind, job.batch, job.training, job.policy, state))
 
 
-def main() -> None:
-    """The compiler's process: reads a job from its input, and ends with it or when that closes."""
-    source = sys.stdin.buffer
-    size = int.from_bytes(source.read(8), "little")
-    job = cloudpickle.loads(source.read(size))
-    threading.Thread(target=_end_with, args=(source.fileno(),), daemon=True).start()
-    job.run()
-
-
-def _end_with(fd: int) -> None:
-    """Ends this process when the other end of a pipe is closed, however that happens."""
-    os.read(fd, 1)
-    os._exit(1)
+def _marker(cache: pathlib.Path, content: str) -> pathlib.Path:
+    """The empty file that says that a program is in the cache."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    return cache / f"reverie-{hashlib.sha256((flags + content).encode()).hexdigest()[:32]}"

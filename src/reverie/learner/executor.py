@@ -1,5 +1,6 @@
 """Runs an agent's pure functions on the devices."""
 
+import concurrent.futures
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
@@ -42,6 +43,9 @@ class Learner:
     ones until two updates were issued; the newest after `flush_acting`, `load_arrays` and at the
     start). The lag depends on the number of updates alone, never on timing, so that runs repeat.
 
+    The initial state is made in the background, where compiling what makes it takes a while. The
+    first call that needs the state waits for it.
+
     All randomness comes from keys folded from the seed and the number of updates, reports and
     policy calls in each mode, which `counters` returns for a checkpoint.
 
@@ -75,7 +79,12 @@ class Learner:
         self._programs = Programs(agent, placement, fast_compile)
         self._compiler = Compiler(self._programs)
         self._prepared = {kind: PreparedProgram(kind, self._compiler) for kind in KINDS}
-        self._state = self._programs.init(placement.put_state(init))
+        self._state: PyTree = None
+        self._acting: PyTree = None
+        self._next_acting: PyTree = None
+        thread = concurrent.futures.ThreadPoolExecutor(1, "initial-state")
+        self._initial = thread.submit(self._initialize, placement.put_state(init))
+        thread.shutdown(wait=False)
         self._carry: PyTree = None
         self._report_carries: dict[str, PyTree] = {}
         self._previous: _Issued | None = None
@@ -84,8 +93,6 @@ class Learner:
         self._counts: dict[str, int] = dict.fromkeys(
             ("updates", "reports", "train_calls", "eval_calls"), 0
         )
-        self.flush_acting()
-        release_memory()
 
     @property
     def agent(self) -> Any:
@@ -100,6 +107,7 @@ class Learner:
     @property
     def state(self) -> PyTree:
         """The agent's state after the newest issued update; overwritten by the next one."""
+        self._initial.result()
         return self._state
 
     @property
@@ -120,7 +128,7 @@ class Learner:
     @property
     def nbytes(self) -> int:
         """Bytes of the agent's state: parameters, optimizer and normalizers."""
-        return sum(array.nbytes for array in jax.tree.leaves(self._state))
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self._programs.example))
 
     def init_policy(self, num_envs: int) -> PyTree:
         """Recurrent state of the policy for `num_envs` environments before their first step."""
@@ -148,6 +156,7 @@ class Learner:
         count = self._next(f"{mode}_calls")
         key = self._policy_keys[mode]
         act = self._prepared[POLICIES[mode]].get(obs)
+        self._initial.result()
         carry, *outputs = act(self._acting, carry, obs, key, count)
         actions, latents = jax.device_get(outputs)
         if bad := nonfinite.offending_arrays(actions):
@@ -163,7 +172,7 @@ class Learner:
             kind: `train`, `report`, or the policy in the mode `train` (`act`) or `eval`
                 (`evaluate`).
             batch: Arrays as the call takes them; their values do not matter.
-            later: Whether to wait for the first update, which is not to be held up.
+            later: Whether to wait for the end of the first update, which is not to be held up.
         """
         if later:
             self._later.append((kind, batch))
@@ -200,12 +209,12 @@ class Learner:
             self.synchronize()
         count = self._next("updates")
         self._state, self._carry, outputs, metrics, acting = update(
-            self._state, self._carry, device_batch, self._train_key, count
+            self.state, self._carry, device_batch, self._train_key, count
         )
         self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
         previous, self._previous = self._previous, _Issued(self.updates, batch, metrics)
         self._finish(previous)
-        while self._later:
+        while self.updates > 1 and self._later:
             self.prepare(*self._later.pop())
         return outputs
 
@@ -223,7 +232,7 @@ class Learner:
             carry = self._agent.init_carry(_size(batch))
         count = self._next("reports")
         # On one device, because the others would only repeat it.
-        state, key = jax.tree.map(lambda x: x.addressable_data(0), (self._state, self._report_key))
+        state, key = jax.tree.map(lambda x: x.addressable_data(0), (self.state, self._report_key))
         inputs = jax.device_put((carry, batch), self._placement.training[0])
         self._report_carries[source], results = preview(state, *inputs, key, count)
         return jax.device_get(results)
@@ -244,8 +253,8 @@ class Learner:
 
     def flush_acting(self) -> None:
         """Lets the policy act with the newest parameters, without the lag; for evaluation."""
-        acting = self._programs.snapshot(self._state.params)
-        self._acting = self._next_acting = self._placement.put_policy(acting)
+        self._initial.result()
+        self._act_with_newest()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays of the agent's state by name, after the last issued update.
@@ -256,7 +265,7 @@ class Learner:
         """
         self.synchronize()
         # On CPU device_get returns views, which the next update would overwrite.
-        arrays = {k: np.array(v) for k, v in names.flatten(self._state).items()}
+        arrays = {k: np.array(v) for k, v in names.flatten(self.state).items()}
         return self._checked(arrays, self.updates)
 
     def snapshot(self) -> Callable[[], dict[str, np.ndarray]]:
@@ -271,7 +280,7 @@ class Learner:
         if self._placement.platform != "cpu":
             arrays = self.arrays()
             return lambda: arrays
-        named = names.flatten(self._state)
+        named = names.flatten(self.state)
         leaves = [leaf.addressable_data(0) for leaf in named.values()]
         copies = jax.device_put(leaves, self._placement.training[0], may_alias=False)
         updates = self.updates
@@ -295,11 +304,20 @@ class Learner:
         Raises:
             names.MismatchError: If a name is unknown or a shape differs.
         """
-        self._state = self._placement.put_state(names.replace(self._state, arrays))
+        self._state = self._placement.put_state(names.replace(self.state, arrays))
         self._carry = None
         self._report_carries.clear()
         self._counts.update(counters or {})
         self.flush_acting()
+
+    def _initialize(self, key: jax.Array) -> None:
+        self._state = self._compiler.init(key)(key)
+        self._act_with_newest()
+        release_memory()
+
+    def _act_with_newest(self) -> None:
+        acting = self._programs.snapshot(self._state.params)
+        self._acting = self._next_acting = self._placement.put_policy(acting)
 
     def _next(self, counter: str) -> np.uint32:
         """The number of calls so far; an array of fixed type, so that nothing is recompiled."""
