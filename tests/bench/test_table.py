@@ -18,7 +18,7 @@ TRAIN = {
     "compile_s_cold": 9.04, "compile_s_warm": 0.51, "memory_bytes_cold": 2.5e9,
     "memory_bytes_warm": 1.25e9, "device_memory_bytes": None,
 }  # fmt: skip
-RUN = {"first_step_s": 3.04, "first_update_s": 12.5, "steps": 1042}
+RUN = {"first_step_s": 3.04, "first_update_s": 12.5, "steps": 1042, "g_s": 0.04}
 
 
 @pytest.fixture
@@ -65,7 +65,8 @@ def test_policy_and_startup_rows(show):
     lines = show(policy=[call], startup=[startup])
     assert cells(lines, "size1m vector, 1 env")[1:] == ["0.5", "0.4"]
     (warm,) = [line for line in lines if " warm " in line]
-    assert warm.strip("│").replace("│", "").split() == ["size12m", "warm", "3.0", "4.0", "1,042"]
+    shown = ["size12m", "warm", "3.0", "4.0", "100", "1,042", "40", "ms"]
+    assert warm.replace("│", "").split() == shown
 
 
 def test_a_busy_machine_is_mentioned(show):

@@ -12,8 +12,8 @@ def main(specification: str) -> None:
     """Measures one row and writes the record as JSON.
 
     Args:
-        specification: JSON object with `kind` (`train`, `first_update` or `policy`), `case` (the
-            fields of the case), `scratch` (a folder) and `output` (the file to write).
+        specification: JSON object with `kind` (`train`, `first_update`, `product` or `policy`),
+            `case` (the fields of the case), `scratch` (a folder) and `output` (the file to write).
     """
     spec = json.loads(specification)
     scratch = pathlib.Path(spec["scratch"])
@@ -24,9 +24,13 @@ def main(specification: str) -> None:
 
         record = {"core": core, **measure_policy_calls(PolicyCase(**fields), scratch)}
     else:
-        from reverie.bench.train_step import measure_first_update, measure_train_step
+        from reverie.bench import train_step
 
-        measures = {"train": measure_train_step, "first_update": measure_first_update}
+        measures = {
+            "train": train_step.measure_train_step,
+            "first_update": train_step.measure_first_update,
+            "product": train_step.measure_product,
+        }
         record = measures[spec["kind"]](TrainCase(**fields), scratch)
     pathlib.Path(spec["output"]).write_text(json.dumps(record))
 

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from reverie.bench.cases import BenchError, PolicyCase, TrainCase
@@ -41,8 +42,13 @@ def measure_policy(case: PolicyCase) -> dict[str, Any]:
     return {"name": case.name, "size": case.size, "obs": case.obs, "envs": case.envs, **record}
 
 
+def measure_product(words: Sequence[str] = ()) -> float:
+    """Seconds of the product G, now, on the device that trains."""
+    return run_child("product", TrainCase("size1m", "vector", 1, tuple(words)))["g_s"]
+
+
 def run_child(
-    kind: Literal["train", "first_update", "policy"], case: TrainCase | PolicyCase
+    kind: Literal["train", "first_update", "policy", "product"], case: TrainCase | PolicyCase
 ) -> dict[str, Any]:
     """Measures in a process of its own; returns its record.
 

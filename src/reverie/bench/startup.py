@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reverie.bench.cases import BenchError, startup_words
-from reverie.bench.processes import failure
+from reverie.bench.processes import failure, measure_product
 from reverie.track.sinks.jsonl import METRICS, read_jsonl
 
 PERIOD = 0.05
@@ -32,12 +32,18 @@ def measure_startup(size: str = "size1m", words: Sequence[str] = ()) -> dict[str
     Returns:
         `size`, `command` and, for `cold` and `warm`: `first_step_s`, seconds from starting the
         process to the end of the first environment step; `first_update_s`, to the end of the first
-        update; `steps`, environment steps by then.
+        update; `steps`, environment steps by then; `g_s`, seconds of a product, the mean of before
+        and after.
     """
     options = [*startup_words(size), *words]
     with tempfile.TemporaryDirectory(prefix="reverie-bench-") as folder:
         root = pathlib.Path(folder)
-        cold, warm = (_measure_run(options, root / name, root / "cache") for name in ("a", "b"))
+        before = measure_product(words)
+        cold = _measure_run(options, root / "a", root / "cache")
+        between = measure_product(words)
+        warm = _measure_run(options, root / "b", root / "cache")
+        after = measure_product(words)
+    cold["g_s"], warm["g_s"] = (before + between) / 2, (between + after) / 2
     command = " ".join(["reverie train", *options])
     return {"size": size, "command": command, "cold": cold, "warm": warm}
 

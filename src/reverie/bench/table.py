@@ -79,12 +79,14 @@ def _policy(rows: list[Record]) -> Table:
 
 
 def _startup(rows: list[Record]) -> Table:
-    table = _table("start-up", "cache", "first step s", "first update s", "at step")
+    table = _table("start-up", "cache", "first step s", "first update s", "in G", "at step", "G")
     for row in rows:
         for state in ("cold", "warm"):
             run = row[state]
             times = (f"{run[key]:.1f}" for key in ("first_step_s", "first_update_s"))
-            table.add_row(row["size"], state, *times, f"{run['steps']:,}")
+            in_g = _short(run["first_update_s"] / run["g_s"])
+            unit = f"{1e3 * run['g_s']:.0f} ms"
+            table.add_row(row["size"], state, *times, in_g, f"{run['steps']:,}", unit)
     return table
 
 

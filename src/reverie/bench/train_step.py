@@ -12,9 +12,13 @@ from reverie.bench.flops import Count, count_flops
 from reverie.bench.machine import peak_memory
 from reverie.bench.product import Product
 from reverie.bench.workload import Arrays, Workload, make_workload
+from reverie.learner import configure
 
 WARMUP = 2
 """Updates that are not timed, after the first one."""
+
+PRODUCTS = 15
+"""Products that are timed where nothing else is."""
 
 PEAK_SIDE = 8192
 """Side of the matrices that show what an accelerator can do in the compute dtype."""
@@ -55,6 +59,15 @@ def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
         peak = Product(device, PEAK_SIDE, work.dtype)
         record["peak_flops_s"] = peak.flops / min(peak.seconds() for _ in range(5))
     return record
+
+
+def measure_product(case: TrainCase, _: pathlib.Path) -> Record:
+    """Times products alone, on the device that would train."""
+    config = case.config()
+    options = config.jax
+    placement = configure(options.platform, devices=options.devices, batch_size=config.batch_size)
+    product = Product(placement.training[0])
+    return {"g_s": statistics.median(product.seconds() for _ in range(PRODUCTS))}
 
 
 def _issue_first(work: Workload, batch: Arrays) -> float:
