@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from reverie.envs.codec import Codec
 from reverie.envs.conform import Bounds
 from reverie.envs.errors import ValueMismatchError
+from reverie.envs.leaves import describe_all
 from reverie.envs.limits import LARGEST, Check, action_check, observation_check
 from reverie.envs.wrappers import ResizeImages, resize, wrap
 
@@ -91,6 +92,8 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         self.single_action_space = self._single.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        spaces = describe_all(self.single_observation_space)
+        self._dtypes = {key: space.dtype for key, space in spaces.items()}
         self._obs = Codec(engine.observation_space, "observation", self.num_envs)
         self._resizes = _wrappers(self._single, ResizeImages)
         self._act = Codec(engine.action_space, "action", self.num_envs)
@@ -149,7 +152,9 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
             index = int(np.argmax(~(np.abs(rewards) <= LARGEST)))
             raise self._error(index, f"the reward is {rewards[index]}. Return a finite number.")
         self._over = terminated | truncated
-        return self._convert(obs), rewards, terminated, truncated, _infos(logs)
+        # The engine may use its arrays again, as it may those of the observations.
+        flags = np.array(terminated), np.array(truncated)
+        return self._convert(obs), rewards, *flags, _infos(logs)
 
     def step(
         self, actions: Mapping[str, np.ndarray]
@@ -173,7 +178,7 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         for wrapper in self._resizes:
             for key in wrapper.keys:
                 flat[key] = np.stack([resize(image, wrapper.size) for image in flat[key]])
-        return flat
+        return {key: np.array(flat[key], dtype) for key, dtype in self._dtypes.items()}
 
     def _wrong_value(self, key: str, values: np.ndarray, check: Check) -> ValueMismatchError:
         """Finds the environment: all others are shown to the check as missing."""

@@ -6,16 +6,15 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import SyncVectorEnv
 
 from reverie.envs.backend import choose
-from reverie.envs.conform import require_same
-from reverie.envs.leaves import describe, describe_all
+from reverie.envs.leaves import describe
 from reverie.envs.logs import present
 from reverie.envs.native import NativeVectorEnv
 from reverie.envs.processes import ProcessVectorEnv
-from reverie.envs.restarts import RESTARTED, Restarting, Restarts
+from reverie.envs.restarts import RESTARTED, Restarts
 from reverie.envs.seeds import env_seeds
+from reverie.envs.serial import SerialVectorEnv
 
 Backend = Literal["auto", "sync", "async", "native"]
 Factory = Callable[[], gymnasium.Env]
@@ -98,16 +97,15 @@ class VectorEnv:
         if engine is not None:
             self._inner = engine
         elif self.backend == "sync":
-            self._inner = _serial(factories, self._seeds, self._restarts)
+            self._inner = SerialVectorEnv(factories, self._seeds, self._restarts)
         else:
             globals_ = self._seeds or env_seeds(0, self.num_envs)
             self._inner = ProcessVectorEnv(factories, globals_, timeout, self._restarts)
         # None where the environments step only when they are waited for.
-        self._ahead = None if isinstance(self._inner, SyncVectorEnv) else self._inner
+        self._ahead = None if isinstance(self._inner, SerialVectorEnv) else self._inner
         self.obs_space = describe(self._inner.single_observation_space)
         self.act_space = describe(self._inner.single_action_space)
         self._act_shapes = {k: (self.num_envs, *s.shape) for k, s in self.act_space.items()}
-        self._outputs = describe_all(self._inner.single_observation_space)
         self._actions: dict[str, np.ndarray] | None = None
         self._over = np.zeros(self.num_envs, bool)
 
@@ -176,33 +174,16 @@ class VectorEnv:
         return array
 
     def _transition(self, obs, rewards, terminated, truncated, infos) -> Transition:
-        last = terminated | truncated
-        transition = {key: np.array(obs[key], s.dtype) for key, s in self._outputs.items()}
-        transition["reward"] = rewards.astype(np.float32)
-        transition["is_first"] = self._over | infos.get(RESTARTED, False)
-        self._over = last
-        transition["is_last"] = last.copy()
-        transition["is_terminal"] = terminated.copy()
-        transition.update(present(infos))
+        first, self._over = self._over, terminated | truncated
+        transition = {**obs, "reward": rewards.astype(np.float32)}
+        transition["is_first"] = first | infos[RESTARTED] if RESTARTED in infos else first
+        transition["is_last"] = self._over.copy()
+        transition["is_terminal"] = terminated
+        if infos:
+            transition.update(present(infos))
         if TERMINAL in transition:
             transition["is_terminal"] |= transition[TERMINAL] > 0
         return transition
-
-
-def _serial(
-    factories: Sequence[Factory], seeds: Sequence[int] | None, restarts: Restarts
-) -> SyncVectorEnv:
-    """The environments in this process; their transitions are copied by the caller."""
-    envs: list[gymnasium.Env] = []
-    for index, factory in enumerate(factories):
-        envs.append(Restarting(index, factory, restarts, seeds[index] if seeds else None))
-        first, found = envs[0], envs[-1]
-        require_same(
-            index,
-            (found.observation_space, found.action_space),
-            (first.observation_space, first.action_space),
-        )
-    return SyncVectorEnv([lambda env=env: env for env in envs], copy=False)
 
 
 def _spread(seeds: int | Sequence[int] | None, num: int) -> list[int] | None:

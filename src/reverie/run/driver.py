@@ -65,7 +65,9 @@ class Driver:
         obs = self._envs.step_wait() if self._stepping else self._envs.reset()
         visible = {key: obs[key] for key in self._visible}
         self._carry, actions, latents = self._actor.policy(self._carry, visible, self._mode)
-        actions = {key: _mask(value, obs["is_last"]) for key, value in actions.items()}
+        if np.count_nonzero(obs["is_last"]):
+            # Nobody will take these actions, because the episode is over.
+            actions = {key: _zeroed(value, obs["is_last"]) for key, value in actions.items()}
         self._envs.step_async(actions)
         self._stepping = True
         transition = {**obs, **actions, **latents}
@@ -80,8 +82,7 @@ class Driver:
             self._stepping = False
 
 
-def _mask(value: np.ndarray, is_last: np.ndarray) -> np.ndarray:
-    """Zeros the actions that nobody will take, because the episode is over."""
+def _zeroed(value: np.ndarray, where: np.ndarray) -> np.ndarray:
     value = np.array(value)
-    value[is_last] = 0
+    value[where] = 0
     return value
