@@ -274,9 +274,12 @@ class Prioritized:
                 return
         weights = self._aggregate(rows)
         infinite = np.isinf(weights)
-        changed = infinite != self._infinite.get(rows)
-        self._infinite.set(rows[changed], infinite[changed])
-        self._finite.set(rows, np.where(infinite, 0, weights))
+        # Mostly there is no step without a finite priority, here or anywhere.
+        if infinite.any() or self._infinite.total:
+            changed = infinite != self._infinite.get(rows)
+            self._infinite.set(rows[changed], infinite[changed])
+            weights = np.where(infinite, 0, weights)
+        self._finite.set(rows, weights)
 
     def _aggregate(self, rows: Rows) -> np.ndarray:
         """Weights, float64 `[n]`, of the sequences that start at these rows, which are sorted."""

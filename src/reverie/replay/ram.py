@@ -1,5 +1,7 @@
 """Chunks in memory."""
 
+import mmap
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,15 @@ from reverie.replay.chunk_file import open_chunk
 from reverie.replay.disk import OnDisk
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout
 
+UNUSED = 2
+"""References that `sys.getrefcount` counts to a block without views: the list's and its own."""
+
 
 class RamStorage:
-    """Chunks in ordinary memory, given back when the last reader lets go of them.
+    """Chunks in ordinary memory, used again when the last reader lets go of them.
+
+    Blocks are mapped by the system itself, page by page: huge pages, which numpy asks for, would
+    be filled in part only where every stream writes its newest chunk. Reading is as fast.
 
     Those that a run has found when it was resumed stay in their files, except their latents: so
     nobody waits for what is drawn later or never, and the system's file cache is memory as well.
@@ -26,14 +34,15 @@ class RamStorage:
     def __init__(self, layout: Layout, compress: bool = False):
         self.layout = layout
         self.compressed = layout.images if compress else ()
+        self._blocks: list[np.ndarray] = []
 
     def most_rows(self, streams: int) -> int:
         """Any number."""
         return 1 << OFFSET_BITS
 
     def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
-        """Arrays over one fresh, uninitialised block."""
-        return self.layout.carve(np.empty(self.layout.nbytes(rows), np.uint8), rows)
+        """Arrays over one block with whatever it held before."""
+        return self.layout.carve(self._block(self.layout.nbytes(rows)), rows)
 
     def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], OnDisk]:
         """Only latents and `is_first` are read; the rest is checked before its first use."""
@@ -51,3 +60,16 @@ class RamStorage:
         if chunk.backing is None:
             return self.layout.nbytes(chunk.filled), 0
         return sum(array.nbytes for array in chunk.arrays.values()), chunk.backing.nbytes
+
+    def _block(self, size: int) -> np.ndarray:
+        """Bytes that nobody uses: those of an evicted chunk, or new ones."""
+        index = 0
+        while index < len(self._blocks):
+            if sys.getrefcount(self._blocks[index]) > UNUSED:
+                index += 1
+            elif len(block := self._blocks.pop(index)) == size:
+                break
+        else:
+            block = np.frombuffer(mmap.mmap(-1, size), np.uint8)
+        self._blocks.append(block)
+        return block

@@ -1,0 +1,62 @@
+"""Memory of chunks that were evicted is used again, and never while somebody reads it."""
+
+import numpy as np
+
+from reverie.replay import RamStorage, Replay
+from reverie.replay.storage import Layout
+from reverie.spaces import Space
+
+LAYOUT = Layout({"obs": Space("continuous", (3,), "float32")})
+
+
+def address(arrays):
+    return arrays["obs"].__array_interface__["data"][0]
+
+
+def test_memory_is_used_again_when_nobody_reads_it():
+    storage = RamStorage(LAYOUT)
+    first, second = storage.allocate(0, 100), storage.allocate(1, 100)
+    used = {address(first), address(second)}
+    del first
+    third = storage.allocate(2, 100)
+    assert address(third) in used - {address(second)}
+    assert address(storage.allocate(3, 100)) not in used
+
+
+def test_a_single_array_keeps_the_memory_of_all():
+    storage = RamStorage(LAYOUT)
+    arrays = storage.allocate(0, 100)
+    before, held = address(arrays), arrays["is_first"][5:6]
+    del arrays
+    other = storage.allocate(1, 100)
+    assert address(other) != before
+    del held
+    assert address(storage.allocate(2, 100)) == before
+
+
+def test_memory_of_another_size_is_given_back():
+    storage = RamStorage(LAYOUT)
+    storage.allocate(0, 100)
+    storage.allocate(1, 50)
+    assert [len(block) for block in storage._blocks] == [LAYOUT.nbytes(50)]
+
+
+def test_a_plan_reads_what_it_was_made_of_whatever_is_added_later():
+    obs = Space("continuous", (3,), "float32")
+    replay = Replay({"obs": obs}, length=4, capacity=64, chunksize=8, online=False)
+
+    def add(count, start):
+        for step in range(start, start + count):
+            flags = {"is_first": np.array([step == 0]), "is_last": np.array([False])}
+            row = {"obs": np.full((1, 3), step, np.float32), "reward": np.zeros(1, np.float32)}
+            replay.add({**row, **flags, "is_terminal": np.array([False])})
+
+    add(64, 0)
+    plan = replay.plan(8)
+    expected = replay.gather(plan)[0]["obs"].copy()
+    add(640, 64)
+    np.testing.assert_array_equal(replay.gather(plan)[0]["obs"], expected)
+    blocks = len(replay._storage._blocks)
+    del plan
+    add(640, 704)
+    assert len(replay._storage._blocks) <= blocks
