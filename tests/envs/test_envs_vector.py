@@ -123,6 +123,19 @@ def test_both_backends_give_the_same_transitions():
             np.testing.assert_array_equal(one[key], two[key], err_msg=key)
 
 
+def test_a_second_close_does_nothing():
+    closed = []
+
+    class Closing(Noise):
+        def close(self):
+            closed.append(self)
+
+    with VectorEnv([Closing] * 2, "sync", seeds=0) as vector:
+        vector.reset()
+        vector.close()
+    assert len(closed) == 2
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_earlier_transitions_do_not_change(backend):
     with VectorEnv([factory_of("dummy_disc", {"length": 5})] * 2, backend, seeds=0) as vector:

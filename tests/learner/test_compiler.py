@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from reverie.learner import Learner, compiler_process
+from reverie.learner import Learner, compiler, compiler_process
 
 SCRIPT = pathlib.Path(__file__).with_name("compiled_apart.py")
 
@@ -94,3 +94,50 @@ def test_closing_gives_up_what_is_compiled(agent, with_cache, batch, monkeypatch
     with pytest.raises(concurrent.futures.CancelledError):
         learner.train(batch)
     assert time.monotonic() - before < 60
+
+
+@pytest.fixture
+def submitted(agent, placement, monkeypatch):
+    """A learner, and the kinds of programs that it has asked to compile."""
+    learner, kinds = Learner(agent, placement=placement), []
+    submit = learner._compiler.submit
+
+    def record(kind, batch, apart=True):
+        kinds.append((kind, apart))
+        return submit(kind, batch, apart)
+
+    monkeypatch.setattr(learner._compiler, "submit", record)
+    return learner, kinds
+
+
+def test_what_is_for_later_waits_for_the_first_update_also_of_a_resumed_run(submitted, batch):
+    learner, kinds = submitted
+    learner.load_arrays({}, {"updates": 5})
+    learner.prepare("train", batch)
+    learner.prepare("report", batch, later=True)
+    learner.train(batch)
+    assert kinds == [("train", True)]
+    learner.train(batch)
+    assert kinds == [("train", True), ("report", True)]
+    learner.report(batch)
+    assert len(kinds) == 2
+
+
+def test_a_report_that_comes_early_uses_what_was_prepared_for_later(submitted, batch):
+    learner, kinds = submitted
+    learner.prepare("report", batch, later=True)
+    learner.report(batch)
+    learner.train(batch)
+    learner.train(batch)
+    assert kinds == [("report", True), ("train", False)]
+
+
+def test_a_compiler_that_ends_before_it_has_read_is_replaced(agent, with_cache, batch, monkeypatch):
+    class Killed(compiler_process.CompilerProcess):
+        def __init__(self):
+            super().__init__()
+            self._process.kill()
+            self._process.wait()
+
+    monkeypatch.setattr(compiler, "CompilerProcess", Killed)
+    check_trains(Learner(agent, placement=with_cache), batch)

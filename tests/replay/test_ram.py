@@ -1,8 +1,10 @@
 """Memory of chunks that were evicted is used again, and never while somebody reads it."""
 
 import numpy as np
+import pytest
 
 from reverie.replay import RamStorage, Replay
+from reverie.replay.ram import LARGE
 from reverie.replay.storage import Layout
 from reverie.spaces import Space
 
@@ -13,14 +15,15 @@ def address(arrays):
     return arrays["obs"].__array_interface__["data"][0]
 
 
-def test_memory_is_used_again_when_nobody_reads_it():
+@pytest.mark.parametrize("rows", [100, LARGE // LAYOUT.step_nbytes + 1])
+def test_memory_is_used_again_when_nobody_reads_it(rows):
     storage = RamStorage(LAYOUT)
-    first, second = storage.allocate(0, 100), storage.allocate(1, 100)
+    first, second = storage.allocate(0, rows), storage.allocate(1, rows)
     used = {address(first), address(second)}
     del first
-    third = storage.allocate(2, 100)
+    third = storage.allocate(2, rows)
     assert address(third) in used - {address(second)}
-    assert address(storage.allocate(3, 100)) not in used
+    assert address(storage.allocate(3, rows)) not in used
 
 
 def test_a_single_array_keeps_the_memory_of_all():

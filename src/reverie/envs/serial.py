@@ -53,6 +53,7 @@ class SerialVectorEnv:
         spaces = describe_all(self.single_observation_space)
         self._layout = [(k, (self.num_envs, *s.shape), s.dtype) for k, s in spaces.items()]
         self._over = [False] * self.num_envs
+        self._closed = False
 
     def reset(self, *, seed: Sequence[int] | None = None) -> tuple[Arrays, dict[str, Any]]:
         """Starts an episode everywhere; returns observations [N, ...] by key, and infos."""
@@ -98,7 +99,10 @@ class SerialVectorEnv:
         return obs, np.array(rewards), *flags, _combine(infos)
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Closes the environments; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         for env in self._envs:
             env.close()
 

@@ -126,11 +126,12 @@ class Compiler:
     @contextlib.contextmanager
     def _apart(self, job: bytes) -> Iterator[CompilerProcess]:
         """A process that compiles, killed in the end if it still does."""
-        with CompilerProcess(job) as process:
+        with CompilerProcess() as process:
             self._processes.add(process)
             if self._closed:
                 process.kill()
             try:
+                process.start(job)
                 yield process
             finally:
                 self._processes.discard(process)

@@ -28,13 +28,9 @@ _BOOT = (
 
 
 class CompilerProcess:
-    """Starts to compile; ends when it has, with this process, or with a `with` statement.
+    """Compiles one job; ends when it has, with this process, or with a `with` statement."""
 
-    Args:
-        job: A pickled `Job`.
-    """
-
-    def __init__(self, job: bytes):
+    def __init__(self):
         self._killed = False
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed at the end)
         command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
@@ -46,6 +42,13 @@ class CompilerProcess:
             stderr=self._output,
             start_new_session=True,
         )
+
+    def start(self, job: bytes) -> None:
+        """Hands out what to do.
+
+        Args:
+            job: A pickled `Job`.
+        """
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
             # The input stays open: its end tells the process that this one is gone.
@@ -76,8 +79,11 @@ class CompilerProcess:
     def __exit__(self, *exc_info: object) -> None:
         """Ends it if it still compiles."""
         self.kill()
-        with self._process, self._output:
-            self._process.wait()
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):  # It ended before it had read the job.
+            self._process.stdin.close()
+        self._process.wait()
+        self._output.close()
 
 
 @dataclasses.dataclass(frozen=True)

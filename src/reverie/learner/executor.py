@@ -89,6 +89,7 @@ class Learner:
         self._report_carries: dict[str, PyTree] = {}
         self._previous: _Issued | None = None
         self._later: list[tuple[Kind, Batch]] = []
+        self._trained = False
         self._finished: list[dict[str, float]] = []
         self._counts: dict[str, int] = dict.fromkeys(
             ("updates", "reports", "train_calls", "eval_calls"), 0
@@ -214,8 +215,9 @@ class Learner:
         self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
         previous, self._previous = self._previous, _Issued(self.updates, batch, metrics)
         self._finish(previous)
-        while self.updates > 1 and self._later:
-            self.prepare(*self._later.pop())
+        if self._trained:
+            self._prepare_later()
+        self._trained = True
         return outputs
 
     def report(self, batch: Batch, source: str = "train") -> dict[str, np.ndarray]:
@@ -226,6 +228,7 @@ class Learner:
                 the same source.
             source: Name of what delivers the batches.
         """
+        self._prepare_later()
         preview = self._prepared["report"].get(batch)
         carry = self._report_carries.get(source)
         if carry is None:
@@ -309,6 +312,10 @@ class Learner:
         self._report_carries.clear()
         self._counts.update(counters or {})
         self.flush_acting()
+
+    def _prepare_later(self) -> None:
+        while self._later:
+            self.prepare(*self._later.pop())
 
     def _initialize(self, key: jax.Array) -> None:
         self._state = self._compiler.init(key)(key)

@@ -10,6 +10,9 @@ from reverie.replay.chunk_file import open_chunk
 from reverie.replay.disk import OnDisk
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout
 
+LARGE = 1 << 22
+"""Bytes from which on numpy asks for huge pages."""
+
 UNUSED = 2
 """References that `sys.getrefcount` counts to a block without views: the list's and its own."""
 
@@ -17,8 +20,8 @@ UNUSED = 2
 class RamStorage:
     """Chunks in ordinary memory, used again when the last reader lets go of them.
 
-    Blocks are mapped by the system itself, page by page: huge pages, which numpy asks for, would
-    be filled in part only where every stream writes its newest chunk. Reading is as fast.
+    Large blocks are mapped here, page by page: huge pages, which numpy asks for, would be filled in
+    part only where every stream writes its newest chunk. Reading is as fast.
 
     Those that a run has found when it was resumed stay in their files, except their latents: so
     nobody waits for what is drawn later or never, and the system's file cache is memory as well.
@@ -53,7 +56,7 @@ class RamStorage:
         """The chunk stays where it is."""
 
     def release(self, chunk: Chunk) -> None:
-        """Nothing to do: the references to the arrays are what keeps the memory."""
+        """Nothing to do: its memory is free when nothing refers to the arrays any more."""
 
     def usage(self, chunk: Chunk) -> tuple[int, int]:
         """Bytes in RAM and on disk."""
@@ -70,6 +73,8 @@ class RamStorage:
             elif len(block := self._blocks.pop(index)) == size:
                 break
         else:
-            block = np.frombuffer(mmap.mmap(-1, size), np.uint8)
+            # The system allows some 65,000 mappings, so that small blocks have to share them.
+            large = size >= LARGE
+            block = np.frombuffer(mmap.mmap(-1, size), np.uint8) if large else np.empty(size, "u1")
         self._blocks.append(block)
         return block
