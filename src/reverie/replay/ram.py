@@ -1,5 +1,6 @@
 """Chunks in memory."""
 
+import contextlib
 import mmap
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ from reverie.replay.disk import OnDisk
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout
 
 LARGE = 1 << 22
-"""Bytes from which on numpy asks for huge pages."""
+"""Bytes of a key from which on it is worth huge pages."""
+
+HUGE = 1 << 21
+"""Bytes of a huge page on the usual machines."""
 
 UNUSED = 2
 """References that `sys.getrefcount` counts to a block without views: the list's and its own."""
@@ -20,8 +24,9 @@ UNUSED = 2
 class RamStorage:
     """Chunks in ordinary memory, used again when the last reader lets go of them.
 
-    Large blocks are mapped here, page by page: huge pages, which numpy asks for, would be filled in
-    part only where every stream writes its newest chunk. Reading is as fast.
+    Large blocks are mapped here, because numpy would ask for huge pages for all of them. That is
+    faster for large keys, and for the others it only takes memory: every stream fills such a page
+    in its newest chunk slowly, or never.
 
     Those that a run has found when it was resumed stay in their files, except their latents: so
     nobody waits for what is drawn later or never, and the system's file cache is memory as well.
@@ -45,7 +50,13 @@ class RamStorage:
 
     def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
         """Arrays over one block with whatever it held before."""
-        return self.layout.carve(self._block(self.layout.nbytes(rows)), rows)
+        size = self.layout.nbytes(rows)
+        block = self._block(size)
+        if block is None:
+            # The system allows some 65,000 mappings, so that small blocks have to share them.
+            block = _map(self.layout, rows) if size >= LARGE else np.empty(size, np.uint8)
+        self._blocks.append(block)
+        return self.layout.carve(block, rows)
 
     def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], OnDisk]:
         """Only latents and `is_first` are read; the rest is checked before its first use."""
@@ -64,17 +75,26 @@ class RamStorage:
             return self.layout.nbytes(chunk.filled), 0
         return sum(array.nbytes for array in chunk.arrays.values()), chunk.backing.nbytes
 
-    def _block(self, size: int) -> np.ndarray:
-        """Bytes that nobody uses: those of an evicted chunk, or new ones."""
+    def _block(self, size: int) -> np.ndarray | None:
+        """The bytes of an evicted chunk, if nobody uses them any more."""
         index = 0
         while index < len(self._blocks):
             if sys.getrefcount(self._blocks[index]) > UNUSED:
                 index += 1
             elif len(block := self._blocks.pop(index)) == size:
-                break
-        else:
-            # The system allows some 65,000 mappings, so that small blocks have to share them.
-            large = size >= LARGE
-            block = np.frombuffer(mmap.mmap(-1, size), np.uint8) if large else np.empty(size, "u1")
-        self._blocks.append(block)
-        return block
+                return block
+        return None
+
+
+def _map(layout: Layout, rows: int) -> np.ndarray:
+    """Fresh memory, in huge pages where a key has many bytes."""
+    memory = mmap.mmap(-1, layout.nbytes(rows), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    block = np.frombuffer(memory, np.uint8)
+    for array in layout.carve(block, rows).values():
+        if array.nbytes >= LARGE and hasattr(mmap, "MADV_HUGEPAGE"):
+            end = array.ctypes.data - block.ctypes.data + array.nbytes
+            # The first rows are left out, so that a chunk that was just begun takes little.
+            begin = -(-(end - array.nbytes + HUGE) // mmap.PAGESIZE) * mmap.PAGESIZE
+            with contextlib.suppress(OSError):  # A system without huge pages.
+                memory.madvise(mmap.MADV_HUGEPAGE, begin, end - begin)
+    return block
