@@ -1,8 +1,11 @@
 """Acting in parallel environments, and evaluation on top of it."""
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces as gs
 
+from reverie.envs import VectorEnv
 from reverie.learner import NonFiniteError
 from reverie.run.debug import check_numbers
 from reverie.run.driver import Driver
@@ -55,6 +58,43 @@ def test_finish_leaves_environments_that_can_be_reset(scripted, actor):
     driver.finish()
     assert envs.time.tolist() == [1]
     assert driver.step()["is_first"].tolist() == [True]
+
+
+class Scribbler(gymnasium.Env):
+    """Writes into its actions, as environments may."""
+
+    observation_space = gs.Box(0, 1, (1,))
+    action_space = gs.Box(0, 1, (2,), bool)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        action[:] = 0
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+
+class FixedActor:
+    """Always the same array, which is read-only like those of an accelerator."""
+
+    def __init__(self):
+        self.action = np.ones((1, 2), bool)
+        self.action.setflags(write=False)
+
+    def init_policy(self, num_envs):
+        return None
+
+    def policy(self, carry, obs, mode="train"):
+        return None, {"action": self.action}, {}
+
+
+def test_environments_may_write_into_their_actions():
+    actor = FixedActor()
+    with VectorEnv([Scribbler], "sync") as envs:
+        driver = Driver(envs, actor)
+        seen = [driver.step()["action"].tolist() for _ in range(3)]
+    assert seen == [[[1, 1]]] * 3
+    assert actor.action.tolist() == [[1, 1]]
 
 
 def test_evaluation_plays_a_fixed_number_of_episodes_per_environment(scripted, actor):

@@ -14,7 +14,6 @@ from reverie.learner.allocator import release_memory
 from reverie.learner.compiler import Compiler
 from reverie.learner.devices import Placement
 from reverie.learner.metrics import MetricVector
-from reverie.learner.nonfinite import NonFiniteError
 from reverie.learner.prepared import PreparedProgram
 from reverie.learner.programs import KINDS, POLICIES, Kind, Programs
 from reverie.spaces import Space
@@ -161,7 +160,8 @@ class Learner:
         carry, *outputs = act(self._acting, carry, obs, key, count)
         actions, latents = jax.device_get(outputs)
         if bad := nonfinite.offending_arrays(actions):
-            self._stop(f"policy-{count}", f"Actions {bad} of the policy", {**obs, **actions}, {})
+            subject = f"Actions {bad} of the policy"
+            nonfinite.stop(self._dump_folder, f"policy-{count}", subject, {**obs, **actions})
         return carry, actions, latents
 
     def prepare(self, kind: Kind, batch: Batch, *, later: bool = False) -> None:
@@ -333,7 +333,7 @@ class Learner:
 
     def _checked(self, arrays: dict[str, np.ndarray], updates: int) -> dict[str, np.ndarray]:
         if bad := nonfinite.offending_arrays(arrays):
-            self._stop(f"state-{updates}", f"The agent's arrays {bad}", {}, {})
+            nonfinite.stop(self._dump_folder, f"state-{updates}", f"The agent's arrays {bad}")
         return arrays
 
     def _finish(self, issued: _Issued | None) -> None:
@@ -341,21 +341,12 @@ class Learner:
             return
         metrics = issued.metrics.unpack()
         if bad := nonfinite.offending_metrics(metrics):
-            self._stop(f"update-{issued.number}", f"Metrics {bad}", issued.batch, metrics)
+            event, subject = f"update-{issued.number}", f"Metrics {bad}"
+            nonfinite.stop(self._dump_folder, event, subject, issued.batch, metrics)
         if nonfinite.skipped(metrics):
             # An overflowed gradient has no norm; its infinity would hide those of other updates.
             metrics = {name: value for name, value in metrics.items() if np.isfinite(value)}
         self._finished.append(metrics)
-
-    def _stop(self, event: str, subject: str, arrays: Batch, metrics: dict[str, float]) -> None:
-        where = "nothing was written"
-        if self._dump_folder is not None:
-            folder = nonfinite.dump(self._dump_folder, event, arrays, metrics)
-            where = f"the evidence is in {folder}"
-        raise NonFiniteError(
-            f"{subject} are NaN or infinite at {event}; {where}. The last checkpoint is from "
-            "before this. Lower agent.opt.lr, or use --jax.compute_dtype float32."
-        )
 
 
 def _size(batch: Batch) -> int:

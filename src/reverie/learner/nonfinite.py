@@ -2,7 +2,9 @@
 
 import json
 import pathlib
+import types
 from collections.abc import Mapping
+from typing import NoReturn
 
 import numpy as np
 
@@ -39,6 +41,34 @@ def offending_arrays(arrays: Mapping[str, np.ndarray]) -> list[str]:
         if not np.issubdtype(value.dtype, np.integer)
         and value.dtype != bool
         and not np.isfinite(value.astype(np.float32)).all()
+    )
+
+
+def stop(
+    folder: pathlib.Path | None,
+    event: str,
+    subject: str,
+    arrays: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+    metrics: Mapping[str, float] = types.MappingProxyType({}),
+) -> NoReturn:
+    """Keeps the evidence and raises the error.
+
+    Args:
+        folder: The run's folder; None keeps nothing.
+        event: As `what` of `dump`.
+        subject: What is not finite, as the subject of a sentence.
+        arrays: As of `dump`.
+        metrics: As of `dump`.
+
+    Raises:
+        NonFiniteError: Always.
+    """
+    where = "nothing was written"
+    if folder is not None:
+        where = f"the evidence is in {dump(folder, event, arrays, metrics)}"
+    raise NonFiniteError(
+        f"{subject} are NaN or infinite at {event}; {where}. The last checkpoint is from "
+        "before this. Lower agent.opt.lr, or use --jax.compute_dtype float32."
     )
 
 

@@ -21,7 +21,7 @@ POLICIES: dict[str, Kind] = {"train": "act", "eval": "evaluate"}
 
 
 class Programs:
-    """What a learner runs. The programs `init` and `snapshot` compile when they are first called.
+    """What a learner runs. `init` and `snapshot` are the same for all batches.
 
     The others are lowered here and compiled by `Compiler`, for arrays of known shapes.
 
@@ -42,7 +42,7 @@ class Programs:
         quick = _compiler_options(placement.platform, fast_compile=True)
         self.init = jax.jit(agent.init, out_shardings=whole, compiler_options=quick)
         self.snapshot = jit(_copy_leaves)
-        # Shapes and types of the agent's state.
+        # The agent's state, as shapes and types.
         self.example = jax.eval_shape(lambda: agent.init(jax.random.key(0)))
         self._structure = jax.tree.structure(self.example.params)
         large = _compiler_options(placement.platform, fast_compile, large=True)

@@ -65,9 +65,11 @@ class Driver:
         obs = self._envs.step_wait() if self._stepping else self._envs.reset()
         visible = {key: obs[key] for key in self._visible}
         self._carry, actions, latents = self._actor.policy(self._carry, visible, self._mode)
+        # Copies, because environments may write into their actions.
+        actions = {key: np.array(value) for key, value in actions.items()}
         if np.count_nonzero(obs["is_last"]):
-            # Nobody will take these actions, because the episode is over.
-            actions = {key: _zeroed(value, obs["is_last"]) for key, value in actions.items()}
+            for value in actions.values():
+                value[obs["is_last"]] = 0  # Nobody will take them: the episode is over.
         self._envs.step_async(actions)
         self._stepping = True
         transition = {**obs, **actions, **latents}
@@ -80,9 +82,3 @@ class Driver:
         if self._stepping:
             self._envs.step_wait()
             self._stepping = False
-
-
-def _zeroed(value: np.ndarray, where: np.ndarray) -> np.ndarray:
-    value = np.array(value)
-    value[where] = 0
-    return value
