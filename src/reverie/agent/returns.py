@@ -71,5 +71,6 @@ def _backward(addend, factor, last):
         carry = addend_t + factor_t * carry
         return carry, carry
 
-    _, returns = jax.lax.scan(step, last, (addend, factor), reverse=True, unroll=True)
+    # Unrolling it all takes seconds to compile on CPU and is slower; not at all launches more.
+    _, returns = jax.lax.scan(step, last, (addend, factor), reverse=True, unroll=4)
     return returns

@@ -2,26 +2,23 @@
 
 A compiler leaves the heap of its process in pieces, in which the many small buffers of matrix
 products make an update take up to twice as long; it also holds a gigabyte and competes with the
-environments for Python's lock. So a helper process compiles, and leaves the program in the
-compilation cache of JAX, from which this process loads it in a second.
+environments for Python's lock. So a helper process traces and compiles, and leaves the program in a
+store, from which this process and later ones load it in a second.
 """
 
 import concurrent.futures
-import contextlib
-import hashlib
+import functools
 import logging
-import os
-import pathlib
 import threading
-from collections.abc import Iterator
 from typing import Any
 
-import cloudpickle
 import jax
 
 from reverie.learner.allocator import keep_memory, release_memory
 from reverie.learner.compiler_process import CompilerProcess, Job
-from reverie.learner.programs import POLICIES, Batch, Kind, Programs
+from reverie.learner.fingerprint import fingerprint
+from reverie.learner.programs import LARGE, POLICIES, Batch, Kind, Programs
+from reverie.learner.store import ProgramStore
 
 log = logging.getLogger("reverie.learner")
 
@@ -41,15 +38,8 @@ class Compiler:
         self._tracing = threading.Lock()
         self._processes: set[CompilerProcess] = set()
         self._closed = False
-        # A program without optimizations is compiled before a process has started.
-        can = programs.placement.platform == "cpu" and not programs.fast_compile
-        self._cache = programs.placement.cache if can else None
-
-    def init(self, key: jax.Array) -> Any:
-        """The program that makes the initial state from a random key, compiled now."""
-        with self._tracing:
-            lowered = self._programs.init.lower(key)
-        return lowered.compile()
+        cache = programs.placement.cache if programs.placement.platform == "cpu" else None
+        self._store = ProgramStore(cache) if cache else None
 
     def submit(
         self, kind: Kind, batch: Batch, apart: bool = True
@@ -59,14 +49,14 @@ class Compiler:
         Args:
             kind: Which program.
             batch: Arrays whose values do not matter.
-            apart: Whether a process of its own compiles, where that is possible. It takes some
-                seconds longer, which pays where updates follow.
+            apart: Whether a process of its own compiles what is large, where that is possible. It
+                takes some seconds longer, which pays where updates follow.
 
         Returns:
             What will hold the compiled program.
         """
         threads = self._quick if kind in POLICIES.values() else self._slow
-        return threads.submit(self._compile, kind, batch, apart)
+        return threads.submit(self.compile, kind, batch, apart)
 
     def close(self) -> None:
         """Gives up what is being compiled and what waits for it."""
@@ -76,14 +66,9 @@ class Compiler:
         for process in list(self._processes):
             process.kill()
 
-    def _compile(self, kind: Kind, batch: Batch, apart: bool) -> Any:
-        if self._cache and apart:
-            lowered = self._lower_and_cache(self._cache, kind, batch)
-        else:
-            lowered = self._lower(kind, batch)
-        if self._closed:
-            raise concurrent.futures.CancelledError
-        compiled = lowered.compile()
+    def compile(self, kind: Kind, batch: Batch, apart: bool = False) -> Any:
+        """As `submit`, but in this thread; returns the program."""
+        compiled = self._compile(kind, batch, apart)
         if kind == "train":
             # What compiling or loading used would otherwise add to the peak of the update. Not
             # for other programs, because it undoes what `keep_memory` has arranged.
@@ -92,58 +77,56 @@ class Compiler:
             keep_memory(sizes.temp_size_in_bytes if sizes else 0)
         return compiled
 
-    def _lower(self, kind: Kind, batch: Batch) -> Any:
+    def _compile(self, kind: Kind, batch: Batch, apart: bool) -> Any:
+        store = self._store
+        if store is None:
+            return self._lower(kind, batch).compile()
+        job = Job.of(self._programs, kind, batch)
+        inputs, devices = self._programs.inputs(kind, batch), self._programs.devices(kind)
+        load = functools.partial(store.load, inputs=inputs, devices=devices)
+        known = fingerprint((job, jax.tree.structure(self._programs.example)))
+        name = store.find(known)
+        program = load(name)
+        # A program without optimizations is compiled before a process has started.
+        if program is None and apart and kind in LARGE and not self._programs.fast_compile:
+            name = self._run_apart(job, store)
+            program = load(name)
+        if self._closed:
+            raise concurrent.futures.CancelledError
+        if program is None or name is None:
+            lowered = self._lower(kind, batch)
+            name = store.name_of(lowered)
+            program = load(name) or _compile_into(store, name, lowered)
+        store.link(known, name)
+        return program
+
+    def _lower(self, kind: Kind, batch: Batch) -> jax.stages.Lowered:
         # Tracing is Python: two at once only delay the one that was asked for first.
         with self._tracing:
             return self._programs.lower(kind, batch)
 
-    def _lower_and_cache(self, cache: pathlib.Path, kind: Kind, batch: Batch) -> Any:
-        """Traces the program, and has it put into the cache where it is not there yet.
-
-        Only the traced program says for certain whether it is there. That one of the same shapes is
-        says that it is likely; where none is, the other process starts without waiting.
-        """
+    def _run_apart(self, job: Job, store: ProgramStore) -> str | None:
+        """Has a program put into the store; returns its name, or None if that fails."""
         try:
-            job = Job.of(self._programs, cache, kind, batch)
-            pickled = cloudpickle.dumps(job)
+            packed = job.pack(store)
         except Exception as error:  # Pickling runs the user's code, which may raise anything.
             log.info("The agent cannot be sent to the compiler's process: %s", error)
-            return self._lower(kind, batch)
-        likely = _marker(cache, _shapes(job, self._programs))
-        with contextlib.ExitStack() as stack:
-            process = None if likely.exists() else stack.enter_context(self._apart(pickled))
-            lowered = self._lower(kind, batch)
-            certain = _marker(cache, lowered.as_text())
-            if not certain.exists():
-                process = process or stack.enter_context(self._apart(pickled))
-                if not process.wait():
-                    return lowered  # It is simply compiled here.
-            with contextlib.suppress(OSError):  # Then it is compiled apart again next time.
-                certain.touch()
-                likely.touch()
-        return lowered
-
-    @contextlib.contextmanager
-    def _apart(self, job: bytes) -> Iterator[CompilerProcess]:
-        """A process that compiles, killed in the end if it still does."""
+            return None
         with CompilerProcess() as process:
             self._processes.add(process)
             if self._closed:
                 process.kill()
             try:
-                process.start(job)
-                yield process
+                process.start(packed)
+                return process.wait()
             finally:
                 self._processes.discard(process)
 
 
-def _shapes(job: Job, programs: Programs) -> str:
-    """What two programs have in common that are most likely the same."""
-    state = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(programs.example)]
-    return repr((job.kind, job.batch, job.training, job.policy, state))
-
-
-def _marker(cache: pathlib.Path, content: str) -> pathlib.Path:
-    """The empty file that says that a program is in the cache."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    return cache / f"reverie-{hashlib.sha256((flags + content).encode()).hexdigest()[:32]}"
+def _compile_into(store: ProgramStore, name: str, lowered: jax.stages.Lowered) -> Any:
+    compiled = lowered.compile()
+    try:
+        store.save(name, compiled)
+    except Exception as error:  # A full disk; a program that this version of JAX cannot write.
+        log.info("A compiled program cannot be kept: %s", error)
+    return compiled

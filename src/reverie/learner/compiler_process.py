@@ -1,11 +1,10 @@
-"""A process that compiles one program into the compilation cache."""
+"""A process that compiles one program into a store."""
 
 import contextlib
 import dataclasses
 import json
 import logging
 import os
-import pathlib
 import subprocess
 import sys
 import tempfile
@@ -16,8 +15,10 @@ import cloudpickle
 import jax
 import numpy as np
 
-from reverie.learner.devices import Placement, use_cache
+from reverie.learner.devices import Placement
+from reverie.learner.fingerprint import settings
 from reverie.learner.programs import Batch, Kind, Programs
+from reverie.learner.store import ProgramStore
 
 log = logging.getLogger("reverie.learner")
 
@@ -38,7 +39,7 @@ class CompilerProcess:
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=self._output,
+            stdout=subprocess.PIPE,
             stderr=self._output,
             start_new_session=True,
         )
@@ -47,7 +48,7 @@ class CompilerProcess:
         """Hands out what to do.
 
         Args:
-            job: A pickled `Job`.
+            job: From `Job.pack`.
         """
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
@@ -55,18 +56,21 @@ class CompilerProcess:
             self._process.stdin.write(len(job).to_bytes(8, "little") + job)
             self._process.stdin.flush()
 
-    def wait(self) -> bool:
+    def wait(self) -> str | None:
         """Waits for its end.
 
         Returns:
-            Whether the program is in the cache.
+            The name of the program in the store, None where something went wrong.
         """
-        code = self._process.wait()
-        if code and not self._killed:
-            self._output.seek(0)
-            said = self._output.read().decode(errors="replace")
-            log.info("The compiler's process ended with code %d:\n%s", code, said)
-        return code == 0
+        assert self._process.stdout
+        name = self._process.stdout.read().decode()
+        if code := self._process.wait():
+            if not self._killed:
+                self._output.seek(0)
+                said = self._output.read().decode(errors="replace")
+                log.info("The compiler's process ended with code %d:\n%s", code, said)
+            return None
+        return name
 
     def kill(self) -> None:
         """Ends it, without an answer."""
@@ -80,8 +84,10 @@ class CompilerProcess:
         """Ends it if it still compiles."""
         self.kill()
         assert self._process.stdin
+        assert self._process.stdout
         with contextlib.suppress(BrokenPipeError):  # It ended before it had read the job.
             self._process.stdin.close()
+        self._process.stdout.close()
         self._process.wait()
         self._output.close()
 
@@ -94,52 +100,67 @@ class Job:
         agent: As in `Programs`.
         kind: Which of its programs.
         batch: Shape and type of every array of a batch.
-        cache: Folder for the program.
-        cpu_devices: How many CPU devices JAX has opened.
-        training: Which of them train.
+        training: Which CPU devices train.
         policy: Which of them acts.
+        fast_compile: As in `Programs`.
     """
 
     agent: Any
     kind: Kind
     batch: dict[str, tuple[tuple[int, ...], np.dtype]]
-    cache: pathlib.Path
-    cpu_devices: int
     training: tuple[int, ...]
     policy: int
+    fast_compile: bool
 
     @classmethod
-    def of(cls, programs: Programs, cache: pathlib.Path, kind: Kind, batch: Batch) -> "Job":
+    def of(cls, programs: Programs, kind: Kind, batch: Batch) -> "Job":
         """The job of compiling a program for batches like this one."""
         devices = jax.devices("cpu")
         return cls(
             programs.agent,
             kind,
-            {key: (array.shape, array.dtype) for key, array in batch.items()},
-            cache,
-            len(devices),
+            {key: (array.shape, array.dtype) for key, array in sorted(batch.items())},
             tuple(devices.index(device) for device in programs.placement.training),
             devices.index(programs.placement.policy),
+            programs.fast_compile,
         )
 
-    def run(self) -> None:
-        """Compiles into the cache; for a process that has not used JAX yet."""
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", self.cpu_devices)
-        use_cache(self.cache)
-        devices = jax.devices()
+    def pack(self, store: ProgramStore) -> bytes:
+        """What `CompilerProcess.start` takes, to compile into a store."""
+        return cloudpickle.dumps((settings(), store.folder, self))
+
+    def lower(self) -> jax.stages.Lowered:
+        """The program, traced."""
+        devices = jax.devices("cpu")
         placement = Placement(tuple(devices[i] for i in self.training), devices[self.policy])
         batch = {key: jax.ShapeDtypeStruct(*spec) for key, spec in self.batch.items()}
-        Programs(self.agent, placement).lower(self.kind, batch).compile()
+        return Programs(self.agent, placement, self.fast_compile).lower(self.kind, batch)
 
 
 def main() -> None:
     """The compiler's process: reads a job from its input, and ends with it or when that closes."""
+    # Nothing but the answer may go where the answer is awaited.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     source = sys.stdin.buffer
     size = int.from_bytes(source.read(8), "little")
-    job = cloudpickle.loads(source.read(size))
+    values, folder, job = cloudpickle.loads(source.read(size))
     threading.Thread(target=_end_with, args=(source.fileno(),), daemon=True).start()
-    job.run()
+    _use(values)
+    store, lowered = ProgramStore(folder), job.lower()
+    name = store.name_of(lowered)
+    if not store.has(name):
+        store.save(name, lowered.compile())
+    answer.write(name)
+    answer.close()
+
+
+def _use(values: dict[str, Any]) -> None:
+    """Sets JAX up as where the job comes from, for CPUs alone and without its cache."""
+    values = {**values, "jax_platforms": "cpu", "jax_enable_compilation_cache": False}
+    for name, value in values.items():
+        if jax.config.values[name] != value:
+            jax.config.update(name, value)
 
 
 def _end_with(fd: int) -> None:

@@ -75,8 +75,9 @@ def configure(
         jax.config.update("jax_platforms", platform)
     shares = max(*devices, *policy_devices) + 1 if devices else _even_shares(batch_size, _cores())
     _open_cpu_devices(mock_devices or shares + 1)
-    cache = _set_cache(cache_dir)
+    cache = cache_folder(cache_dir)
     if cache:
+        cache.mkdir(parents=True, exist_ok=True)
         use_one_heap()
     found = _find(platform)
     training = _select(found, devices or _automatic(found, batch_size), "jax.devices")
@@ -84,7 +85,9 @@ def configure(
     if policy.platform == "cpu" and policy in training:
         spare = [device for device in found if device not in training]
         policy = spare[0] if spare else policy
-    return Placement(training, policy, cache)
+    placement = Placement(training, policy, cache)
+    _set_cache(placement)
+    return placement
 
 
 def resolve_dtype(compute_dtype: str, placement: "Placement") -> str:
@@ -195,20 +198,14 @@ def _open_cpu_devices(count: int) -> None:
         jax.config.update("jax_num_cpu_devices", count)
 
 
-def _set_cache(cache_dir: str) -> pathlib.Path | None:
-    folder = cache_folder(cache_dir)
-    if folder is None:
-        jax.config.update("jax_enable_compilation_cache", False)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        use_cache(folder)
-    return folder
+def _set_cache(placement: "Placement") -> None:
+    """Sets up the cache of JAX, which keeps programs by their traced text.
 
-
-def use_cache(folder: pathlib.Path) -> None:
-    """Keeps compiled programs in a folder that exists."""
-    jax.config.update("jax_enable_compilation_cache", True)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    For CPUs `store.py` does it, which need not trace them.
+    """
+    use = placement.cache is not None and placement.platform != "cpu"
+    jax.config.update("jax_enable_compilation_cache", use)
+    jax.config.update("jax_compilation_cache_dir", str(placement.cache) if use else None)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 

@@ -209,9 +209,10 @@ class Learner:
             # has to have the next one at hand instead, because issuing it takes long there.
             self.synchronize()
         count = self._next("updates")
-        self._state, self._carry, outputs, metrics, acting = update(
-            self.state, self._carry, device_batch, self._train_key, count
+        leaves, self._carry, outputs, metrics, acting = update(
+            jax.tree.leaves(self.state), self._carry, device_batch, self._train_key, count
         )
+        self._state = self._programs.state(leaves)
         self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
         previous, self._previous = self._previous, _Issued(self.updates, batch, metrics)
         self._finish(previous)
@@ -235,9 +236,10 @@ class Learner:
             carry = self._agent.init_carry(_size(batch))
         count = self._next("reports")
         # On one device, because the others would only repeat it.
-        state, key = jax.tree.map(lambda x: x.addressable_data(0), (self.state, self._report_key))
+        leaves = [leaf.addressable_data(0) for leaf in jax.tree.leaves(self.state)]
+        key = self._report_key.addressable_data(0)
         inputs = jax.device_put((carry, batch), self._placement.training[0])
-        self._report_carries[source], results = preview(state, *inputs, key, count)
+        self._report_carries[source], results = preview(leaves, *inputs, key, count)
         return jax.device_get(results)
 
     def pop_metrics(self) -> list[dict[str, float]]:
@@ -318,13 +320,16 @@ class Learner:
             self.prepare(*self._later.pop())
 
     def _initialize(self, key: jax.Array) -> None:
-        self._state = self._compiler.init(key)(key)
+        leaves = self._compiler.compile("init", {})(key)
+        self._state = self._programs.state(leaves)
         self._act_with_newest()
         release_memory()
 
     def _act_with_newest(self) -> None:
-        acting = self._programs.snapshot(self._state.params)
-        self._acting = self._next_acting = self._placement.put_policy(acting)
+        leaves = [leaf.addressable_data(0) for leaf in jax.tree.leaves(self._state.params)]
+        # Copies, because the next update overwrites the state.
+        copies = jax.device_put(leaves, self._placement.policy, may_alias=False)
+        self._acting = self._next_acting = copies
 
     def _next(self, counter: str) -> np.uint32:
         """The number of calls so far; an array of fixed type, so that nothing is recompiled."""

@@ -14,16 +14,19 @@ from reverie.learner.metrics import MetricVector
 
 PyTree = Any
 Batch = dict[str, np.ndarray]
-Kind = Literal["train", "report", "act", "evaluate"]
+Kind = Literal["init", "train", "report", "act", "evaluate"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 POLICIES: dict[str, Kind] = {"train": "act", "eval": "evaluate"}
 """Program of each mode of the policy."""
+LARGE: tuple[Kind, ...] = ("train", "report")
+"""Programs that take long to compile."""
 
 
 class Programs:
-    """What a learner runs. `init` and `snapshot` are the same for all batches.
+    """What a learner runs, for arrays of known shapes: lowered here, compiled by `Compiler`.
 
-    The others are lowered here and compiled by `Compiler`, for arrays of known shapes.
+    Programs take and return the agent's state as a list of arrays, because a list can be described
+    in a file; the classes of a state cannot always.
 
     Args:
         agent: Static description with pure functions, as `Learner` takes it.
@@ -38,70 +41,78 @@ class Programs:
         options = _compiler_options(placement.platform, fast_compile)
         jit = functools.partial(jax.jit, compiler_options=options)
         whole, part = placement.replicated, placement.split
-        # Made once, so that compiling it well would take longer than running it.
+        # It runs once, so that compiling it well would take longer than running it.
         quick = _compiler_options(placement.platform, fast_compile=True)
-        self.init = jax.jit(agent.init, out_shardings=whole, compiler_options=quick)
-        self.snapshot = jit(_copy_leaves)
+        init = jax.jit(self._init_fn, out_shardings=whole, compiler_options=quick)
         # The agent's state, as shapes and types.
         self.example = jax.eval_shape(lambda: agent.init(jax.random.key(0)))
-        self._structure = jax.tree.structure(self.example.params)
-        large = _compiler_options(placement.platform, fast_compile, large=True)
-        jit_large = functools.partial(jax.jit, compiler_options=large)
-        self._train = jit_large(
+        self._structures = jax.tree.structure(self.example), jax.tree.structure(self.example.params)
+        train = jit(
             self._train_fn, donate_argnums=(0, 1), out_shardings=(whole, part, part, whole, whole)
         )
-        self._report = jit_large(self._report_fn)
-        self._policies = {
-            kind: jit(functools.partial(self._policy_fn, mode=mode))
-            for mode, kind in POLICIES.items()
-        }
+        report = jit(self._report_fn)
+        self._jitted: dict[Kind, Any] = {"init": init, "train": train, "report": report}
+        for mode, kind in POLICIES.items():
+            self._jitted[kind] = jit(functools.partial(self._policy_fn, mode=mode))
 
     def lower(self, kind: Kind, batch: Mapping[str, Any]) -> jax.stages.Lowered:
         """A program, traced for arrays of the shapes and types of these.
 
         Args:
-            kind: `train` and `report`: an update, a report; `act` and `evaluate`: a policy call in
-                the mode `train` or `eval`.
-            batch: Arrays by key, or what has their `shape` and `dtype`.
+            kind: `init`, `train` and `report`: the initial state, an update, a report; `act` and
+                `evaluate`: a policy call in the mode `train` or `eval`.
+            batch: Arrays by key, or what has their `shape` and `dtype`; none for the initial state.
 
         Raises:
             DeviceError: If the training devices cannot share the batch of an update evenly.
         """
-        size = len(next(iter(batch.values())))
+        return self._jitted[kind].lower(*self.inputs(kind, batch))
+
+    def inputs(self, kind: Kind, batch: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Arguments of a program, as shapes and types. Args and errors are those of `lower`."""
         key = jax.eval_shape(lambda: jax.random.key(0))
+        if kind == "init":
+            return (_specs(key, self.placement.replicated),)
+        size = len(next(iter(batch.values())))
         carry = jax.eval_shape(functools.partial(self.agent.init_carry, size))
         count = np.uint32(0)
         if kind == "train":
             self.placement.check_batch(size)
             whole, part = self.placement.replicated, self.placement.split
-            inputs = (*_specs((carry, batch), part), _specs(key, whole), count)
-            return self._train.lower(_specs(self.example, whole), *inputs)
-        if kind == "report":
-            place = SingleDeviceSharding(self.placement.training[0])
-            return self._report.lower(*_specs((self.example, carry, batch, key), place), count)
-        place = SingleDeviceSharding(self.placement.policy)
-        inputs = _specs((jax.tree.leaves(self.example.params), carry, batch, key), place)
-        return self._policies[kind].lower(*inputs, count)
+            state, key = _specs((jax.tree.leaves(self.example), key), whole)
+            return (state, *_specs((carry, batch), part), key, count)
+        state = self.example.params if kind in POLICIES.values() else self.example
+        place = SingleDeviceSharding(self.devices(kind)[0])
+        return (*_specs((jax.tree.leaves(state), carry, batch, key), place), count)
 
-    def _train_fn(self, state, carry, batch, key, count):
+    def devices(self, kind: Kind) -> tuple[Any, ...]:
+        """Devices on which a program runs."""
+        if kind in POLICIES.values():
+            return (self.placement.policy,)
+        return self.placement.training[:1] if kind == "report" else self.placement.training
+
+    def state(self, leaves: list[jax.Array]) -> PyTree:
+        """The agent's state from the list of its arrays."""
+        return jax.tree.unflatten(self._structures[0], leaves)
+
+    def _init_fn(self, key):
+        return jax.tree.leaves(self.agent.init(key))
+
+    def _train_fn(self, leaves, carry, batch, key, count):
         key = jax.random.fold_in(key, count)
-        state, carry, outputs, metrics = self.agent.train(state, carry, batch, key)
-        # The copy keeps acting parameters out of the buffers that the next update overwrites.
-        acting = _copy_leaves(state.params)
-        return state, carry, outputs, MetricVector.pack(metrics), acting
+        state, carry, outputs, metrics = self.agent.train(self.state(leaves), carry, batch, key)
+        # Copies keep acting parameters out of the buffers that the next update overwrites.
+        acting = [jnp.copy(leaf) for leaf in jax.tree.leaves(state.params)]
+        return jax.tree.leaves(state), carry, outputs, MetricVector.pack(metrics), acting
 
     def _policy_fn(self, acting, carry, obs, key, count, *, mode):
         key = jax.random.fold_in(key, count)
-        acting = jax.tree.unflatten(self._structure, acting)
+        acting = jax.tree.unflatten(self._structures[1], acting)
         return self.agent.policy(acting, carry, obs, key, mode=mode)
 
-    def _report_fn(self, state, carry, batch, key, count):
-        return self.agent.report(state, carry, batch, jax.random.fold_in(key, count))
-
-
-def _copy_leaves(tree: PyTree) -> list[jax.Array]:
-    """Copies of the arrays of a tree; to take a list apart is faster than a tree of modules."""
-    return [jnp.copy(leaf) for leaf in jax.tree.leaves(tree)]
+    def _report_fn(self, leaves, carry, batch, key, count):
+        key = jax.random.fold_in(key, count)
+        return self.agent.report(self.state(leaves), carry, batch, key)
 
 
 def _specs(tree: PyTree, sharding: Any) -> PyTree:
@@ -109,15 +120,14 @@ def _specs(tree: PyTree, sharding: Any) -> PyTree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def _compiler_options(platform: str, fast_compile: bool, large: bool = False) -> dict[str, Any]:
+def _compiler_options(platform: str, fast_compile: bool) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if platform == "cpu":
         # By default XLA orders operations for concurrency, which at size1m with images holds 2.9
         # GB of intermediate results instead of 0.9, and is no faster.
         options["xla_cpu_scheduler_type"] = "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"
-        if large and not fast_compile:
-            # The default takes a fifth longer to compile, for an update that is as fast.
-            options["xla_backend_optimization_level"] = 1
+        # The default takes a fifth longer to compile, for programs that are as fast.
+        options["xla_backend_optimization_level"] = 1
     if fast_compile:
         options["xla_backend_optimization_level"] = 0
     return options
