@@ -8,7 +8,6 @@ import sys
 import numpy as np
 
 from reverie.config import load
-from reverie.learner.programs import Programs
 from reverie.run import build
 from reverie.spaces import Space
 
@@ -21,14 +20,6 @@ class Popen(subprocess.Popen):
         super().__init__(*args, **kwargs)
         started.append(self.pid)
         print(self.pid, flush=True)
-
-
-def lower(programs, kind, batch):
-    traced.append(kind)
-    return original(programs, kind, batch)
-
-
-original, Programs.lower = Programs.lower, lower
 
 
 def main(cache: str, output: pathlib.Path) -> None:
@@ -44,6 +35,9 @@ def main(cache: str, output: pathlib.Path) -> None:
     latents = learner.latent_spaces.items()
     batch |= {key: space.zeros(2, config.replay_context) for key, space in latents}
     subprocess.Popen = Popen
+    learner.state  # noqa: B018 (traced now, if it is)
+    lower = learner._programs.lower
+    learner._programs.lower = lambda kind, batch: traced.append(kind) or lower(kind, batch)
     learner.prepare("train", batch)
     learner.train(batch)
     (metrics,) = (learner.synchronize(), learner.pop_metrics())[1]

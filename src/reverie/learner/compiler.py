@@ -16,7 +16,7 @@ import jax
 
 from reverie.learner.allocator import keep_memory, release_memory
 from reverie.learner.compiler_process import CompilerProcess, Job
-from reverie.learner.fingerprint import fingerprint
+from reverie.learner.fingerprint import fingerprint, name_of
 from reverie.learner.programs import LARGE, POLICIES, Batch, Kind, Programs
 from reverie.learner.store import ProgramStore
 
@@ -80,23 +80,30 @@ class Compiler:
     def _compile(self, kind: Kind, batch: Batch, apart: bool) -> Any:
         store = self._store
         if store is None:
-            return self._lower(kind, batch).compile()
+            return self._compile_here(self._lower(kind, batch))
         job = Job.of(self._programs, kind, batch)
         inputs, devices = self._programs.inputs(kind, batch), self._programs.devices(kind)
         load = functools.partial(store.load, inputs=inputs, devices=devices)
         known = fingerprint((job, jax.tree.structure(self._programs.example)))
         name = store.find(known)
         program = load(name)
+        if program is not None:
+            return program
         # A program without optimizations is compiled before a process has started.
-        if program is None and apart and kind in LARGE and not self._programs.fast_compile:
+        apart = apart and kind in LARGE and not self._programs.fast_compile and store.writable
+        if apart and known:
             name = self._run_apart(job, store)
             program = load(name)
-        if self._closed:
-            raise concurrent.futures.CancelledError
-        if program is None or name is None:
+        if name is None or program is None:
+            # Where code of somebody else takes part, what counts is what this process has of it.
             lowered = self._lower(kind, batch)
-            name = store.name_of(lowered)
-            program = load(name) or _compile_into(store, name, lowered)
+            name = name_of(self._programs, kind, lowered)
+            program = load(name)
+            if program is None and apart and not known and self._run_apart(job, store) == name:
+                program = load(name)
+            if program is None:
+                program = self._compile_here(lowered)
+                _keep(store, name, program)
         store.link(known, name)
         return program
 
@@ -104,6 +111,11 @@ class Compiler:
         # Tracing is Python: two at once only delay the one that was asked for first.
         with self._tracing:
             return self._programs.lower(kind, batch)
+
+    def _compile_here(self, lowered: jax.stages.Lowered) -> Any:
+        if self._closed:
+            raise concurrent.futures.CancelledError
+        return lowered.compile()
 
     def _run_apart(self, job: Job, store: ProgramStore) -> str | None:
         """Has a program put into the store; returns its name, or None if that fails."""
@@ -123,10 +135,8 @@ class Compiler:
                 self._processes.discard(process)
 
 
-def _compile_into(store: ProgramStore, name: str, lowered: jax.stages.Lowered) -> Any:
-    compiled = lowered.compile()
+def _keep(store: ProgramStore, name: str, compiled: jax.stages.Compiled) -> None:
     try:
         store.save(name, compiled)
     except Exception as error:  # A full disk; a program that this version of JAX cannot write.
         log.info("A compiled program cannot be kept: %s", error)
-    return compiled

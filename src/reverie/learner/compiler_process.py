@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from reverie.learner.devices import Placement
-from reverie.learner.fingerprint import settings
+from reverie.learner.fingerprint import name_of, settings
 from reverie.learner.programs import Batch, Kind, Programs
 from reverie.learner.store import ProgramStore
 
@@ -129,12 +129,17 @@ class Job:
         """What `CompilerProcess.start` takes, to compile into a store."""
         return cloudpickle.dumps((settings(), store.folder, self))
 
-    def lower(self) -> jax.stages.Lowered:
-        """The program, traced."""
+    def run(self, store: ProgramStore) -> str:
+        """Compiles the program into the store, if it is not there; returns its name."""
         devices = jax.devices("cpu")
         placement = Placement(tuple(devices[i] for i in self.training), devices[self.policy])
+        programs = Programs(self.agent, placement, self.fast_compile)
         batch = {key: jax.ShapeDtypeStruct(*spec) for key, spec in self.batch.items()}
-        return Programs(self.agent, placement, self.fast_compile).lower(self.kind, batch)
+        lowered = programs.lower(self.kind, batch)
+        name = name_of(programs, self.kind, lowered)
+        if not store.has(name):
+            store.save(name, lowered.compile())
+        return name
 
 
 def main() -> None:
@@ -147,11 +152,7 @@ def main() -> None:
     values, folder, job = cloudpickle.loads(source.read(size))
     threading.Thread(target=_end_with, args=(source.fileno(),), daemon=True).start()
     _use(values)
-    store, lowered = ProgramStore(folder), job.lower()
-    name = store.name_of(lowered)
-    if not store.has(name):
-        store.save(name, lowered.compile())
-    answer.write(name)
+    answer.write(job.run(ProgramStore(folder)))
     answer.close()
 
 

@@ -205,8 +205,9 @@ def _set_cache(placement: "Placement") -> None:
     """
     use = placement.cache is not None and placement.platform != "cpu"
     jax.config.update("jax_enable_compilation_cache", use)
-    jax.config.update("jax_compilation_cache_dir", str(placement.cache) if use else None)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    if use:
+        jax.config.update("jax_compilation_cache_dir", str(placement.cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def _find(platform: str) -> list[Device]:
@@ -234,5 +235,6 @@ def _cpu_kind() -> str:
     info = pathlib.Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text().splitlines()
-        description += "".join(next((line for line in lines if line.startswith("flags")), ""))
+        names = ("flags", "Features")  # As x86 and ARM call them.
+        description += next((line for line in lines if line.startswith(names)), "")
     return hashlib.sha256(description.encode()).hexdigest()[:8]

@@ -38,12 +38,9 @@ class Programs:
         self.agent = agent
         self.placement = placement
         self.fast_compile = fast_compile
-        options = _compiler_options(placement.platform, fast_compile)
-        jit = functools.partial(jax.jit, compiler_options=options)
+        jit = functools.partial(jax.jit, compiler_options=self.options("train"))
         whole, part = placement.replicated, placement.split
-        # It runs once, so that compiling it well would take longer than running it.
-        quick = _compiler_options(placement.platform, fast_compile=True)
-        init = jax.jit(self._init_fn, out_shardings=whole, compiler_options=quick)
+        init = jax.jit(self._init_fn, out_shardings=whole, compiler_options=self.options("init"))
         # The agent's state, as shapes and types.
         self.example = jax.eval_shape(lambda: agent.init(jax.random.key(0)))
         self._structures = jax.tree.structure(self.example), jax.tree.structure(self.example.params)
@@ -84,6 +81,11 @@ class Programs:
         state = self.example.params if kind in POLICIES.values() else self.example
         place = SingleDeviceSharding(self.devices(kind)[0])
         return (*_specs((jax.tree.leaves(state), carry, batch, key), place), count)
+
+    def options(self, kind: Kind) -> dict[str, Any]:
+        """Options of the compiler for a program."""
+        # The initial state is made once: compiling it well would take longer than making it.
+        return _compiler_options(self.placement.platform, self.fast_compile or kind == "init")
 
     def devices(self, kind: Kind) -> tuple[Any, ...]:
         """Devices on which a program runs."""

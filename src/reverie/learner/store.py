@@ -5,7 +5,9 @@ import hashlib
 import logging
 import os
 import pathlib
-import tempfile
+import re
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +18,15 @@ from jax.experimental import serialize_executable
 log = logging.getLogger("reverie.learner")
 
 CAPACITY = 64
-"""Programs that a folder keeps. They have up to ten megabytes."""
+"""Programs that a folder keeps. They have 0.5 to 7 megabytes."""
 
-_LINK, _PROGRAM = ".link", ".program"
+_LINK, _PROGRAM, _TEMPORARY = ".link", ".program", ".tmp"
+_ABANDONED = 3600.0
+"""Seconds after which nobody writes a file any more: its process was killed."""
 
 
 class ProgramStore:
-    """Keeps programs by their text, and finds them by their fingerprints too.
+    """Keeps programs by name, and finds the names by fingerprints; see `fingerprint` for both.
 
     Loading is about as fast as from the compilation cache of JAX, which however has to trace a
     program to find it. Like there, who can write into the folder can run code in this process.
@@ -41,10 +45,12 @@ class ProgramStore:
         """The name of the program with this fingerprint, if there is one."""
         if fingerprint is None:
             return None
-        try:
-            return (self.folder / f"{fingerprint}{_LINK}").read_text()
-        except OSError:
-            return None
+        return _read_link(self.folder / f"{fingerprint}{_LINK}")
+
+    @property
+    def writable(self) -> bool:
+        """Whether programs can be kept at all."""
+        return os.access(self.folder, os.W_OK)
 
     def link(self, fingerprint: str | None, name: str) -> None:
         """Notes that the program of this name has this fingerprint, if the disk allows it."""
@@ -52,11 +58,6 @@ class ProgramStore:
             return
         with contextlib.suppress(OSError):
             self._write(self.folder / f"{fingerprint}{_LINK}", name.encode())
-
-    def name_of(self, lowered: jax.stages.Lowered) -> str:
-        """The name of a program, from its text and the flags of the compiler."""
-        text = os.environ.get("XLA_FLAGS", "") + lowered.as_text()
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def has(self, name: str) -> bool:
         """Whether there is a program of this name."""
@@ -67,8 +68,8 @@ class ProgramStore:
 
         Args:
             name: From `name_of`.
-            compiled: By the compiler in this process: one that JAX has loaded from its own cache
-                cannot be kept again, so that this cache has to be off.
+            compiled: By the compiler in this process: what JAX has loaded from its own cache
+                cannot always be kept again, so that this cache has to be off.
 
         Raises:
             OSError: If it cannot be written.
@@ -86,11 +87,14 @@ class ProgramStore:
             inputs: Positional arguments, of which the structure matters alone.
             devices: Where it is to run.
         """
-        if name is None or not self.has(name):
+        if name is None:
             return None
         path = self._path(name)
         try:
             content = path.read_bytes()
+        except OSError:
+            return None
+        try:
             digest, content = content[:32], content[32:]
             if hashlib.sha256(content).digest() != digest:
                 raise ValueError("it is damaged")
@@ -99,7 +103,11 @@ class ProgramStore:
                 log.info("The compiled program %s is for arrays in another structure.", path)
                 return None
             program = serialize_executable.deserialize_and_load(
-                serialized, in_tree, out_tree, execution_devices=tuple(devices)
+                serialized,
+                in_tree,
+                out_tree,
+                backend=devices[0].client,
+                execution_devices=tuple(devices),
             )
         except Exception as error:  # Also what versions of libraries raise that do not match.
             log.info("The compiled program %s cannot be used: %s", path, error)
@@ -115,22 +123,33 @@ class ProgramStore:
 
     def _write(self, path: pathlib.Path, content: bytes) -> None:
         """All of it or nothing, whatever other processes do."""
-        with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-            try:
-                file.write(content)
-                file.close()
-                os.replace(file.name, path)
-            except BaseException:
-                pathlib.Path(file.name).unlink()
-                raise
+        temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{_TEMPORARY}")
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def _forget_oldest(self) -> None:
-        """Removes the programs that were not used for longest, and links that lead nowhere."""
+        """Removes programs that were not used for longest, and what belongs to none."""
         with contextlib.suppress(OSError):  # Another process may do the same.
             programs = sorted(self.folder.glob(f"*{_PROGRAM}"), key=lambda p: p.stat().st_mtime)
             for path in programs[:-CAPACITY]:
                 path.unlink()
             kept = {path.stem for path in programs[-CAPACITY:]}
             for path in self.folder.glob(f"*{_LINK}"):
-                if path.read_text() not in kept:
+                if _read_link(path) not in kept:
                     path.unlink()
+            for path in self.folder.glob(f"*{_TEMPORARY}"):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
+
+
+def _read_link(path: pathlib.Path) -> str | None:
+    """The name in a link, None where it cannot be read or is none."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content.decode() if re.fullmatch(rb"[0-9a-f]{32}", content) else None
