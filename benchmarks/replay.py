@@ -8,8 +8,10 @@ Steps hold 64x64x3 uint8 images, an action, reward, flags and size1m latents (de
 batches are 16 sequences of 65 steps. The calibration copies a batch's bytes from one array to
 another (`memcpy`) and writes memory that the process touches for the first time (`first touch`),
 which a replay that is still growing has to do in the worst case. Names ending in `_s` are
-per second, or seconds for `save_s` and `load_s`. `rss_bytes_per_step` is resident memory with the
-half-empty newest chunks, a few MB per environment whatever the number of steps.
+per second, or seconds for `save_s` and `load_s`; those of `memcpy`, plans and batches come from
+medians of processor time, so that other programs on the core are not measured.
+`rss_bytes_per_step` is resident memory with the half-empty newest chunks, a few MB per environment
+whatever the number of steps.
 
 With `--disk` the steps live in files in FOLDER, which is deleted afterwards, and twice the capacity
 passes through while batches are drawn and latents written back. `rss_peak_GB` is the largest
@@ -83,6 +85,17 @@ def rate(function: Callable[[], object], seconds: float) -> float:
     return count / (time.perf_counter() - start)
 
 
+def median(function: Callable[[], object], seconds: float) -> float:
+    """Seconds of processor time of a call."""
+    function()
+    times: list[float] = []
+    while sum(times) < seconds:
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
+    return float(np.median(times))
+
+
 def calibrate(seconds: float) -> dict[str, float]:
     size = BATCH * LENGTH * 64 * 64 * 3
     # Sources beyond the caches, as replay's chunks are.
@@ -93,7 +106,7 @@ def calibrate(seconds: float) -> dict[str, float]:
     def copy():
         np.copyto(target, source[next(counter) % len(source)])
 
-    copies = rate(copy, seconds)
+    copies = 1 / median(copy, seconds)
     blocks = []
     start = time.perf_counter()
     for _ in range(40):
@@ -127,8 +140,8 @@ def measure(steps: int, seconds: float, deter: str) -> dict[str, float]:
     results["adds_s_full"] = fill(steps // ENVS)
     while replay.stats()["online_queue"]:
         replay.plan(BATCH)
-    results["plans_s"] = rate(lambda: replay.plan(BATCH), seconds / 5)
-    results["batches_s"] = rate(lambda: replay.gather(replay.plan(BATCH)), seconds)
+    results["plans_s"] = 1 / median(lambda: replay.plan(BATCH), seconds / 5)
+    results["batches_s"] = 1 / median(lambda: replay.gather(replay.plan(BATCH)), seconds)
     _, ids = replay.gather(replay.plan(BATCH))
     fresh = fresh_latents(replay)
     results["latent_updates_s"] = rate(lambda: replay.update(ids, fresh), seconds / 5)

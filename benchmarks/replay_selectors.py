@@ -16,10 +16,9 @@ import argparse
 import itertools
 import json
 import time
-from collections.abc import Callable
 
 import numpy as np
-from replay import BATCH, ENVS, LATENTS, LENGTH, spaces, transition
+from replay import BATCH, ENVS, LATENTS, LENGTH, median, spaces, transition
 
 from reverie.replay import Mixture, Prioritized, Recency, Replay, Uniform
 from reverie.replay.index import Index
@@ -49,17 +48,6 @@ def _ids(chunk: Chunk, offset: int) -> np.ndarray:
     """Ids of the steps of a sequence."""
     pieces = chunk.walk(offset, LENGTH)
     return np.concatenate([np.arange(p.chunk.id + p.start, p.chunk.id + p.stop) for p in pieces])
-
-
-def median(function: Callable[[], object], seconds: float) -> float:
-    """Seconds of a call."""
-    function()
-    times: list[float] = []
-    while sum(times) < seconds:
-        start = time.process_time()
-        function()
-        times.append(time.process_time() - start)
-    return float(np.median(times))
 
 
 def make_index(selector: Selector, items: int) -> Index:

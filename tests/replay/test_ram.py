@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from reverie.replay import RamStorage, Replay
-from reverie.replay.ram import LARGE
+from reverie.replay.ram import HUGE, LARGE
 from reverie.replay.storage import Layout
 from reverie.spaces import Space
 
-LAYOUT = Layout({"obs": Space("continuous", (3,), "float32")})
+OBS = Space("continuous", (3,), "float32")
+LAYOUT = Layout({"obs": OBS})
 
 
 def address(arrays):
@@ -35,6 +36,16 @@ def test_a_single_array_keeps_the_memory_of_all():
     assert address(other) != before
     del held
     assert address(storage.allocate(2, 100)) == before
+
+
+def test_the_first_large_key_begins_with_a_huge_page():
+    spaces = {"image": Space("image", (64, 64, 3), "uint8"), "obs": OBS}
+    arrays = RamStorage(Layout(spaces)).allocate(0, 1024)
+    assert arrays["image"].ctypes.data % HUGE == 0
+    for value, array in enumerate(arrays.values()):
+        array[:] = value
+    for value, array in enumerate(arrays.values()):
+        np.testing.assert_array_equal(array, np.full_like(array, value))
 
 
 def test_memory_of_another_size_is_given_back():

@@ -5,7 +5,8 @@ later steps nor evictions change what it stands for; the copying may then run in
 """
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -69,20 +70,60 @@ def gather(
     if not 0 <= start < stop <= plan.length:
         raise ValueError(f"Steps {start} .. {stop - 1} are not within 0 .. {plan.length - 1}.")
     size, length, context = len(plan), stop - start, min(context, stop - start)
-    data = {key: _rows(layout, key, size * length) for key in layout.data}
-    latents = {key: _rows(layout, key, size * context) for key in layout.latents if context}
-    ids = np.empty(size * length, np.int64)
-    count = np.arange(length)
-    for chunk, offset, sequence, begin, end in _runs(plan, start, stop):
-        at = sequence * length + begin
-        chunk.read(offset, end - begin, data, at)
-        ids[at : at + end - begin] = count[: end - begin] + (chunk.id + offset)
-        if begin < context:
-            chunk.read(offset, min(end, context) - begin, latents, sequence * context + begin)
-    batch = {key: rows.reshape(size, length, *rows.shape[1:]) for key, rows in data.items()}
+    spans = _spans(plan, start, stop)
+    batch = _copy(spans, layout, layout.data, (size, length))
     _mark(batch, plan, start, stop)
-    batch |= {key: rows.reshape(size, context, *rows.shape[1:]) for key, rows in latents.items()}
-    return batch, ids.reshape(size, length)
+    if context:
+        batch |= _copy(
+            _spans(plan, start, start + context), layout, layout.latents, (size, context)
+        )
+    return batch, _ids(spans).reshape(size, length)
+
+
+def _spans(plan: Plan, start: int, stop: int) -> list[Piece]:
+    """The rows of the steps `start .. stop-1` of all sequences, one sequence after the other."""
+    if start == 0 and stop == plan.length:
+        return list(itertools.chain.from_iterable(plan.pieces))
+    spans = []
+    for sequence in plan.pieces:
+        time = 0  # Of the piece's first row.
+        for chunk, first, last in sequence:
+            begin, end = first + max(0, start - time), min(last, first + stop - time)
+            if begin < end:
+                spans.append(Piece(chunk, begin, end))
+            time += last - first
+    return spans
+
+
+def _copy(
+    spans: list[Piece], layout: Layout, keys: Iterable[str], shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """The rows of all spans per key, as arrays `[B, T, ...]` of this shape `(B, T)`."""
+    targets = {}
+    for key in keys:
+        dtype, rest = layout.specs[key]
+        targets[key] = np.empty((shape[0] * shape[1], *rest), dtype)
+    # Taken once: another thread may replace them.
+    sources = [span.chunk.arrays for span in spans]
+    if all(len(arrays) == len(layout.specs) for arrays in sources):
+        rows = [slice(span.start, span.stop) for span in spans]
+        for key, target in targets.items():
+            # One call for a key: small ones cost more by their number than by their bytes.
+            np.concatenate([x[key][r] for x, r in zip(sources, rows, strict=True)], out=target)
+    else:
+        at = 0
+        for chunk, start, stop in spans:
+            chunk.read(start, stop - start, targets, at)
+            at += stop - start
+    return {key: rows.reshape(*shape, *rows.shape[1:]) for key, rows in targets.items()}
+
+
+def _ids(spans: list[Piece]) -> np.ndarray:
+    """The ids of the steps in all spans, one after the other."""
+    counts = np.array([span.stop - span.start for span in spans])
+    first = np.array([span.chunk.id + span.start for span in spans])
+    ends = counts.cumsum()
+    return np.repeat(first - ends + counts, counts) + np.arange(ends[-1])
 
 
 def _mark(batch: dict[str, np.ndarray], plan: Plan, start: int, stop: int) -> None:
@@ -92,24 +133,7 @@ def _mark(batch: dict[str, np.ndarray], plan: Plan, start: int, stop: int) -> No
     if stop == plan.length:
         last[:, -1] |= plan.abandoned
     else:
-        for chunk, offset, sequence, _, _ in _runs(plan, stop, stop + 1):
-            last[sequence, -1] |= chunk.arrays["is_first"][offset]
+        after = _spans(plan, stop, stop + 1)
+        last[:, -1] |= [bool(chunk.arrays["is_first"][row]) for chunk, row, _ in after]
     if start == 0:
         first[:, 0] = True
-
-
-def _runs(plan: Plan, start: int, stop: int) -> Iterator[tuple[Chunk, int, int, int, int]]:
-    """Tuples (chunk, offset, sequence, begin, end) that cover the steps, counted from start."""
-    for sequence, pieces in enumerate(plan.pieces):
-        time = 0
-        for piece in pieces:
-            length = piece.stop - piece.start
-            begin, end = max(start, time), min(stop, time + length)
-            if begin < end:
-                yield piece.chunk, piece.start + begin - time, sequence, begin - start, end - start
-            time += length
-
-
-def _rows(layout: Layout, key: str, count: int) -> np.ndarray:
-    dtype, shape = layout.specs[key]
-    return np.empty((count, *shape), dtype)

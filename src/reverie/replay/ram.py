@@ -88,13 +88,18 @@ class RamStorage:
 
 def _map(layout: Layout, rows: int) -> np.ndarray:
     """Fresh memory, in huge pages where a key has many bytes."""
-    memory = mmap.mmap(-1, layout.nbytes(rows), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    block = np.frombuffer(memory, np.uint8)
-    for array in layout.carve(block, rows).values():
-        if array.nbytes >= LARGE and hasattr(mmap, "MADV_HUGEPAGE"):
-            end = array.ctypes.data - block.ctypes.data + array.nbytes
-            # The first rows are left out, so that a chunk that was just begun takes little.
-            begin = -(-(end - array.nbytes + HUGE) // mmap.PAGESIZE) * mmap.PAGESIZE
-            with contextlib.suppress(OSError):  # A system without huge pages.
-                memory.madvise(mmap.MADV_HUGEPAGE, begin, end - begin)
-    return block
+    size = layout.nbytes(rows)
+    memory = mmap.mmap(-1, size + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    block = np.frombuffer(memory, np.uint8, size)
+    large = [a for a in layout.carve(block, rows).values() if a.nbytes >= LARGE]
+    if not large or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return block
+    # Only whole huge pages count, so the first large key begins with one.
+    shift = -large[0].ctypes.data % HUGE
+    for array in large:
+        end = array.ctypes.data - block.ctypes.data + array.nbytes + shift
+        # The first rows are left out, so that a chunk that was just begun takes little.
+        begin = -(-(end - array.nbytes + HUGE) // mmap.PAGESIZE) * mmap.PAGESIZE
+        with contextlib.suppress(OSError):  # A system without huge pages.
+            memory.madvise(mmap.MADV_HUGEPAGE, begin, end - begin)
+    return np.frombuffer(memory, np.uint8, size, shift)

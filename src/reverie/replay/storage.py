@@ -7,10 +7,9 @@ may therefore hold a chunk and read finished rows while another thread appends t
 rows to a file.
 """
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
 import numpy as np
@@ -209,6 +208,9 @@ class Chunk:
             IndexError: If the stream has not that many steps yet.
         """
         chunk: Chunk | None = self
+        if offset + length <= self.filled:  # The common case first.
+            yield Piece(self, offset, offset + length)
+            return
         while length > 0:
             count = min(length, chunk.filled - offset) if chunk is not None else 0
             if chunk is None or count <= 0:
@@ -217,8 +219,7 @@ class Chunk:
             chunk, offset, length = chunk.next, 0, length - count
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Rows `start .. stop-1` of one chunk."""
 
     chunk: Chunk
