@@ -35,13 +35,13 @@ class Pool(RamStorage):
 
     def __init__(self, layout: Layout):
         super().__init__(layout)
-        self._blocks = [super(Pool, self).allocate(0, ROWS) for _ in range(32)]
-        for block in self._blocks:
+        self._pool = [super(Pool, self).allocate(0, ROWS) for _ in range(32)]
+        for block in self._pool:
             for array in block.values():
                 array[:] = 0
 
     def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
-        return {key: array[:rows] for key, array in self._blocks[serial % 32].items()}
+        return {key: array[:rows] for key, array in self._pool[serial % 32].items()}
 
 
 def _ids(chunk: Chunk, offset: int) -> np.ndarray:

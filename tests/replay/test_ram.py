@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reverie.replay import RamStorage, Replay
-from reverie.replay.ram import HUGE, LARGE
+from reverie.replay.memory import HUGE, LARGE, Targets
 from reverie.replay.storage import Layout
 from reverie.spaces import Space
 
@@ -41,6 +41,7 @@ def test_a_single_array_keeps_the_memory_of_all():
 def test_the_first_large_key_begins_with_a_huge_page():
     spaces = {"image": Space("image", (64, 64, 3), "uint8"), "obs": OBS}
     arrays = RamStorage(Layout(spaces)).allocate(0, 1024)
+    # The first one of those that are huge: the one after the first rows.
     assert arrays["image"].ctypes.data % HUGE == 0
     for value, array in enumerate(arrays.values()):
         array[:] = value
@@ -52,7 +53,32 @@ def test_memory_of_another_size_is_given_back():
     storage = RamStorage(LAYOUT)
     storage.allocate(0, 100)
     storage.allocate(1, 50)
-    assert [len(block) for block in storage._blocks] == [LAYOUT.nbytes(50)]
+    storage.allocate(2, 20)
+    assert len(storage._blocks) == 1
+
+
+def test_memory_of_batches_is_used_again_when_nobody_reads_it():
+    targets, shape = Targets(), (LARGE // 4, 1)
+    first, second = targets.empty(shape, np.float32), targets.empty(shape, np.float32)
+    first[:], second[:] = 1, 2
+    assert first.shape == shape
+    assert first.dtype == np.float32
+    assert first.ctypes.data % HUGE == 0
+    place, held = first.ctypes.data, first[5:6].T
+    del first
+    third = targets.empty(shape, np.float32)
+    assert third.ctypes.data not in (place, second.ctypes.data)
+    third[:] = 3
+    assert held == 1
+    del held
+    assert targets.empty(shape, np.float32).ctypes.data == place
+    assert (second == 2).all()
+
+
+def test_small_arrays_of_batches_are_ordinary_ones():
+    array = Targets().empty((3, 4), np.int32)
+    assert array.shape == (3, 4)
+    assert array.base is None
 
 
 def test_a_plan_reads_what_it_was_made_of_whatever_is_added_later():

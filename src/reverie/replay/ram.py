@@ -1,24 +1,13 @@
 """Chunks in memory."""
 
-import contextlib
-import mmap
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from reverie.replay.chunk_file import open_chunk
 from reverie.replay.disk import OnDisk
+from reverie.replay.memory import HUGE, LARGE, Blocks, mapped
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout
-
-LARGE = 1 << 22
-"""Bytes of a key from which on it is worth huge pages."""
-
-HUGE = 1 << 21
-"""Bytes of a huge page on the usual machines."""
-
-UNUSED = 2
-"""References that `sys.getrefcount` counts to a block without views: the list's and its own."""
 
 
 class RamStorage:
@@ -42,7 +31,7 @@ class RamStorage:
     def __init__(self, layout: Layout, compress: bool = False):
         self.layout = layout
         self.compressed = layout.images if compress else ()
-        self._blocks: list[np.ndarray] = []
+        self._blocks = Blocks()
 
     def most_rows(self, streams: int) -> int:
         """Any number."""
@@ -51,11 +40,12 @@ class RamStorage:
     def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
         """Arrays over one block with whatever it held before."""
         size = self.layout.nbytes(rows)
-        block = self._block(size)
+        block = self._blocks.unused(size)
         if block is None:
             # The system allows some 65,000 mappings, so that small blocks have to share them.
-            block = _map(self.layout, rows) if size >= LARGE else np.empty(size, np.uint8)
-        self._blocks.append(block)
+            large = size >= LARGE
+            block = mapped(size, self._huge(rows)) if large else np.empty(size, np.uint8)
+            self._blocks.add(block)
         return self.layout.carve(block, rows)
 
     def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], OnDisk]:
@@ -75,31 +65,12 @@ class RamStorage:
             return self.layout.nbytes(chunk.filled), 0
         return sum(array.nbytes for array in chunk.arrays.values()), chunk.backing.nbytes
 
-    def _block(self, size: int) -> np.ndarray | None:
-        """The bytes of an evicted chunk, if nobody uses them any more."""
-        index = 0
-        while index < len(self._blocks):
-            if sys.getrefcount(self._blocks[index]) > UNUSED:
-                index += 1
-            elif len(block := self._blocks.pop(index)) == size:
-                return block
-        return None
+    def _huge(self, rows: int) -> list[tuple[int, int]]:
+        """Where a block has huge pages: in large keys, without their first rows.
 
-
-def _map(layout: Layout, rows: int) -> np.ndarray:
-    """Fresh memory, in huge pages where a key has many bytes."""
-    size = layout.nbytes(rows)
-    memory = mmap.mmap(-1, size + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    block = np.frombuffer(memory, np.uint8, size)
-    large = [a for a in layout.carve(block, rows).values() if a.nbytes >= LARGE]
-    if not large or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return block
-    # Only whole huge pages count, so the first large key begins with one.
-    shift = -large[0].ctypes.data % HUGE
-    for array in large:
-        end = array.ctypes.data - block.ctypes.data + array.nbytes + shift
-        # The first rows are left out, so that a chunk that was just begun takes little.
-        begin = -(-(end - array.nbytes + HUGE) // mmap.PAGESIZE) * mmap.PAGESIZE
-        with contextlib.suppress(OSError):  # A system without huge pages.
-            memory.madvise(mmap.MADV_HUGEPAGE, begin, end - begin)
-    return np.frombuffer(memory, np.uint8, size, shift)
+        So a chunk that was just begun takes little.
+        """
+        starts = self.layout.starts(rows)
+        ends = {key: starts[key] + self.layout.size(key, rows) for key in starts}
+        large = [key for key in starts if ends[key] - starts[key] >= LARGE]
+        return [(starts[key] + HUGE, ends[key]) for key in large]

@@ -51,12 +51,12 @@ class Layout:
 
     def nbytes(self, rows: int) -> int:
         """Bytes of a block that holds this many rows, with the padding between its arrays."""
-        return sum(_padded(self._size(key, rows)) for key in self.specs)
+        return sum(_padded(self.size(key, rows)) for key in self.specs)
 
     @property
     def step_nbytes(self) -> int:
         """Bytes of one step without padding."""
-        return sum(self._size(key, 1) for key in self.specs)
+        return sum(self.size(key, 1) for key in self.specs)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class Layout:
     @property
     def latent_nbytes(self) -> int:
         """Those of them that are latents."""
-        return sum(self._size(key, 1) for key in self.latents)
+        return sum(self.size(key, 1) for key in self.latents)
 
     def carve(self, block: np.ndarray, rows: int) -> dict[str, np.ndarray]:
         """Views into the block, one array `[rows, *shape]` per key.
@@ -79,14 +79,23 @@ class Layout:
             block: uint8 of at least `nbytes(rows)` bytes.
             rows: Number of rows.
         """
-        arrays, start = {}, 0
-        for key, (dtype, shape) in self.specs.items():
-            size = self._size(key, rows)
+        arrays = {}
+        for key, start in self.starts(rows).items():
+            dtype, shape = self.specs[key]
+            size = self.size(key, rows)
             arrays[key] = block[start : start + size].view(dtype).reshape(rows, *shape)
-            start += _padded(size)
         return arrays
 
-    def _size(self, key: str, rows: int) -> int:
+    def starts(self, rows: int) -> dict[str, int]:
+        """Where the array of each key begins in a block."""
+        starts, start = {}, 0
+        for key in self.specs:
+            starts[key] = start
+            start += _padded(self.size(key, rows))
+        return starts
+
+    def size(self, key: str, rows: int) -> int:
+        """Bytes of the rows of a key."""
         dtype, shape = self.specs[key]
         return rows * dtype.itemsize * int(np.prod(shape, dtype=np.int64))
 
