@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from reverie.replay.runs import Run, merged, runs_of
 from reverie.replay.selectors import Rows, Uniform, grown
 from reverie.replay.storage import Chunk, Piece
 from reverie.replay.sumtree import SumTree
@@ -71,7 +72,9 @@ class Prioritized:
         # Raised priority per row, and per slot the chunk whose rows they are.
         self._steps = np.empty(0, np.float32)
         self._owners: list[int] = []
+        # Sequences whose weights are out of date: one by one, and runs of rows (first, stop).
         self._stale: list[Rows] = []
+        self._stale_runs: list[Run] = []
         self._stale_count = 0
         # Whether sequences were removed since, which then have no weight.
         self._removed = False
@@ -104,7 +107,7 @@ class Prioritized:
     def remove(self, rows: Rows) -> None:
         """Make sequences undrawable."""
         self._members.remove(rows)
-        self._removed = bool(self._stale)
+        self._removed = bool(self._stale_count)
         self._infinite.set(rows, np.zeros(len(rows)))
         self._finite.set(rows, np.zeros(len(rows)))
 
@@ -144,7 +147,7 @@ class Prioritized:
         raised = self._raised(np.concatenate([values for _, values in runs]))
         begin = 0
         for row, values in runs:
-            self._assign(row, raised[begin : begin + len(values)])
+            self._assign(*self._table.at(row), raised[begin : begin + len(values)])
             begin += len(values)
 
     def stats(self) -> dict[str, float]:
@@ -176,7 +179,7 @@ class Prioritized:
         for serial, rows in state["priority_chunks"].tolist():
             chunk = self._table.get(serial)
             if chunk is not None:
-                self._assign(self._table.row(chunk), values[begin : begin + rows][: chunk.filled])
+                self._assign(chunk, 0, values[begin : begin + rows][: chunk.filled])
             begin += rows
 
     def _raised(self, priorities: np.ndarray) -> np.ndarray:
@@ -211,28 +214,30 @@ class Prioritized:
 
     def _zero_steps(self, sequences: list[list[Piece]]) -> None:
         zeros = np.full(self._length, self._zero)
-        for piece in itertools.chain.from_iterable(sequences):
-            first = self._table.row(piece.chunk, piece.start)
-            self._assign(first, zeros[: piece.stop - piece.start])
+        for chunk, start, stop in itertools.chain.from_iterable(sequences):
+            self._assign(chunk, start, zeros[: stop - start])
 
-    def _assign(self, row: int, raised: np.ndarray) -> None:
+    def _assign(self, chunk: Chunk, offset: int, raised: np.ndarray) -> None:
         """Set consecutive rows of a chunk, and note the sequences that train them."""
-        chunk, offset = self._table.at(row)
         self._own(chunk)
+        row = self._table.row(chunk, offset)
         self._steps[row : row + len(raised)] = raised
         # Counted from the chunk's first row, sequences that start here train one of the steps.
         begin = offset - self._length + 1
         end = offset + len(raised) - self._context
-        while chunk is not None:
+        while True:
             first, stop = max(0, begin), min(end, chunk.starts)
             if first < stop:
-                self._note(np.arange(first, stop) + self._table.row(chunk))
+                base = self._table.row(chunk)
+                self._stale_runs.append((base + first, base + stop))
+                self._count_stale(stop - first)
             if begin >= 0:
                 return
             serial, filled = chunk.origin
             previous = self._table.get(serial)
-            chunk = previous if previous is not None and previous.next is chunk else None
-            begin, end = begin + filled, end + filled
+            if previous is None or previous.next is not chunk:
+                return
+            chunk, begin, end = previous, begin + filled, end + filled
 
     def _own(self, chunk: Chunk) -> None:
         """Give the rows of a chunk that was not met before the initial priority."""
@@ -251,28 +256,32 @@ class Prioritized:
         return self._steps[first : first + chunk.filled]
 
     def _note(self, rows: Rows) -> None:
-        if not len(rows):
-            return
-        self._stale.append(rows)
-        self._stale_count += len(rows)
+        if len(rows):
+            self._stale.append(rows)
+            self._count_stale(len(rows))
+
+    def _count_stale(self, count: int) -> None:
+        self._stale_count += count
         if self._stale_count > PENDING:
             self._refresh()
 
     def _refresh(self) -> None:
         """Compute the weights of all sequences that were noted."""
-        if not self._stale:
+        if not self._stale_count:
             return
-        rows = np.concatenate(self._stale)
-        self._stale.clear()
-        self._stale_count = 0
-        rows.sort()
-        rows = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
+        runs, stride = self._stale_runs, self._table.stride
+        if self._stale:
+            runs = runs + runs_of(np.sort(np.concatenate(self._stale)), stride)
+        runs = merged(runs, stride)
+        self._stale, self._stale_runs, self._stale_count = [], [], 0
+        rows = np.concatenate([np.arange(*run) for run in runs])
         if self._removed:
             rows = rows[self._members.holds(rows)]
+            runs = runs_of(rows, stride)
             self._removed = False
-            if not len(rows):
+            if not runs:
                 return
-        weights = self._aggregate(rows)
+        weights = self._aggregate(runs)
         infinite = np.isinf(weights)
         # Mostly there is no step without a finite priority, here or anywhere.
         if infinite.any() or self._infinite.total:
@@ -281,19 +290,18 @@ class Prioritized:
             weights = np.where(infinite, 0, weights)
         self._finite.set(rows, weights)
 
-    def _aggregate(self, rows: Rows) -> np.ndarray:
-        """Weights, float64 `[n]`, of the sequences that start at these rows, which are sorted."""
-        breaks = np.flatnonzero((np.diff(rows) != 1) | (rows[1:] % self._table.stride == 0)) + 1
-        bounds = [0, *breaks.tolist(), len(rows)]
+    def _aggregate(self, runs: list[Run]) -> np.ndarray:
+        """Weights, float64 `[n]`, of the sequences that start in these runs."""
         # The steps of neighbouring sequences side by side: each sequence is a window of them.
         lines: list[np.ndarray] = []
         more = self._length - 1
-        for begin, end in itertools.pairwise(bounds):
-            lines.extend(self._line(int(rows[begin]), end - begin + more))
+        for first, stop in runs:
+            lines.extend(self._line(first, stop - first + more))
         steps = np.concatenate(lines).astype(np.float64)
         width = self._length - self._context
-        gaps = np.repeat(np.arange(len(bounds) - 1) * more, np.diff(bounds))
-        places = np.arange(len(rows)) + gaps + self._context
+        counts = [stop - first for first, stop in runs]
+        places = np.arange(sum(counts)) + self._context
+        places += np.repeat(np.arange(len(runs)) * more, counts)
         largest = sliding_max(steps, width)[places]
         mean = sliding_sum(steps, width)[places] / width
         if self._maxfrac in (0, 1):  # Zero times infinity is not a number.
