@@ -1,5 +1,6 @@
 """Programs that are the same are recognized without being traced, and others never mistaken."""
 
+import builtins
 import dataclasses
 import os
 import pathlib
@@ -119,6 +120,12 @@ def test_replaced_code_has_none(monkeypatch, replace):
     assert fingerprint(agent)
     replace(monkeypatch)
     assert fingerprint(agent) is None
+
+
+def test_what_libraries_add_to_python_does_not_matter(monkeypatch):
+    before = fingerprint(make_agent())
+    monkeypatch.setattr(builtins, "LibraryError", Stranger, raising=False)
+    assert fingerprint(make_agent()) == before is not None
 
 
 class Stranger:

@@ -124,6 +124,15 @@ def test_a_drawn_sequence_waits_for_its_update(make):
     assert start in probe(replay)
 
 
+def test_a_chunk_that_is_lost_after_a_draw_is_not_drawn(make):
+    replay = make(steps=12)
+    give(replay, dict.fromkeys(range(12), 1.0))
+    chunk = replay.plan(4).pieces[0][0].chunk  # Its weights are out of date now.
+    lost = {number for number in range(12) if number // 3 == chunk.serial}
+    replay._index.discard(chunk)
+    assert not lost & set(probe(replay))
+
+
 def test_probes_leave_priorities_as_they_are(make):
     replay = make()
     give(replay, {n: float(n) for n in range(9)})

@@ -100,3 +100,27 @@ def test_a_plan_reads_what_it_was_made_of_whatever_is_added_later():
     del plan
     add(640, 704)
     assert len(replay._storage._blocks) <= blocks
+
+
+def test_a_batch_stays_as_it_is_while_others_are_drawn():
+    image = Space("image", (64, 64, 3), "uint8")
+    replay = Replay({"image": image}, length=32, capacity=600, context=0, online=False)
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        replay.add({
+            "image": rng.integers(0, 256, (1, 64, 64, 3), np.uint8),
+            "reward": np.zeros(1, np.float32),
+            **{key: np.zeros(1, bool) for key in ("is_first", "is_last", "is_terminal")},
+        })  # fmt: skip
+    held = replay.gather(replay.plan(16))[0]["image"]
+    assert held.nbytes > LARGE
+    before = held.copy()
+    places = {replay.gather(replay.plan(16))[0]["image"].ctypes.data for _ in range(5)}
+    assert len(places) == 1  # The memory of each is used again for the next, that of `held` is not.
+    np.testing.assert_array_equal(held, before)
+
+
+def test_no_sequence_cannot_be_planned():
+    replay = Replay({"obs": OBS}, length=4, capacity=64)
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        replay.plan(0)

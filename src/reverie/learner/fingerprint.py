@@ -133,7 +133,9 @@ def _patched() -> bool:
 
 def _contents(module: types.ModuleType) -> Iterator[Any]:
     """What a module, its classes and its tables hold."""
-    for value in vars(module).values():
+    for name, value in vars(module).items():
+        if name == "__builtins__":  # Of Python; some libraries put their exceptions there.
+            continue
         yield value
         if isinstance(value, type) and _top(value.__module__) == "reverie":
             yield from vars(value).values()

@@ -152,13 +152,15 @@ class Replay:
         """Draw sequences: those of the online queue first, then what the selector chooses.
 
         Args:
-            batch_size: Number of sequences B.
+            batch_size: Number of sequences B, at least 1.
             probe: Random state for a draw that leaves no trace: the online queue, the random state
                 of replay and the counters stay as they are. For reports.
 
         Raises:
             IndexError: If no sequence can be drawn yet.
+            ValueError: If the batch size is not positive.
         """
+        _at_least("batch_size", batch_size, 1)
         rng, use_online = (self._rng, True) if probe is None else (probe, False)
         plan = draw(self._index, batch_size, self.length, rng, use_online, self._discard)
         if probe is not None:

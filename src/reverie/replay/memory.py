@@ -14,12 +14,17 @@ LARGE = 1 << 22
 HUGE = 1 << 21
 """Bytes of a huge page on the usual machines."""
 
-UNUSED = 2
-"""References that `sys.getrefcount` counts to a block without views: the list's and its own."""
+_probe = [np.empty(0, np.uint8)]
+UNUSED = sys.getrefcount(_probe[0])
+"""References that are counted to a block in a list without views: how many depends on Python."""
 
 
 class Blocks:
-    """Blocks of bytes that were handed out. Views keep their block from being handed out again."""
+    """Blocks of bytes that were handed out. Views keep their block from being handed out again.
+
+    As many are kept as were in use at once, of one size at a time. Needs a lock around it where
+    several threads use it.
+    """
 
     def __init__(self):
         self._blocks: list[np.ndarray] = []
@@ -38,8 +43,10 @@ class Blocks:
         while index < len(self._blocks):
             if sys.getrefcount(self._blocks[index]) > UNUSED:
                 index += 1
-            elif len(block := self._blocks.pop(index)) == size:
-                return self.add(block)
+            elif len(self._blocks[index]) == size:
+                return self._blocks[index]
+            else:
+                del self._blocks[index]
         return None
 
 
@@ -47,7 +54,7 @@ class Targets:
     """Makes the arrays that batches are copied into.
 
     The allocator of the system may return such large arrays after every batch, and clear them page
-    by page for the next one, which takes longer than copying the batch.
+    by page for the next one, which takes longer than copying the batch. Needs a lock around it.
     """
 
     def __init__(self):

@@ -111,7 +111,7 @@ def _copy(
     for key in keys:
         dtype, rest = layout.specs[key]
         targets[key] = empty((shape[0] * shape[1], *rest), dtype)
-    # Taken once: another thread may replace them.
+    # Taken once: another thread may replace them. It reuses none while the caller has the lock.
     sources = [span.chunk.arrays for span in spans]
     if all(len(arrays) == len(layout.specs) for arrays in sources):
         rows = [slice(span.start, span.stop) for span in spans]

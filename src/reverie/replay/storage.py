@@ -211,7 +211,7 @@ class Chunk:
             self.backing.write(start, elsewhere)
 
     def walk(self, offset: int, length: int) -> Iterator["Piece"]:
-        """The pieces of the sequence of `length` steps that starts here at `offset`.
+        """The pieces of the sequence of `length` steps, at least 1, that starts here at `offset`.
 
         Raises:
             IndexError: If the stream has not that many steps yet.
