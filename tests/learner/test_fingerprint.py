@@ -148,7 +148,7 @@ def test_what_cannot_be_pickled_has_none():
 
 def test_all_of_a_job_counts(batch, agent, placement):
     job = Job.of(Programs(make_agent(), placement), "train", batch)
-    others = [{"kind": "report"}, {"batch": {}}, {"training": (1,)}, {"policy": 1}]
+    others = [{"kind": "report"}, {"batch": {}}, {"training": (5,)}, {"policy": 5}]
     others.append({"fast_compile": True})
     found = {fingerprint(dataclasses.replace(job, **other)) for other in [{}, *others]}
     assert len(found) == 6
