@@ -122,7 +122,11 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_compile_twice(
 
 def test_closing_gives_up_what_is_compiled(agent, with_cache, batch, monkeypatch):
     monkeypatch.setattr(compiler_process, "_BOOT", "import time; time.sleep(90)")
+    # As for an agent of Reverie alone, which this process does not trace.
+    monkeypatch.setattr(compiler, "fingerprint", lambda _: "0" * 32)
     learner = Learner(agent, placement=with_cache)
+    learner.state  # noqa: B018 (its program is traced here)
+    monkeypatch.setattr(learner._programs, "lower", None)
     learner.prepare("train", batch)
     before = time.monotonic()
     learner.close()

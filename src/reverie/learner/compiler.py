@@ -108,14 +108,18 @@ class Compiler:
         return program
 
     def _lower(self, kind: Kind, batch: Batch) -> jax.stages.Lowered:
+        self._check_open()
         # Tracing is Python: two at once only delay the one that was asked for first.
         with self._tracing:
             return self._programs.lower(kind, batch)
 
     def _compile_here(self, lowered: jax.stages.Lowered) -> Any:
+        self._check_open()
+        return lowered.compile()
+
+    def _check_open(self) -> None:
         if self._closed:
             raise concurrent.futures.CancelledError
-        return lowered.compile()
 
     def _run_apart(self, job: Job, store: ProgramStore) -> str | None:
         """Has a program put into the store; returns its name, or None if that fails."""
