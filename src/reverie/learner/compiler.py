@@ -85,25 +85,25 @@ class Compiler:
         inputs, devices = self._programs.inputs(kind, batch), self._programs.devices(kind)
         load = functools.partial(store.load, inputs=inputs, devices=devices)
         known = fingerprint((job, jax.tree.structure(self._programs.example)))
-        name = store.find(known)
-        program = load(name)
+        program = load(store.find(known))
         if program is not None:
             return program
         # A program without optimizations is compiled before a process has started.
         apart = apart and kind in LARGE and not self._programs.fast_compile and store.writable
+        name = None
         if apart and known:
-            name = self._run_apart(job, store)
+            name = self._compile_apart(job, store)
             program = load(name)
         if name is None or program is None:
             # Where code of somebody else takes part, what counts is what this process has of it.
             lowered = self._lower(kind, batch)
             name = name_of(self._programs, kind, lowered)
             program = load(name)
-            if program is None and apart and not known and self._run_apart(job, store) == name:
+            if program is None and apart and not known:
+                self._compile_apart(job, store)
                 program = load(name)
             if program is None:
-                program = self._compile_here(lowered)
-                _keep(store, name, program)
+                program = self._compile_and_keep(lowered, store, name)
         store.link(known, name)
         return program
 
@@ -117,11 +117,19 @@ class Compiler:
         self._check_open()
         return lowered.compile()
 
+    def _compile_and_keep(self, lowered: jax.stages.Lowered, store: ProgramStore, name: str) -> Any:
+        program = self._compile_here(lowered)
+        try:
+            store.save(name, program)
+        except Exception as error:  # A full disk; a program that this version of JAX cannot write.
+            log.info("A compiled program cannot be kept: %s", error)
+        return program
+
     def _check_open(self) -> None:
         if self._closed:
             raise concurrent.futures.CancelledError
 
-    def _run_apart(self, job: Job, store: ProgramStore) -> str | None:
+    def _compile_apart(self, job: Job, store: ProgramStore) -> str | None:
         """Has a program put into the store; returns its name, or None if that fails."""
         try:
             packed = job.pack(store)
@@ -133,14 +141,6 @@ class Compiler:
             if self._closed:
                 process.kill()
             try:
-                process.start(packed)
-                return process.wait()
+                return process.run(packed)
             finally:
                 self._processes.discard(process)
-
-
-def _keep(store: ProgramStore, name: str, compiled: jax.stages.Compiled) -> None:
-    try:
-        store.save(name, compiled)
-    except Exception as error:  # A full disk; a program that this version of JAX cannot write.
-        log.info("A compiled program cannot be kept: %s", error)

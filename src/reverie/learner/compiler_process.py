@@ -44,25 +44,21 @@ class CompilerProcess:
             start_new_session=True,
         )
 
-    def start(self, job: bytes) -> None:
-        """Hands out what to do.
+    def run(self, job: bytes) -> str | None:
+        """Hands out what to do and waits for its end.
 
         Args:
             job: From `Job.pack`.
-        """
-        assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):
-            # The input stays open: its end tells the process that this one is gone.
-            self._process.stdin.write(len(job).to_bytes(8, "little") + job)
-            self._process.stdin.flush()
-
-    def wait(self) -> str | None:
-        """Waits for its end.
 
         Returns:
             The name of the program in the store, None where something went wrong.
         """
+        assert self._process.stdin
         assert self._process.stdout
+        with contextlib.suppress(BrokenPipeError):
+            # The input stays open: its end tells the process that this one is gone.
+            self._process.stdin.write(len(job).to_bytes(8, "little") + job)
+            self._process.stdin.flush()
         name = self._process.stdout.read().decode()
         if code := self._process.wait():
             if not self._killed:
@@ -126,7 +122,7 @@ class Job:
         )
 
     def pack(self, store: ProgramStore) -> bytes:
-        """What `CompilerProcess.start` takes, to compile into a store."""
+        """What `CompilerProcess.run` takes, to compile into a store."""
         return cloudpickle.dumps((settings(), store.folder, self))
 
     def run(self, store: ProgramStore) -> str:

@@ -1,7 +1,6 @@
 """Runs an agent's pure functions on the devices."""
 
 import concurrent.futures
-import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -13,22 +12,12 @@ from reverie.learner import names, nonfinite
 from reverie.learner.allocator import release_memory
 from reverie.learner.compiler import Compiler
 from reverie.learner.devices import Placement
-from reverie.learner.metrics import MetricVector
+from reverie.learner.issued import IssuedUpdate
 from reverie.learner.prepared import PreparedProgram
-from reverie.learner.programs import KINDS, POLICIES, Kind, Programs
+from reverie.learner.programs import ON_BATCHES, POLICIES, Batch, Kind, Programs
 from reverie.spaces import Space
 
 PyTree = Any
-Batch = dict[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Issued:
-    """An update that was handed to the device and not yet looked at."""
-
-    number: int
-    batch: Batch
-    metrics: MetricVector
 
 
 class Learner:
@@ -77,7 +66,7 @@ class Learner:
         self._policy_keys = placement.put_policy({"train": act, "eval": evaluate})
         self._programs = Programs(agent, placement, fast_compile)
         self._compiler = Compiler(self._programs)
-        self._prepared = {kind: PreparedProgram(kind, self._compiler) for kind in KINDS}
+        self._prepared = {kind: PreparedProgram(kind, self._compiler) for kind in ON_BATCHES}
         self._state: PyTree = None
         self._acting: PyTree = None
         self._next_acting: PyTree = None
@@ -86,7 +75,7 @@ class Learner:
         thread.shutdown(wait=False)
         self._carry: PyTree = None
         self._report_carries: dict[str, PyTree] = {}
-        self._previous: _Issued | None = None
+        self._previous: IssuedUpdate | None = None
         self._later: list[tuple[Kind, Batch]] = []
         self._trained = False
         self._finished: list[dict[str, float]] = []
@@ -214,7 +203,8 @@ class Learner:
         )
         self._state = self._programs.state(leaves)
         self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
-        previous, self._previous = self._previous, _Issued(self.updates, batch, metrics)
+        issued = IssuedUpdate(self.updates, batch, metrics)
+        previous, self._previous = self._previous, issued
         self._finish(previous)
         if self._trained:
             self._prepare_later()
@@ -236,7 +226,7 @@ class Learner:
             carry = self._agent.init_carry(_size(batch))
         count = self._next("reports")
         # On one device, because the others would only repeat it.
-        leaves = [leaf.addressable_data(0) for leaf in jax.tree.leaves(self.state)]
+        leaves = _local(self.state)
         key = self._report_key.addressable_data(0)
         inputs = jax.device_put((carry, batch), self._placement.training[0])
         self._report_carries[source], results = preview(leaves, *inputs, key, count)
@@ -286,8 +276,8 @@ class Learner:
             arrays = self.arrays()
             return lambda: arrays
         named = names.flatten(self.state)
-        leaves = [leaf.addressable_data(0) for leaf in named.values()]
-        copies = jax.device_put(leaves, self._placement.training[0], may_alias=False)
+        leaves, device = _local([*named.values()]), self._placement.training[0]
+        copies = jax.device_put(leaves, device, may_alias=False)
         updates = self.updates
 
         def fetch() -> dict[str, np.ndarray]:
@@ -326,10 +316,9 @@ class Learner:
         release_memory()
 
     def _act_with_newest(self) -> None:
-        leaves = [leaf.addressable_data(0) for leaf in jax.tree.leaves(self._state.params)]
         # Copies, because the next update overwrites the state.
-        copies = jax.device_put(leaves, self._placement.policy, may_alias=False)
-        self._acting = self._next_acting = copies
+        leaves, device = _local(self._state.params), self._placement.policy
+        self._acting = self._next_acting = jax.device_put(leaves, device, may_alias=False)
 
     def _next(self, counter: str) -> np.uint32:
         """The number of calls so far; an array of fixed type, so that nothing is recompiled."""
@@ -341,17 +330,14 @@ class Learner:
             nonfinite.stop(self._dump_folder, f"state-{updates}", f"The agent's arrays {bad}")
         return arrays
 
-    def _finish(self, issued: _Issued | None) -> None:
-        if issued is None:
-            return
-        metrics = issued.metrics.unpack()
-        if bad := nonfinite.offending_metrics(metrics):
-            event, subject = f"update-{issued.number}", f"Metrics {bad}"
-            nonfinite.stop(self._dump_folder, event, subject, issued.batch, metrics)
-        if nonfinite.skipped(metrics):
-            # An overflowed gradient has no norm; its infinity would hide those of other updates.
-            metrics = {name: value for name, value in metrics.items() if np.isfinite(value)}
-        self._finished.append(metrics)
+    def _finish(self, issued: IssuedUpdate | None) -> None:
+        if issued is not None:
+            self._finished.append(issued.finish(self._dump_folder))
+
+
+def _local(tree: PyTree) -> list[jax.Array]:
+    """The leaves as the first of the devices that share them has them."""
+    return [leaf.addressable_data(0) for leaf in jax.tree.leaves(tree)]
 
 
 def _size(batch: Batch) -> int:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,8 @@ from reverie.learner.metrics import MetricVector
 PyTree = Any
 Batch = dict[str, np.ndarray]
 Kind = Literal["init", "train", "report", "act", "evaluate"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ON_BATCHES: tuple[Kind, ...] = ("train", "report", "act", "evaluate")
+"""Programs that take a batch; the initial state takes none."""
 POLICIES: dict[str, Kind] = {"train": "act", "eval": "evaluate"}
 """Program of each mode of the policy."""
 LARGE: tuple[Kind, ...] = ("train", "report")

@@ -128,11 +128,6 @@ class Replay:
             rows = chunk_rows(self._chunksize, self.capacity, self.length, count)
             rows = min(rows, self._storage.most_rows(count))
             self._writer = Writer(count, self.length, lambda *args: self._open(rows, *args))
-        if count != self._writer.streams:
-            raise ValueError(
-                f"A transition of {count} environments was added to a replay of "
-                f"{self._writer.streams}: make one replay per set of environments."
-            )
         complete = self._writer.append(columns)
         if priority is not None:
             self._index.prioritize(*self._writer.newest, priority)
@@ -258,11 +253,8 @@ class Replay:
             evicted before their latents came back), `damaged_chunks` (found when they were drawn),
             `capacity`, `streams`, and what the selector adds.
         """
-        figures = self._counts.report(self._index, self._storage) | self._index.selector.stats()
-        return figures | {
-            "capacity": self.capacity,
-            "streams": self._writer.streams if self._writer else 0,
-        }
+        figures = self._counts.report(self._index, self._storage)
+        return figures | {"streams": self._writer.streams if self._writer else 0}
 
     def save(self, folder: Path | str) -> archive.Saving:
         """Start writing everything that the folder lacks; see `archive` for its files.

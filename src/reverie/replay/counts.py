@@ -47,4 +47,5 @@ class Counts:
             "replay_ratio": self.replayed / max(1, self.inserts),
             "missed_updates": self.missed,
             "damaged_chunks": self.damaged,
-        }
+            "capacity": index.capacity,
+        } | index.selector.stats()

@@ -28,9 +28,9 @@ class Index:
         self.table = Table(stride)
         self.selector = selector
         self.online: collections.deque[int] = collections.deque()
+        self.capacity = capacity
         self._use_online = online
         self._length = length
-        self._capacity = capacity
         selector.connect(self.table, length)
 
     def complete(self, chunks: list[Chunk], offset: int, fresh: bool) -> None:
@@ -61,7 +61,7 @@ class Index:
         A sequence that touches an evicted chunk starts in it, because the chunks before it in its
         stream are older and were evicted earlier.
         """
-        while self.table.steps > self._capacity:
+        while self.table.steps > self.capacity:
             chunk = self.table.pop_oldest()
             self._shorten(chunk, 0)
             while self.online and not self._start(self.online[0]):

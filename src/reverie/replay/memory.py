@@ -3,7 +3,7 @@
 import contextlib
 import mmap
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -32,13 +32,13 @@ class Blocks:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def add(self, block: np.ndarray) -> np.ndarray:
-        """Notes a new block, and returns it."""
-        self._blocks.append(block)
-        return block
+    def get(self, size: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """A block that nobody uses any more; those of other sizes are freed.
 
-    def unused(self, size: int) -> np.ndarray | None:
-        """A block of this many bytes that nobody uses any more; those of other sizes are freed."""
+        Args:
+            size: Its bytes.
+            make: Makes a new one of this size where all are in use.
+        """
         index = 0
         while index < len(self._blocks):
             if sys.getrefcount(self._blocks[index]) > UNUSED:
@@ -47,7 +47,8 @@ class Blocks:
                 return self._blocks[index]
             else:
                 del self._blocks[index]
-        return None
+        self._blocks.append(make())
+        return self._blocks[-1]
 
 
 class Targets:
@@ -65,9 +66,7 @@ class Targets:
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if size < LARGE:
             return np.empty(shape, dtype)
-        block = self._blocks.unused(size)
-        if block is None:
-            block = self._blocks.add(mapped(size, [(0, size)]))
+        block = self._blocks.get(size, lambda: mapped(size, [(0, size)]))
         return block.view(dtype).reshape(shape)
 
 

@@ -40,12 +40,7 @@ class RamStorage:
     def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
         """Arrays over one block with whatever it held before."""
         size = self.layout.nbytes(rows)
-        block = self._blocks.unused(size)
-        if block is None:
-            # The system allows some 65,000 mappings, so that small blocks have to share them.
-            large = size >= LARGE
-            block = mapped(size, self._huge(rows)) if large else np.empty(size, np.uint8)
-            self._blocks.add(block)
+        block = self._blocks.get(size, lambda: self._block(size, rows))
         return self.layout.carve(block, rows)
 
     def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], OnDisk]:
@@ -64,6 +59,10 @@ class RamStorage:
         if chunk.backing is None:
             return self.layout.nbytes(chunk.filled), 0
         return sum(array.nbytes for array in chunk.arrays.values()), chunk.backing.nbytes
+
+    def _block(self, size: int, rows: int) -> np.ndarray:
+        # The system allows some 65,000 mappings, so that small blocks have to share them.
+        return mapped(size, self._huge(rows)) if size >= LARGE else np.empty(size, np.uint8)
 
     def _huge(self, rows: int) -> list[tuple[int, int]]:
         """Where a block has huge pages: in large keys, without their first rows.

@@ -94,7 +94,16 @@ class Writer:
 
         Args:
             columns: `[N, *shape]` per key, in the order of the layout.
+
+        Raises:
+            ValueError: If that is not N.
         """
+        count = len(next(iter(columns.values())))
+        if count != self.streams:
+            raise ValueError(
+                f"A transition of {count} environments was added to a replay of {self.streams}: "
+                "make one replay per set of environments."
+            )
         if not self._open or self._offset == self._open[0].rows:
             self._turn_over()
         at = self._offset
