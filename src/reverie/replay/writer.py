@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from reverie.replay.memory import LARGE
 from reverie.replay.storage import Chunk, Layout
 from reverie.spaces import LOG_PREFIX
 
@@ -88,6 +89,7 @@ class Writer:
         self._tails: list[Chunk] = []
         self._tail_offset = 0
         self._targets: list[list[np.ndarray]] = []
+        self._large: list[list[np.ndarray]] = []
 
     def append(self, columns: dict[str, np.ndarray]) -> bool:
         """Write one step of every stream; returns whether each stream has a new sequence.
@@ -115,6 +117,7 @@ class Writer:
         for chunk in self._open:
             chunk.filled = self._offset
         self._written += 1
+        self._touch_ahead()
         return self._written >= self.length
 
     @property
@@ -140,6 +143,17 @@ class Writer:
         self._tail_offset += 1
         return self._tails, offset, (self._written - self.length) % self.length == 0
 
+    def _touch_ahead(self) -> None:
+        """Let one stream write to a row that it will need soon.
+
+        The system clears a huge page when it is first written to, which takes milliseconds. The
+        streams come to the next one at the same step, so that they take turns before that.
+        """
+        row = self._offset + self.streams
+        if row < self._open[0].rows:
+            for arrays in self._large:
+                arrays[self._written % self.streams][row] = 0
+
     def _turn_over(self) -> None:
         before = self._open or [None] * self.streams
         self._open = [self.create(i, chunk) for i, chunk in enumerate(before)]
@@ -147,6 +161,7 @@ class Writer:
         self._tails = self._tails or list(self._open)
         keys = self._open[0].arrays
         self._targets = [[chunk.arrays[key] for chunk in self._open] for key in keys]
+        self._large = [arrays for arrays in self._targets if arrays[0].nbytes >= LARGE]
 
 
 def _follower(chunk: Chunk) -> Chunk:
