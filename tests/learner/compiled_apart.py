@@ -35,7 +35,7 @@ def main(cache: str, output: pathlib.Path) -> None:
     latents = learner.latent_spaces.items()
     batch |= {key: space.zeros(2, config.replay_context) for key, space in latents}
     subprocess.Popen = Popen
-    learner.state  # noqa: B018 (traced now, if it is)
+    learner.snapshot()  # What makes and copies the state is traced now, if it is.
     lower = learner._programs.lower
     learner._programs.lower = lambda kind, batch: traced.append(kind) or lower(kind, batch)
     learner.prepare("train", batch)

@@ -125,7 +125,7 @@ def test_closing_gives_up_what_is_compiled(agent, with_cache, batch, monkeypatch
     # As for an agent of Reverie alone, which this process does not trace.
     monkeypatch.setattr(compiler, "fingerprint", lambda _: "0" * 32)
     learner = Learner(agent, placement=with_cache)
-    learner.state  # noqa: B018 (its program is traced here)
+    learner.snapshot()  # Its programs are traced here.
     monkeypatch.setattr(learner._programs, "lower", None)
     learner.prepare("train", batch)
     before = time.monotonic()

@@ -72,6 +72,8 @@ class Learner:
         self._next_acting: PyTree = None
         thread = concurrent.futures.ThreadPoolExecutor(1, "initial-state")
         self._initial = thread.submit(self._initialize, placement.put_state(init))
+        if placement.platform == "cpu":
+            self._copy = thread.submit(self._compiler.compile, "copy", {})
         thread.shutdown(wait=False)
         self._carry: PyTree = None
         self._report_carries: dict[str, PyTree] = {}
@@ -275,15 +277,12 @@ class Learner:
         if self._placement.platform != "cpu":
             arrays = self.arrays()
             return lambda: arrays
-        named = names.flatten(self.state)
-        leaves, device = _local([*named.values()]), self._placement.training[0]
-        copies = jax.device_put(leaves, device, may_alias=False)
-        updates = self.updates
+        # One program, because calls for hundreds of small arrays would hold up the loop.
+        copies = self._copy.result()(_local(self.state))
+        named, updates = list(names.flatten(self.state)), self.updates
 
         def fetch() -> dict[str, np.ndarray]:
-            return self._checked(
-                {name: np.asarray(copy) for name, copy in zip(named, copies, strict=True)}, updates
-            )
+            return self._checked(dict(zip(named, jax.device_get(copies), strict=True)), updates)
 
         return fetch
 

@@ -14,9 +14,9 @@ from reverie.learner.metrics import MetricVector
 
 PyTree = Any
 Batch = dict[str, np.ndarray]
-Kind = Literal["init", "train", "report", "act", "evaluate"]
+Kind = Literal["init", "copy", "train", "report", "act", "evaluate"]
 ON_BATCHES: tuple[Kind, ...] = ("train", "report", "act", "evaluate")
-"""Programs that take a batch; the initial state takes none."""
+"""Programs that take a batch; making and copying a state takes none."""
 POLICIES: dict[str, Kind] = {"train": "act", "eval": "evaluate"}
 """Program of each mode of the policy."""
 LARGE: tuple[Kind, ...] = ("train", "report")
@@ -49,7 +49,10 @@ class Programs:
             self._train_fn, donate_argnums=(0, 1), out_shardings=(whole, part, part, whole, whole)
         )
         report = jit(self._report_fn)
-        self._jitted: dict[Kind, Any] = {"init": init, "train": train, "report": report}
+        copy = jit(lambda leaves: [jnp.copy(leaf) for leaf in leaves])
+        self._jitted: dict[Kind, Any] = {
+            "init": init, "copy": copy, "train": train, "report": report
+        }  # fmt: skip
         for mode, kind in POLICIES.items():
             self._jitted[kind] = jit(functools.partial(self._policy_fn, mode=mode))
 
@@ -57,9 +60,9 @@ class Programs:
         """A program, traced for arrays of the shapes and types of these.
 
         Args:
-            kind: `init`, `train` and `report`: the initial state, an update, a report; `act` and
-                `evaluate`: a policy call in the mode `train` or `eval`.
-            batch: Arrays by key, or what has their `shape` and `dtype`; none for the initial state.
+            kind: `init`, `copy`, `train` and `report`: the initial state, a copy of a state, an
+                update, a report; `act` and `evaluate`: a policy call in the mode `train` or `eval`.
+            batch: Arrays by key, or what has their `shape` and `dtype`; none for `init` and `copy`.
 
         Raises:
             DeviceError: If the training devices cannot share the batch of an update evenly.
@@ -71,6 +74,9 @@ class Programs:
         key = jax.eval_shape(lambda: jax.random.key(0))
         if kind == "init":
             return (_specs(key, self.placement.replicated),)
+        place = SingleDeviceSharding(self.devices(kind)[0])
+        if kind == "copy":
+            return (_specs(jax.tree.leaves(self.example), place),)
         size = len(next(iter(batch.values())))
         carry = jax.eval_shape(functools.partial(self.agent.init_carry, size))
         count = np.uint32(0)
@@ -80,7 +86,6 @@ class Programs:
             state, key = _specs((jax.tree.leaves(self.example), key), whole)
             return (state, *_specs((carry, batch), part), key, count)
         state = self.example.params if kind in POLICIES.values() else self.example
-        place = SingleDeviceSharding(self.devices(kind)[0])
         return (*_specs((jax.tree.leaves(state), carry, batch, key), place), count)
 
     def options(self, kind: Kind) -> dict[str, Any]:
@@ -92,7 +97,7 @@ class Programs:
         """Devices on which a program runs."""
         if kind in POLICIES.values():
             return (self.placement.policy,)
-        return self.placement.training[:1] if kind == "report" else self.placement.training
+        return self.placement.training[: 1 if kind in ("report", "copy") else None]
 
     def state(self, leaves: list[jax.Array]) -> PyTree:
         """The agent's state from the list of its arrays."""
