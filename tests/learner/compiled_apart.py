@@ -27,7 +27,7 @@ def main(cache: str, output: pathlib.Path) -> None:
     config = load([*words, "--batch_size", "2"])
     obs = {"obs": Space("continuous", (3,), "float32")}
     act = {"action": Space("discrete", (), "int32", (2,))}
-    learner = build.learner(config, obs, act, output.parent)
+    learner = build.learner(config, *build.agent(config, obs, act), output.parent)
     shape = (2, config.batch_length + config.replay_context)
     batch = {"obs": np.ones((*shape, 3), np.float32), "action": np.ones(shape, np.int32)}
     batch |= {key: np.zeros(shape, bool) for key in ("is_first", "is_last", "is_terminal")}

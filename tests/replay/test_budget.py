@@ -68,6 +68,26 @@ def test_too_little_disk(machine, tmp_path):
     assert estimate_budget(layout, 1, tmp_path).disk_available == 10e9 + 1000
 
 
+def test_evaluation_episodes_take_memory_besides(machine, tmp_path):
+    layout = Layout(SPACES, ["latent/deter"])
+    others = 100_000 * (STEP + budget.INDEX)
+    machine(10e9, 100e9)
+    found = estimate_budget(layout, 500_000, tmp_path, held_out=100_000)
+    assert found.ram == 500_000 * (STEP + budget.INDEX) + others
+    assert "8.0 GB of RAM, 1.3 GB of it for evaluation episodes (10.0 GB available)" in str(found)
+    assert not found.problem
+    found = estimate_budget(layout, 1_000_000, tmp_path, held_out=100_000)
+    fits = int((10e9 - others) / (STEP + budget.INDEX))
+    assert f"replay.size to {fits:,} steps or fewer, lower replay.eval_size, keep" in found.problem
+    assert not estimate_budget(layout, fits, tmp_path, held_out=100_000).problem
+    bounded = estimate_budget(layout, 1_000_000, tmp_path, bound=9.5e9, held_out=100_000)
+    assert "Lower replay.ram_gb or replay.eval_size" in bounded.problem
+    # Steps that live on disk get less memory, so that there is room for the others.
+    chosen = choose_budget(layout, 1_000_000, tmp_path, "auto", 8e9, held_out=100_000)
+    assert chosen.bound == budget.SHARE * 10e9 - others
+    assert not chosen.problem
+
+
 def test_nobody_knows_what_compressed_images_take(machine, tmp_path):
     layout = Layout(SPACES, ["latent/deter"])
     for bound in (None, 4e9):

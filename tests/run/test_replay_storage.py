@@ -85,8 +85,27 @@ def test_a_replay_that_cannot_fit_is_refused(make_config, tmp_path):
     for kind, place in {"ram": "in RAM", "auto": "on the disk"}.items():
         expected = rf"1,000,000,000,000 steps .* does not fit {place}"
         with pytest.raises(BudgetError, match=expected):
-            launch(make_config(tmp_path, *RANDOM, *words, "--replay.storage", kind))
-    assert not (tmp_path / "replay").exists()
+            launch(make_config(tmp_path / "new", *RANDOM, *words, "--replay.storage", kind))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_refused_replay_leaves_the_run_that_was_to_go_on_as_it_is(make_config, tmp_path):
+    launch(make_config(tmp_path, *RANDOM, "--run.steps", "50"))
+    before = (tmp_path / "config.yaml").read_text()
+    with pytest.raises(BudgetError):
+        launch(make_config(tmp_path, *RANDOM, "--replay.size", "1e12", "--run.steps", "1e12"))
+    assert (tmp_path / "config.yaml").read_text() == before
+    assert launch(make_config(tmp_path, *RANDOM, "--run.steps", "60")).steps == 60
+
+
+def test_the_memory_of_evaluation_episodes_counts(make_config, tmp_path):
+    words = ["--script", "train_eval", "--replay.eval_size", "1e12", "--run.steps", "50"]
+    with pytest.raises(BudgetError, match=r"GB of it for evaluation episodes .*replay\.eval_size"):
+        launch(make_config(tmp_path / "new", *words, "--replay.storage", "ram"))
+    assert not (tmp_path / "new").exists()
+    # Without reports, or without an agent, nothing is kept.
+    launch(make_config(tmp_path, *words, "--run.report_every", "0"))
+    launch(make_config(tmp_path / "random", *words, *RANDOM))
 
 
 def test_a_capacity_that_the_run_cannot_reach_is_not_refused(make_config, tmp_path, capfd):

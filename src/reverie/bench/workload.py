@@ -65,7 +65,7 @@ def make_workload(config: Config, obs: str, scratch: pathlib.Path) -> Workload:
         scratch: Folder for evidence, should training produce a NaN.
     """
     obs_space, act_space = SPACES[obs]
-    learner = build.learner(config, obs_space, act_space, scratch)
+    learner = build.learner(config, *build.agent(config, obs_space, act_space), scratch)
     return Workload(config, obs_space, act_space, learner)
 
 

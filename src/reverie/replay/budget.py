@@ -1,6 +1,7 @@
 """What replay will need, beside what the machine has, before a run starts."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import psutil
@@ -39,6 +40,7 @@ class Budget:
         bound: Bytes of memory that steps on disk may take; None if the steps live in RAM.
         folder: Where the files are.
         compress: Whether images are compressed in the files; nobody knows how small they get.
+        held_out: Bytes of memory among `ram` for evaluation episodes.
     """
 
     steps: int
@@ -50,13 +52,15 @@ class Budget:
     bound: float | None
     folder: Path
     compress: bool = False
+    held_out: float = 0.0
 
     def __str__(self) -> str:
         kind = "in RAM" if self.bound is None else "on disk"
         compression = " before compression" if self.compress else ""
+        others = f", {_gb(self.held_out)} of it for evaluation episodes" if self.held_out else ""
         return (
             f"Replay {kind}: {self.step / 1e3:.1f} kB per step, {self.steps:,} steps = "
-            f"{_gb(self.steps * self.step)}; it needs {_gb(self.ram)} of RAM "
+            f"{_gb(self.steps * self.step)}; it needs {_gb(self.ram)} of RAM{others} "
             f"({_gb(self.ram_available)} available) and {_gb(self.disk)} of disk"
             f"{compression} ({_gb(self.disk_available)} free)."
         )
@@ -72,19 +76,29 @@ class Budget:
             other += ", compress images with replay.compress lz4"
             return f"{self} It does not fit on the disk. " + _ADVICE.format(fits=fits, other=other)
         if too_little_ram and self.bound is not None:
+            eval_size = " or replay.eval_size" if self.held_out else ""
             return (
                 f"Replay may use {_gb(self.ram)} of RAM, but only {_gb(self.ram_available)} "
-                "are available. Lower replay.ram_gb, or stop other programs."
+                f"are available. Lower replay.ram_gb{eval_size}, or stop other programs."
             )
         if too_little_ram:
-            fits = int(self.steps * self.ram_available / self.ram)
-            other = ", keep it on disk with replay.storage disk"
+            left = max(0.0, self.ram_available - self.held_out)
+            fits = int(self.steps * left / (self.ram - self.held_out))
+            other = ", lower replay.eval_size" if self.held_out else ""
+            other += ", keep steps on disk with replay.storage disk"
             return f"{self} It does not fit in RAM. " + _ADVICE.format(fits=fits, other=other)
         return ""
 
 
 def choose_budget(
-    layout: Layout, steps: int, folder: Path, kind: str, bound: float, compress: bool = False
+    layout: Layout,
+    steps: int,
+    folder: Path,
+    kind: str,
+    bound: float,
+    *,
+    compress: bool = False,
+    held_out: int = 0,
 ) -> Budget:
     """Decides where steps live, and tells what that needs.
 
@@ -95,13 +109,17 @@ def choose_budget(
         kind: `ram`, `disk`, or `auto`, which is `ram` if all steps fit there, else `disk`.
         bound: Bytes of memory that steps on disk may take; with `auto` less if need be.
         compress: Whether images are compressed in the files.
+        held_out: Steps of evaluation episodes that are kept in RAM besides.
     """
-    in_ram = estimate_budget(layout, steps, folder, compress=compress)
+    estimate = functools.partial(
+        estimate_budget, layout, steps, folder, compress=compress, held_out=held_out
+    )
+    in_ram = estimate()
     share = SHARE * in_ram.ram_available
     if kind == "ram" or (kind == "auto" and in_ram.ram <= share):
         return in_ram
-    bound = min(bound, share) if kind == "auto" else bound
-    return estimate_budget(layout, steps, folder, bound, compress)
+    bound = min(bound, max(0.0, share - in_ram.held_out)) if kind == "auto" else bound
+    return estimate(bound)
 
 
 def estimate_budget(
@@ -109,7 +127,9 @@ def estimate_budget(
     steps: int,
     folder: Path,
     bound: float | None = None,
+    *,
     compress: bool = False,
+    held_out: int = 0,
 ) -> Budget:
     """What a replay needs and what there is.
 
@@ -119,9 +139,11 @@ def estimate_budget(
         folder: Where it is saved; need not exist.
         bound: Bytes of memory that steps on disk may take; None if they live in RAM.
         compress: Whether images are compressed in the files.
+        held_out: Steps of evaluation episodes that are kept in RAM besides.
     """
     files = layout.step_nbytes
     needed, index = steps * (files + INDEX), steps * INDEX
+    others = held_out * (files + INDEX)
     disk = steps * files
     if bound is not None:
         # Latents beyond the memory are in a file of their own besides the saved ones.
@@ -130,13 +152,14 @@ def estimate_budget(
     return Budget(
         steps=steps,
         step=files + INDEX,
-        ram=needed,
+        ram=needed + others,
         ram_available=available_ram(),
         disk=disk,
         disk_available=available_disk(folder),
         bound=bound,
         folder=folder,
         compress=compress,
+        held_out=others,
     )
 
 

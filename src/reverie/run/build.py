@@ -21,7 +21,7 @@ from reverie.config import (
 )
 from reverie.envs.conform import Conform
 from reverie.envs.native import NativeVectorEnv
-from reverie.learner import Learner, configure, resolve_dtype
+from reverie.learner import Learner, Placement, configure, resolve_dtype
 from reverie.run.video import filmed
 from reverie.spaces import Space
 from reverie.track import Logger, make_sinks
@@ -199,21 +199,23 @@ def vector_env(
     )
 
 
-def learner(
-    config: Config,
-    obs_space: Mapping[str, Space],
-    act_space: Mapping[str, Space],
-    logdir: pathlib.Path,
-) -> Learner:
-    """The agent on its devices, with initial parameters."""
+def agent(
+    config: Config, obs_space: Mapping[str, Space], act_space: Mapping[str, Space]
+) -> tuple[Agent, Placement]:
+    """The agent without its parameters, and the devices that it is going to run on."""
     placement = _placement(config.jax, config.batch_size)
-    agent = Agent(
+    made = Agent(
         config.agent,
         dict(obs_space),
         dict(act_space),
         context=config.replay_context,
         dtype=resolve_dtype(config.jax.compute_dtype, placement),
     )
+    return made, placement
+
+
+def learner(config: Config, agent: Agent, placement: Placement, logdir: pathlib.Path) -> Learner:
+    """The agent on its devices, with initial parameters."""
     return Learner(
         agent,
         placement=placement,
@@ -243,7 +245,7 @@ def logger(
     return Logger(sinks, step)
 
 
-def _placement(config: JaxConfig, batch_size: int):
+def _placement(config: JaxConfig, batch_size: int) -> Placement:
     return configure(
         config.platform,
         devices=config.devices,

@@ -90,6 +90,6 @@ def restore_learner(
     check_spaces(obs_space, config.agent)
     path = config.run.from_checkpoint or folder.root
     saved = checkpoint.newest(path)
-    learner = build.learner(config, obs_space, act_space, folder.root)
+    learner = build.learner(config, *build.agent(config, obs_space, act_space), folder.root)
     progress.load_agent(learner, saved)
     return learner, saved

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from reverie.config import Config, ReplayConfig
 from reverie.replay import (
+    Budget,
     BudgetError,
     DiskStorage,
     Layout,
@@ -33,16 +34,16 @@ def check(config: ReplayConfig) -> None:
         check_codec(f"--replay.compress {config.compress}", config.compress)
 
 
-def replay(
+def budget(
     config: Config,
     spaces: Mapping[str, Space],
     latents: Mapping[str, Space],
     folder: pathlib.Path,
-) -> tuple[Replay, str]:
-    """Experience replay, and what it will need at its largest, for the user.
+) -> Budget:
+    """What experience replay will need at its largest, with that of evaluation episodes.
 
     Args:
-        config: Capacity, the sequence length that training needs, and where steps live.
+        config: Capacity, and where steps live.
         spaces: Observation and action keys.
         latents: Latents of the agent; none for a random one.
         folder: Where it is saved.
@@ -51,18 +52,44 @@ def replay(
         BudgetError: If it cannot fit; not if the run is limited to a time in which nobody knows how
             far it will get.
     """
-    everything, steps = {**spaces, **latents}, min(config.replay.size, config.run.steps)
-    kind, bound = config.replay.storage, config.replay.ram_gb * 1e9
-    compress = config.replay.compress != "none"
-    needed = choose_budget(Layout(everything, latents), steps, folder, kind, bound, compress)
+    needed = choose_budget(
+        Layout({**spaces, **latents}, latents),
+        min(config.replay.size, config.run.steps),
+        folder,
+        config.replay.storage,
+        config.replay.ram_gb * 1e9,
+        compress=config.replay.compress != "none",
+        held_out=held_out_steps(config),
+    )
     if needed.problem and not config.run.duration:
         raise BudgetError(needed.problem)
-    storage = functools.partial(RamStorage, compress=compress)
+    return needed
+
+
+def held_out_steps(config: Config) -> int:
+    """Steps of evaluation episodes that are kept for reports; 0 where there are none to be made."""
+    used = config.script == "train_eval" and config.run.report_every and not config.random_agent
+    return config.replay.eval_size if used else 0
+
+
+def replay(
+    config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Space], needed: Budget
+) -> Replay:
+    """Experience replay.
+
+    Args:
+        config: Capacity, and the sequence length that training needs.
+        spaces: Observation and action keys.
+        latents: Latents of the agent; none for a random one.
+        needed: From `budget`: where steps live.
+    """
+    storage = functools.partial(RamStorage, compress=needed.compress)
     if needed.bound is not None:
-        ram = int(needed.bound)
-        storage = functools.partial(DiskStorage, folder=folder, ram=ram, compress=compress)
-    made = Replay(
-        everything,
+        storage = functools.partial(
+            DiskStorage, folder=needed.folder, ram=int(needed.bound), compress=needed.compress
+        )
+    return Replay(
+        {**spaces, **latents},
         length=config.consec_train * config.batch_length + config.replay_context,
         capacity=config.replay.size,
         chunksize=config.replay.chunksize,
@@ -73,7 +100,6 @@ def replay(
         storage=storage,
         seed=config.seed,
     )
-    return made, needed.problem or str(needed)
 
 
 def eval_replay(

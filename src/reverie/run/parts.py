@@ -88,6 +88,8 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     Raises:
         ConfigError: If the configuration does not fit the environment or the run in the folder.
         CheckpointError: If no checkpoint can be read.
+        BudgetError: If replay cannot fit into memory or on the disk.
+        DeviceError: If a device that the configuration asks for does not exist.
         FolderInUseError: If another process trains in the run folder.
         MissingCodecError: If the package that compresses replay is not installed.
     """
@@ -99,21 +101,23 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     notes += [f"The observation {key!r} is text, so it is left out." for key in spaces.text]
     if not config.random_agent:
         check_spaces(spaces.obs, config.agent)
-    # Only now is it certain that the environment can be used, so that mistakes leave no folder.
+    described = None if config.random_agent else build.agent(config, spaces.obs, spaces.act)
+    latents = described[0].latent_spaces if described else {}
+    keys = {**spaces.obs, **spaces.act}
+    budget = experience.budget(config, keys, latents, folder.replay)
+    # Only now is it certain that the run can begin, so that mistakes leave no folder.
     folder.create()
     stack.enter_context(FolderLock(folder.root))
     write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
-    learner, latents = None, {}
-    actor: Learner | RandomActor = RandomActor(spaces.act, config.seed, spaces.obs)
-    if not config.random_agent:
-        actor = learner = build.learner(config, spaces.obs, spaces.act, folder.root)
-        stack.callback(learner.close)
-        latents = learner.latent_spaces
     config.to_yaml(folder.config)
-    keys = {**spaces.obs, **spaces.act}
-    replay, needs = experience.replay(config, keys, latents, folder.replay)
+    learner = None
+    actor: Learner | RandomActor = RandomActor(spaces.act, config.seed, spaces.obs)
+    if described:
+        actor = learner = build.learner(config, *described, folder.root)
+        stack.callback(learner.close)
+    replay = experience.replay(config, keys, latents, budget)
     stack.enter_context(contextlib.closing(replay))
-    notes += [*progress.clear_replay(folder), needs]
+    notes += [*progress.clear_replay(folder), budget.problem or str(budget)]
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     restored = progress.restore(folder, done, actor, replay, ratio)

@@ -9,7 +9,7 @@ from reverie.config import Config, RunConfig
 from reverie.disk import explain_full_disk
 from reverie.envs import Cancelled, VectorEnv
 from reverie.learner import NonFiniteError
-from reverie.run import build
+from reverie.run import build, experience
 from reverie.run.debug import check_numbers
 from reverie.run.driver import Driver
 from reverie.run.evaluate import Evaluator
@@ -158,7 +158,7 @@ def loop(
 
 def keep_evaluations(config: Config, parts: Parts, stack: contextlib.ExitStack) -> HeldOut | None:
     """Makes what keeps evaluation episodes for reports; None if there are none to be made."""
-    if not (parts.learner and config.replay.eval_size and config.run.report_every):
+    if not parts.learner or not experience.held_out_steps(config):
         return None
     spaces = {**parts.obs_space, **parts.act_space}
     held_out = HeldOut(config, spaces, parts.learner.latent_spaces, parts.folder.root)
