@@ -47,12 +47,17 @@ class BlindDraws(RandomDraws):
 
 @functools.cache
 def make(case, dtype):
-    """An agent, its compiled update and a state in which no head is zero."""
+    """An agent, its compiled update and what makes a state in which no head is zero."""
     agent = Agent(load(FLAGS).agent, OBS[case], ACT, dtype=dtype, draws=BlindDraws())
     train = jax.jit(agent.train, compiler_options={"xla_backend_optimization_level": 0})
-    state = agent.init(jax.random.key(0))
     noisy = lambda x: x + 0.02 * jax.random.normal(jax.random.key(x.size), x.shape)  # noqa: E731
-    return agent, train, state._replace(params=jax.tree.map(noisy, state.params))
+
+    @jax.jit
+    def init(key):
+        state = agent.init(key)
+        return state._replace(params=jax.tree.map(noisy, state.params))
+
+    return agent, train, init
 
 
 def batch_of(agent):
@@ -71,9 +76,10 @@ def batch_of(agent):
 
 
 @functools.cache
-def updated(case, dtype, factor=loss_scale.START):
-    """Results of one update, in float16 from the given loss scale."""
-    agent, train, state = make(case, dtype)
+def updated(case, dtype, factor=loss_scale.START, seed=0):
+    """Results of one update of an initial state, in float16 from the given loss scale."""
+    agent, train, init = make(case, dtype)
+    state = init(jax.random.key(seed))
     if dtype == "float16":
         scale = state.opt.scale._replace(factor=jnp.float32(factor))
         state = state._replace(opt=state.opt._replace(scale=scale))
@@ -97,8 +103,11 @@ def test_losses_are_finite_and_close_to_float32(case, dtype):
     losses = [name for name in metrics if name.startswith("loss/")]
     assert len(losses) == 8
     for name in losses:
-        assert np.isfinite(metrics[name]), name
-        assert relative_error(metrics[name], exact[4][name]) < tolerance, name
+        # Of three states, because the terms of the policy's loss have both signs: where they
+        # happen to cancel, the error relative to their sum says little.
+        pairs = [[updated(case, d, seed=s)[4][name] for d in (dtype, "float32")] for s in range(3)]
+        assert np.isfinite(pairs).all(), name
+        assert np.median([relative_error(*pair) for pair in pairs]) < tolerance, name
     assert relative_error(out.priority, exact[3].priority) < tolerance
     assert out.latents["latent/deter"].dtype == dtype
     deter = out.latents["latent/deter"].astype(jnp.float32)
@@ -139,7 +148,8 @@ def test_float16_updates_parameters_slow_value_and_statistics():
 
 @pytest.mark.slow
 def test_float16_finds_a_scale_for_the_large_gradients_of_images():
-    agent, train, state = make("image", "float16")
+    agent, train, init = make("image", "float16")
+    state = init(jax.random.key(0))
     overflows = []
     while not overflows or overflows[-1]:
         state, _, _, metrics = train(state, agent.init_carry(B), batch_of(agent), KEY)

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Shaped
 
 from reverie.agent import normalize
 from reverie.agent.action_mask import masked
-from reverie.agent.imagination import Networks, Rollout, trained_heads
+from reverie.agent.imagination import Rollout, trained_heads
+from reverie.agent.networks import Networks
 from reverie.agent.normalize import NormState
 from reverie.agent.returns import imagined_return, replay_return
 from reverie.config import AgentConfig

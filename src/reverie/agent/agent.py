@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Key, Shaped
 from reverie.agent import normalize, optimizer
 from reverie.agent.action_mask import masked
 from reverie.agent.actor_critic import Metrics, Norms, imagined_loss, replay_value_loss
-from reverie.agent.imagination import Networks, action_noise, imagine, sample_actions
+from reverie.agent.imagination import action_noise, imagine, sample_actions
 from reverie.agent.loss_scale import keep_if
+from reverie.agent.networks import Networks
 from reverie.agent.optimizer import OptState
 from reverie.agent.precision import cast_floats
 from reverie.agent.report import open_loop, video
@@ -18,10 +19,10 @@ from reverie.agent.world_loss import Sequences, flat_samples, observe, world_los
 from reverie.config import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
 from reverie.nn.functional import sg, where_mask
+from reverie.nn.kernels import drawn_together
 from reverie.spaces import LATENT_PREFIX, Space
 from reverie.world.features import encode_flat
-from reverie.world.heads import PolicyHead, TwoHotHead
-from reverie.world.model import WorldModel
+from reverie.world.heads import TwoHotHead
 from reverie.world.rssm import State
 
 REPORT_SEQUENCES = 6
@@ -115,14 +116,10 @@ class Agent:
 
     def init(self, key: Key[Array, ""]) -> AgentState:
         """Initial parameters and statistics."""
-        world_key, pol_key, val_key = jax.random.split(key, 3)
-        world = WorldModel(self.config, self.obs_space, self.act_space, key=world_key)
-        width = world.dyn.feature_width
-        pol = PolicyHead(width, self.act_space, **self.config.policy.model_dump(), key=pol_key)
-        val = TwoHotHead(width, **self.config.value.model_dump(), key=val_key)
-        params = Networks(world, pol, val)
+        spaces = self.obs_space, self.act_space
+        params = drawn_together(lambda k: Networks(self.config, *spaces, key=k), key)
         norms = Norms(normalize.init(), normalize.init(), normalize.init())
-        slow = jax.tree.map(jnp.copy, val)
+        slow = jax.tree.map(jnp.copy, params.val)
         return AgentState(params, slow, norms, optimizer.init(params, self.config.opt, self.dtype))
 
     def init_carry(self, batch: int) -> Carry:

@@ -2,29 +2,20 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent.action_mask import Masks, masked, predicted_masks
+from reverie.agent.networks import Networks
 from reverie.nn.dists import Categorical, Normal
 from reverie.nn.draws import Draws
 from reverie.nn.functional import sg, split_widths
 from reverie.nn.reuse import reused_linear
 from reverie.spaces import Space
 from reverie.world.features import encode_flat
-from reverie.world.heads import PolicyHead, TwoHotHead
-from reverie.world.model import WorldModel
+from reverie.world.heads import TwoHotHead
 from reverie.world.rssm import RSSM, State
-
-
-class Networks(eqx.Module):
-    """All trained parameters."""
-
-    world: WorldModel
-    pol: PolicyHead
-    val: TwoHotHead
 
 
 class Rollout(NamedTuple):
