@@ -11,7 +11,7 @@ import pytest
 import reverie
 from reverie.config import ConfigError
 from reverie.envs import ValueMismatchError
-from reverie.learner import Checkpointer, CheckpointError, NonFiniteError
+from reverie.learner import Checkpointer, NonFiniteError
 from reverie.run import EnvSource, launch
 from reverie.run.eval_only import eval_run
 from reverie.track import read_jsonl
@@ -138,35 +138,6 @@ def test_random_agent_logs_scores_and_resumes(make_config, tmp_path):
     outcome = launch(make_config(tmp_path, "--run.steps", "200", *words))
     assert 5 < outcome.evaluation.mean_score < 100
     assert launch(make_config(tmp_path, "--run.steps", "220", *words)).steps == 220
-
-
-def test_parameters_of_another_run_are_the_start(finished, make_config, tmp_path):
-    words = ["--run.steps", "2", "--run.from_checkpoint", str(finished.logdir), "--seed", "9"]
-    launch(make_config(tmp_path / "all", *words))
-    launch(make_config(tmp_path / "world", *words, "--run.from_checkpoint_regex", "params/world/"))
-    source, every, world = (
-        arrays(x) for x in (finished.logdir, tmp_path / "all", tmp_path / "world")
-    )
-    policy = next(name for name in source if "/pol/" in name and name.endswith("kernel"))
-    dynamics = next(name for name in source if "world/dyn" in name and name.endswith("kernel"))
-    np.testing.assert_array_equal(every[policy], source[policy])
-    np.testing.assert_array_equal(every[dynamics], source[dynamics])
-    np.testing.assert_array_equal(world[dynamics], source[dynamics])
-    assert not np.array_equal(world[policy], source[policy])
-
-
-def test_transfer_between_sizes_names_the_shapes(finished, make_config, tmp_path):
-    words = ["--run.from_checkpoint", str(finished.logdir), "--agent.dyn.deter", "64"]
-    with pytest.raises(CheckpointError, match=r"params/.*the agent's is .*from_checkpoint_regex"):
-        launch(make_config(tmp_path, *words))
-
-
-def test_eval_only_plays_the_saved_agent(finished, make_config, tmp_path):
-    words = ["--script", "eval_only", "--run.from_checkpoint", str(finished.logdir)]
-    outcome = launch(make_config(tmp_path, *words, "--run.eval_eps", "3"))
-    assert len(outcome.evaluation.scores) == 3
-    assert outcome.steps == finished.steps
-    assert json.loads((tmp_path / "evaluation.json").read_text())["episodes"] == 3
 
 
 def test_evaluation_can_be_filmed(copied):

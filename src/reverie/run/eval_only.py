@@ -1,6 +1,7 @@
 """Evaluation of a trained agent."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -22,8 +23,8 @@ def eval_only(
     """Plays `run.eval_eps` episodes with a saved agent and writes `evaluation.json`.
 
     Args:
-        config: Resolved configuration. The agent is the newest checkpoint in
-            `run.from_checkpoint`, or in the run folder when that is empty.
+        config: Resolved configuration. The agent is that of the run folder; where there is no run
+            in it, the newest checkpoint in `run.from_checkpoint`.
         source: Where environments come from; the task of the configuration by default.
         video: Whether to write a video of the episodes of the first environment.
 
@@ -34,7 +35,9 @@ def eval_only(
     source = dataclasses.replace(source, filmed=video)
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
     spaces = source.spaces()
-    learner, saved = restore_learner(config, folder, spaces.obs, spaces.act)
+    # What a run was once started from is not its agent.
+    elsewhere = "" if folder.config.exists() else config.run.from_checkpoint
+    learner, saved = restore_learner(config, elsewhere or folder.root, spaces.obs, spaces.act)
     folder.create()
     count = min(config.run.eval_envs, config.run.eval_eps)
     with (
@@ -73,11 +76,17 @@ def eval_run(logdir: str, words: Sequence[str] = (), *, video: bool = False) -> 
 
 def restore_learner(
     config: Config,
-    folder: RunFolder,
+    path: str | os.PathLike[str],
     obs_space: Mapping[str, Space],
     act_space: Mapping[str, Space],
 ) -> tuple[Learner, checkpoint.Checkpoint]:
     """The agent of the newest valid checkpoint, ready to act.
+
+    Args:
+        config: Resolved configuration; its `run.from_checkpoint` plays no part.
+        path: Run folder, checkpoints folder or checkpoint.
+        obs_space: What the policy sees.
+        act_space: What it does.
 
     Raises:
         CheckpointError: If there is none, or it is of an agent with other settings.
@@ -88,8 +97,8 @@ def restore_learner(
             "false, or train with --random_agent true, which logs the scores."
         )
     check_spaces(obs_space, config.agent)
-    path = config.run.from_checkpoint or folder.root
     saved = checkpoint.newest(path)
-    learner = build.learner(config, *build.agent(config, obs_space, act_space), folder.root)
+    folder = pathlib.Path(config.logdir).expanduser()
+    learner = build.learner(config, *build.agent(config, obs_space, act_space), folder)
     progress.load_agent(learner, saved)
     return learner, saved

@@ -73,6 +73,10 @@ class RunFolder:
 def open_run(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
     """Opens the folder of an existing run.
 
+    Returns:
+        The folder, and the configuration that the run was trained with; its `logdir` is where the
+        folder lies now.
+
     Raises:
         ConfigError: If there is no run in it.
     """
@@ -82,4 +86,5 @@ def open_run(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
             f"There is no run in {folder.root}: it has no {RUN_CONFIG}. Pass the --logdir that the "
             "training command printed."
         )
-    return folder, Config.from_yaml(folder.config)
+    config = Config.from_yaml(folder.config)
+    return folder, config.model_copy(update={"logdir": str(folder.root)})
