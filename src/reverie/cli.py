@@ -6,95 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-USAGE = """\
-Usage: reverie COMMAND [--configs BLOCK ...] [--KEY VALUE ...]
-
-Commands:
-  train     Train an agent, or go on with the run in the same --logdir.
-  eval      Play episodes with a trained agent and write evaluation.json.
-  plot      Draw the learning curve of a run.
-  config    Print the resolved configuration with the documentation of every option.
-  envs      List the suites of environments, or check an environment.
-  bench     Measure the speed and the memory of updates, policy calls and start-up.
-
-Examples:
-  reverie train --configs quickstart
-  reverie train --configs crafter size12m --run.train_ratio 64 --logdir ~/logdir/{timestamp}
-  reverie eval --logdir ~/logdir/20260101T120000 --episodes 10 --video
-  reverie config --configs dmc_vision
-
-`reverie COMMAND --help` tells more. `reverie --version` prints the version.
-Set REVERIE_DEBUG=1 to see tracebacks of errors."""
-
-TRAIN = """\
-Usage: reverie train [--configs BLOCK ...] [--KEY VALUE ...]
-
-Trains an agent. The same command with the same --logdir goes on with the saved run; so does
---logdir alone, and options beside it change what may change.
-
-  --configs BLOCK ...  Preset blocks or yaml files; later ones win. Blocks: quickstart, debug,
-                       multicpu; crafter, dmc_proprio, dmc_vision and others; size1m to size400m.
-  --task TASK          Environment, such as gym_CartPole-v1, dmc_walker_walk, crafter_reward.
-  --logdir FOLDER      Run folder; {timestamp} becomes the start time.
-  --seed N             Seed of environments, replay and agent.
-  --script NAME        train, train_eval or eval_only.
-  --KEY VALUE          Any option of `reverie config`; KEY may be a regular expression."""
-
-EVAL = """\
-Usage: reverie eval --logdir FOLDER [--episodes N] [--video] [--json] [--KEY VALUE ...]
-
-Plays episodes with the newest checkpoint of a run and writes evaluation.json in its folder.
-
-  --logdir FOLDER  Run folder.
-  --episodes N     Number of episodes, 10 by default.
-  --video          Also write a video of the episodes of the first environment.
-  --json           Print the result as JSON and nothing else.
-  --KEY VALUE      Options that replace those of the run, such as --run.eval_envs 1."""
-
-PLOT = """\
-Usage: reverie plot --logdir FOLDER [--output FILE]
-
-Draws the learning curve of a run into scores.png in its folder, or into FILE."""
-
-CONFIG = """\
-Usage: reverie config [--configs BLOCK ...] [--KEY VALUE ...]
-
-Prints the resolved configuration as YAML with the documentation, bounds and origin of every
-option. The output can be saved as a .yaml file and passed to --configs: {timestamp} in the logdir
-stays as it is."""
-
-ENVS = """\
-Usage: reverie envs
-       reverie envs check TASK [--steps N] [--KEY VALUE ...]
-
-Lists the suites of environments, which of them are installed, and how to install the others.
-
-check builds an environment, plays random actions, and says what an agent could not use or learn
-from, and how to mend it. TASK is a task such as dmc_walker_walk or gym_my_package:MyEnv-v0, or just
-a gymnasium id. Exit code 1 if training would fail.
-
-  --steps N      Random steps to take, 200 by default.
-  --KEY VALUE    Options of the suite, such as --env.dmc.repeat 2; see `reverie config`."""
-
-BENCH = """\
-Usage: reverie bench [--size SIZE] [--obs OBS] [--train] [--policy] [--startup] [--updates N]
-                     [--dtype DTYPE] [--devices N] [--json] [--configs BLOCK ...] [--KEY VALUE ...]
-
-Measures updates on synthetic batches and policy calls, each row in a process of its own. What the
-columns mean is in docs/performance.md. Other programs should rest meanwhile.
-
-  --size SIZE      Model sizes, such as size1m or size1m,size12m. By default size1m with vectors and
-                   images and size12m with images.
-  --obs OBS        Inputs: vector (24 numbers, 6 continuous actions) or image (64x64x3, 17 classes).
-  --train          Measure updates; --policy policy calls on one core; --startup the time from the
-                   command to the first update of a run in Crafter, with and without a compilation
-                   cache. Without these, updates, and if --size and --obs are left out policy calls.
-  --updates N      Timed updates of each row, 20 by default.
-  --dtype DTYPE    Compute dtype: float32, bfloat16 or float16; as --jax.compute_dtype.
-  --devices N      Devices that share the batch, such as 0,1; as --jax.devices.
-  --json           Print one JSON document and nothing else; times in seconds, memory in bytes.
-  --KEY VALUE      Any option of `reverie config`."""
-
+from reverie import usage
 
 class UsageError(ValueError):
     """A command line that makes no sense."""
@@ -130,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     command, *rest = words or ["--help"]
     if command in ("--help", "-h", "help"):
-        print(USAGE)
+        print(usage.USAGE)
         return 0
     if command == "--version":
         from reverie import __version__
@@ -140,9 +52,9 @@ def _dispatch(words: list[str]) -> int:
     if command not in _COMMANDS:
         known = ", ".join(_COMMANDS)
         raise UsageError(f"Unknown command '{command}'; the commands are {known}. See --help.")
-    run, usage = _COMMANDS[command]
+    run, text = _COMMANDS[command]
     if "--help" in rest or "-h" in rest:
-        print(usage)
+        print(text)
         return 0
     return run(rest)
 
@@ -263,12 +175,12 @@ def _print(renderable: object) -> None:
 
 
 _COMMANDS = {
-    "train": (_train, TRAIN),
-    "eval": (_eval, EVAL),
-    "plot": (_plot, PLOT),
-    "config": (_config, CONFIG),
-    "envs": (_envs, ENVS),
-    "bench": (_bench, BENCH),
+    "train": (_train, usage.TRAIN),
+    "eval": (_eval, usage.EVAL),
+    "plot": (_plot, usage.PLOT),
+    "config": (_config, usage.CONFIG),
+    "envs": (_envs, usage.ENVS),
+    "bench": (_bench, usage.BENCH),
 }
 
 
