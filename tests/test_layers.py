@@ -21,7 +21,7 @@ LAYERS = {
     "bench": 6,
     "api": 7,
     "cli": 7,
-    "usage": 7,
+    "usage": 6,
     "__init__": 8,
     "__main__": 8,
 }

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def train(
     env: "str | gymnasium.Env | Callable[[], gymnasium.Env]",
-    configs: str | Sequence[str] = (),
+    /,
+    configs: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]" = (),
     **overrides: Any,
 ) -> "Outcome":
     """Trains an agent on an environment, or goes on with the run in the same `logdir`.

@@ -1,12 +1,14 @@
 """The `reverie` command: a thin dispatch; options belong to the configuration."""
 
+import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from reverie import usage
+
 
 class UsageError(ValueError):
     """A command line that makes no sense."""
@@ -23,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         after Ctrl-C (130) or SIGTERM (143), when the run has been saved.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_streams()
+    _find_modules_here()
     try:
         return _dispatch(words)
     except KeyboardInterrupt:
@@ -37,6 +41,43 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"reverie: {_message(error)}", file=sys.stderr)
         return 2
+
+
+def _open_streams() -> None:
+    """Opens the standard streams that were closed, as under some service managers.
+
+    The next files would take their numbers, and whoever prints would write into them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115 It stays open as long as the process.
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+
+
+def _find_modules_here() -> None:
+    """Lets `module:Id` name modules in the current folder, as `python -m` does.
+
+    Last on the path, so that no file there stands in front of an installed package.
+    """
+    with contextlib.suppress(FileNotFoundError):  # Somebody has deleted it.
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+
+
+@contextlib.contextmanager
+def _kept_for_document() -> Iterator[None]:
+    """Keeps the standard output for one document: what environments print goes to the errors."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -77,8 +118,9 @@ def _eval(words: list[str]) -> int:
     as_json, words = _flag(words, "json")
     from reverie.run.eval_only import eval_run
 
-    silent = ["--logger.outputs", "jsonl"]
-    outcome = eval_run(logdir, ["--run.eval_eps", episodes, *silent, *words], video=video)
+    words = ["--run.eval_eps", episodes, "--logger.outputs", "jsonl", *words]
+    with _kept_for_document() if as_json else contextlib.nullcontext():
+        outcome = eval_run(logdir, words, video=video)
     assert outcome.evaluation is not None
     print(json.dumps(outcome.evaluation.to_json()) if as_json else outcome.summary())
     return outcome.exit_code
@@ -158,7 +200,8 @@ def _bench(words: list[str]) -> int:
     from reverie.bench import Request, measure, render
 
     request = Request(_parts(sizes), _parts(obs), sections, int(updates), tuple(words))
-    results = measure(request, note=lambda text: print(text, file=sys.stderr, flush=True))
+    with _kept_for_document() if as_json else contextlib.nullcontext():
+        results = measure(request, note=lambda text: print(text, file=sys.stderr, flush=True))
     if as_json:
         print(json.dumps(results))
     else:

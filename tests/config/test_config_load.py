@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.config import Config, ConfigError, load
+from reverie.config import Config, ConfigError, load, load_run
 
 
 def error(argv=None, **kwargs) -> str:
@@ -45,6 +45,14 @@ def test_configs_of_the_python_api_come_before_those_of_the_command_line():
     assert load(["--configs", "crafter"], configs=["procgen"]).run.train_ratio == 512.0
     assert load(configs="procgen,crafter").run.train_ratio == 512.0
     assert load(configs="").run.train_ratio == 32.0
+
+
+def test_configs_may_be_paths(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("batch_size: 4\n")
+    for configs in (path, [path], ["debug", path], str(path)):
+        assert load(configs=configs).batch_size == 4
+    assert load_run(configs=path).batch_size == 4
 
 
 def test_flags_win_over_overrides_and_overrides_over_blocks():

@@ -17,13 +17,16 @@ from reverie.config.schema import Config
 RUN_CONFIG = "config.yaml"
 """Name of the resolved configuration in a run folder."""
 
+Configs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""Names of preset blocks, divided by commas where they are one text, and paths of yaml files."""
+
 _PATHS = ("run.from_checkpoint", "jax.cache_dir")
 
 
 def load(
     argv: Sequence[str] | None = None,
     *,
-    configs: str | Sequence[str] = (),
+    configs: Configs = (),
     overrides: Mapping[str, Any] | None = None,
     now: datetime.datetime | None = None,
     expand: bool = True,
@@ -49,12 +52,10 @@ def load(
         ConfigError: Unknown blocks or keys, invalid values, or options that do not fit together.
     """
     names, given = flags.split(argv or ())
-    configs = configs.split(",") if isinstance(configs, str) else configs
     known = presets()
     overlay = Overlay(Config)
-    for name in (*configs, *names):
-        if name.strip():
-            overlay.update(*_layer(name.strip(), known))
+    for name in (*_names(configs), *names):
+        overlay.update(*_layer(name, known))
     overlay.update(overrides or {}, "overrides")
     for flag in given:
         overlay.set_each(flag.key, flag.read, f"flag --{flag.key}", flag.shown)
@@ -69,7 +70,7 @@ def load(
 def load_run(
     argv: Sequence[str] | None = None,
     *,
-    configs: str | Sequence[str] = (),
+    configs: Configs = (),
     overrides: Mapping[str, Any] | None = None,
 ) -> Config:
     """Resolve the configuration of a run that may have begun already.
@@ -89,7 +90,7 @@ def load_run(
         ConfigError: As in `load`.
     """
     names, given = flags.split(argv or ())
-    if not configs and not names:
+    if not _names(configs) and not names:
         words = {flag.key: " ".join(flag.tokens) for flag in given}
         configs = _saved({**(overrides or {}), **words})
     return load(argv, configs=configs, overrides=overrides)
@@ -120,6 +121,15 @@ def presets() -> dict[str, dict[str, Any]]:
             "defaults; change them there."
         )
     return blocks
+
+
+def _names(configs: Configs) -> list[str]:
+    """The blocks and files, one by one."""
+    if isinstance(configs, str):
+        configs = configs.split(",")
+    elif isinstance(configs, os.PathLike):
+        configs = [configs]
+    return [name for name in (os.fspath(each).strip() for each in configs) if name]
 
 
 def _layer(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], str]:

@@ -2,6 +2,7 @@
 
 import difflib
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 
 from reverie.track.sinks.base import Sink
@@ -55,7 +56,8 @@ def make_sinks(
     sinks: list[Sink] = []
     if "jsonl" in outputs:
         sinks += [JsonlSink(logdir), MediaSink(logdir, fps=fps)]
-    if "terminal" in outputs:
+    # Without a standard output, as under some service managers, there is nobody to show it to.
+    if "terminal" in outputs and sys.stdout is not None:
         terminal = TerminalSink(step, total_steps=total_steps, duration=duration, filter=filter)
         sinks.append(terminal)
     return sinks

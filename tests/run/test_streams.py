@@ -1,0 +1,102 @@
+"""Standard streams and the module path of the command: printing environments, closed outputs."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import reverie
+from reverie import cli
+
+MODULE = """
+import gymnasium
+import numpy as np
+
+
+class Loud(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        print("a new game")
+        self.time = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        return np.zeros(2, np.float32), 1.0, self.time == 5, False, {}
+
+
+gymnasium.register("Loud-v0", entry_point=Loud)
+"""
+RANDOM = ["--configs", "debug", "--random_agent", "true", "--run.steps", "20"]
+
+
+@pytest.fixture
+def loud(tmp_path):
+    """A folder with a module that registers an environment that prints."""
+    (tmp_path / "loud_games.py").write_text(MODULE)
+    return tmp_path
+
+
+def reverie_command(*words, folder, **options):
+    """Runs the command as its script does, without the current folder on the module path."""
+    start = [sys.executable, "-c", "import sys; from reverie.cli import main; sys.exit(main())"]
+    start.insert(1, "-P")
+    return subprocess.run(
+        [*start, *words], cwd=folder, stdin=subprocess.DEVNULL, timeout=300, **options
+    )
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_what_environments_print_stays_out_of_the_json_document(loud, cache, backend):
+    words = ["train", "--configs", "debug", "--task", "gym_loud_games:Loud-v0"]
+    words += ["--logdir", "run", "--run.steps", "8", "--jax.cache_dir", cache]
+    words += ["--run.env_backend", backend]
+    done = reverie_command(*words, folder=loud, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    words = ["eval", "--logdir", "run", "--episodes", "2", "--json"]
+    done = reverie_command(*words, folder=loud, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["scores"] == [5.0, 5.0]
+    assert b"a new game" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_training_runs_without_standard_streams(loud, closed, backend):
+    words = ["train", *RANDOM, "--task", "gym_loud_games:Loud-v0", "--logdir", "run"]
+    words += ["--run.env_backend", backend]
+    done = reverie_command(*words, folder=loud, preexec_fn=lambda: [os.close(n) for n in closed])
+    assert done.returncode == 0
+    assert (loud / "run" / "scores.jsonl").exists()
+    # Nobody has printed into a file that took the number of a stream.
+    for path in (loud / "run").rglob("*"):
+        assert not path.is_file() or b"a new game" not in path.read_bytes()
+
+
+def test_python_without_a_standard_output_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    options = {"random_agent": True, "run.steps": 20}
+    outcome = reverie.train("CartPole-v1", configs="debug", logdir=tmp_path / "run", **options)
+    assert outcome.steps == 20
+
+
+def test_modules_in_the_current_folder_stand_behind_all_others(loud, monkeypatch):
+    monkeypatch.chdir(loud)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert cli.main(["--version"]) == 0
+    assert sys.path[-1] == str(loud)
+    assert cli.main(["--version"]) == 0
+    assert sys.path.count(str(loud)) == 1
+
+
+def test_options_of_environments_can_be_given_beside_the_environment(tmp_path):
+    more = {"random_agent": True, "run": {"steps": 20}, "logdir": tmp_path / "run"}
+    kwargs = {"gym": {"kwargs": {"max_episode_steps": 7}}}
+    outcome = reverie.train("CartPole-v1", configs="debug", env=kwargs, **more)
+    lines = (outcome.logdir / "scores.jsonl").read_text().splitlines()
+    assert max(json.loads(line)["episode/length"] for line in lines) <= 7
