@@ -3,8 +3,9 @@
 import types
 
 import numpy as np
+import pytest
 
-from reverie.run.report import report
+from reverie.run.report import plot_vectors, report
 from reverie.track import Logger, Sink
 
 
@@ -51,5 +52,43 @@ def test_numbers_are_averaged_and_the_last_batch_is_shown(tmp_path):
     assert batches.count == 3
     assert memory.metrics["report/loss/rew"] == 2.0
     assert (memory.metrics["report/openloop/image"] == 3).all()
-    assert files == [tmp_path / "openloop" / "deep" / "vector.png"]
+    assert files == [tmp_path / "openloop" / "deep-vector.png"]
     assert files[0].read_bytes().startswith(b"\x89PNG")
+
+
+ODD = {
+    "dollars": "pnl_$_net_$",
+    "formula": r"$\frac{",
+    "percent": "share_%s_%(x)d",
+    "lines": "two\nlines\tand \x1b[31m",
+    "upwards": "../../outside",
+    "absolute": "/tmp/outside",
+    "dots": "..",
+    "empty part": "a//b",
+    "letters": "größe_ü/λ",
+    "half a letter": "a\udc80",
+    "nothing": "a\0b",
+    "long": "very_long_" * 60,
+    "braces": "{x!r}<b>&amp;",
+}
+
+
+@pytest.mark.parametrize("key", ODD.values(), ids=ODD)
+def test_any_key_becomes_a_picture_in_the_folder(tmp_path, key):
+    value = np.random.default_rng(0).normal(size=(2, 4, 1))
+    folder = tmp_path / "run"
+    (file,) = plot_vectors({f"openloop/{key}/true": value, f"openloop/{key}/pred": value}, folder)
+    assert file.parent == folder / "openloop"
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_alike_keys_have_pictures_of_their_own(tmp_path):
+    value = np.zeros((1, 2, 1))
+    keys = ["a/b", "a-b", "a b", "a$b", "a%b", "a_b", "A_b"]
+    pairs = {f"openloop/{key}/{part}": value for key in keys for part in ("true", "pred")}
+    assert len(set(plot_vectors(pairs, tmp_path))) == len(keys)
+
+
+def test_a_camera_may_be_called_true(tmp_path):
+    assert plot_vectors({"openloop/cam/true": np.zeros((4, 8, 8, 3), np.uint8)}, tmp_path) == []

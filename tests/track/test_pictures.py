@@ -250,3 +250,23 @@ def test_drawing_needs_no_pyplot_and_no_display(tmp_path):
         check=True,
     )
     assert run.stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", ["costs_$1_$2", r"\$", "new\nline", "x" * 300, "$", r"a\_b^{"])
+def test_names_are_no_formulas(tmp_path, name):
+    logdir = write_scores(tmp_path / "run", rising(20))
+    steps = np.arange(10.0)
+    curve = Curve(label=name, steps=steps, score=steps, low=steps, high=steps)
+    path = learning_curve(logdir, title=name, published=curve)
+    assert pixels(path).shape[1] >= 1000
+    value = np.zeros((1, 4, 1))
+    assert pixels(openloop_plot(value, value, 2, tmp_path / "x.png", [name], title=name)).size
+
+
+def test_dollars_are_drawn(tmp_path):
+    def drawn(title):
+        logdir = write_scores(tmp_path / "run", [(10, 1.0)])
+        return pixels(learning_curve(logdir, title=title, output=tmp_path / "x.png"))
+
+    assert (drawn("a $b$") != drawn("a b")).any()
+    assert (drawn("a $b$") != drawn(r"a \$b\$")).any()

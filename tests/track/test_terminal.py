@@ -297,3 +297,15 @@ def test_durations_are_short(seconds, text):
 )
 def test_names_are_short(key, name):
     assert short_name(key) == name
+
+
+def test_odd_names_stay_on_one_line_and_command_nothing():
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    metrics = {"a\nb": 1.0, "\x1b[2Jc": 2.0, "größe": 3.0, "d": "two\nlines"}
+    with Logger([TerminalSink(lambda: 3, filter="", file=file)], lambda: 3) as logger:
+        logger.add(metrics)
+        logger.write()
+        logger.note("Größe: ü")
+    lines = file.buffer.getvalue().decode().splitlines()
+    assert len(lines) == 2
+    assert r"a\nb 1.00 | \x1b[2Jc 2.00 | gr\xf6\xdfe 3.00 | d two\nlines" in lines[0]

@@ -20,7 +20,13 @@ RUN_CONFIG = "config.yaml"
 Configs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Names of preset blocks, divided by commas where they are one text, and paths of yaml files."""
 
-_PATHS = ("run.from_checkpoint", "jax.cache_dir")
+_PATHS = (
+    "run.from_checkpoint",
+    "jax.cache_dir",
+    "env.dmlab.level_cache",
+    "env.dmlab.dataset",
+    "env.bsuite.folder",
+)
 
 
 def load(
@@ -141,12 +147,14 @@ def _check_placeholders(overlay: Overlay) -> None:
 
 
 def _expand(overlay: Overlay, now: datetime.datetime) -> None:
+    """Fills in the logdir, and makes paths absolute: an environment may change the directory."""
     raw = overlay.get("logdir")
     logdir = os.path.expanduser(raw.replace("{timestamp}", now.strftime("%Y%m%dT%H%M%S")))
-    if logdir != raw:
-        source = overlay.sources.get("logdir", "default")
-        overlay.set("logdir", logdir, f"{source} ({raw})")
+    source = overlay.sources.get("logdir", "default")
+    overlay.set("logdir", os.path.abspath(logdir), source if logdir == raw else f"{source} ({raw})")
     for key in _PATHS:
-        path = overlay.get(key)
-        if path.startswith("~"):
-            overlay.set(key, os.path.expanduser(path), overlay.sources[key])
+        path = os.path.expanduser(overlay.get(key))
+        if path != "off" and os.path.exists(path):
+            path = os.path.abspath(path)
+        if path != overlay.get(key):
+            overlay.set(key, path, overlay.sources[key])

@@ -9,8 +9,9 @@ import numpy as np
 from reverie.learner import Learner
 from reverie.replay import Stream
 from reverie.track import Aggregator, Logger, openloop_plot
+from reverie.track.names import file_name
 
-_TRUE, _PRED = "/true", "/pred"
+_PLOT, _TRUE, _PRED = "openloop/", "/true", "/pred"
 
 
 def report(
@@ -49,19 +50,20 @@ def plot_vectors(results: Mapping[str, Any], folder: pathlib.Path) -> list[pathl
 
     Args:
         results: A report of the agent.
-        folder: Receives `<name>.png`.
+        folder: Receives `openloop/<name>.png`.
 
     Returns:
         The files.
     """
-    names = [key.removesuffix(_TRUE) for key in results if key.endswith(_TRUE)]
+    # An image key may be called `true` as well: its video is no array [B, T, D].
+    names = [k.removesuffix(_TRUE) for k, v in results.items() if k.endswith(_TRUE) and v.ndim == 3]
     return [
         openloop_plot(
             results[name + _TRUE],
             results[name + _PRED],
             results[name + _TRUE].shape[1] // 2,
-            folder / f"{name}.png",
-            title=name.removeprefix("openloop/"),
+            folder / "openloop" / f"{file_name(name.removeprefix(_PLOT))}.png",
+            title=name.removeprefix(_PLOT),
         )
         for name in sorted(names)
     ]

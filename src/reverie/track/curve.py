@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reverie.track import style
+from reverie.track.names import plain
 from reverie.track.published import Curve
 from reverie.track.sinks.jsonl import SCORES, read_jsonl
 
@@ -147,13 +148,14 @@ def _draw_published(axes: "Axes", curve: Curve, last: float) -> None:
     low, high = curve.low[shown], curve.high[shown]
     axes.fill_between(steps, low, high, color=style.GREY, alpha=0.22, linewidth=0, zorder=1)
     dashed = {"color": style.INK, "linewidth": 1.4, "linestyle": (0, (4, 2))}
-    axes.plot(steps, curve.score[shown], zorder=4, label=curve.label, **dashed)
+    axes.plot(steps, curve.score[shown], zorder=4, label=plain(curve.label), **dashed)
 
 
 def _label(axes: "Axes", title: str, last: float) -> None:
     from matplotlib.ticker import EngFormatter
 
-    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=style.INK, pad=10)
+    title_style = {"fontsize": 12, "fontweight": "bold", "color": style.INK}
+    axes.set_title(plain(title), loc="left", pad=10, **title_style)
     axes.set_xlabel("environment steps", fontsize=10)
     axes.set_ylabel("episode score", fontsize=10)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reverie.track import style
+from reverie.track.names import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ def openloop_plot(
     batch, _, dims = true.shape
     columns = min(batch, max_sequences)
     shown = _most_varied(true, max_dims)
-    names = names or [f"dimension {i}" for i in range(dims)]
+    names = [plain(name) for name in names or [f"dimension {i}" for i in range(dims)]]
     figure = style.new_figure(max(5.5, 0.6 + 3.1 * columns), 1.15 + 1.15 * len(shown))
     grid = figure.subplots(len(shown), columns, sharex=True, sharey="row", squeeze=False)
     for row, dim in enumerate(shown):
@@ -65,7 +66,7 @@ def openloop_plot(
         if columns > 1:
             grid[0, column].set_title(f"sequence {column + 1}", fontsize=9, color=style.MUTED)
     part = f" ({len(shown)} of {dims} dimensions)" if len(shown) < dims else ""
-    _head(figure, grid[0, 0], title + part)
+    _head(figure, grid[0, 0], plain(title) + part)
     return style.save(figure, path)
 
 

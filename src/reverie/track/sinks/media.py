@@ -1,11 +1,11 @@
 """Videos and images as files in the run folder."""
 
 import pathlib
-import re
 from collections.abc import Mapping
 
 import numpy as np
 
+from reverie.track.names import file_name
 from reverie.track.sinks.base import Value
 from reverie.track.video import write_image, write_video
 
@@ -13,8 +13,8 @@ from reverie.track.video import write_image, write_video
 class MediaSink:
     """Writes `videos/<name>_<step>.mp4` (or `.gif`) and `images/<name>_<step>.png`.
 
-    In names, everything but letters, digits, dots and dashes becomes a dash; steps are padded
-    with zeros so that files sort by time. Half-written files are never seen under these names.
+    Names are those of `reverie.track.names.file_name`; steps are padded with zeros so that files
+    sort by time. Half-written files are never seen under these names.
 
     Args:
         logdir: Run folder.
@@ -30,7 +30,7 @@ class MediaSink:
         for key, value in metrics.items():
             if not isinstance(value, np.ndarray):
                 continue
-            name = f"{re.sub('[^A-Za-z0-9.-]+', '-', key)}_{step:09d}"
+            name = f"{file_name(key)}_{step:09d}"
             if value.ndim == 4:
                 write_video(self._folder / "videos" / name, value, fps=self._fps)
             else:

@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reverie.track.names import printable
 from reverie.track.sinks.base import Value
 from reverie.track.sinks.text import format_duration, format_number, short_name
 
@@ -137,6 +138,9 @@ class TerminalSink:
             atexit.unregister(self.close)
 
     def _print(self, line: str) -> None:
+        # A pipe may be in an encoding that lacks a character of a name.
+        encoding = getattr(self._file, "encoding", None) or "utf-8"
+        line = line.encode(encoding, "backslashreplace").decode(encoding)
         self._file.write(line + "\n")
         self._file.flush()
 
@@ -159,8 +163,8 @@ class TerminalSink:
         # Updating keeps the order of keys; scores are newer than what was last written.
         metrics = recent | first | self._metrics | recent
         names = {key: key.removeprefix(LOSS) for key in metrics if key.startswith(LOSS)}
-        cells = [(short_name(k), format_number(x)) for k, x in metrics.items() if k not in names]
-        return cells, [(name, format_number(metrics[key])) for key, name in names.items()]
+        cells = [_cell(short_name(k), x) for k, x in metrics.items() if k not in names]
+        return cells, [_cell(name, metrics[key]) for key, name in names.items()]
 
     def _render(self) -> RenderableType:
         with self._lock:
@@ -213,6 +217,10 @@ class _Eta:
 
 def _interactive(file: TextIO) -> bool:
     return file.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def _cell(name: str, value: int | float | str) -> Cell:
+    return printable(name), printable(format_number(value))
 
 
 def _styled(cell: Cell, style: str) -> Text:

@@ -1,0 +1,46 @@
+"""Names of metrics as names of files and as texts in pictures: keys may hold any character."""
+
+import hashlib
+import re
+
+LONGEST_FILE = 100
+"""Longest name of a file: file systems take 255 bytes, and a step and an ending are added."""
+
+LONGEST_TEXT = 80
+"""Longest name in a picture: layouts break when a title or a label is wider than its picture."""
+
+
+def file_name(key: str) -> str:
+    """The name of a file, without an ending, for a key: `report/openloop/x` is `report-openloop-x`.
+
+    Slashes become dashes. Where anything else has to change, a part of the key's hash is added,
+    so that two keys never share a file.
+
+    Args:
+        key: Any text.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", key).lstrip(".")[:LONGEST_FILE]
+    if name and name == key.replace("/", "-") and "-" not in key:
+        return name
+    return f"{name}-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def printable(text: str) -> str:
+    """A text on one line, without characters that a terminal takes as commands.
+
+    Args:
+        text: Any text; what cannot be printed is escaped.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib draws as it is, on one line, instead of as a formula.
+
+    Args:
+        text: Any text; what cannot be shown is escaped, and what is too long is cut.
+    """
+    text = printable(text)
+    if len(text) > LONGEST_TEXT:
+        text = text[: LONGEST_TEXT - 1] + "…"
+    return text.replace("$", r"\$")
