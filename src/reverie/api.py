@@ -25,9 +25,9 @@ def train(
 
     Args:
         env: A task such as `dmc_walker_walk`, a gymnasium id, an environment class, a function
-            that makes an environment, or an environment. One that `gymnasium.make` made is made
-            anew for every parallel environment; any other instance is the only one, so that
-            `run.envs` is 1.
+            that makes an environment, or an environment. Others like it are made by
+            `gymnasium.make` or by copying it; where that would lose something it is the only
+            one, so that `run.envs` is 1, which a line of the output says.
         configs: Names of preset blocks or paths of yaml files, later ones win. Without any, an
             existing run goes on with its saved configuration, under the overrides.
         **overrides: Options, as nested mappings (`run={"steps": 1000}`) or as dotted keys
@@ -42,14 +42,14 @@ def train(
         KeyboardInterrupt: After Ctrl-C, when the run has been saved.
     """
     from reverie.config import ConfigError, load_run
-    from reverie.run import EnvSource, custom, launch
+    from reverie.run import custom, launch
 
     if "task" in overrides:
         raise ConfigError("The environment is the first argument; leave the option task out.")
     choice = custom.resolve(env)
     config = load_run(configs=configs, overrides={**overrides, "task": choice.task})
     config = custom.limited(config, choice)
-    outcome = launch(config, EnvSource(config.task, config.env, choice.factory))
+    outcome = launch(config, custom.source(config, choice))
     if outcome.interrupted:
         raise KeyboardInterrupt(outcome.summary())
     return outcome

@@ -125,3 +125,19 @@ def test_bare_ids_belong_to_the_gym_suite():
     assert full_name("gym_some_module:Env-v0") == "gym_some_module:Env-v0"
     assert full_name("dmc_walker_walk") == "dmc_walker_walk"
     assert full_name("nothing") == "nothing"
+
+
+def test_what_is_registered_under_the_whole_name_wins(monkeypatch):
+    names = ("gym_examples/Grid-v0", "dm_maze/Small-v0", "dummy_disc")
+    for name in names:
+        monkeypatch.setitem(gymnasium.registry, name, gymnasium.spec("CartPole-v1"))
+        assert full_name(name) == f"gym_{name}"
+    assert full_name("own_env:Target") == "own_env:Target"
+    assert full_name("own_env:Target-v0") == "gym_own_env:Target-v0"
+
+
+def test_modules_whose_names_begin_like_a_suite_are_found(tmp_path, monkeypatch):
+    (tmp_path / "gym_examples.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert full_name("gym_examples:Grid-v0") == "gym_gym_examples:Grid-v0"
+    assert full_name("gym_minigrid:MiniGrid-v0") == "gym_minigrid:MiniGrid-v0"

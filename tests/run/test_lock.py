@@ -15,8 +15,7 @@ from reverie.run.lock import FolderInUseError, FolderLock
 HOLD = """
 import pathlib, subprocess, sys
 from reverie.run.lock import FolderLock
-with FolderLock(pathlib.Path(sys.argv[1])) as lock:
-    lock.sign()
+with FolderLock(pathlib.Path(sys.argv[1])):
     child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
     sys.stdin.read()
@@ -52,8 +51,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(holder, tmp_p
 def test_a_killed_process_frees_the_folder_though_its_children_live(holder, tmp_path):
     holder.kill()
     holder.wait()
-    with FolderLock(tmp_path) as lock:
-        lock.sign()
+    with FolderLock(tmp_path):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
 
 

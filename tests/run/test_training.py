@@ -210,6 +210,7 @@ def test_own_environment_by_class_then_load_without_it(cache, tmp_path):
 
 def test_own_instance_is_used_and_left_open(cache, tmp_path):
     env = Corridor()
+    env.connection = (_ for _ in ())  # So that it cannot be copied.
     options = small(cache, final_eval_eps=2, steps=20)
     outcome = reverie.train(env, "debug", logdir=str(tmp_path), **options)
     assert outcome.steps == 20
@@ -228,12 +229,14 @@ def test_observations_out_of_bounds_may_be_let_through(tmp_path):
     assert reverie.train(Wide, "debug", **options, **{"env.gym.bounds": "ignore"}).steps == 40
 
 
-def test_an_instance_cannot_be_several(tmp_path):
-    with pytest.raises(ConfigError, match=r"run\.envs is 4, .* has to be 1\. Pass a class"):
-        reverie.train(Corridor(), "debug", logdir=str(tmp_path / "run"), run={"envs": 4})
+def test_an_instance_that_cannot_be_copied_cannot_be_several(tmp_path):
+    env = Corridor()
+    env.connection = (_ for _ in ())
+    with pytest.raises(ConfigError, match=r"run\.envs is 4, but has to be 1: .* Pass a class"):
+        reverie.train(env, "debug", logdir=str(tmp_path / "run"), run={"envs": 4})
     options = {"logdir": str(tmp_path / "run"), "run": {"env_max_restarts": 4}}
-    with pytest.raises(ConfigError, match=r"run\.env_max_restarts is 4, .* has to be 0\. Pass"):
-        reverie.train(Corridor(), "debug", **options)
+    with pytest.raises(ConfigError, match=r"env_max_restarts is 4, but has to be 0: .* Pass"):
+        reverie.train(env, "debug", **options)
     assert not (tmp_path / "run").exists()
 
 

@@ -3,13 +3,12 @@
 Defaults are the settings under which published DreamerV3 scores were measured.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from reverie.config.fields import (
     Bool,
     Float,
     Int,
-    Keywords,
     OptionalSize,
     PathText,
     Section,
@@ -27,7 +26,9 @@ SIZE = "Height and width of images, in pixels."
 class ForeignConfig(Section):
     """What environments share that any package may define."""
 
-    kwargs: Keywords = option({}, "Keyword arguments that build the environment.", fixed=SPACES)
+    kwargs: dict[str, Any] = option(
+        {}, "Keyword arguments that build the environment.", fixed=SPACES
+    )
     size: OptionalSize = option(
         (),
         "Height and width to which image observations are resized; empty: as they are.",

@@ -1,9 +1,8 @@
 """The configuration of a run: one frozen tree in which every option is documented and bounded."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import PrivateAttr
 
@@ -31,7 +30,9 @@ SEQUENCE = "it sets the length of the sequences that replay holds"
 class RunConfig(Section):
     """The training loop."""
 
-    steps: Int = option(1_000_000, "Environment steps (of the agent, over all environments).", ge=1)
+    steps: Int = option(
+        10_000_000_000, "Environment steps (of the agent, over all environments).", ge=1
+    )
     duration: Float = option(0.0, "Wall-clock limit of the run, in seconds; 0: none.", ge=0)
     envs: Int = option(16, "Parallel training environments.", ge=1, le=4096)
     eval_envs: Int = option(4, "Parallel evaluation environments.", ge=1, le=4096)
@@ -103,12 +104,7 @@ class PriorityConfig(Section):
 class ReplayConfig(Section):
     """The replay buffer."""
 
-    size: Int = option(
-        5_000_000,
-        "Capacity in steps, over all environments. Where nothing sets it, less if that does not "
-        "fit into memory or on the disk.",
-        ge=1,
-    )
+    size: Int = option(5_000_000, "Capacity in steps, over all environments.", ge=1)
     eval_size: Int = option(
         20_000,
         "Steps of evaluation episodes that script train_eval keeps in RAM for reports; 0: none.",
@@ -188,10 +184,11 @@ class Config(Section):
 
     task: Text = option(
         "dummy_disc",
-        "Environment as `suite_name`, for example `dmc_walker_walk`.",
+        "Environment as `suite_name`, for example `dmc_walker_walk`, or an own one as "
+        "`module:Class`.",
         fixed="the agent and the replay belong to one task",
-        pattern=r"^[A-Za-z0-9]+_.+$",
-        expects="suite_name, such as gym_CartPole-v1 or dmc_walker_walk",
+        pattern=r"^([A-Za-z0-9]+_.+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*)$",
+        expects="suite_name, such as gym_CartPole-v1 or dmc_walker_walk, or module:Class",
     )
     seed: Int = option(0, "Seed of environments, replay and agent.", ge=0, lt=2**32)
     logdir: PathText = option(
@@ -234,8 +231,9 @@ class Config(Section):
 
     @property
     def suite(self) -> str:
-        """The part of the task before the first underscore."""
-        return self.task.partition("_")[0]
+        """The part of the task before the first underscore; `gym` for `module:Class`."""
+        suite = self.task.partition("_")[0]
+        return "gym" if ":" in self.task and suite not in ("gym", "dm") else suite
 
     @property
     def sources(self) -> dict[str, str]:
@@ -245,13 +243,8 @@ class Config(Section):
     @classmethod
     def from_overlay(cls, overlay: Overlay) -> Self:
         """The configuration that results from layered values, with their sources."""
-        return cls.with_sources(overlay.tree(), overlay.sources)
-
-    @classmethod
-    def with_sources(cls, tree: Mapping[str, Any], sources: Mapping[str, str]) -> Self:
-        """The configuration of a nested mapping, with where its values came from."""
-        config = cls.model_validate(tree)
-        config._sources.update(sources)
+        config = cls.model_validate(overlay.tree())
+        config._sources.update(overlay.sources)
         return config
 
     @classmethod

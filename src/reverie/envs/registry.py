@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
 from reverie.envs.conform import spaces
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
@@ -68,7 +69,7 @@ MINERL = (
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("gym", "gymnasium", "", "any registered gymnasium id, or module:Id"),
+        Suite("gym", "gymnasium", "", "any registered gymnasium id, module:Id or module:Class"),
         Suite("dmc", "dm_control", "dmc", "DeepMind Control Suite, proprioception or images"),
         Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward"),
         Suite(
@@ -120,6 +121,10 @@ SUITES = {
 }
 
 
+_WITH_MODULES = ("gym", "dm")
+"""Suites whose tasks may name a module before a colon."""
+
+
 def make(
     task: str, options: Mapping[str, Any] | None = None, *, index: int = 0, seed: int = 0
 ) -> gymnasium.Env:
@@ -127,7 +132,8 @@ def make(
 
     Args:
         task: `suite_name`, for example `gym_CartPole-v1`, `dmc_walker_walk`, `crafter_reward`,
-            `dummy_disc`, or `gym_module:Id` to import a module that registers the id.
+            `dummy_disc`, or `gym_module:Id` to import a module that registers the id; or
+            `module:Class` for a class or function that makes an environment.
         options: Settings of the suite, as in the configuration under `env.<suite>`.
         index: Which of several parallel environments this is.
         seed: Seed of the run; with `index` it seeds the first reset, unless that brings its own.
@@ -205,12 +211,16 @@ def factory_of(
     """A picklable function that builds the environment: for a task name, `make` with arguments."""
     if callable(source):
         return source
-    return functools.partial(make, source, dict(options or {}), index=index, seed=seed)
+    made = functools.partial(make, source, dict(options or {}), index=index, seed=seed)
+    spec = gymnasium.registry.get(source.partition("_")[2])
+    return functools.partial(_registered, spec, made) if spec else made
 
 
 def split(task: str) -> tuple[Suite, str]:
     """The suite of a task, and the task's name inside it."""
     prefix, _, name = task.partition("_")
+    if ":" in task and prefix not in _WITH_MODULES:
+        return SUITES["gym"], task
     if prefix in SUITES and name:
         return SUITES[prefix], name
     if task in gymnasium.registry:
@@ -224,20 +234,37 @@ def split(task: str) -> tuple[Suite, str]:
     raise UnknownTaskError(
         f"The task {task!r} starts with no known suite. "
         + (f"Did you mean {' or '.join(near)}? " if near else "")
-        + f"Tasks are written suite_name, with the suites {', '.join(SUITES)}."
+        + f"Tasks are written suite_name, with the suites {', '.join(SUITES)}; or module:Class for "
+        "an environment of your own."
     )
 
 
 def full_name(task: str) -> str:
-    """The name of a task with its suite, where a bare gymnasium id or `module:Id` is given too."""
-    prefix = task.partition("_")[0]
-    is_id = prefix not in SUITES and (task in gymnasium.registry or ":" in task)
+    """The name of a task with its suite, where a bare gymnasium id or `module:Id` is given too.
+
+    What is registered under the whole name wins, also where it begins like a suite does.
+    """
+    prefix, _, rest = task.partition("_")
+    module, colon, name = task.partition(":")
+    if task in gymnasium.registry:
+        return f"gym_{task}"
+    if prefix in _WITH_MODULES:
+        meant = colon and not _exists(rest.partition(":")[0]) and _exists(module)
+        return f"gym_{task}" if meant else task
+    # The id of an environment may look like the name of a class, which `gym` finds as well.
+    is_id = colon and not all(part.isidentifier() for part in name.split("."))
     return f"gym_{task}" if is_id else task
 
 
 def tasks(suite: str) -> list[str]:
     """Names of the tasks of a suite, without the suite's own name and `_` in front."""
     return _module(SUITES[suite]).tasks()
+
+
+def _registered(spec: EnvSpec, factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:
+    """Makes an environment by an id that the program may have registered in another process."""
+    gymnasium.registry.setdefault(spec.id, spec)
+    return factory()
 
 
 class SeedFirstReset(gymnasium.Wrapper):
@@ -254,6 +281,15 @@ class SeedFirstReset(gymnasium.Wrapper):
         seed = self._seed if seed is None else seed
         self._seed = None
         return self.env.reset(seed=seed, options=options)
+
+
+def _exists(module: str) -> bool:
+    """Whether there is a file of a module, not just a folder of its name."""
+    try:
+        spec = importlib.util.find_spec(module)
+        return spec is not None and spec.origin is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _module(suite: Suite) -> ModuleType:

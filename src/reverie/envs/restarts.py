@@ -9,13 +9,14 @@ import collections
 import contextlib
 import logging
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 
 from reverie.envs.conform import require_same
-from reverie.envs.errors import Cancelled, SpaceError
+from reverie.envs.errors import Cancelled, OptionError, SpaceError
 from reverie.envs.logs import OnlyLogs
 from reverie.envs.seeds import env_seed
 from reverie.envs.wrappers import wrap
@@ -26,6 +27,9 @@ RESTARTED = "restarted"
 LONGEST_WAIT = 30.0
 TICK = 0.2
 """Seconds between two looks at whether a wait was cancelled."""
+
+_IN_USE: "weakref.WeakValueDictionary[int, gymnasium.Env]" = weakref.WeakValueDictionary()
+"""The environments that are open in this process, by identity."""
 
 log = logging.getLogger("reverie.envs")
 
@@ -143,7 +147,7 @@ class Restarting(gymnasium.Wrapper):
         restarts: Restarts,
         seed: int | None,
     ):
-        super().__init__(OnlyLogs(wrap(factory())))
+        super().__init__(_built(index, factory))
         self._index = index
         self._factory = factory
         self._restarts = restarts
@@ -171,14 +175,19 @@ class Restarting(gymnasium.Wrapper):
             obs, info = self._restart(error)
             return obs, 0.0, False, False, info
 
+    def close(self) -> None:
+        """Closes the environment, which may then be used again."""
+        _IN_USE.pop(id(self.unwrapped), None)
+        self.env.close()
+
     def _restart(self, error: Exception) -> tuple[Any, dict[str, Any]]:
         expected = self.observation_space, self.action_space
         while True:
             self._restarts.wait({self._index: error})
             with contextlib.suppress(Exception):
-                self.env.close()
+                self.close()
             try:
-                self.env = OnlyLogs(wrap(self._factory()))
+                self.env = _built(self._index, self._factory)
                 spaces = self.env.observation_space, self.env.action_space
                 require_same(self._index, spaces, expected)
                 obs, info = self.env.reset(seed=self._restarts.seed(self._index, self._seed))
@@ -187,6 +196,19 @@ class Restarting(gymnasium.Wrapper):
                 raise
             except Exception as another:
                 error = another
+
+
+def _built(index: int, factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:
+    """A new environment; one that is stepped already would mix up two episodes."""
+    env = wrap(factory())
+    if id(env.unwrapped) in _IN_USE:
+        raise OptionError(
+            f"Environment {index} is the same object as one that is in use: the function that "
+            "makes environments has returned it again. Make a new one in every call, or pass the "
+            "environment itself, so that it is known to be the only one."
+        )
+    _IN_USE[id(env.unwrapped)] = env.unwrapped
+    return OnlyLogs(env)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.envs.conform import require_same
+from reverie.envs.conform import SpacePair, require_same
 from reverie.envs.leaves import describe_all
 from reverie.envs.logs import stack
 from reverie.envs.restarts import RESTARTED, Restarting, Restarts
@@ -39,21 +39,20 @@ class SerialVectorEnv:
     ):
         self.num_envs = len(factories)
         self._envs: list[gymnasium.Env] = []
-        for index, factory in enumerate(factories):
-            env = Restarting(index, factory, restarts, seeds[index] if seeds else None)
-            self._envs.append(env)
-            first = self._envs[0]
-            require_same(
-                index,
-                (env.observation_space, env.action_space),
-                (first.observation_space, first.action_space),
-            )
+        self._closed = False
+        try:
+            for index, factory in enumerate(factories):
+                seed = seeds[index] if seeds else None
+                self._envs.append(Restarting(index, factory, restarts, seed))
+                require_same(index, *(_spaces(self._envs[each]) for each in (index, 0)))
+        except BaseException:
+            self.close()
+            raise
         self.single_observation_space = self._envs[0].observation_space
         self.single_action_space = self._envs[0].action_space
         spaces = describe_all(self.single_observation_space)
         self._layout = [(k, (self.num_envs, *s.shape), s.dtype) for k, s in spaces.items()]
         self._over = [False] * self.num_envs
-        self._closed = False
 
     def reset(self, *, seed: Sequence[int] | None = None) -> tuple[Arrays, dict[str, Any]]:
         """Starts an episode everywhere; returns observations [N, ...] by key, and infos."""
@@ -108,6 +107,10 @@ class SerialVectorEnv:
 
     def _empty(self) -> Arrays:
         return {key: np.empty(shape, dtype) for key, shape, dtype in self._layout}
+
+
+def _spaces(env: gymnasium.Env) -> SpacePair:
+    return env.observation_space, env.action_space
 
 
 def _combine(infos: Sequence[Mapping[str, float]]) -> dict[str, Any]:

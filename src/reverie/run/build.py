@@ -15,6 +15,7 @@ from reverie.config import (
     ConfigError,
     EnvConfig,
     GymConfig,
+    JaxConfig,
     LoggerConfig,
     RunConfig,
 )
@@ -62,6 +63,8 @@ class EnvSource:
         task: Task name, used unless there is a factory of the user.
         config: Settings of the suites.
         custom: Makes one unwrapped environment of the user; None takes the task.
+        example: An environment that is there already, to look at before any is made.
+        note: What people should know about them.
         filmed: Whether a picture of every step is added as the key `log/video`.
         folder: Run folder, where a suite with the option `record` writes files of its own; with
             None it writes none.
@@ -70,6 +73,8 @@ class EnvSource:
     task: str
     config: EnvConfig
     custom: Factory | None = None
+    example: gymnasium.Env | None = None
+    note: str = ""
     filmed: bool = False
     folder: pathlib.Path | None = None
 
@@ -89,7 +94,8 @@ class EnvSource:
         That takes one reset of a temporary environment; else every environment would be reset.
         """
         gym = self.config.gym
-        if gym.info_mask != "auto" or not (self.custom or self.task.startswith("gym_")):
+        of_gym = self.custom or envs.split(self.task)[0].name == "gym"
+        if gym.info_mask != "auto" or not of_gym:
             return self
         env = self._factory(0, 0)()
         try:
@@ -116,12 +122,12 @@ class EnvSource:
         return envs.factory_of(self.task, self._options(), index=index, seed=seed)
 
     def _options(self) -> dict[str, Any]:
-        suite = self.task.partition("_")[0]
-        if suite == CUSTOM:
+        if self.task.startswith(f"{CUSTOM}_"):
             raise ConfigError(
                 f"The task {self.task!r} is an environment of your own, which no name can find. "
                 "Pass it: reverie.train(env, ...) or reverie.load(logdir).evaluate(env)."
             )
+        suite = envs.split(self.task)[0].name
         section = getattr(self.config, suite, None)
         options = section.model_dump() if section else {}
         if self.folder is None:
@@ -202,15 +208,15 @@ def agent(
     config: Config, obs_space: Mapping[str, Space], act_space: Mapping[str, Space]
 ) -> tuple[Agent, Placement]:
     """The agent without its parameters, and the devices that it is going to run on."""
-    where = placement(config)
+    placement = _placement(config.jax, config.batch_size)
     made = Agent(
         config.agent,
         dict(obs_space),
         dict(act_space),
         context=config.replay_context,
-        dtype=resolve_dtype(config.jax.compute_dtype, where),
+        dtype=resolve_dtype(config.jax.compute_dtype, placement),
     )
-    return made, where
+    return made, placement
 
 
 def learner(config: Config, agent: Agent, placement: Placement, logdir: pathlib.Path) -> Learner:
@@ -244,17 +250,15 @@ def logger(
     return Logger(sinks, step)
 
 
-def placement(config: Config) -> Placement:
-    """The devices of a run; starts JAX."""
-    jax = config.jax
+def _placement(config: JaxConfig, batch_size: int) -> Placement:
     return configure(
-        jax.platform,
-        devices=jax.devices,
-        policy_devices=jax.policy_devices,
-        mock_devices=jax.mock_devices,
-        batch_size=config.batch_size,
-        prealloc=jax.prealloc,
-        cache_dir=jax.cache_dir,
+        config.platform,
+        devices=config.devices,
+        policy_devices=config.policy_devices,
+        mock_devices=config.mock_devices,
+        batch_size=batch_size,
+        prealloc=config.prealloc,
+        cache_dir=config.cache_dir,
     )
 
 

@@ -91,6 +91,8 @@ def train(
         )
         if shutdown.requested or not config.run.final_eval_eps:
             return outcome
+        # One that can be open only once makes room for its evaluation.
+        envs.close()
         result, files = finish(config, source, parts)
         return dataclasses.replace(outcome, evaluation=result, files=tuple(files))
 

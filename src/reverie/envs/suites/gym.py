@@ -1,8 +1,11 @@
-"""Any gymnasium environment by its id."""
+"""Any gymnasium environment by its id, or by the class or function that makes it."""
 
 import difflib
+import functools
+import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -39,7 +42,8 @@ def make(
     """Builds the environment with a gymnasium id.
 
     Args:
-        name: The id, such as `CartPole-v1`, or `module:Id` to import a module first.
+        name: The id, such as `CartPole-v1`, or `module:Id` to import a module first; or
+            `module:Class`, also of a function, which is called.
         kwargs: Arguments of the environment, as for `gymnasium.make`.
         size: Resize image observations to (height, width); empty keeps them.
         repeat: Apply each action this many times and sum the rewards.
@@ -51,8 +55,10 @@ def make(
         MissingPackageError: The environment needs a package that is not installed.
     """
     try:
+        own = _own(name)
         # Reverie checks values itself, with errors in place of gymnasium's warnings.
-        env = gymnasium.make(name, disable_env_checker=True, **(kwargs or {}))
+        build = own or functools.partial(gymnasium.make, name, disable_env_checker=True)
+        env = build(**(kwargs or {}))
     except gym_error.DependencyNotInstalled as error:
         raise MissingPackageError(_install(name, error)) from error
     except ModuleNotFoundError as error:
@@ -61,7 +67,7 @@ def make(
             raise MissingPackageError(
                 f"The task gym_{name} needs the package {package}: {PACKAGES[package]}"
             ) from error
-        raise UnknownTaskError(f"The task gym_{name} cannot be imported: {error}.") from error
+        raise UnknownTaskError(f"The task {name} cannot be imported: {error}.") from error
     except (gym_error.UnregisteredEnv, gym_error.DeprecatedEnv) as error:
         near = difflib.get_close_matches(name, tasks(), n=3)
         advice = f"Did you mean {' or '.join(f'gym_{each}' for each in near)}? " if near else ""
@@ -75,6 +81,22 @@ def make(
 def tasks() -> list[str]:
     """The ids that are registered now."""
     return sorted(gymnasium.registry)
+
+
+def _own(name: str) -> Callable[..., gymnasium.Env] | None:
+    """The class or function that `module:Class` names; None if it is an id."""
+    module, _, path = name.partition(":")
+    if not path or not all(part.isidentifier() for part in path.split(".")):
+        return None
+    try:
+        return operator.attrgetter(path)(importlib.import_module(module))
+    except AttributeError as error:
+        if any(each.endswith(f"{path}") for each in gymnasium.registry):
+            return None
+        raise UnknownTaskError(
+            f"The task {name} names nothing: {error}. Expected module:Class, a class or function "
+            "that makes a gymnasium environment, or gym_module:Id with a registered id."
+        ) from error
 
 
 def _install(name: str, error: Exception) -> str:
