@@ -1,6 +1,7 @@
 """The schema as a flat table: dotted key -> one option with its default, document and validator."""
 
 import functools
+import re
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -9,7 +10,7 @@ import annotated_types
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from reverie.config.errors import ConfigError, shorten
+from reverie.config.errors import ConfigError, shorten, suggestion
 
 _NAMES = {
     int: ("an integer", "integers"),
@@ -65,11 +66,15 @@ class Leaf:
             return self._adapter.validate_python(value)
         except ValidationError as error:
             # Pydantic's own words repeat `expects`; those of a validator of ours add to it.
-            cause = error.errors()[0].get("ctx", {}).get("error")
+            first = error.errors()[0]
+            cause = first.get("ctx", {}).get("error")
             detail = f" ({cause})" if cause else ""
             shown = shorten(repr(value) if shown is None else shown)
+            # For a name out of several, pydantic lists them in quotes.
+            known = re.findall("'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
             raise ConfigError(
                 f"Option {self.key} = {shown} from {source}: expected {self.expects}{detail}."
+                f"{suggestion(str(first['input']), known)}"
             ) from None
 
 
