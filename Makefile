@@ -68,5 +68,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[dev,atari,compress,crafter,dmc,box2d,video]'
+	$(PIP) -e '.[dev,atari,compress,crafter,dmc,box2d,video,tensorboard,wandb,scope]'
 	@touch $@ $(INSTALLED)

@@ -44,12 +44,12 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
     except DiskFullError:
         raise
     except Exception as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         raise DiskFullError(folder) from error
 
 
-def _is_full(error: BaseException | None) -> bool:
+def is_full(error: BaseException | None) -> bool:
     """Whether an error, or what led to it, is one of a full disk or a used up quota."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -164,12 +164,12 @@ class JaxConfig(Section):
 class LoggerConfig(Section):
     """Where metrics go."""
 
-    outputs: tuple[Literal["terminal", "jsonl"], ...] = option(
+    outputs: tuple[Literal["terminal", "jsonl", "tensorboard", "wandb", "scope"], ...] = option(
         ("terminal", "jsonl"), "Sinks that receive the metrics."
     )
     filter: Regex = option(
-        "score|length|fps|ratio|train/loss/",
-        "Metrics that the terminal shows.",
+        "score|length|fps|ratio|train/loss/|openloop/",
+        "Metrics that all sinks but jsonl get, which gets all; `.*` lets everything through.",
         expects="a regular expression",
     )
     fps: Int = option(15, "Frames per second of videos.", ge=1, le=240)

@@ -236,8 +236,10 @@ def logger(
     step: Callable[[], int],
     total_steps: int = 0,
     duration: float = 0.0,
+    options: Mapping[str, Any] | None = None,
+    first_step: int | None = None,
 ) -> Logger:
-    """Metrics to the terminal and to files."""
+    """Metrics to where `config.outputs` says; see `make_sinks`."""
     sinks = make_sinks(
         config.outputs,
         logdir,
@@ -246,6 +248,8 @@ def logger(
         duration=duration,
         filter=config.filter,
         fps=config.fps,
+        options=options,
+        first_step=first_step,
     )
     return Logger(sinks, step)
 

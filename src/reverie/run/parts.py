@@ -19,7 +19,7 @@ from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.space_file import write_spaces
 from reverie.spaces import FLAGS, Space
-from reverie.track import Logger
+from reverie.track import Logger, check_outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,11 +92,13 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         DeviceError: If a device that the configuration asks for does not exist.
         FolderInUseError: If another process trains in the run folder.
         MissingCodecError: If the package that compresses replay is not installed.
+        OutputError: If an output of the logger cannot be used.
     """
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
     changes = [change for change in folder.differences(config) if change.key != "logdir"]
     notes = [f"Resuming with another value of {change}." for change in changes]
     experience.check(config.replay)
+    check_outputs(config.logger.outputs)
     spaces = source.spaces()
     notes += [source.note] if source.note else []
     notes += [f"The observation {key!r} is text, so it is left out." for key in spaces.text]
@@ -127,7 +129,15 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         restored = [progress.load_parameters(actor, path, expression)]
     left = max(0.0, config.run.duration - done.elapsed)
     logger = stack.enter_context(
-        build.logger(config.logger, folder.root, lambda: done.steps, config.run.steps, left)
+        build.logger(
+            config.logger,
+            folder.root,
+            lambda: done.steps,
+            config.run.steps,
+            left,
+            options=config.model_dump(),
+            first_step=done.steps,
+        )
     )
     for note in (*notes, *restored, f"Run folder: {folder.root}"):
         logger.note(note)

@@ -1,10 +1,10 @@
 """Tracking: what a run writes down, shows and draws.
 
 `Logger` collects metrics and hands them to sinks (the terminal, JSONL files, video and image
-files). `EpisodeStats`, `Achievements`, `Aggregator`, `Rates`, `Every` and `usage` produce the
-numbers.
-`learning_curve` and `openloop_plot` turn a run folder and a report into pictures. Importing this
-package imports neither jax nor matplotlib nor pillow: pictures load what they need when drawn.
+files, TensorBoard, Weights & Biases, Scope). `EpisodeStats`, `Achievements`, `Aggregator`,
+`Rates`, `Every` and `usage` produce the numbers. `learning_curve` and `openloop_plot` turn a run
+folder and a report into pictures. Importing this package imports neither jax nor matplotlib nor
+pillow: pictures load what they need when drawn.
 """
 
 from reverie.track.achievements import Achievements
@@ -16,8 +16,10 @@ from reverie.track.published import Curve, published_curve
 from reverie.track.sinks import (
     JsonlSink,
     MediaSink,
+    OutputError,
     Sink,
     TerminalSink,
+    check_outputs,
     make_sinks,
     read_jsonl,
 )
@@ -34,9 +36,11 @@ __all__ = [
     "JsonlSink",
     "Logger",
     "MediaSink",
+    "OutputError",
     "Rates",
     "Sink",
     "TerminalSink",
+    "check_outputs",
     "learning_curve",
     "make_sinks",
     "openloop_plot",

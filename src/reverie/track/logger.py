@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from reverie.disk import is_full
+from reverie.track.sinks.background import report_failure
 from reverie.track.sinks.base import Sink, Value
+from reverie.track.sinks.jsonl import JsonlSink
 
 RESERVED = ("step", "time")
 """Metric names that every written record already holds."""
@@ -19,9 +22,12 @@ class Logger:
     """Collects metrics between writes and hands them to sinks.
 
     Values may be Python, numpy or device scalars, texts, uint8 images [H, W, C] and uint8 videos
-    [T, H, W, C] with 1, 3 or 4 channels. Numbers that are added several times between two writes
-    are averaged; of texts, images and videos the last one is kept. Finished episodes reach the
-    sinks at once, so a killed run loses none of them.
+    [T, H, W, C] with 1, 3 or 4 channels, and floating point arrays [N] for histograms. Numbers that
+    are added several times between two writes are averaged; of all others the last one is kept.
+    Finished episodes reach the sinks at once, so a killed run loses none of them.
+
+    A sink that raises is reported once and switched off. Only the record of the run in `JsonlSink`
+    and a full disk are worth an error.
 
     Example:
         >>> with Logger(make_sinks(["terminal", "jsonl"], logdir, step=counter), counter) as log:
@@ -69,8 +75,7 @@ class Logger:
             return
         root = score.removesuffix("score")
         episode = {key: value for key, value in values.items() if key.startswith(root)}
-        for sink in self._sinks:
-            sink.episode(self._step(), episode)
+        self._each(lambda sink: sink.episode(self._step(), episode))
 
     def write(self) -> None:
         """Hands everything collected since the last write to the sinks."""
@@ -78,13 +83,11 @@ class Logger:
         metrics |= self._others
         self._numbers, self._others = {}, {}
         step = self._step()
-        for sink in self._sinks:
-            sink.write(step, metrics)
+        self._each(lambda sink: sink.write(step, metrics))
 
     def note(self, text: str) -> None:
         """Shows a message, for example `Checkpoint saved.`, above the progress line."""
-        for sink in self._sinks:
-            sink.note(text)
+        self._each(lambda sink: sink.note(text))
 
     def close(self) -> None:
         """Writes what is still collected and closes the sinks. A second call does nothing."""
@@ -94,9 +97,25 @@ class Logger:
         # The stack closes every sink even when the last write or another close fails.
         with contextlib.ExitStack() as stack:
             for sink in self._sinks:
-                stack.callback(sink.close)
+                stack.callback(self._guarded, sink, lambda sink: sink.close())
             if self._numbers or self._others:
                 self.write()
+
+    def _each(self, task: Callable[[Sink], None]) -> None:
+        for sink in tuple(self._sinks):
+            self._guarded(sink, task)
+
+    def _guarded(self, sink: Sink, task: Callable[[Sink], None]) -> None:
+        try:
+            task(sink)
+        except Exception as error:
+            if isinstance(sink, JsonlSink) or is_full(error):
+                raise
+            if sink in self._sinks:
+                self._sinks.remove(sink)
+                report_failure(type(sink).__name__, error)
+                with contextlib.suppress(Exception):  # The first error has been reported.
+                    sink.close()
 
     def __enter__(self) -> "Logger":
         return self
@@ -119,10 +138,13 @@ def _convert(key: str, value: Any) -> Value:
     array = np.asarray(value)
     if array.ndim == 0:
         return _scalar(key, array)
+    if array.ndim == 1 and array.size and array.dtype.kind == "f":
+        return array
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] not in (1, 3, 4):
         raise ValueError(
             f"Metric {key!r} is {array.dtype} of shape {array.shape}: expected a scalar, a text, "
-            "or uint8 of shape [H, W, C] (image) or [T, H, W, C] (video) with 1, 3 or 4 channels. "
+            "uint8 of shape [H, W, C] (image) or [T, H, W, C] (video) with 1, 3 or 4 channels, or "
+            "floating point numbers of shape [N] (histogram). "
             "Reduce other arrays first, for example with Aggregator."
         )
     if 0 in array.shape:

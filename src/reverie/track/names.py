@@ -22,7 +22,12 @@ def file_name(key: str) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]", "-", key).lstrip(".")[:LONGEST_FILE]
     if name and name == key.replace("/", "-") and "-" not in key:
         return name
-    return f"{name}-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    return f"{name}-{digest(key)}"
+
+
+def digest(key: str) -> str:
+    """Eight characters that tell texts apart."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def printable(text: str) -> str:

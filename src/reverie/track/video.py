@@ -5,6 +5,7 @@ chat tools play, and animated gif otherwise.
 """
 
 import importlib.util
+import io
 import os
 import pathlib
 import subprocess
@@ -38,13 +39,22 @@ def write_video(
         raise ValueError(f"Unknown video format {format!r}: expected 'auto', 'mp4' or 'gif'.")
     if not fps > 0:
         raise ValueError(f"A video needs a positive frame rate, got fps={fps}.")
-    frames = _enlarge(_rgb(video, ndim=4))
+    frames = even_rgb(video)
     if format == "auto":
         format = "mp4" if importlib.util.find_spec("imageio_ffmpeg") else "gif"
     path, partial = _targets(path, f".{format}")
     (_write_mp4 if format == "mp4" else _write_gif)(partial, frames, fps)
     os.replace(partial, path)
     return path
+
+
+def even_rgb(video: np.ndarray) -> np.ndarray:
+    """A uint8 video as [T, H, W, 3] of even sides, which H.264 asks for, and not too small.
+
+    Raises:
+        ValueError: The array is not such a video.
+    """
+    return _enlarge(_rgb(video, ndim=4))
 
 
 def write_image(path: str | pathlib.Path, image: np.ndarray) -> pathlib.Path:
@@ -60,13 +70,35 @@ def write_image(path: str | pathlib.Path, image: np.ndarray) -> pathlib.Path:
     Raises:
         ValueError: The array is not such an image.
     """
-    from PIL import Image
-
-    pixels = _rgb(image, ndim=3)
+    data = png(image)
     path, partial = _targets(path, ".png")
-    Image.fromarray(pixels).save(partial)
+    partial.write_bytes(data)
     os.replace(partial, path)
     return path
+
+
+def png(image: np.ndarray) -> bytes:
+    """Encodes a uint8 image [H, W, C] with 1, 3 or 4 channels.
+
+    Raises:
+        ValueError: The array is not such an image.
+    """
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(_rgb(image, ndim=3)).save(data, "PNG")
+    return data.getvalue()
+
+
+def gif(video: np.ndarray, fps: float) -> bytes:
+    """Encodes a uint8 video [T, H, W, C] as an animated gif, for viewers that play nothing else.
+
+    Raises:
+        ValueError: The array is not such a video.
+    """
+    data = io.BytesIO()
+    _write_gif(data, even_rgb(video), fps)
+    return data.getvalue()
 
 
 def _targets(path: str | pathlib.Path, suffix: str) -> tuple[pathlib.Path, pathlib.Path]:
@@ -117,11 +149,11 @@ def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float) -> None:
         raise RuntimeError(f"ffmpeg could not write {path.name}: {reason}")
 
 
-def _write_gif(path: pathlib.Path, frames: np.ndarray, fps: float) -> None:
+def _write_gif(file: pathlib.Path | io.BytesIO, frames: np.ndarray, fps: float) -> None:
     from PIL import Image
 
     first, *rest = [Image.fromarray(frame) for frame in frames]
     # Gif counts in hundredths of a second: rounding the sums keeps the video's length right.
     ends = np.round(100 / fps * np.arange(len(frames) + 1))
     durations = [10 * int(d) for d in np.diff(ends)]
-    first.save(path, save_all=True, append_images=rest, duration=durations, loop=0)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)

@@ -28,7 +28,7 @@ class MediaSink:
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Writes one file for every video and image among the metrics."""
         for key, value in metrics.items():
-            if not isinstance(value, np.ndarray):
+            if not isinstance(value, np.ndarray) or value.ndim < 3:
                 continue
             name = f"{file_name(key)}_{step:09d}"
             if value.ndim == 4:

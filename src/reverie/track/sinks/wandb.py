@@ -1,0 +1,100 @@
+"""Weights & Biases."""
+
+import io
+import os
+import pathlib
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from reverie.track.names import printable
+from reverie.track.sinks.background import PATIENCE
+from reverie.track.sinks.base import OutputError, RunInfo, Value
+from reverie.track.video import gif
+
+ID = "wandb_id.txt"
+"""Keeps the id of the run in its folder, so that a resume goes on with the same run."""
+
+
+def check() -> None:
+    """Imports what the sink needs and makes sure that it may log in, asking on a terminal."""
+    from wandb import Error, login
+
+    try:
+        login()
+    except Error as error:
+        raise OutputError(
+            f"logger.outputs names 'wandb': {error} To keep everything in the run folder and "
+            "upload it later with `wandb sync`, set the environment variable WANDB_MODE=offline."
+        ) from error
+
+
+def make(run: RunInfo) -> "WandbSink":
+    """Makes the sink."""
+    return WandbSink(run)
+
+
+class WandbSink:
+    """Sends numbers, texts, images, videos, histograms and the configuration to one W&B run.
+
+    The variables that W&B reads decide the rest, such as `WANDB_MODE=offline`, `WANDB_PROJECT`
+    and `WANDB_ENTITY`. Its files lie in `wandb/` of the run folder.
+
+    Args:
+        run: What the sink may know about the run.
+    """
+
+    def __init__(self, run: RunInfo):
+        import wandb
+
+        run.logdir.mkdir(parents=True, exist_ok=True)
+        self._fps = run.fps
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "reverie"),
+            name=run.logdir.resolve().name,
+            dir=str(run.logdir),
+            id=_run_id(run.logdir),
+            config=dict(run.options),
+            resume="allow",
+            # Another run of the same process, such as one of the user's own, goes on beside it.
+            reinit="create_new",
+            settings=wandb.Settings(console="off", finish_timeout=0.8 * PATIENCE),
+        )
+
+    def write(self, step: int, metrics: Mapping[str, Value]) -> None:
+        """Sends all metrics."""
+        self._run.log({printable(k): self._convert(v) for k, v in metrics.items()}, step=step)
+
+    def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
+        """Does nothing: the next write holds the means."""
+
+    def note(self, text: str) -> None:
+        """Does nothing: W&B has no place for messages."""
+
+    def close(self) -> None:
+        """Ends the run, waiting some seconds until everything is sent."""
+        self._run.finish()
+
+    def _convert(self, value: Value) -> Any:
+        import wandb
+
+        if not isinstance(value, np.ndarray):
+            return value
+        if value.ndim == 1:
+            return wandb.Histogram(value.tolist())
+        if value.ndim == 3:
+            return wandb.Image(value)
+        return wandb.Video(io.BytesIO(gif(value, self._fps)), format="gif")
+
+
+def _run_id(folder: pathlib.Path) -> str:
+    """The id in the run folder; a new one if there is none or it is not one."""
+    path = folder / ID
+    text = path.read_text(errors="replace").strip() if path.is_file() else ""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        text = secrets.token_hex(4)
+        path.write_text(f"{text}\n")
+    return text
