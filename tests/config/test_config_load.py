@@ -292,3 +292,12 @@ def test_any_command_line_gives_a_configuration_or_one_clear_error(argv):
     except ConfigError as problem:
         outcome = str(problem)
     assert outcome.strip()
+
+
+def test_paths_are_absolute_because_environments_may_change_the_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").mkdir()
+    config = load(overrides={"logdir": "runs/a", "run.from_checkpoint": "old"})
+    assert config.logdir == str(tmp_path / "runs" / "a")
+    assert config.run.from_checkpoint == str(tmp_path / "old")
+    assert load(expand=False, overrides={"logdir": "runs/a"}).logdir == "runs/a"

@@ -4,14 +4,14 @@ import importlib
 
 import pytest
 
-from reverie.config import Config, ConfigError, load, presets
+from reverie.config import Config, ConfigError, load, presets, sizes, unset, with_values
 
 NAMES = [
     *("defaults", "size1m", "size12m", "size25m", "size50m", "size100m", "size200m", "size400m"),
     *("minecraft", "dmlab", "atari", "procgen", "atari100k", "crafter", "dmc_proprio"),
     *("dmc_vision", "bsuite", "loconav", "memmaze", "pinpad", "langroom"),
     *("gym", "dm", "envpool", "dmc_manip", "minigrid", "popgym", "vizdoom", "nle", "metaworld"),
-    *("robotics", "multicpu", "debug", "quickstart"),
+    *("robotics", "multicpu", "debug", "quickstart", "small"),
 ]
 
 SIZES = {
@@ -71,8 +71,23 @@ def test_a_size_sets_every_width_of_the_model(name):
     assert (agent.dyn.stoch, agent.dyn.blocks) == (32, 8)
 
 
-def test_size200m_is_the_default():
+def test_the_schema_has_the_published_size():
     assert load(configs=["size200m"]).agent == Config().agent
+
+
+def test_all_sizes_set_the_same_options_and_no_others_are_left_to_the_run():
+    keys = [*sizes()["size1m"]]
+    assert all([*values] == keys for values in sizes().values())
+    assert [*sizes()] == [*SIZES]
+    assert unset(load(), keys) == keys
+    for name in ("quickstart", "debug", "dmc_proprio", "size12m", "bsuite"):
+        assert not unset(load(configs=[name]), keys)
+    for name in ("crafter", "atari", "dmc_vision"):
+        assert unset(load(configs=[name]), keys) == keys
+    chosen = with_values(load(["--seed", "3"]), sizes()["size12m"], "a test")
+    assert chosen.agent == load(configs="size12m").agent
+    assert (chosen.seed, chosen.sources["seed"]) == (3, "flag --seed")
+    assert not unset(chosen, keys)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -114,6 +129,17 @@ def test_debug_fits_seconds_and_quickstart_is_cartpole():
     assert debug.run.log_every <= 5
     assert load(configs=["crafter", "debug"]).agent.value.units == 16
     assert load(configs=["quickstart"]).task == "gym_CartPole-v1"
+
+
+def test_small_differs_from_the_paper_in_size_and_speed_alone():
+    small, paper = load(configs=["small"]), load(configs=["size1m"])
+    assert small.task == paper.task
+    same = ("loss_scales", "imag_loss", "repl_loss", "retnorm", "slowvalue", "horizon")
+    for key in (*same, "contdisc", "imag_length", "imag_last"):
+        assert getattr(small.agent, key) == getattr(paper.agent, key)
+    changed = {"lr": 3e-4, "warmup": 100}
+    assert small.agent.opt == paper.agent.opt.model_copy(update=changed)
+    assert small.agent.dyn.deter < paper.agent.dyn.deter
 
 
 def test_multicpu_has_a_device_for_each_use():

@@ -74,3 +74,15 @@ def test_awkward_text_survives(tmp_path, text):
 
 def test_lines_of_comments_are_short():
     assert max(len(line) for line in describe(Config()).splitlines() if "#" in line) <= 100
+
+
+def test_what_a_run_chooses_is_printed_as_a_comment_and_stays_open(tmp_path):
+    path = tmp_path / "described.yaml"
+    path.write_text(describe(load(["--agent.dyn.deter", "64"], expand=False)))
+    again = load(configs=[path])
+    assert again.agent.dyn.deter == 64
+    assert "agent.dyn.deter" in again.sources
+    for key in ("agent.dyn.hidden", "agent.enc.simple.depth", "agent.policy.units", "replay.size"):
+        assert key not in again.sources
+    assert "    # hidden: 1024 or less, as the run chooses" in path.read_text().splitlines()
+    assert "# deter" not in path.read_text()

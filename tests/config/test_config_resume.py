@@ -1,15 +1,18 @@
 """What may change when a run is resumed."""
 
+import pathlib
+
+import numpy as np
 import pytest
 
 from reverie.config import Config, ConfigError, check_resume, compare, load
 
-SAVED = load(configs=["size1m"], overrides={"logdir": "runs/a", "task": "dmc_walker_walk"})
+SAVED = load(configs=["size1m"], overrides={"logdir": "/runs/a", "task": "dmc_walker_walk"})
 
 
 def resumed(**overrides) -> Config:
     return load(
-        configs=["size1m"], overrides={"logdir": "runs/a", "task": "dmc_walker_walk", **overrides}
+        configs=["size1m"], overrides={"logdir": "/runs/a", "task": "dmc_walker_walk", **overrides}
     )
 
 
@@ -66,7 +69,7 @@ def test_what_shapes_model_spaces_or_replay_must_stay(key, value):
         ("report_length", 16),
         ("replay.size", 10_000),
         ("logger.outputs", ("jsonl",)),
-        ("logdir", "runs/b"),
+        ("logdir", "/runs/b"),
         ("seed", 5),
         ("script", "eval_only"),
         ("env.dmc.camera", 1),
@@ -122,3 +125,20 @@ def test_the_message_stays_short_when_everything_differs():
 def test_a_configuration_read_back_from_its_file_does_not_differ(tmp_path):
     SAVED.to_yaml(tmp_path / "config.yaml")
     assert compare(Config.from_yaml(tmp_path / "config.yaml"), SAVED) == []
+
+
+def test_keywords_are_compared_as_the_file_gives_them_back(tmp_path):
+    keywords = {"shape": (2, 3), "low": np.float32(0.5), "path": pathlib.Path("x")}
+    asked = {"task": "gym_CartPole-v1", "logdir": "runs/a", "env.gym.kwargs": keywords}
+    config = load(overrides=asked)
+    assert config.env.gym.kwargs["shape"] == (2, 3)
+    config.to_yaml(tmp_path / "config.yaml")
+    assert compare(Config.from_yaml(tmp_path / "config.yaml"), load(overrides=asked)) == []
+    keywords["shape"] = (2, 4)
+    (difference,) = compare(Config.from_yaml(tmp_path / "config.yaml"), load(overrides=asked))
+    assert difference.key == "env.gym.kwargs"
+
+
+def test_keywords_that_no_file_can_hold_are_refused_by_name():
+    with pytest.raises(ConfigError, match=r"env\.gym\.kwargs.*overrides.*<object .*cannot be"):
+        load(overrides={"env.gym.kwargs": {"reward": object()}})

@@ -29,7 +29,7 @@ def test_every_number_is_bounded():
 def test_the_defaults_are_those_of_the_algorithm():
     config = Config()
     assert (config.batch_size, config.batch_length, config.replay_context) == (16, 64, 1)
-    assert (config.run.steps, config.run.envs, config.run.train_ratio) == (10**10, 16, 32.0)
+    assert (config.run.steps, config.run.envs, config.run.train_ratio) == (10**6, 16, 32.0)
     assert (config.replay.size, config.replay.prio.initial) == (5_000_000, math.inf)
     dyn = config.agent.dyn
     assert (dyn.deter, dyn.hidden, dyn.stoch, dyn.classes, dyn.blocks) == (8192, 1024, 32, 64, 8)

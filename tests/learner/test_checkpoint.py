@@ -86,7 +86,7 @@ def test_only_damaged_ones_is_an_error_and_not_a_fresh_start(tmp_path):
     checkpointer = Checkpointer(tmp_path)
     checkpointer.save(1, ARRAYS, {})
     (tmp_path / "000000000001" / "manifest.json").unlink()
-    with pytest.raises(CheckpointError, match=r"manifest\.json is missing.*delete"):
+    with pytest.raises(CheckpointError, match=r"manifest\.json is missing.*rename"):
         checkpointer.restore()
 
 

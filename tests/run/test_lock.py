@@ -15,7 +15,8 @@ from reverie.run.lock import FolderInUseError, FolderLock
 HOLD = """
 import pathlib, subprocess, sys
 from reverie.run.lock import FolderLock
-with FolderLock(pathlib.Path(sys.argv[1])):
+with FolderLock(pathlib.Path(sys.argv[1])) as lock:
+    lock.sign()
     child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
     sys.stdin.read()
@@ -51,7 +52,8 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(holder, tmp_p
 def test_a_killed_process_frees_the_folder_though_its_children_live(holder, tmp_path):
     holder.kill()
     holder.wait()
-    with FolderLock(tmp_path):
+    with FolderLock(tmp_path) as lock:
+        lock.sign()
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reverie.track import JsonlSink, Logger, read_jsonl
+from reverie.track.sinks.jsonl import go_back
 
 WRITER = """
 import sys
@@ -162,3 +163,18 @@ def test_each_line_is_one_system_call(tmp_path, monkeypatch):
     sink.write(1, {f"metric{i}": 0.1 for i in range(5000)})
     sink.close()
     assert sizes == [(tmp_path / "metrics.jsonl").stat().st_size]
+
+
+def test_a_resume_writes_what_was_lost_anew(tmp_path):
+    count = 0
+    with Logger([JsonlSink(tmp_path)], lambda: count) as logger:
+        for count in (4, 7, 7, 9):
+            logger.add({"episode/score": count})
+            logger.write()
+    with open(tmp_path / "scores.jsonl", "a") as file:
+        file.write('{"step": 11, "episo')
+    go_back(tmp_path, 7)
+    for name in ("metrics.jsonl", "scores.jsonl"):
+        assert [record["step"] for record in read_jsonl(tmp_path / name)] == [4, 7, 7]
+    go_back(tmp_path, 3)
+    assert (tmp_path / "scores.jsonl").read_bytes() == b""

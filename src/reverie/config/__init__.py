@@ -10,6 +10,7 @@ from reverie.config.agent import (
     ReturnNormConfig,
     SlowValueConfig,
 )
+from reverie.config.blocks import presets
 from reverie.config.checks import check, check_image_size, check_spaces, image_sides
 from reverie.config.env import (
     Atari100kConfig,
@@ -32,7 +33,7 @@ from reverie.config.env import (
     ProcgenConfig,
 )
 from reverie.config.errors import ConfigError
-from reverie.config.load import RUN_CONFIG, load, load_run, presets
+from reverie.config.load import RUN_CONFIG, load, load_run
 from reverie.config.model import (
     ContinueHeadConfig,
     DecoderConfig,
@@ -55,6 +56,7 @@ from reverie.config.schema import (
     ReplayConfig,
     RunConfig,
 )
+from reverie.config.sizes import sizes, unset, with_values
 
 __all__ = [
     "RUN_CONFIG",
@@ -112,4 +114,7 @@ __all__ = [
     "load",
     "load_run",
     "presets",
+    "sizes",
+    "unset",
+    "with_values",
 ]

@@ -3,12 +3,13 @@
 Defaults are the settings under which published DreamerV3 scores were measured.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from reverie.config.fields import (
     Bool,
     Float,
     Int,
+    Keywords,
     OptionalSize,
     PathText,
     Section,
@@ -26,9 +27,7 @@ SIZE = "Height and width of images, in pixels."
 class ForeignConfig(Section):
     """What environments share that any package may define."""
 
-    kwargs: dict[str, Any] = option(
-        {}, "Keyword arguments that build the environment.", fixed=SPACES
-    )
+    kwargs: Keywords = option({}, "Keyword arguments that build the environment.", fixed=SPACES)
     size: OptionalSize = option(
         (),
         "Height and width to which image observations are resized; empty: as they are.",

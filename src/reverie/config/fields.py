@@ -5,6 +5,7 @@ import os
 import re
 from typing import Annotated, Any
 
+import yaml
 from pydantic import (
     AfterValidator,
     AllowInfNan,
@@ -14,6 +15,8 @@ from pydantic import (
     Field,
     Strict,
 )
+
+from reverie.config import text
 
 
 class Section(BaseModel):
@@ -78,6 +81,14 @@ def _resize(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
+def _saved(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text.dump(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{error}, which the run folder keeps") from None
+    return value
+
+
 def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(value)) != len(value):
         raise ValueError("an entry is repeated")
@@ -104,6 +115,9 @@ PathText = Annotated[str, Strict(), BeforeValidator(_path)]
 
 Regex = Annotated[str, Strict(), AfterValidator(_regex)]
 """A string that compiles as a regular expression."""
+
+Keywords = Annotated[dict[str, Any], AfterValidator(_saved)]
+"""Keyword arguments, of values that a file can hold."""
 
 Count = Annotated[int, Strict(), BeforeValidator(_whole), Field(ge=1)]
 """A whole number of at least one."""

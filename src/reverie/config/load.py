@@ -1,7 +1,6 @@
 """Loading: defaults of the schema, then blocks in the order given, then overrides, then flags."""
 
 import datetime
-import importlib.resources
 import os
 import pathlib
 import re
@@ -9,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reverie.config import flags, text
+from reverie.config.blocks import presets
 from reverie.config.checks import check
 from reverie.config.errors import ConfigError, suggestion
 from reverie.config.overlay import Overlay
@@ -20,7 +20,13 @@ RUN_CONFIG = "config.yaml"
 Configs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Names of preset blocks, divided by commas where they are one text, and paths of yaml files."""
 
-_PATHS = ("run.from_checkpoint", "jax.cache_dir")
+_PATHS = (
+    "run.from_checkpoint",
+    "jax.cache_dir",
+    "env.dmlab.level_cache",
+    "env.dmlab.dataset",
+    "env.bsuite.folder",
+)
 
 
 def load(
@@ -108,21 +114,6 @@ def _saved(wanted: Mapping[str, Any]) -> list[str]:
     return [str(path)] if task is None or task == text.read(path).get("task") else []
 
 
-def presets() -> dict[str, dict[str, Any]]:
-    """The named blocks of the package: name -> options, which may use regular-expression keys.
-
-    `defaults` exists and is empty: the defaults are those of the schema, and nothing else.
-    """
-    resource = importlib.resources.files(__name__.rpartition(".")[0]).joinpath("presets.yaml")
-    blocks = text.parse(resource.read_text(encoding="utf-8"))
-    if blocks.get("defaults") != {}:
-        raise ConfigError(
-            "presets.yaml: the block defaults must stay empty, because the schema holds the "
-            "defaults; change them there."
-        )
-    return blocks
-
-
 def _names(configs: Configs) -> list[str]:
     """The blocks and files, one by one."""
     if isinstance(configs, str):
@@ -156,12 +147,14 @@ def _check_placeholders(overlay: Overlay) -> None:
 
 
 def _expand(overlay: Overlay, now: datetime.datetime) -> None:
+    """Fills in the logdir, and makes paths absolute: an environment may change the directory."""
     raw = overlay.get("logdir")
     logdir = os.path.expanduser(raw.replace("{timestamp}", now.strftime("%Y%m%dT%H%M%S")))
-    if logdir != raw:
-        source = overlay.sources.get("logdir", "default")
-        overlay.set("logdir", logdir, f"{source} ({raw})")
+    source = overlay.sources.get("logdir", "default")
+    overlay.set("logdir", os.path.abspath(logdir), source if logdir == raw else f"{source} ({raw})")
     for key in _PATHS:
-        path = overlay.get(key)
-        if path.startswith("~"):
-            overlay.set(key, os.path.expanduser(path), overlay.sources[key])
+        path = os.path.expanduser(overlay.get(key))
+        if path != "off" and os.path.exists(path):
+            path = os.path.abspath(path)
+        if path != overlay.get(key):
+            overlay.set(key, path, overlay.sources[key])

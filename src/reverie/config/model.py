@@ -1,11 +1,12 @@
 """Options of the networks: encoder, decoder, dynamics and heads.
 
-The defaults are the size200m model; `presets.yaml` holds the other sizes.
+The defaults are the size200m model; `presets.yaml` holds the other sizes. Where nothing sets a
+size, a run chooses one by the machine (`reverie.run.defaults`).
 """
 
-from typing import Any, Literal
+from typing import Literal
 
-from reverie.config.fields import Bool, Count, Float, Int, Section, Text, option, section
+from reverie.config.fields import Bool, Count, Float, Int, Keywords, Section, Text, option, section
 
 SHAPE = "it sets the shapes of the parameters"
 MODEL = "it changes the function that the parameters compute"
@@ -44,7 +45,7 @@ class EncoderConfig(Section):
         expects="'simple' or 'module:Class'",
     )
     simple: SimpleEncoderConfig = section(SimpleEncoderConfig(), "The built-in encoder.")
-    extra: dict[str, Any] = option(
+    extra: Keywords = option(
         {}, "Keyword arguments of an encoder that is not built in.", fixed=MODEL
     )
 

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from reverie.config import text
 from reverie.config.leaves import Leaf, groups, leaves
 from reverie.config.schema import Config
+from reverie.config.sizes import sizes
 
 _WIDTH = 100
+
+CHOSEN = frozenset([*sizes()["size1m"], "replay.size"])
+"""Options that a run chooses by the machine where nothing has set them."""
 
 
 def describe(config: Config) -> str:
     """The configuration as YAML with comments, which `--configs FILE.yaml` reads back.
 
     Above every option stand its document and what a valid value is; behind every value that is not
-    the default stand what set it and the default.
+    the default stand what set it and the default. What a run is going to choose is a comment.
 
     Args:
         config: A loaded configuration.
@@ -54,6 +58,10 @@ def _option(config: Config, leaf: Leaf, depth: int) -> Iterator[str]:
         default = text.dump(leaf.default, inline=True)
         origin = f"  # set by {source}; default {default}"
     name = leaf.key.rsplit(".", 1)[-1]
+    if leaf.key in CHOSEN and not origin and leaf.key not in config.sources:
+        # Printed as a comment: a file that sets it would take the choice away from the run.
+        yield f"{'  ' * depth}# {name}: {text.dump(value, inline=True)} or less, as the run chooses"
+        return
     yield f"{'  ' * depth}{name}: {text.dump(value, inline=True)}{origin}"
 
 

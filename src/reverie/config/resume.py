@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from reverie.config import text
 from reverie.config.errors import ConfigError
 from reverie.config.leaves import leaves
 from reverie.config.schema import Config
@@ -102,4 +103,5 @@ def _value(config: Config, key: str) -> Any:
     value: Any = config
     for name in key.split("."):
         value = getattr(value, name)
-    return value
+    # As YAML gives it back, which has neither tuples nor numbers of numpy.
+    return text.parse(text.dump(value)) if isinstance(value, dict) else value

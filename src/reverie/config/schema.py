@@ -1,8 +1,9 @@
 """The configuration of a run: one frozen tree in which every option is documented and bounded."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import PrivateAttr
 
@@ -30,9 +31,7 @@ SEQUENCE = "it sets the length of the sequences that replay holds"
 class RunConfig(Section):
     """The training loop."""
 
-    steps: Int = option(
-        10_000_000_000, "Environment steps (of the agent, over all environments).", ge=1
-    )
+    steps: Int = option(1_000_000, "Environment steps (of the agent, over all environments).", ge=1)
     duration: Float = option(0.0, "Wall-clock limit of the run, in seconds; 0: none.", ge=0)
     envs: Int = option(16, "Parallel training environments.", ge=1, le=4096)
     eval_envs: Int = option(4, "Parallel evaluation environments.", ge=1, le=4096)
@@ -104,7 +103,12 @@ class PriorityConfig(Section):
 class ReplayConfig(Section):
     """The replay buffer."""
 
-    size: Int = option(5_000_000, "Capacity in steps, over all environments.", ge=1)
+    size: Int = option(
+        5_000_000,
+        "Capacity in steps, over all environments. Where nothing sets it, less if that does not "
+        "fit into memory or on the disk.",
+        ge=1,
+    )
     eval_size: Int = option(
         20_000,
         "Steps of evaluation episodes that script train_eval keeps in RAM for reports; 0: none.",
@@ -243,8 +247,13 @@ class Config(Section):
     @classmethod
     def from_overlay(cls, overlay: Overlay) -> Self:
         """The configuration that results from layered values, with their sources."""
-        config = cls.model_validate(overlay.tree())
-        config._sources.update(overlay.sources)
+        return cls.with_sources(overlay.tree(), overlay.sources)
+
+    @classmethod
+    def with_sources(cls, tree: Mapping[str, Any], sources: Mapping[str, str]) -> Self:
+        """The configuration of a nested mapping, with where its values came from."""
+        config = cls.model_validate(tree)
+        config._sources.update(sources)
         return config
 
     @classmethod

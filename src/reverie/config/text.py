@@ -56,6 +56,15 @@ def _write_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar(f"{_TAG}str", value, style=style)
 
 
+def _write_other(dumper: yaml.SafeDumper, value: Any) -> yaml.Node:
+    """Numbers and arrays of numpy, and paths; there is no plain form of anything else."""
+    if isinstance(value, os.PathLike):
+        return dumper.represent_data(os.fspath(value))
+    if hasattr(value, "tolist"):
+        return dumper.represent_data(value.tolist())
+    raise yaml.representer.RepresenterError(f"{value!r} cannot be written as YAML")
+
+
 for _name, _pattern, _first in _SCALARS:
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(
@@ -66,6 +75,7 @@ for _name, _pattern, _first in _SCALARS:
 _Loader.add_constructor(f"{_TAG}merge", yaml.SafeLoader.construct_yaml_str)
 _Dumper.add_representer(str, _write_text)
 _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
+_Dumper.add_multi_representer(object, _write_other)
 
 
 def parse(content: str) -> Any:

@@ -114,8 +114,8 @@ class Checkpointer:
             return read(folder)
         if reasons:
             raise CheckpointError(
-                f"All checkpoints are damaged ({'; '.join(reasons)}). Restore them from a backup, "
-                f"or delete {self._folder} to start again."
+                f"All checkpoints are damaged ({'; '.join(reasons)}). Restore them from a backup. "
+                f"To start again, rename {self._folder}, or choose another logdir."
             )
         return None
 

@@ -4,7 +4,7 @@
 Nothing here imports jax.
 """
 
-from reverie.replay.archive import Saving, clear
+from reverie.replay.archive import Saving
 from reverie.replay.budget import Budget, BudgetError, choose_budget, estimate_budget
 from reverie.replay.buffer import Replay
 from reverie.replay.codec import MissingCodecError, check_codec
@@ -41,6 +41,5 @@ __all__ = [
     "Uniform",
     "check_codec",
     "choose_budget",
-    "clear",
     "estimate_budget",
 ]

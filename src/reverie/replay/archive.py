@@ -254,17 +254,6 @@ class Archive:
         self._written = {serial: self._written[serial] for serial in live}
 
 
-def clear(folder: Path) -> int:
-    """Delete all files of replay in a folder; returns how many chunks there were."""
-    found = serials(folder)
-    for serial in found:
-        for kind in ("chunk", "latents"):
-            path_of(folder, serial, kind).unlink(missing_ok=True)
-    for name in ("selector", "state"):
-        (folder / name).unlink(missing_ok=True)
-    return len(found)
-
-
 def serials(folder: Path) -> list[int]:
     """Serials of all chunk files in a folder, damaged ones included, in ascending order."""
     if not folder.is_dir():

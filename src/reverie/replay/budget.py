@@ -16,10 +16,8 @@ SHARE = 0.75
 """Of the memory that is available, what `choose_budget` gives to steps; training needs some too."""
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_ADVICE = (
-    "Lower replay.size to {fits:,} steps or fewer{other}, or make images smaller with the size "
-    "option of the suite."
-)
+
+MODEL = "choose a smaller model, such as --configs size12m or size1m"
 
 
 class BudgetError(ValueError):
@@ -41,6 +39,8 @@ class Budget:
         folder: Where the files are.
         compress: Whether images are compressed in the files; nobody knows how small they get.
         held_out: Bytes of memory among `ram` for evaluation episodes.
+        latents: Bytes per step among `step` that are latents of the model.
+        images: Bytes per step among `step` that are images.
     """
 
     steps: int
@@ -53,41 +53,72 @@ class Budget:
     folder: Path
     compress: bool = False
     held_out: float = 0.0
+    latents: float = 0.0
+    images: float = 0.0
 
     def __str__(self) -> str:
         kind = "in RAM" if self.bound is None else "on disk"
         compression = " before compression" if self.compress else ""
         others = f", {_gb(self.held_out)} of it for evaluation episodes" if self.held_out else ""
         return (
-            f"Replay {kind}: {self.step / 1e3:.1f} kB per step, {self.steps:,} steps = "
-            f"{_gb(self.steps * self.step)}; it needs {_gb(self.ram)} of RAM{others} "
+            f"Replay {kind}: {self.step / 1e3:.1f} kB per step{self._mostly}, {self.steps:,} steps "
+            f"= {_gb(self.steps * self.step)}; it needs {_gb(self.ram)} of RAM{others} "
             f"({_gb(self.ram_available)} available) and {_gb(self.disk)} of disk"
             f"{compression} ({_gb(self.disk_available)} free)."
         )
 
     @property
+    def _mostly(self) -> str:
+        """What most of a step is, where that is no observation."""
+        large = self.latents > 0.5 * self.step
+        return f" ({self.latents / 1e3:.1f} kB of it latents of the model)" if large else ""
+
+    @property
+    def fits(self) -> int:
+        """About so many steps would fit."""
+        share = self.disk_available / self.disk if self._too_little_disk else 1.0
+        if self._too_little_ram and self.bound is None:
+            left = max(0.0, self.ram_available - self.held_out)
+            share = min(share, left / (self.ram - self.held_out))
+        return int(self.steps * share)
+
+    @property
     def problem(self) -> str:
         """What does not fit, and what to change; empty if all does."""
-        too_little_ram = self.ram > self.ram_available
-        too_little_disk = self.disk > self.disk_available and not self.compress
-        if too_little_disk and (self.bound is not None or not too_little_ram):
-            fits = int(self.steps * self.disk_available / self.disk)
-            other = f", free space under {self.folder} or choose a logdir on another disk"
-            other += ", compress images with replay.compress lz4"
-            return f"{self} It does not fit on the disk. " + _ADVICE.format(fits=fits, other=other)
-        if too_little_ram and self.bound is not None:
+        if self._too_little_disk and (self.bound is not None or not self._too_little_ram):
+            other = f"free space under {self.folder} or choose a logdir on another disk"
+            compress = "compress images with replay.compress lz4"
+            return f"{self} It does not fit on the disk. {self._advice(other, compress)}"
+        if self._too_little_ram and self.bound is not None:
             eval_size = " or replay.eval_size" if self.held_out else ""
             return (
                 f"Replay may use {_gb(self.ram)} of RAM, but only {_gb(self.ram_available)} "
                 f"are available. Lower replay.ram_gb{eval_size}, or stop other programs."
             )
-        if too_little_ram:
-            left = max(0.0, self.ram_available - self.held_out)
-            fits = int(self.steps * left / (self.ram - self.held_out))
-            other = ", lower replay.eval_size" if self.held_out else ""
-            other += ", keep steps on disk with replay.storage disk"
-            return f"{self} It does not fit in RAM. " + _ADVICE.format(fits=fits, other=other)
+        if self._too_little_ram:
+            other = ["lower replay.eval_size"] if self.held_out else []
+            other.append("keep steps on disk with replay.storage disk")
+            return f"{self} It does not fit in RAM. {self._advice(*other)}"
         return ""
+
+    @property
+    def _too_little_ram(self) -> bool:
+        return self.ram > self.ram_available
+
+    @property
+    def _too_little_disk(self) -> bool:
+        return self.disk > self.disk_available and not self.compress
+
+    def _advice(self, *others: str) -> str:
+        """What to change, first what most of a step is made of, and nothing about what is not."""
+        parts = [MODEL] if self._mostly else []
+        parts.append(f"lower replay.size to {self.fits:,} steps or fewer")
+        parts += [part for part in others if self.images or "images" not in part]
+        if self.images:
+            parts.append("make images smaller with the size option of the suite")
+        first, *rest = parts
+        last = f", or {rest.pop()}" if rest else ""
+        return f"{first[0].upper()}{first[1:]}{''.join(f', {part}' for part in rest)}{last}."
 
 
 def choose_budget(
@@ -160,6 +191,8 @@ def estimate_budget(
         folder=folder,
         compress=compress,
         held_out=others,
+        latents=layout.latent_nbytes,
+        images=sum(layout.size(key, 1) for key in layout.images),
     )
 
 

@@ -15,7 +15,6 @@ from reverie.config import (
     ConfigError,
     EnvConfig,
     GymConfig,
-    JaxConfig,
     LoggerConfig,
     RunConfig,
 )
@@ -208,15 +207,15 @@ def agent(
     config: Config, obs_space: Mapping[str, Space], act_space: Mapping[str, Space]
 ) -> tuple[Agent, Placement]:
     """The agent without its parameters, and the devices that it is going to run on."""
-    placement = _placement(config.jax, config.batch_size)
+    where = placement(config)
     made = Agent(
         config.agent,
         dict(obs_space),
         dict(act_space),
         context=config.replay_context,
-        dtype=resolve_dtype(config.jax.compute_dtype, placement),
+        dtype=resolve_dtype(config.jax.compute_dtype, where),
     )
-    return made, placement
+    return made, where
 
 
 def learner(config: Config, agent: Agent, placement: Placement, logdir: pathlib.Path) -> Learner:
@@ -254,15 +253,17 @@ def logger(
     return Logger(sinks, step)
 
 
-def _placement(config: JaxConfig, batch_size: int) -> Placement:
+def placement(config: Config) -> Placement:
+    """The devices of a run; starts JAX."""
+    jax = config.jax
     return configure(
-        config.platform,
-        devices=config.devices,
-        policy_devices=config.policy_devices,
-        mock_devices=config.mock_devices,
-        batch_size=batch_size,
-        prealloc=config.prealloc,
-        cache_dir=config.cache_dir,
+        jax.platform,
+        devices=jax.devices,
+        policy_devices=jax.policy_devices,
+        mock_devices=jax.mock_devices,
+        batch_size=config.batch_size,
+        prealloc=jax.prealloc,
+        cache_dir=jax.cache_dir,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from reverie.config import Config, check_spaces, load
 from reverie.learner import CheckpointError, Learner, checkpoint
-from reverie.run import build, progress
+from reverie.run import build, defaults, progress
 from reverie.run.evaluate import evaluate
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.result import Outcome, write_json
@@ -37,6 +37,7 @@ def eval_only(
     spaces = source.spaces()
     # What a run was once started from is not its agent.
     elsewhere = "" if folder.config.exists() else config.run.from_checkpoint
+    config = defaults.keep_size(config, elsewhere or folder.root)
     learner, saved = restore_learner(config, elsewhere or folder.root, spaces.obs, spaces.act)
     folder.create()
     count = min(config.run.eval_envs, config.run.eval_eps)

@@ -4,7 +4,7 @@ import functools
 import pathlib
 from collections.abc import Mapping
 
-from reverie.config import Config, ReplayConfig
+from reverie.config import Config, ReplayConfig, unset
 from reverie.replay import (
     Budget,
     BudgetError,
@@ -22,6 +22,12 @@ from reverie.replay import (
     choose_budget,
 )
 from reverie.spaces import Space
+
+SHARE = 0.9
+"""Of what fits, what a capacity that nobody has set takes."""
+
+LEAST_BATCHES = 10
+"""A capacity that holds fewer batches is not chosen: training on so little is worth no run."""
 
 
 def check(config: ReplayConfig) -> None:
@@ -42,6 +48,8 @@ def budget(
 ) -> Budget:
     """What experience replay will need at its largest, with that of evaluation episodes.
 
+    A capacity that nobody has set is cut to what fits.
+
     Args:
         config: Capacity, and where steps live.
         spaces: Observation and action keys.
@@ -52,15 +60,21 @@ def budget(
         BudgetError: If it cannot fit; not if the run is limited to a time in which nobody knows how
             far it will get.
     """
-    needed = choose_budget(
+    choose = functools.partial(
+        choose_budget,
         Layout({**spaces, **latents}, latents),
-        min(config.replay.size, config.run.steps),
-        folder,
-        config.replay.storage,
-        config.replay.ram_gb * 1e9,
+        folder=folder,
+        kind=config.replay.storage,
+        bound=config.replay.ram_gb * 1e9,
         compress=config.replay.compress != "none",
         held_out=held_out_steps(config),
     )
+    needed = choose(min(config.replay.size, config.run.steps))
+    if needed.problem and unset(config, ["replay.size"]):
+        smaller = choose(int(SHARE * needed.fits))
+        length = config.consec_train * config.batch_length + config.replay_context
+        enough = smaller.steps >= LEAST_BATCHES * config.batch_size * length
+        needed = smaller if enough and not smaller.problem else needed
     if needed.problem and not config.run.duration:
         raise BudgetError(needed.problem)
     return needed

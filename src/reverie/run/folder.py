@@ -1,11 +1,18 @@
 """The run folder: its files, and whether a configuration may resume what is in it."""
 
 import dataclasses
+import datetime
 import os
 import pathlib
 
+import gymnasium
+from gymnasium import spaces as gs
+
 from reverie.config import RUN_CONFIG, Config, ConfigError, Difference, check_resume
+from reverie.envs.leaves import Leaf, Role, leaves
 from reverie.learner import Checkpointer
+from reverie.run.space_file import read_spaces
+from reverie.track.sinks.jsonl import METRICS, SCORES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +72,62 @@ class RunFolder:
         Raises:
             ConfigError: If one of them must not change.
         """
-        if not self.config.exists() or not Checkpointer(self.checkpoints).steps():
+        saved = self.saved()
+        return check_resume(saved, config, str(self.root)) if saved else []
+
+    def saved(self) -> Config | None:
+        """The configuration of the run in the folder; None without a checkpoint."""
+        if not self.config.exists() or not self._reached:
+            return None
+        return Config.from_yaml(self.config)
+
+    def check_spaces(self, observation: gymnasium.Space, action: gymnasium.Space) -> None:
+        """Checks that an environment has the spaces of the run in the folder, if there is one.
+
+        Raises:
+            ConfigError: If it has others; the message names them.
+        """
+        if not self.spaces.exists() or not self._reached:
+            return
+        saved = read_spaces(self.spaces)
+        changes = [
+            *_changes("observation", saved[0], observation),
+            *_changes("action", saved[1], action),
+        ]
+        if changes:
+            raise ConfigError(
+                f"The run in {self.root} cannot be resumed with this environment, whose spaces "
+                "are others:\n" + "\n".join(changes) + "\n"
+                "Resume it with the environment that it was started with. For a new run choose "
+                "another logdir."
+            )
+
+    def set_aside(self) -> list[str]:
+        """Gives what belongs to no checkpoint another name: a new run begins.
+
+        Returns:
+            Messages for the user.
+        """
+        lost = [self.replay, self.root / METRICS, self.root / SCORES]
+        lost = [path for path in lost if path.exists()]
+        if not lost:
             return []
-        return check_resume(Config.from_yaml(self.config), config, str(self.root))
+        stamp = name = f"{datetime.datetime.now():%Y%m%dT%H%M%S}"
+        count = 1
+        while any(_dated(path, stamp).exists() for path in lost):
+            stamp, count = f"{name}-{count}", count + 1
+        for path in lost:
+            path.rename(_dated(path, stamp))
+        names = ", ".join(_dated(path, stamp).name for path in lost)
+        return [
+            "This is a new run. What one had left that did not reach a checkpoint was kept in "
+            f"{self.root}: {names}."
+        ]
+
+    @property
+    def _reached(self) -> bool:
+        """Whether there is a run to resume."""
+        return bool(Checkpointer(self.checkpoints).steps())
 
 
 def open_run(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
@@ -80,7 +140,7 @@ def open_run(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
     Raises:
         ConfigError: If there is no run in it.
     """
-    folder = RunFolder(pathlib.Path(logdir).expanduser())
+    folder = RunFolder(pathlib.Path(logdir).expanduser().absolute())
     if not folder.config.exists():
         raise ConfigError(
             f"There is no run in {folder.root}: it has no {RUN_CONFIG}. Pass the --logdir that the "
@@ -88,3 +148,26 @@ def open_run(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
         )
     config = Config.from_yaml(folder.config)
     return folder, config.model_copy(update={"logdir": str(folder.root)})
+
+
+def _dated(path: pathlib.Path, stamp: str) -> pathlib.Path:
+    return path.with_name(f"{path.stem}-{stamp}{path.suffix}")
+
+
+def _changes(role: Role, saved: gymnasium.Space, new: gymnasium.Space) -> list[str]:
+    """One line for every entry of a space that is not what it was."""
+    old, now = ({leaf.key: leaf for leaf in leaves(space, role)} for space in (saved, new))
+    lines = []
+    for key in sorted({*old, *now}):
+        before, after = old.get(key), now.get(key)
+        if before is None or after is None or not _same(role, before, after):
+            was, is_ = (leaf.native if leaf else "nothing" for leaf in (before, after))
+            lines.append(f"- {role} {key!r}: saved {was}, now {is_}")
+    return lines
+
+
+def _same(role: Role, saved: Leaf, new: Leaf) -> bool:
+    """Whether two entries mean the same: of observations the bounds do not matter."""
+    if role == "observation" and isinstance(saved.flat, gs.Box) and isinstance(new.flat, gs.Box):
+        return saved.flat.shape == new.flat.shape and saved.flat.dtype == new.flat.dtype
+    return saved.flat == new.flat if role == "observation" else saved.native == new.native

@@ -53,6 +53,13 @@ class FolderLock:
     ) -> None:
         self._close()
 
+    def sign(self) -> None:
+        """Writes down who has the lock, for those that are refused."""
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+            name = f"process {os.getpid()} on {socket.gethostname()}\n"
+            os.pwrite(self._file, name.encode(), 0)
+
     def _acquire(self, file: int) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,8 +72,6 @@ class FolderLock:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def _close(self) -> None:
         if self._file is not None:

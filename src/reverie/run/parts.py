@@ -10,7 +10,7 @@ import numpy as np
 from reverie.config import Config, check_spaces
 from reverie.learner import Learner
 from reverie.replay import Replay, Stream
-from reverie.run import build, experience, progress
+from reverie.run import build, defaults, experience, progress
 from reverie.run.folder import RunFolder
 from reverie.run.lock import FolderLock
 from reverie.run.progress import Progress
@@ -20,6 +20,7 @@ from reverie.run.saver import Saver
 from reverie.run.space_file import write_spaces
 from reverie.spaces import FLAGS, Space
 from reverie.track import Logger, check_outputs
+from reverie.track.sinks.jsonl import go_back
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,25 +95,30 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         MissingCodecError: If the package that compresses replay is not installed.
         OutputError: If an output of the logger cannot be used.
     """
-    folder = RunFolder(pathlib.Path(config.logdir).expanduser())
+    folder = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
+    config = defaults.keep(config, folder.saved())
+    if config.run.from_checkpoint:
+        config = defaults.keep_size(config, config.run.from_checkpoint)
     changes = [change for change in folder.differences(config) if change.key != "logdir"]
     notes = [f"Resuming with another value of {change}." for change in changes]
     experience.check(config.replay)
     check_outputs(config.logger.outputs)
     spaces = source.spaces()
+    folder.check_spaces(spaces.native_obs, spaces.native_act)
     notes += [source.note] if source.note else []
     notes += [f"The observation {key!r} is text, so it is left out." for key in spaces.text]
     if not config.random_agent:
         check_spaces(spaces.obs, config.agent)
+        config, chosen = defaults.choose_size(config, build.placement(config), spaces.obs)
+        notes += chosen
     described = None if config.random_agent else build.agent(config, spaces.obs, spaces.act)
     latents = described[0].latent_spaces if described else {}
     keys = {**spaces.obs, **spaces.act}
     budget = experience.budget(config, keys, latents, folder.replay)
-    # Only now is it certain that the run can begin, so that mistakes leave no folder.
+    config, fitted = defaults.fit_replay(config, budget)
+    # Mistakes that were found before leave no folder, and those found later leave it as it was.
     folder.create()
-    stack.enter_context(FolderLock(folder.root))
-    write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
-    config.to_yaml(folder.config)
+    lock = stack.enter_context(FolderLock(folder.root))
     learner = None
     actor: Learner | RandomActor = RandomActor(spaces.act, config.seed, spaces.obs)
     if described:
@@ -120,13 +126,20 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         stack.callback(learner.close)
     replay = experience.replay(config, keys, latents, budget)
     stack.enter_context(contextlib.closing(replay))
-    notes += [*progress.clear_replay(folder), budget.problem or str(budget)]
+    notes += [*fitted, budget.problem or str(budget)]
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     restored = progress.restore(folder, done, actor, replay, ratio)
     if not restored and config.run.from_checkpoint:
         path, expression = config.run.from_checkpoint, config.run.from_checkpoint_regex
         restored = [progress.load_parameters(actor, path, expression)]
+    # Only now is it certain that the run can begin.
+    if done.saved < 0:
+        notes += folder.set_aside()
+    lock.sign()
+    write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
+    config.to_yaml(folder.config)
+    go_back(folder.root, done.steps)
     left = max(0.0, config.run.duration - done.elapsed)
     logger = stack.enter_context(
         build.logger(

@@ -9,7 +9,7 @@ import numpy as np
 
 from reverie.disk import explain_full_disk
 from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
-from reverie.replay import Replay, clear
+from reverie.replay import Replay
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.track import Achievements
@@ -109,7 +109,7 @@ def restore(
         Messages for the user; empty for a new run.
 
     Raises:
-        CheckpointError: If every checkpoint is damaged or the agent has another shape.
+        CheckpointError: If every checkpoint is damaged, or the agent or replay has another shape.
     """
     saved = Checkpointer(folder.checkpoints).restore()
     if saved is None:
@@ -121,25 +121,17 @@ def restore(
     progress.seconds = saved.meta["seconds"]
     progress.achievements = Achievements(**saved.meta.get("achievements", {}))
     ratio.load(saved.meta["ratio"])
-    loaded = replay.load(folder.replay)
+    reached = f"{progress.steps:,} environment steps and {progress.updates:,} updates"
+    if not folder.replay.is_dir():
+        return [f"Resumed at {reached}, with an empty replay: there is no {folder.replay}."]
+    try:
+        loaded = replay.load(folder.replay)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     return [
-        f"Resumed at {progress.steps:,} environment steps and {progress.updates:,} updates, with "
-        f"{loaded.steps:,} steps in replay.",
+        f"Resumed at {reached}, with {loaded.steps:,} steps in replay.",
         *(f"Skipped a damaged replay file: {reason}" for reason in loaded.damaged),
     ]
-
-
-def clear_replay(folder: RunFolder) -> list[str]:
-    """Deletes the replay of a run that was killed before its first checkpoint.
-
-    Without a checkpoint the run begins anew, perhaps with another configuration.
-
-    Returns:
-        Messages for the user.
-    """
-    if Checkpointer(folder.checkpoints).steps() or not (count := clear(folder.replay)):
-        return []
-    return [f"Deleted {count} replay files of a run that had not reached a checkpoint."]
 
 
 def load_agent(agent: Saveable, saved: checkpoint.Checkpoint) -> None:

@@ -31,7 +31,10 @@ def encode(space: gymnasium.Space) -> dict[str, Any]:
     """
     kind = type(space).__name__
     if isinstance(space, gs.Dict):
-        return {"kind": "Dict", "spaces": {key: encode(part) for key, part in space.items()}}
+        if all(isinstance(key, str) for key in space):
+            return {"kind": "Dict", "spaces": {key: encode(part) for key, part in space.items()}}
+        # JSON would make text of whole numbers.
+        return {"kind": "Dict", "entries": [[key, encode(part)] for key, part in space.items()]}
     if isinstance(space, gs.Tuple):
         return {"kind": "Tuple", "spaces": [encode(part) for part in space]}
     if isinstance(space, gs.Discrete):
@@ -54,7 +57,8 @@ def decode(content: dict[str, Any]) -> gymnasium.Space:
     """The space that `encode` described."""
     kind = content["kind"]
     if kind == "Dict":
-        return gs.Dict({key: decode(part) for key, part in content["spaces"].items()})
+        entries = content["entries"] if "entries" in content else content["spaces"].items()
+        return gs.Dict({key: decode(part) for key, part in entries})
     if kind == "Tuple":
         return gs.Tuple([decode(part) for part in content["spaces"]])
     if kind == "Discrete":

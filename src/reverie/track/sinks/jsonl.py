@@ -76,7 +76,7 @@ def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
         if record is None:
             raise ValueError(
                 f"{path}, line {number} is not a JSON object: {line[:80]!r}. "
-                "The file is damaged; remove this line to read the rest."
+                "The file is damaged; correct this line to read the rest."
             )
         records.append(record)
     # A file that was not ended by a newline may still hold a whole record.
@@ -84,6 +84,26 @@ def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
     if last is not None:
         records.append(last)
     return [{k: math.nan if v is None else v for k, v in r.items()} for r in records]
+
+
+def go_back(logdir: str | pathlib.Path, step: int) -> None:
+    """Cuts off the records of later steps, which a resumed run is about to write again.
+
+    Args:
+        logdir: Run folder.
+        step: Environment step at which the run goes on.
+    """
+    for name in (METRICS, SCORES):
+        path = pathlib.Path(logdir).expanduser() / name
+        if not path.exists():
+            continue
+        lines = path.read_bytes().splitlines(keepends=True)
+        torn = bool(lines) and _parse(lines[-1]) is None
+        later = len(lines.pop()) if torn else 0
+        while lines and (record := _parse(lines[-1])) and record.get("step", 0) > step:
+            later += len(lines.pop())
+        if later:
+            os.truncate(path, path.stat().st_size - later)
 
 
 class _Appender:

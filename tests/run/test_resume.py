@@ -1,0 +1,141 @@
+"""What a resume leaves alone, and what it finds."""
+
+import os
+import shutil
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+import reverie
+from reverie.config import ConfigError
+from reverie.learner import CheckpointError
+from reverie.run import launch
+
+
+def content(folder):
+    """Every file of a folder with its bytes."""
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+class Plant(gymnasium.Env):
+    """Episodes of ten steps, whose observation has a size of choice."""
+
+    action_space = gs.Discrete(2)
+
+    def __init__(self, shape=(3,), low=-1, actions=2):
+        self.observation_space = gs.Box(low, 1, tuple(shape), np.float32)
+        self.action_space = gs.Discrete(actions)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(self.observation_space.shape, np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        return np.zeros(self.observation_space.shape, np.float32), 1.0, self.time >= 10, False, {}
+
+
+def options(cache, logdir, **more):
+    base = {"logdir": str(logdir), "jax.cache_dir": cache, "logger.outputs": ["jsonl"]}
+    return {"configs": "debug", **base, "run.steps": 30, "run.report_every": 0, **more}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"shape": (4,)}, r"observation 'obs': saved Box.*\(3,\).*, now Box.*\(4,\)"),
+        ({"actions": 3}, r"action 'action': saved Discrete\(2\), now Discrete\(3\)"),
+    ],
+)
+def test_another_environment_is_refused_and_changes_no_file(cache, tmp_path, change, named):
+    def plant():
+        return Plant()
+
+    reverie.train(plant, **options(cache, tmp_path))
+    before = content(tmp_path)
+
+    def plant():
+        return Plant(**change)
+
+    with pytest.raises(ConfigError, match=named):
+        reverie.train(plant, **options(cache, tmp_path, **{"run.steps": 60}))
+    assert content(tmp_path) == before
+
+
+def test_other_bounds_of_an_observation_are_no_other_environment(tmp_path):
+    def plant():
+        return Plant()
+
+    more = {"random_agent": True}
+    reverie.train(plant, **options("off", tmp_path, **more))
+
+    def plant():
+        return Plant(low=-2)
+
+    assert reverie.train(plant, **options("off", tmp_path, **more, **{"run.steps": 50})).steps == 50
+
+
+@pytest.mark.parametrize("damaged", ["checkpoints", "replay"])
+def test_what_cannot_be_restored_is_left_as_it_is(make_config, copied, damaged):
+    if damaged == "checkpoints":
+        for path in (copied / "checkpoints").glob("*/meta.json"):
+            path.write_text("{}")
+    else:
+        # Replay of another run, whose steps have other keys.
+        shutil.rmtree(copied / "replay")
+        launch(make_config(copied / "x", "--task", "dummy_disc", "--run.steps", "20",
+                           "--random_agent", "true"))  # fmt: skip
+        (copied / "x" / "replay").rename(copied / "replay")
+    before = content(copied)
+    with pytest.raises(CheckpointError) as caught:
+        launch(make_config(copied, "--run.steps", "200"))
+    assert "delete" not in str(caught.value)
+    assert content(copied) == before
+
+
+def test_replay_without_a_checkpoint_is_set_aside(make_config, copied, capfd):
+    shutil.rmtree(copied / "checkpoints")
+    before = content(copied / "replay")
+    words = ["--run.steps", "20", "--logger.outputs", "terminal"]
+    assert launch(make_config(copied, *words)).steps == 20
+    (aside,) = copied.glob("replay-*")
+    assert content(aside) == before
+    text = " ".join(capfd.readouterr().out.split())
+    assert f"was kept in {copied}: {aside.name}, metrics-" in text
+    assert len(list(copied.glob("scores-*.jsonl"))) == 1
+
+
+def test_a_run_without_its_replay_goes_on(make_config, copied, capfd):
+    shutil.rmtree(copied / "replay")
+    words = ["--run.steps", "150", "--logger.outputs", "terminal"]
+    assert launch(make_config(copied, *words)).steps == 150
+    assert "with an empty replay" in capfd.readouterr().out
+
+
+def test_the_same_command_resumes_whatever_the_settings_are(cache, tmp_path):
+    gymnasium.register("Plant-v0", entry_point=Plant)
+    more = {"random_agent": True, "env.gym.kwargs": {"shape": (2, 3), "low": np.float32(-2)}}
+    for steps in (30, 60):
+        outcome = reverie.train(
+            "Plant-v0", **options(cache, tmp_path, **{**more, "run.steps": steps})
+        )
+        assert outcome.steps == steps
+
+
+def test_a_relative_folder_stays_where_it_was_asked_for(cache, tmp_path, monkeypatch):
+    (tmp_path / "simulator").mkdir()
+
+    class Mover(Plant):
+        def __init__(self):
+            super().__init__()
+            os.chdir(tmp_path / "simulator")
+
+    monkeypatch.chdir(tmp_path)
+    outcome = reverie.train(Mover, **options(cache, "runs/one", random_agent=True))
+    assert outcome.logdir == tmp_path / "runs" / "one"
+    assert not list((tmp_path / "simulator").iterdir())
