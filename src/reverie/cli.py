@@ -230,8 +230,13 @@ _COMMANDS = {
 def _take(
     words: list[str], name: str, command: str = "", default: str | None = None
 ) -> tuple[str, list[str]]:
-    """Removes `--name value` or `--name=value`; returns the value and the other words."""
+    """Removes `--name value` or `--name=value`; returns the value and the other words.
+
+    The folder of a run may also come first, without its flag.
+    """
     flag = f"--{name}"
+    if name == "logdir" and words and not words[0].startswith("-"):
+        return words[0], words[1:]
     for index, word in enumerate(words):
         if word.startswith(f"{flag}="):
             return word.partition("=")[2], words[:index] + words[index + 1 :]
@@ -240,7 +245,7 @@ def _take(
                 raise UsageError(f"{flag} needs a value.")
             return words[index + 1], words[:index] + words[index + 2 :]
     if default is None:
-        raise UsageError(f"reverie {command} needs {flag}. See reverie {command} --help.")
+        raise UsageError(f"reverie {command} needs {flag} FOLDER. See reverie {command} --help.")
     return default, words
 
 

@@ -14,7 +14,7 @@ Commands:
 Examples:
   reverie train --configs quickstart
   reverie train --configs crafter size12m --run.train_ratio 64 --logdir ~/logdir/{timestamp}
-  reverie eval --logdir ~/logdir/20260101T120000 --episodes 10 --video
+  reverie eval ~/logdir/20260101T120000 --episodes 10 --video
   reverie config --configs dmc_vision
 
 `reverie COMMAND --help` tells more. `reverie --version` prints the version.
@@ -26,27 +26,30 @@ Usage: reverie train [--configs BLOCK ...] [--KEY VALUE ...]
 Trains an agent. The same command with the same --logdir goes on with the saved run; so does
 --logdir alone, and options beside it change what may change.
 
-  --configs BLOCK ...  Preset blocks or yaml files; later ones win. Blocks: quickstart, debug,
-                       multicpu; crafter, dmc_proprio, dmc_vision and others; size1m to size400m.
-  --task TASK          Environment, such as gym_CartPole-v1, dmc_walker_walk, crafter_reward.
-  --logdir FOLDER      Run folder; {timestamp} becomes the start time.
+  --configs BLOCK ...  Preset blocks or yaml files; later ones win. Blocks: quickstart (CartPole),
+                       small (own environments), debug; crafter, dmc_proprio, dmc_vision and
+                       others; size1m to size400m.
+  --task TASK          Environment, such as CartPole-v1, dmc_walker_walk, crafter_reward, or
+                       my_module:MyEnv for one of your own.
+  --logdir FOLDER      Run folder; {timestamp} becomes the start time, {task} the task and {seed}
+                       the seed.
   --seed N             Seed of environments, replay and agent.
   --script NAME        train, train_eval or eval_only.
   --KEY VALUE          Any option of `reverie config`; KEY may be a regular expression."""
 
 EVAL = """\
-Usage: reverie eval --logdir FOLDER [--episodes N] [--video] [--json] [--KEY VALUE ...]
+Usage: reverie eval FOLDER [--episodes N] [--video] [--json] [--KEY VALUE ...]
 
 Plays episodes with the newest checkpoint of a run and writes evaluation.json in its folder.
 
-  --logdir FOLDER  Run folder.
+  FOLDER           Run folder; also as --logdir FOLDER.
   --episodes N     Number of episodes, 10 by default.
   --video          Also write a video of the episodes of the first environment.
   --json           Print the result as JSON and nothing else.
   --KEY VALUE      Options that replace those of the run, such as --run.eval_envs 1."""
 
 PLOT = """\
-Usage: reverie plot --logdir FOLDER [--output FILE]
+Usage: reverie plot FOLDER [--output FILE]
 
 Draws the learning curve of a run into scores.png in its folder, or into FILE."""
 

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reverie.config import Config, ConfigError, load, load_run
+from reverie.config.errors import ELSEWHERE
+from reverie.config.leaves import leaves
 
 
 def error(argv=None, **kwargs) -> str:
@@ -130,7 +132,7 @@ def test_paths_may_be_path_objects(tmp_path):
 def test_an_unknown_placeholder_is_an_error():
     message = error(["--logdir", "~/{timestmap}"])
     assert "logdir = '~/{timestmap}' from flag --logdir" in message
-    assert "{timestamp}, got {timestmap}" in message
+    assert "{timestamp}, {task} and {seed}, got {timestmap}" in message
 
 
 def test_user_files_are_layers(tmp_path):
@@ -301,3 +303,53 @@ def test_paths_are_absolute_because_environments_may_change_the_directory(tmp_pa
     assert config.logdir == str(tmp_path / "runs" / "a")
     assert config.run.from_checkpoint == str(tmp_path / "old")
     assert load(expand=False, overrides={"logdir": "runs/a"}).logdir == "runs/a"
+
+
+def test_the_logdir_may_name_task_and_seed():
+    argv = ["--logdir", "/runs/{task}-{seed}", "--task", "gym_ALE/Pong-v5", "--seed", "3"]
+    assert load(argv).logdir == "/runs/gym_ALE_Pong-v5-3"
+    # What stands in for a placeholder is not looked at again.
+    assert (
+        load(["--logdir", "/runs/{task}", "--task", "gym_a:{seed}"]).logdir == "/runs/gym_a_seed_"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "task"),
+    [
+        ("CartPole-v1", "gym_CartPole-v1"),
+        ("ALE/Pong-v5", "gym_ALE/Pong-v5"),
+        ("my_games/Grid-v0", "gym_my_games/Grid-v0"),
+        ("gym_CartPole-v1", "gym_CartPole-v1"),
+        ("envpool_Pong-v5", "envpool_Pong-v5"),
+        ("dmc_walker_walk", "dmc_walker_walk"),
+        ("custom_Mine-v1", "custom_Mine-v1"),
+    ],
+)
+def test_a_gymnasium_id_is_a_task_without_its_suite(given, task, tmp_path):
+    assert load(["--task", given]).task == task
+    path = tmp_path / "config.yaml"
+    load(overrides={"task": given, "seed": 5}).to_yaml(path)
+    # So the same command goes on with what it has started.
+    assert load_run(["--task", given, "--logdir", str(tmp_path)]).seed == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("total_timesteps", "run.steps"),
+        ("config", "configs"),
+        ("learning_rate", "agent.opt.lr"),
+        ("num-envs", "run.envs"),
+    ],
+)
+def test_names_of_other_libraries_lead_to_the_option(name, meant):
+    assert f"Did you mean {meant}?" in error([f"--{name}", "1"])
+    assert f"Did you mean {meant}?" in error(overrides={name: 1})
+
+
+def test_the_names_of_other_libraries_lead_to_options_that_exist():
+    known = {*leaves(Config), "configs"}
+    for name, meant in ELSEWHERE.items():
+        assert meant in known
+        assert name not in known

@@ -52,7 +52,7 @@ def test_all_suites_are_listed_with_what_installs_them(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert all(name in out for name in SUITES)
     assert "dummy_disc" in out
-    assert "pip install 'reverie[crafter]'" in out
+    assert "pip install -c constraints.txt -e '.[crafter]'" in out
 
 
 @pytest.mark.parametrize("task", ["CartPole-v1", "gym_CartPole-v1"])

@@ -175,7 +175,7 @@ def test_crafter_without_numba_says_that_it_is_slow(monkeypatch, caplog):
     )
     crafter_suite.make("reward")
     (message,) = caplog.messages
-    assert "pip install 'reverie[crafter]'" in message
+    assert "pip install -c constraints.txt -e '.[crafter]'" in message
 
 
 def test_crafter_plays_out_the_same_whatever_lies_in_memory():

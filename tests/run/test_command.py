@@ -75,7 +75,7 @@ def test_filming_without_the_drawing_package_names_the_extra(copied, monkeypatch
     assert cli.main(["eval", "--logdir", str(copied), "--episodes", "1", "--video"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("reverie: CartPole-v1 cannot be filmed")
-    assert "pip install 'reverie[video]'" in line
+    assert "pip install -c constraints.txt -e '.[video]'" in line
     assert not (copied / "evaluation.json").exists()
 
 

@@ -58,7 +58,8 @@ def test_compression_without_its_package_is_refused_before_anything_is_made(
     with pytest.raises(MissingCodecError) as caught:
         launch(make_config(logdir, *RANDOM, "--replay.compress", "lz4"))
     assert str(caught.value) == (
-        "--replay.compress lz4 needs the package lz4: pip install 'reverie[compress]'"
+        "--replay.compress lz4 needs the package lz4: "
+        "pip install -c constraints.txt -e '.[compress]'"
     )
     assert not logdir.exists()
 

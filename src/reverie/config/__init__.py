@@ -33,7 +33,7 @@ from reverie.config.env import (
     ProcgenConfig,
 )
 from reverie.config.errors import ConfigError
-from reverie.config.load import RUN_CONFIG, load, load_run
+from reverie.config.load import RUN_CONFIG, STAMP, load, load_run
 from reverie.config.model import (
     ContinueHeadConfig,
     DecoderConfig,
@@ -60,6 +60,7 @@ from reverie.config.sizes import sizes, unset, with_values
 
 __all__ = [
     "RUN_CONFIG",
+    "STAMP",
     "AgentConfig",
     "Atari100kConfig",
     "AtariConfig",

@@ -12,6 +12,32 @@ class ConfigError(ValueError):
     """
 
 
+ELSEWHERE = {
+    "config": "configs",
+    "total_timesteps": "run.steps",
+    "timesteps": "run.steps",
+    "max_steps": "run.steps",
+    "num_envs": "run.envs",
+    "n_envs": "run.envs",
+    "learning_rate": "agent.opt.lr",
+    "lr": "agent.opt.lr",
+    "gamma": "agent.horizon",
+    "buffer_size": "replay.size",
+    "device": "jax.platform",
+    "gradient_steps": "run.train_ratio",
+    "eval_freq": "run.eval_every",
+    "n_eval_episodes": "run.eval_eps",
+    "save_freq": "run.save_every",
+    "env_kwargs": "env.gym.kwargs",
+    "env_id": "task",
+    "verbose": "logger.outputs",
+    "tensorboard_log": "logger.outputs",
+    "log_dir": "logdir",
+    "output_dir": "logdir",
+}
+"""What options are called in other libraries -> here."""
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 5) -> list[str]:
     """Known names that a mistyped or shortened name may have meant, the likeliest first.
 
@@ -43,5 +69,8 @@ def shorten(shown: str, limit: int = 120) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A sentence that offers the nearest known names, or an empty string if none is near."""
+    meant = ELSEWHERE.get(name.lower().replace("-", "_"))
+    if meant:
+        return f" Did you mean {meant}?"
     found = nearest(name, known)
     return f" Nearest known: {', '.join(found)}." if found else ""

@@ -75,7 +75,7 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[Flag]]:
         if not word.startswith("--") or word == "--":
             raise ConfigError(
                 f"Unexpected argument {word!r} on the command line: expected flags such as "
-                "`--configs crafter size12m` or `--run.train_ratio 64`."
+                f"`--configs crafter size12m`, `--task gym_CartPole-v1` or `--logdir FOLDER`."
             )
         key, equals, first = word[2:].partition("=")
         position += 1

@@ -12,10 +12,13 @@ from reverie.config.blocks import presets
 from reverie.config.checks import check
 from reverie.config.errors import ConfigError, suggestion
 from reverie.config.overlay import Overlay
-from reverie.config.schema import Config
+from reverie.config.schema import Config, task_name
 
 RUN_CONFIG = "config.yaml"
 """Name of the resolved configuration in a run folder."""
+
+STAMP = "{timestamp}"
+"""In a logdir: the time of the start. The folder of such a run is always a new one."""
 
 Configs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Names of preset blocks, divided by commas where they are one text, and paths of yaml files."""
@@ -110,7 +113,7 @@ def _saved(wanted: Mapping[str, Any]) -> list[str]:
     path = pathlib.Path(logdir).expanduser() / RUN_CONFIG
     if not path.is_file():
         return []
-    task = wanted.get("task")
+    task = task_name(wanted.get("task"))
     return [str(path)] if task is None or task == text.read(path).get("task") else []
 
 
@@ -137,11 +140,11 @@ def _layer(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[
 
 def _check_placeholders(overlay: Overlay) -> None:
     raw = overlay.get("logdir")
-    unknown = set(re.findall(r"\{([^{}]*)\}", raw)) - {"timestamp"}
+    unknown = set(re.findall(r"\{([^{}]*)\}", raw)) - {"timestamp", "task", "seed"}
     if unknown:
         raise ConfigError(
             f"Option logdir = {raw!r} from {overlay.sources.get('logdir', 'default')}: expected no "
-            "placeholder but {timestamp}, "
+            "placeholder but {timestamp}, {task} and {seed}, "
             f"got {', '.join(f'{{{name}}}' for name in sorted(unknown))}."
         )
 
@@ -149,7 +152,14 @@ def _check_placeholders(overlay: Overlay) -> None:
 def _expand(overlay: Overlay, now: datetime.datetime) -> None:
     """Fills in the logdir, and makes paths absolute: an environment may change the directory."""
     raw = overlay.get("logdir")
-    logdir = os.path.expanduser(raw.replace("{timestamp}", now.strftime("%Y%m%dT%H%M%S")))
+    values = {
+        STAMP: now.strftime("%Y%m%dT%H%M%S"),
+        # A task may name a folder of its own, as in `gym_ALE/Pong-v5`.
+        "{task}": re.sub(r"[^\w.-]+", "_", overlay.get("task")),
+        "{seed}": str(overlay.get("seed")),
+    }
+    logdir = re.sub("|".join(map(re.escape, values)), lambda found: values[found[0]], raw)
+    logdir = os.path.expanduser(logdir)
     source = overlay.sources.get("logdir", "default")
     overlay.set("logdir", os.path.abspath(logdir), source if logdir == raw else f"{source} ({raw})")
     for key in _PATHS:

@@ -1,11 +1,12 @@
 """The configuration of a run: one frozen tree in which every option is documented and bounded."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import PrivateAttr
+from pydantic import BeforeValidator, PrivateAttr, Strict
 
 from reverie.config import text
 from reverie.config.agent import AgentConfig
@@ -24,6 +25,18 @@ from reverie.config.fields import (
     section,
 )
 from reverie.config.overlay import Overlay
+
+
+def task_name(value: Any) -> Any:
+    """The name of a task with its suite; that of a gymnasium id may be left out."""
+    suites = {*EnvConfig.model_fields, "custom"}
+    if not isinstance(value, str) or value.partition("_")[0] in suites:
+        return value
+    return f"gym_{value}" if re.fullmatch(r"([\w.-]+/)?[\w.-]+-v\d+", value) else value
+
+
+Task = Annotated[str, Strict(), BeforeValidator(task_name)]
+"""A task; `CartPole-v1` becomes `gym_CartPole-v1`."""
 
 SEQUENCE = "it sets the length of the sequences that replay holds"
 
@@ -186,7 +199,7 @@ class Config(Section):
     Two configurations are equal when all options are, wherever the values came from.
     """
 
-    task: Text = option(
+    task: Task = option(
         "dummy_disc",
         "Environment as `suite_name`, for example `dmc_walker_walk`, or an own one as "
         "`module:Class`.",
@@ -197,7 +210,8 @@ class Config(Section):
     seed: Int = option(0, "Seed of environments, replay and agent.", ge=0, lt=2**32)
     logdir: PathText = option(
         "~/logdir/{timestamp}",
-        "Run folder; `{timestamp}` becomes the start time. An existing run is resumed.",
+        "Run folder; `{timestamp}` becomes the start time, `{task}` the task and `{seed}` the "
+        "seed. An existing run is resumed.",
         min_length=1,
     )
     script: Literal["train", "train_eval", "eval_only"] = option("train", "What the run does.")

@@ -18,6 +18,7 @@ from reverie.envs.errors import MissingPackageError, UnknownTaskError
 from reverie.envs.native import NativeVectorEnv
 from reverie.envs.seeds import env_seed, env_seeds
 from reverie.envs.wrappers import wrap
+from reverie.extras import install
 from reverie.spaces import Space
 
 
@@ -51,7 +52,7 @@ class Suite:
     @property
     def install(self) -> str:
         """What installs its package: a command, but for engines that have to be built."""
-        extra = f"pip install 'reverie[{self.extra}]'" if self.extra else ""
+        extra = install(self.extra) if self.extra else ""
         return " && ".join(command for command in (extra, self.also) if command)
 
 

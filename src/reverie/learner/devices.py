@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from reverie.extras import install
 from reverie.learner.allocator import use_one_heap
 
 MAX_CPU_DEVICES = 8
@@ -216,7 +217,7 @@ def _find(platform: str) -> list[Device]:
     except (RuntimeError, AssertionError) as error:  # JAX asserts that a plugin is installed.
         raise DeviceError(
             f"jax.platform is '{platform}', but JAX finds no such device ({error}). Install the "
-            f"matching extra, for example `pip install 'reverie[cuda]'`, or set --jax.platform cpu."
+            f"matching extra, for example `{install('cuda')}`, or set --jax.platform cpu."
         ) from error
 
 

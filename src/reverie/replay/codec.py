@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from reverie.extras import install
+
 CODEC = "lz4"
 ROWS = 8
 """Rows of a block. More of them compress better, but a sequence may begin in the last one."""
@@ -36,9 +38,7 @@ def check_codec(wanted: str, codec: str = CODEC) -> None:
     try:
         _lz4()
     except ImportError as error:
-        raise MissingCodecError(
-            f"{wanted} needs the package lz4: pip install 'reverie[compress]'"
-        ) from error
+        raise MissingCodecError(f"{wanted} needs the package lz4: {install('compress')}") from error
 
 
 def pack(array: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime
+import itertools
 import os
 import pathlib
+import tempfile
 
 import gymnasium
 from gymnasium import spaces as gs
@@ -50,19 +52,47 @@ class RunFolder:
         """Spaces of the environment before it was wrapped."""
         return self.root / "spaces.json"
 
-    def create(self) -> None:
+    def check(self) -> None:
+        """Checks that files can be written where the folder is or will be.
+
+        Raises:
+            ConfigError: If they cannot.
+        """
+        parent = next(path for path in (self.root, *self.root.parents) if path.exists())
+        try:
+            with tempfile.TemporaryFile(dir=parent):
+                pass
+        except OSError as error:
+            raise self._unmakeable(error, parent) from None
+
+    def create(self, fresh: bool = False) -> "RunFolder":
         """Makes the folder, if it is not there.
+
+        Args:
+            fresh: Whether it has to be a new one: where two runs start in the same second, that of
+                the later one has a number behind its name.
 
         Raises:
             ConfigError: If that is not possible.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"The run folder {self.root} cannot be made: {error.strerror}. Choose another "
-                "--logdir."
-            ) from None
+        for number in itertools.count(1):
+            name = f"{self.root.name}-{number}" if number > 1 else self.root.name
+            root = self.root.with_name(name)
+            try:
+                root.parent.mkdir(parents=True, exist_ok=True)
+                root.mkdir(exist_ok=not fresh)
+            except OSError as error:
+                if isinstance(error, FileExistsError) and fresh and root.is_dir():
+                    continue
+                raise self._unmakeable(error, root) from None
+            return dataclasses.replace(self, root=root)
+        raise AssertionError
+
+    def _unmakeable(self, error: OSError, path: pathlib.Path) -> ConfigError:
+        return ConfigError(
+            f"The run folder {self.root} cannot be made or written: {error.strerror} ({path}). "
+            "Choose another --logdir."
+        )
 
     def differences(self, config: Config) -> list[Difference]:
         """Options whose values differ from those of the run in the folder.

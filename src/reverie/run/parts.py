@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.config import Config, check_spaces
+from reverie.config import STAMP, Config, check_spaces
 from reverie.learner import Learner
 from reverie.replay import Replay, Stream
 from reverie.run import build, defaults, experience, progress
@@ -96,6 +96,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         OutputError: If an output of the logger cannot be used.
     """
     folder = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
+    folder.check()
     config = defaults.keep(config, folder.saved())
     if config.run.from_checkpoint:
         config = defaults.keep_size(config, config.run.from_checkpoint)
@@ -117,7 +118,9 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     budget = experience.budget(config, keys, latents, folder.replay)
     config, fitted = defaults.fit_replay(config, budget)
     # Mistakes that were found before leave no folder, and those found later leave it as it was.
-    folder.create()
+    folder = folder.create(fresh=STAMP in config.sources.get("logdir", ""))
+    config = config.model_copy(update={"logdir": str(folder.root)})
+    budget = dataclasses.replace(budget, folder=folder.replay)
     lock = stack.enter_context(FolderLock(folder.root))
     learner = None
     actor: Learner | RandomActor = RandomActor(spaces.act, config.seed, spaces.obs)

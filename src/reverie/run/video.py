@@ -13,6 +13,7 @@ from gymnasium import spaces as gs
 
 from reverie.envs import MissingPackageError
 from reverie.envs.conform import name_of
+from reverie.extras import install
 from reverie.track import write_video
 
 Factory = Callable[[], gymnasium.Env]
@@ -66,7 +67,7 @@ class Filmed(gymnasium.Wrapper):
         except gym_error.DependencyNotInstalled as error:
             raise MissingPackageError(
                 f"{name_of(self.env)} cannot be filmed, because a package is missing: "
-                f"pip install 'reverie[video]' ({error})"
+                f"{install('video')} ({error})"
             ) from error
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
             raise FilmingError(

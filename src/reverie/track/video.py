@@ -12,6 +12,8 @@ import subprocess
 
 import numpy as np
 
+from reverie.extras import install
+
 MIN_WIDTH = 256
 """Narrower frames are enlarged: video codecs halve colour resolution, which blurs 64x64 frames."""
 
@@ -133,8 +135,7 @@ def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float) -> None:
         import imageio_ffmpeg
     except ImportError as error:
         raise ImportError(
-            "mp4 files need the package imageio-ffmpeg: install reverie[video], "
-            "or write 'gif' files."
+            f"mp4 files need the package imageio-ffmpeg: {install('video')}; or write 'gif' files."
         ) from error
     _, height, width, _ = frames.shape
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}"]

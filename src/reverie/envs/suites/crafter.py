@@ -15,6 +15,7 @@ import numpy as np
 from crafter import constants, engine
 
 from reverie.envs.errors import UnknownTaskError
+from reverie.extras import install
 
 # The package reads these names from a file, so type checkers do not see them.
 ACTIONS: list[str] = vars(constants)["actions"]
@@ -130,7 +131,7 @@ def make(name: str, size: Sequence[int] = (64, 64), logs: bool = False) -> gymna
         )
     # The terrain's noise compiles itself where numba is found.
     if importlib.util.find_spec("numba") is None:
-        log.warning("Crafter is several times slower without numba: pip install 'reverie[crafter]'")
+        log.warning("Crafter is several times slower without numba: %s", install("crafter"))
     return Crafter(REWARDS[name], size, logs)
 
 

@@ -15,18 +15,19 @@ from reverie.envs.conform import Bounds
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
 from reverie.envs.masks import InfoMasks
 from reverie.envs.wrappers import wrap
+from reverie.extras import install
 
 EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
 """Parts of gymnasium that need another package -> the extra of this project."""
 
 PACKAGES = {
-    "gymnasium_robotics": "pip install 'reverie[robotics]'",
-    "metaworld": "pip install 'reverie[metaworld]'",
-    "minigrid": "pip install 'reverie[minigrid]'",
+    "gymnasium_robotics": install("robotics"),
+    "metaworld": install("metaworld"),
+    "minigrid": install("minigrid"),
     # Its dependency on one release of gymnasium is stricter than what it works with.
     "nle": "pip install --no-deps nle",
-    "popgym": "pip install 'reverie[popgym]'",
-    "vizdoom": "pip install 'reverie[vizdoom]'",
+    "popgym": install("popgym"),
+    "vizdoom": install("vizdoom"),
 }
 """Modules that register ids and are tested -> the command that installs them."""
 
@@ -103,5 +104,5 @@ def _install(name: str, error: Exception) -> str:
     spec = gymnasium.registry.get(name)
     for part, extra in EXTRAS.items():
         if spec and f".{part}" in str(spec.entry_point):
-            return f"The task gym_{name} needs a package: pip install 'reverie[{extra}]'"
+            return f"The task gym_{name} needs a package: {install(extra)}"
     return f"The task gym_{name} needs a package: {error}"

@@ -1,0 +1,44 @@
+"""Where a run goes: new folders, and folders that cannot be."""
+
+import concurrent.futures
+import os
+
+import pytest
+
+from reverie.config import Config, ConfigError, load
+from reverie.run import launch
+from reverie.run.folder import RunFolder
+
+RANDOM = ["--configs", "debug", "--random_agent", "true", "--run.steps", "4"]
+
+
+def test_starts_in_one_second_get_folders_of_their_own(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / "20260101T000000")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: folder.create(fresh=True).root.name, range(8)))
+    names = ["20260101T000000", *(f"20260101T000000-{number}" for number in range(2, 9))]
+    assert sorted(made) == sorted(names)
+    # A folder that was named is the one that is meant.
+    assert folder.create() == folder
+
+
+def test_runs_that_start_in_one_second_do_not_meet(tmp_path):
+    words = [*RANDOM, "--logdir", str(tmp_path / "{task}-{seed}-{timestamp}")]
+    config = load(words)
+    first, second = launch(config), launch(config)
+    assert first.logdir.name.startswith("dummy_disc-0-20")
+    assert second.logdir.name == f"{first.logdir.name}-2"
+    assert Config.from_yaml(second.logdir / "config.yaml").logdir == str(second.logdir)
+    assert (second.logdir / "replay").exists()
+    # Given by its name, the same folder is resumed.
+    words = [*RANDOM[:-1], "8", "--logdir", str(second.logdir)]
+    assert launch(load(words)).steps == 8
+
+
+@pytest.mark.parametrize("place", ["/proc/runs/a", "file/a", "file"])
+def test_a_folder_that_cannot_be_is_refused_by_its_cause(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        launch(load([*RANDOM, "--logdir", os.path.join(tmp_path, place)]))
+    assert "cannot be made or written" in str(caught.value)
+    assert "replay" not in str(caught.value)
