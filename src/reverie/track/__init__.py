@@ -8,7 +8,7 @@ pillow: pictures load what they need when drawn.
 """
 
 from reverie.track.achievements import Achievements
-from reverie.track.clocks import Every, Rates
+from reverie.track.clocks import Every, Rates, SideWork
 from reverie.track.curve import learning_curve
 from reverie.track.logger import Logger
 from reverie.track.openloop import openloop_plot
@@ -38,6 +38,7 @@ __all__ = [
     "MediaSink",
     "OutputError",
     "Rates",
+    "SideWork",
     "Sink",
     "TerminalSink",
     "check_outputs",

@@ -1,35 +1,83 @@
 """Clocks: when to do something, and how fast things go."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 class Every:
-    """Says whether it is time again, once per interval.
+    """Does something once per interval.
 
-    The first interval starts when the clock is made. A call that comes late does not shift the
-    ones after it, and missed intervals are not made up for.
+    An interval begins when the clock is made, and anew when what it started has ended. So what
+    takes longer than its interval leaves as much time to everything else.
 
     Args:
-        seconds: Length of the interval; 0 means always, a negative number never.
+        seconds: Length of the interval; 0 means at every call, a negative number never.
+        action: What to do.
         clock: Returns the time in seconds.
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        seconds: float,
+        action: Callable[[], object],
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self._seconds = seconds
+        self._action = action
         self._clock = clock
-        self._due = clock() + seconds
+        self.restart()
 
     def __call__(self) -> bool:
-        """Returns whether an interval has passed since the last time this returned True."""
-        if self._seconds <= 0:
-            return self._seconds == 0
-        now = self._clock()
-        if now < self._due:
+        """Does it if the interval has passed; returns whether it has."""
+        if self._seconds < 0 or self._clock() < self._due:
             return False
-        missed = (now - self._due) // self._seconds
-        self._due += (1 + missed) * self._seconds
+        self._action()
+        self.restart()
         return True
+
+    def restart(self) -> None:
+        """Begins a new interval."""
+        self._due = self._clock() + self._seconds
+
+
+class SideWork:
+    """Does several things, each once per interval, within a share of the wall clock.
+
+    After some of them took a while, all of them wait until that while is no more than the share
+    of the time that has passed since they began.
+
+    Args:
+        share: Most of the time that they may take together, above 0; 1 is no limit.
+        jobs: What to do.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(
+        self, share: float, jobs: Sequence[Every], clock: Callable[[], float] = time.monotonic
+    ):
+        self._rest = 1 / share - 1
+        self._jobs = jobs
+        self._clock = clock
+        self._free = clock()
+
+    def __call__(self) -> tuple[float, float]:
+        """Does what is due, unless the share is used up.
+
+        Returns:
+            Seconds that this took, and seconds until the next time at the earliest. Both are 0 if
+            nothing was done.
+        """
+        start = self._clock()
+        # All that is due in a row, so that none of them can keep the others from their turn.
+        if start < self._free or not sum([job() for job in self._jobs]):
+            return 0.0, 0.0
+        seconds = self._clock() - start
+        self._free = self._clock() + seconds * self._rest
+        return seconds, seconds * self._rest
+
+    def count(self, seconds: float) -> None:
+        """Counts what was done elsewhere, such as pictures drawn by another thread."""
+        self._free = max(self._free, self._clock()) + seconds * self._rest
 
 
 class Rates:
