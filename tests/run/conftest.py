@@ -69,6 +69,30 @@ def command():
             process.communicate()
 
 
+class Notes:
+    """A sink that keeps the messages."""
+
+    def __init__(self):
+        self.texts = []
+
+    def write(self, step, metrics):
+        pass
+
+    def episode(self, step, metrics):
+        pass
+
+    def note(self, text):
+        self.texts.append(text)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def notes():
+    return Notes()
+
+
 class ScriptedEnvs:
     """A vector of environments whose episodes have given lengths; keeps the actions it gets."""
 

@@ -2,23 +2,111 @@
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
+import time
 
 import pytest
 
-from reverie.run.shutdown import Shutdown
+from reverie.run import shutdown as module
+from reverie.run.shutdown import Shutdown, Stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_first_signal_is_a_request_and_the_second_interrupts(number):
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def left(monkeypatch):
+    """With what the process was left, instead of leaving it."""
+    left = []
+    monkeypatch.setattr(module, "leave", lambda number, text: left.append((number, text)))
+    return left
+
+
+@pytest.mark.parametrize("number", module.SIGNALS)
+def test_the_first_signal_is_a_request_and_a_second_ctrl_c_leaves(number, left, capfd):
     before = signal.getsignal(number)
     with Shutdown() as shutdown:
         assert shutdown.requested is None
-        os.kill(os.getpid(), number)
+        assert not shutdown.over
+        send(number)
         assert shutdown.requested == number
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)
+        assert shutdown.over
+        assert f"{number.name}: saving and stopping." in capfd.readouterr().err
+        # Terminals and what stands between them and the run may both pass a Ctrl-C on.
+        send(signal.SIGINT)
+        time.sleep(module.AGAIN_SECONDS)
+        # Who ends everything at once may be impatient, and the save goes on.
+        send(signal.SIGTERM)
+        send(signal.SIGHUP)
+        assert left == []
+        send(signal.SIGINT)
+        ((code, text),) = left
+        assert code == signal.SIGINT
+        assert "without a save" in text
     assert signal.getsignal(number) is before
+
+
+def test_in_a_notebook_a_second_ctrl_c_interrupts(monkeypatch, left):
+    monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
+    with Shutdown():
+        send(signal.SIGINT)
+        time.sleep(module.AGAIN_SECONDS)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+    assert left == []
+
+
+def test_a_signal_ends_a_wait_and_nothing_else():
+    with Shutdown() as shutdown:
+        done = []
+        with pytest.raises(Stopped), shutdown.interruptible():  # noqa: PT012 What does not happen.
+            send(signal.SIGTERM)
+            done.append("after it")
+        assert done == []
+        with pytest.raises(Stopped), shutdown.interruptible():
+            done.append("later")
+        send(signal.SIGTERM)
+        done.append("elsewhere")
+        assert done == ["elsewhere"]
+
+
+def test_a_lock_is_no_obstacle():
+    with Shutdown() as shutdown:
+        threading.Timer(0.2, send, (signal.SIGTERM,)).start()
+        with pytest.raises(Stopped), shutdown.interruptible():
+            threading.Event().wait(30)
+
+
+def test_handlers_that_an_environment_replaced_are_taken_back():
+    with Shutdown() as shutdown:
+        for number in module.SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        shutdown.install()
+        send(signal.SIGTERM)
+        assert shutdown.requested == signal.SIGTERM
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Shutdown() as shutdown:
+            send(signal.SIGHUP)
+            assert shutdown.requested is None
+            shutdown.install()
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_end_of_the_time_is_the_end_of_the_run():
+    shutdown = Shutdown()
+    shutdown.late = lambda: True
+    assert shutdown.over
+    assert shutdown.requested is None
 
 
 def test_other_threads_leave_signals_alone():
@@ -26,7 +114,8 @@ def test_other_threads_leave_signals_alone():
     requested = []
 
     def work():
-        with Shutdown() as shutdown:
+        with Shutdown() as shutdown, shutdown.interruptible():
+            shutdown.install()
             requested.append(shutdown.requested)
 
     thread = threading.Thread(target=work)
@@ -34,3 +123,28 @@ def test_other_threads_leave_signals_alone():
     thread.join()
     assert requested == [None]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_ctrl_c_ends_a_process_that_nothing_else_would_end():
+    code = """
+        import signal, time
+        from reverie.run.shutdown import Shutdown
+        with Shutdown() as shutdown:
+            print("ready", flush=True)
+            while True:
+                time.sleep(0.01)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(2 * module.AGAIN_SECONDS)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.endswith("Stopped without a save: what was saved before is still there.\n")

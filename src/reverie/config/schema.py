@@ -47,12 +47,24 @@ class RunConfig(Section):
     steps: Int = option(1_000_000, "Environment steps (of the agent, over all environments).", ge=1)
     duration: Float = option(0.0, "Wall-clock limit of the run, in seconds; 0: none.", ge=0)
     envs: Int = option(16, "Parallel training environments.", ge=1, le=4096)
-    eval_envs: Int = option(4, "Parallel evaluation environments.", ge=1, le=4096)
-    eval_eps: Int = option(1, "Episodes per evaluation.", ge=1)
+    eval_envs: Int = option(
+        4, "Parallel evaluation environments, at most one per episode.", ge=1, le=4096
+    )
+    eval_eps: Int = option(8, "Episodes per evaluation.", ge=1)
     final_eval_eps: Int = option(
         0, "Episodes of the evaluation after a finished run; 0: no evaluation.", ge=0
     )
     eval_every: Float = option(300.0, "Seconds between evaluations; 0: never.", ge=0)
+    eval_max_steps: Int = option(
+        0, "Steps after which an episode of an evaluation is cut; 0: no limit.", ge=0
+    )
+    side_share: Float = option(
+        0.1,
+        "Most of the wall clock that reports, evaluations and pictures may take together, where "
+        "their intervals ask for more; 1: no limit.",
+        gt=0,
+        le=1,
+    )
     train_ratio: Float = option(
         32.0,
         "Replayed steps per environment step: updates per environment step times "

@@ -114,11 +114,16 @@ class VectorEnv:
         """How often an environment was restarted so far."""
         return self._restarts.total
 
-    def reset(self) -> Transition:
-        """Starts an episode everywhere, with the seeds of the constructor."""
+    def reset(self, seeds: int | Sequence[int] | None = None) -> Transition:
+        """Starts an episode everywhere.
+
+        Args:
+            seeds: As in the constructor, in place of those; None keeps them.
+        """
         self._actions = None
-        seeds: Any = self._seeds
-        obs, infos = self._inner.reset(seed=seeds)
+        self._seeds = self._seeds if seeds is None else _spread(seeds, self.num_envs)
+        each: Any = self._seeds
+        obs, infos = self._inner.reset(seed=each)
         never = np.zeros(self.num_envs, bool)
         rewards = np.zeros(self.num_envs, np.float32)
         self._over = ~never

@@ -171,6 +171,19 @@ class Learner:
         else:
             self._prepared[kind].prepare(batch)
 
+    def ready(self, kind: Kind, batch: Batch) -> bool:
+        """Whether a call with such a batch would not wait for a compiler; starts one if need be.
+
+        Args:
+            kind: As in `prepare`.
+            batch: As in `prepare`.
+        """
+        return self._prepared[kind].ready(batch)
+
+    def wait(self, kind: Kind, batch: Batch) -> None:
+        """Returns when a program is compiled; arguments as in `prepare`."""
+        self._prepared[kind].get(batch)
+
     def close(self) -> None:
         """Gives up what is still being compiled; the learner is of no use afterwards."""
         self._compiler.close()

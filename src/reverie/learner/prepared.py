@@ -23,7 +23,13 @@ class PreparedProgram:
 
     def prepare(self, batch: Batch) -> None:
         """Starts to compile for batches like this one, whose values do not matter."""
-        self._compiled[_shapes(batch)] = self._compiler.submit(self._kind, batch)
+        if _shapes(batch) not in self._compiled:
+            self._compiled[_shapes(batch)] = self._compiler.submit(self._kind, batch)
+
+    def ready(self, batch: Batch) -> bool:
+        """Whether the program for a batch is there, or will raise; starts to compile it if not."""
+        self.prepare(batch)
+        return self._compiled[_shapes(batch)].done()
 
     def get(self, batch: Batch) -> Any:
         """The program for a batch, waited for; compiled now where it was not prepared.

@@ -67,6 +67,7 @@ class EnvSource:
         filmed: Whether a picture of every step is added as the key `log/video`.
         folder: Run folder, where a suite with the option `record` writes files of its own; with
             None it writes none.
+        max_steps: Steps after which an episode is cut, as a truncation; 0 is no limit.
     """
 
     task: str
@@ -76,6 +77,7 @@ class EnvSource:
     note: str = ""
     filmed: bool = False
     folder: pathlib.Path | None = None
+    max_steps: int = 0
 
     def factory(self, index: int = 0, seed: int = 0) -> Factory:
         """A picklable callable that makes one wrapped environment.
@@ -85,6 +87,8 @@ class EnvSource:
             seed: Seed of all of them.
         """
         factory = self._factory(index, seed)
+        if self.max_steps:
+            factory = functools.partial(_limited, factory, self.max_steps)
         return filmed(factory) if self.filmed else factory
 
     def resolved(self) -> "EnvSource":
@@ -111,7 +115,7 @@ class EnvSource:
             count: How many environments.
             seed: Seed of all of them.
         """
-        if self.custom is not None or self.filmed:
+        if self.custom is not None or self.filmed or self.max_steps:
             return None
         return envs.make_vec(self.task, count, self._options(), seed=seed)
 
@@ -162,6 +166,17 @@ def native(env: gymnasium.Env) -> gymnasium.Env:
     return env
 
 
+def eval_seed(seed: int, number: int | None = None) -> int:
+    """The seed of an evaluation.
+
+    Args:
+        seed: Seed of the run.
+        number: Which of the evaluations inside the run it is; None for those outside of it.
+    """
+    seed = envs.env_seed(seed, EVAL_INDEX)
+    return seed if number is None else envs.env_seed(seed, EVAL_INDEX + number)
+
+
 def vector_env(
     source: EnvSource,
     run: RunConfig,
@@ -184,13 +199,14 @@ def vector_env(
         ConfigError: `run.env_backend` is `native` and the suite has no engine for these settings.
     """
     count = count or (run.envs if role == "train" else run.eval_envs)
-    seed = seed if role == "train" else envs.env_seed(seed, EVAL_INDEX)
+    if role == "eval":
+        seed, source = eval_seed(seed), dataclasses.replace(source, max_steps=run.eval_max_steps)
     factories = [source.factory(index, seed) for index in range(count)]
     backend, engine = run.env_backend, None
     if backend in ("auto", "native"):
         engine = source.engine(count, seed)
     if backend == "native" and engine is None:
-        if not source.filmed:
+        if not (source.filmed or source.max_steps):
             raise ConfigError(_no_engine(source.task))
         backend = "auto"
     return envs.VectorEnv(
@@ -237,6 +253,7 @@ def logger(
     duration: float = 0.0,
     options: Mapping[str, Any] | None = None,
     first_step: int | None = None,
+    draw: Callable[[Callable[[], object]], object] = lambda job: job(),
 ) -> Logger:
     """Metrics to where `config.outputs` says; see `make_sinks`."""
     sinks = make_sinks(
@@ -249,6 +266,7 @@ def logger(
         fps=config.fps,
         options=options,
         first_step=first_step,
+        draw=draw,
     )
     return Logger(sinks, step)
 
@@ -273,6 +291,10 @@ def _no_engine(task: str) -> str:
         f"run.env_backend is native, but {task!r} with its settings has no engine that steps all "
         f"environments together. Set run.env_backend auto, or use a suite that has one: {having}."
     )
+
+
+def _limited(factory: Factory, steps: int) -> gymnasium.Env:
+    return gymnasium.wrappers.TimeLimit(factory(), steps)
 
 
 def _make_custom(factory: Factory, config: GymConfig) -> gymnasium.Env:

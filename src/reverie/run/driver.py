@@ -1,5 +1,6 @@
 """Steps environments with a policy."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
@@ -10,6 +11,8 @@ from reverie.spaces import FLAGS
 
 Arrays = dict[str, np.ndarray]
 Callback = Callable[[Arrays], object]
+Choice = tuple[Any, Arrays, Arrays]
+Waiting = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class Actor(Protocol):
@@ -37,6 +40,9 @@ class Driver:
         actor: Chooses the actions.
         mode: Passed to the actor.
         callbacks: Called in this order with every transition.
+        seed: Seed of the environments' first reset; None keeps those that they were made with.
+        waiting: Entered while the environments are waited for, and the first call of the policy.
+            What it raises loses nothing: what the environments return is then unknown to all.
     """
 
     def __init__(
@@ -46,11 +52,15 @@ class Driver:
         *,
         mode: Literal["train", "eval"] = "train",
         callbacks: Sequence[Callback] = (),
+        seed: int | None = None,
+        waiting: Waiting = contextlib.nullcontext,
     ):
         self._envs = envs
         self._actor = actor
         self._mode: Literal["train", "eval"] = mode
         self._callbacks = tuple(callbacks)
+        self._seed = seed
+        self._waiting = waiting
         self._visible = (*envs.obs_space, *FLAGS)
         self._carry = actor.init_policy(envs.num_envs)
         self._stepping = False
@@ -62,9 +72,7 @@ class Driver:
             The transition [N, ...]: the observation that has just arrived, its reward, flags and
             `log/` keys, the actions chosen for it (zeros where `is_last`) and the latents.
         """
-        obs = self._envs.step_wait() if self._stepping else self._envs.reset()
-        visible = {key: obs[key] for key in self._visible}
-        self._carry, actions, latents = self._actor.policy(self._carry, visible, self._mode)
+        obs, (self._carry, actions, latents) = self._act() if self._stepping else self._begin()
         # Copies, because environments may write into their actions.
         actions = {key: np.array(value) for key, value in actions.items()}
         if np.count_nonzero(obs["is_last"]):
@@ -80,5 +88,20 @@ class Driver:
     def finish(self) -> None:
         """Waits for environments that are still working, so that they can be reset or closed."""
         if self._stepping:
-            self._envs.step_wait()
+            with self._waiting():
+                self._envs.step_wait()
             self._stepping = False
+
+    def _begin(self) -> tuple[Arrays, Choice]:
+        with self._waiting():  # For the compiler too, which may take a while.
+            obs = self._envs.reset() if self._seed is None else self._envs.reset(self._seed)
+            return obs, self._choose(obs)
+
+    def _act(self) -> tuple[Arrays, Choice]:
+        with self._waiting():
+            obs = self._envs.step_wait()
+        return obs, self._choose(obs)
+
+    def _choose(self, obs: Arrays) -> Choice:
+        visible = {key: obs[key] for key in self._visible}
+        return self._actor.policy(self._carry, visible, self._mode)

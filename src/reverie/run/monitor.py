@@ -25,6 +25,7 @@ class Monitor:
         self._achievements = achievements
         self._episodes = EpisodeStats(num_envs)
         self._rates = Rates()
+        self._ended = self._told = False
 
     def acted(self, transition: Mapping[str, np.ndarray]) -> int:
         """Takes a transition [N, ...]; returns the number of episodes that it finished."""
@@ -33,11 +34,20 @@ class Monitor:
             self._logger.add(record)
             self._achievements.add(record)
         self._rates.count(policy=len(transition["is_first"]))
+        self._ended |= bool(records)
         return len(records)
 
     def updated(self, updates: int) -> None:
         """Counts updates."""
         self._rates.count(train=updates * self._batch_steps, updates=updates)
+
+    def explain(self) -> None:
+        """Says why there is no score, if no episode has ended yet."""
+        if not self._ended and self._episodes.longest:
+            self._logger.note(
+                f"No episode has ended yet (longest so far {self._episodes.longest:,} steps), so "
+                "there is no score."
+            )
 
     def log(self, replay: Replay, learner: Learner | None, restarts: int) -> None:
         """Writes the means over the time since the last call.
@@ -55,3 +65,6 @@ class Monitor:
         self._logger.add(usage())
         self._logger.add(self._rates.result())
         self._logger.write()
+        if not self._told:
+            self._told = True
+            self.explain()

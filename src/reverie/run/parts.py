@@ -19,7 +19,7 @@ from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.space_file import write_spaces
 from reverie.spaces import FLAGS, Space
-from reverie.track import Logger, check_outputs
+from reverie.track import Logger, Painter, check_outputs
 from reverie.track.sinks.jsonl import go_back
 
 
@@ -35,6 +35,7 @@ class Parts:
         batches: Sequences for updates.
         previews: Sequences for reports; drawing them changes nothing in training.
         logger: Receives metrics and messages.
+        painter: Draws pictures beside the run.
         progress: Counts of the run.
         ratio: Decides how many updates are due.
         saver: Writes checkpoints in the background.
@@ -49,6 +50,7 @@ class Parts:
     batches: Stream
     previews: Stream
     logger: Logger
+    painter: Painter
     progress: Progress
     ratio: Ratio
     saver: Saver
@@ -61,12 +63,12 @@ class Parts:
         return obs | {key: np.zeros(num_envs, bool) for key in FLAGS}
 
     def save(self) -> None:
-        """Starts to write replay and a checkpoint, unless the newest ones are of this very step.
+        """Starts to write replay and a checkpoint, if there are steps that the newest ones lack.
 
         Raises:
             Exception: What the save before has raised.
         """
-        if self.progress.saved == self.progress.steps:
+        if self.progress.steps in (0, self.progress.saved):
             return
         self.saver.wait()
         write = progress.snapshot(self.folder, self.progress, self.actor, self.replay, self.ratio)
@@ -144,6 +146,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     config.to_yaml(folder.config)
     go_back(folder.root, done.steps)
     left = max(0.0, config.run.duration - done.elapsed)
+    painter = Painter(lambda text: logger.note(text))
     logger = stack.enter_context(
         build.logger(
             config.logger,
@@ -153,6 +156,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
             left,
             options=config.model_dump(),
             first_step=done.steps,
+            draw=painter,
         )
     )
     for note in (*notes, *restored, f"Run folder: {folder.root}"):
@@ -169,6 +173,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         batches=batches,
         previews=previews,
         logger=logger,
+        painter=painter,
         progress=done,
         ratio=ratio,
         saver=saver,

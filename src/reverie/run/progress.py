@@ -45,6 +45,7 @@ class Progress:
         updates: Updates.
         episodes: Finished episodes.
         seconds: Wall-clock seconds of training before this process.
+        evaluations: Evaluations that were begun, which decides the seeds of the next one.
         saved: Environment steps at the last save or restore, -1 before.
         achievements: What the finished episodes reached.
     """
@@ -53,6 +54,7 @@ class Progress:
     updates: int = 0
     episodes: int = 0
     seconds: float = 0.0
+    evaluations: int = 0
     saved: int = -1
     achievements: Achievements = dataclasses.field(default_factory=Achievements)
     _started: float = dataclasses.field(default_factory=time.monotonic)
@@ -86,6 +88,7 @@ def snapshot(
         "updates": progress.updates,
         "episodes": progress.episodes,
         "seconds": progress.elapsed,
+        "evaluations": progress.evaluations,
         "achievements": progress.achievements.save(),
         "ratio": ratio.save(),
         "counters": agent.counters,
@@ -119,6 +122,7 @@ def restore(
     progress.updates = saved.meta["updates"]
     progress.episodes = saved.meta["episodes"]
     progress.seconds = saved.meta["seconds"]
+    progress.evaluations = saved.meta.get("evaluations", 0)
     progress.achievements = Achievements(**saved.meta.get("achievements", {}))
     ratio.load(saved.meta["ratio"])
     reached = f"{progress.steps:,} environment steps and {progress.updates:,} updates"

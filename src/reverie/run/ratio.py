@@ -31,6 +31,10 @@ class Ratio:
         self._credit -= due
         return due
 
+    def give_back(self, updates: int) -> None:
+        """Counts updates as due again that were not made."""
+        self._credit += updates
+
     def save(self) -> list[int]:
         """The carried fraction as numerator and denominator."""
         return [self._credit.numerator, self._credit.denominator]

@@ -1,7 +1,8 @@
 """Open-loop reports: numbers and videos to the logger, curves of vectors to files."""
 
+import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ def report(
     folder: pathlib.Path,
     batches: int = 1,
     prefix: str = "report",
-) -> list[pathlib.Path]:
+    draw: Callable[[Callable[[], object]], object] = lambda job: job(),
+) -> None:
     """Predicts replayed sequences open-loop and shows the result.
 
     Args:
@@ -31,9 +33,7 @@ def report(
         folder: Receives one plot per vector key of the last batch, which replaces an older one.
         batches: Number of batches, at least 1.
         prefix: Names what is logged, and so where the batches come from.
-
-    Returns:
-        The plots.
+        draw: Calls what draws the plots, perhaps later; by default at once.
     """
     scalars = Aggregator()
     results: dict[str, np.ndarray] = {}
@@ -42,7 +42,7 @@ def report(
         scalars.add({k: v for k, v in results.items() if np.ndim(v) == 0})
     videos = {k: v for k, v in results.items() if v.dtype == np.uint8 and v.ndim == 4}
     logger.add({**scalars.result(), **videos}, prefix=prefix)
-    return plot_vectors(results, folder)
+    draw(functools.partial(plot_vectors, results, folder))
 
 
 def plot_vectors(results: Mapping[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:

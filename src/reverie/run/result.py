@@ -30,12 +30,17 @@ class Evaluation:
         """Mean over the episodes."""
         return float(np.mean(self.scores))
 
+    @property
+    def std_score(self) -> float:
+        """Standard deviation over the episodes."""
+        return float(np.std(self.scores))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for `evaluation.json`."""
         return {
             "episodes": len(self.scores),
             "score_mean": self.mean_score,
-            "score_std": float(np.std(self.scores)),
+            "score_std": self.std_score,
             "length_mean": float(np.mean(self.lengths)),
             "scores": list(self.scores),
             "lengths": list(self.lengths),
@@ -43,7 +48,7 @@ class Evaluation:
         }
 
     def __str__(self) -> str:
-        spread = f"{self.mean_score:.4g} +- {np.std(self.scores):.2g}"
+        spread = f"{self.mean_score:.4g} +- {self.std_score:.2g}"
         text = f"mean return {spread} over {len(self.scores)} episodes"
         score = self.achievements.get("achievement/score")
         return text if score is None else f"{text}, achievement score {score:.4g}%"

@@ -29,6 +29,11 @@ class Saver:
         self._job: concurrent.futures.Future[None] | None = None
         self._message = ""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a save is under way, as far as `check` knows."""
+        return self._job is not None
+
     def start(self, write: Callable[[], None], message: str) -> None:
         """Starts a save, after the one before.
 

@@ -1,35 +1,109 @@
-"""Ctrl-C and SIGTERM as a request to save and leave, instead of an exception anywhere."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to save and leave, instead of an exception anywhere."""
 
+import contextlib
+import os
 import signal
+import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+AGAIN_SECONDS = 0.1
+"""Two Ctrl-C within this time are one: terminals and wrappers may both pass it on."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has ended a wait."""
+
 
 class Shutdown:
-    """While entered, the first SIGINT or SIGTERM sets `requested`; a second one interrupts.
+    """While entered, the first signal sets `requested`, and a second Ctrl-C ends the process.
 
-    Only the main thread of a process can handle signals: elsewhere this does nothing.
+    Where the run only waits, in `interruptible`, the first signal also ends the wait. Elsewhere it
+    never interferes, so that what the run holds is whole when it is saved.
+
+    Only the main thread of a process can handle signals: elsewhere this does nothing. A SIGHUP
+    that is ignored, as under `nohup`, stays ignored.
 
     Attributes:
         requested: The signal that arrived, or None.
+        late: Tells when the time of the run is up; never, at first.
     """
 
     def __init__(self):
         self.requested: signal.Signals | None = None
+        self.late: Callable[[], bool] = lambda: False
         self._previous: dict[signal.Signals, Any] = {}
+        self._interruptible = False
+        self._time = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether the run is to end, because of a signal or because its time is up."""
+        return self.requested is not None or self.late()
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """For waits that change nothing of the run.
+
+        Raises:
+            Stopped: When a signal arrives meanwhile, or has arrived before.
+        """
+        try:
+            self._interruptible = True
+            if self.requested is not None:
+                raise Stopped
+            yield
+        finally:
+            self._interruptible = False
+
+    def install(self) -> None:
+        """Takes the signals back, in case an environment has replaced the handlers."""
+        for number in self._previous:
+            signal.signal(number, self._handle)
 
     def __enter__(self) -> "Shutdown":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._handle)
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if number != signal.SIGHUP or handler != signal.SIG_IGN:
+                    self._previous[number] = handler
+            self.install()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            # None stands for a handler that is not Python's, which cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested is not None:
-            raise KeyboardInterrupt
-        self.requested = signal.Signals(number)
+        now = time.monotonic()
+        if self.requested is None:
+            self.requested, self._time = signal.Signals(number), now
+            say(f"{self.requested.name}: saving and stopping. Ctrl-C stops without a save.")
+        elif number == signal.SIGINT and now - self._time > AGAIN_SECONDS:
+            if hasattr(sys, "ps1"):
+                raise KeyboardInterrupt  # A notebook goes on, and so does its interpreter.
+            # Nothing else would end waiting for a save, a compiler or a device.
+            leave(number, "Stopped without a save: what was saved before is still there.")
+        if self._interruptible:
+            self._interruptible = False
+            raise Stopped
+
+
+def leave(number: int, text: str) -> None:
+    """Ends the process at once, as after a signal."""
+    say(text)
+    os._exit(128 + number)
+
+
+def say(text: str) -> None:
+    """Prints a line to the standard error output, from within a signal handler."""
+    with contextlib.suppress(OSError):
+        if os.isatty(2):
+            text = f"\r\x1b[K\x1b[?25h{text}"  # A progress line may have hidden the cursor.
+        os.write(2, f"{text}\n".encode())

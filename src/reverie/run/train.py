@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import functools
+import pathlib
 import sys
 
-from reverie.config import Config, RunConfig
+from reverie.config import Config
 from reverie.disk import explain_full_disk
 from reverie.envs import Cancelled, VectorEnv
 from reverie.learner import NonFiniteError
@@ -15,11 +16,11 @@ from reverie.run.driver import Driver
 from reverie.run.evaluate import Evaluator
 from reverie.run.final import finish
 from reverie.run.held_out import HeldOut
+from reverie.run.looks import Looks
 from reverie.run.monitor import Monitor
 from reverie.run.parts import Parts, assemble
-from reverie.run.report import report
 from reverie.run.result import Outcome
-from reverie.run.shutdown import Shutdown
+from reverie.run.shutdown import Shutdown, Stopped
 from reverie.run.trainer import Trainer
 from reverie.track import Every
 
@@ -32,8 +33,8 @@ def train(
 ) -> Outcome:
     """Trains an agent, or goes on with the run in the same folder.
 
-    Ctrl-C and SIGTERM end the run after the current step, or without it where environments keep
-    the run waiting, with a save; a second one interrupts at once.
+    Ctrl-C, SIGTERM and SIGHUP end the run after the current step, or without it where environments
+    or the compiler keep the run waiting, with a save; a second Ctrl-C ends the process at once.
 
     Args:
         config: Resolved configuration.
@@ -48,60 +49,111 @@ def train(
         CheckpointError: If no checkpoint of the run can be read.
         NonFiniteError: If training produced a NaN; nothing is saved then.
         DiskFullError: If the disk is full; the run is saved first, for which room is kept.
-        Exception: Whatever an environment raises; the run is saved first.
+        BaseException: Whatever an environment raises; the run is saved first.
     """
-    source = (source or build.EnvSource(config.task, config.env)).resolved()
+    source = source or build.EnvSource(config.task, config.env)
+    outcome = Outcome(pathlib.Path(config.logdir).expanduser(), 0, 0)
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
-        parts = assemble(config, source, stack)
+        with contextlib.suppress(Stopped, Cancelled):  # A signal came during a wait.
+            with shutdown.interruptible():
+                source = source.resolved()
+                parts = assemble(config, source, stack)
+            shutdown.late = lambda: parts.progress.late(config.run.duration)
+            try:
+                run(config, source, parts, shutdown, evaluation)
+            finally:
+                outcome = dataclasses.replace(
+                    outcome, steps=parts.progress.steps, updates=parts.progress.updates
+                )
+            if config.run.final_eval_eps and not shutdown.requested:
+                result, files = finish(config, source, parts, shutdown)
+                outcome = dataclasses.replace(outcome, evaluation=result, files=tuple(files))
+    return dataclasses.replace(outcome, interrupted=shutdown.requested)
+
+
+def run(
+    config: Config, source: build.EnvSource, parts: Parts, shutdown: Shutdown, evaluation: bool
+) -> None:
+    """Makes the environments, runs the loop in them, and saves, whatever happens meanwhile.
+
+    Args:
+        config: Resolved configuration.
+        source: Where environments come from.
+        parts: What the run is made of.
+        shutdown: Ends the run early.
+        evaluation: As in `train`.
+    """
+    # The environments are closed before what follows: of some there can only be one at a time.
+    with contextlib.ExitStack() as stack:
         # Programs are traced in Python by another thread. By default this one would wait five
         # milliseconds to go on after every call that lets go of the interpreter.
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_SECONDS)
         # Compiled while the environments start and the first steps are collected.
         prepare(config, parts, evaluation)
-        training = dataclasses.replace(source, folder=parts.folder.root)
-
-        def cancelled() -> bool:
-            return shutdown.requested is not None
-
-        envs = build.vector_env(training, config.run, config.seed, cancelled=cancelled)
-        stack.enter_context(envs)
-        parts.logger.note(f"{envs.num_envs} environments, backend {envs.backend}: {envs.choice}")
-        evaluator = held_out = None
-        if evaluation:
-            others = build.vector_env(source, config.run, config.seed, "eval", cancelled=cancelled)
-            stack.enter_context(others)
-            held_out = keep_evaluations(config, parts, stack)
-            keep = (held_out.add,) if held_out else ()
-            evaluator = Evaluator(others, parts.actor, parts.logger, config.run.eval_eps, keep)
         try:
+            with shutdown.interruptible():
+                opened = open_envs(config, source, parts, shutdown, evaluation, stack)
             with explain_full_disk(parts.folder.root):
-                loop(config, parts, envs, shutdown, evaluator, held_out)
+                loop(config, parts, shutdown, *opened)
         except NonFiniteError:
             raise  # What is broken is the agent itself: its last checkpoint is the better one.
-        except Cancelled:
-            pass  # A signal came while environments kept the run waiting.
-        except Exception:
-            parts.save_now()
+        except (Stopped, Cancelled):
+            pass
+        except BaseException as error:
+            rescue(parts, error)
             raise
+        parts.progress.evaluations += bool(config.run.final_eval_eps)
         parts.save_now()
-        outcome = Outcome(
-            parts.folder.root, parts.progress.steps, parts.progress.updates, shutdown.requested
+
+
+def rescue(parts: Parts, error: BaseException) -> None:
+    """Saves what was reached before an error; a save that fails becomes a note of the error."""
+    try:
+        parts.save_now()
+    except Exception as failure:
+        error.add_note(
+            f"After this the run in {parts.folder.root} could not be saved either, so that what "
+            f"it reached since its last checkpoint is lost: {type(failure).__name__}: {failure}"
         )
-        if shutdown.requested or not config.run.final_eval_eps:
-            return outcome
-        # One that can be open only once makes room for its evaluation.
-        envs.close()
-        result, files = finish(config, source, parts)
-        return dataclasses.replace(outcome, evaluation=result, files=tuple(files))
+
+
+def open_envs(
+    config: Config,
+    source: build.EnvSource,
+    parts: Parts,
+    shutdown: Shutdown,
+    evaluation: bool,
+    stack: contextlib.ExitStack,
+) -> tuple[VectorEnv, Evaluator | None, HeldOut | None]:
+    """The environments of training; if there are evaluations, what plays and keeps them too."""
+
+    def cancelled() -> bool:
+        return shutdown.requested is not None
+
+    training = dataclasses.replace(source, folder=parts.folder.root)
+    envs = build.vector_env(training, config.run, config.seed, cancelled=cancelled)
+    stack.enter_context(envs)
+    parts.logger.note(f"{envs.num_envs} environments, backend {envs.backend}: {envs.choice}")
+    if not evaluation:
+        for note in ineffective(config):
+            parts.logger.note(note)
+        return envs, None, None
+    count = min(config.run.eval_envs, config.run.eval_eps)
+    others = build.vector_env(source, config.run, config.seed, "eval", count, cancelled=cancelled)
+    stack.enter_context(others)
+    held_out = keep_evaluations(config, parts, stack)
+    keep = (held_out.add,) if held_out else ()
+    episodes = config.run.eval_eps
+    return envs, Evaluator(others, parts.actor, parts.logger, episodes, keep, shutdown), held_out
 
 
 def loop(
     config: Config,
     parts: Parts,
-    envs: VectorEnv,
     shutdown: Shutdown,
+    envs: VectorEnv,
     evaluator: Evaluator | None = None,
     held_out: HeldOut | None = None,
 ) -> None:
@@ -110,52 +162,80 @@ def loop(
     Args:
         config: Resolved configuration.
         parts: What the run is made of.
-        envs: Training environments.
         shutdown: Tells when a signal has arrived.
+        envs: Training environments.
         evaluator: Evaluates now and then.
         held_out: Reports on the evaluation episodes.
     """
-    run, done, replay, learner = config.run, parts.progress, parts.replay, parts.learner
+    done, replay = parts.progress, parts.replay
     check = functools.partial(check_numbers, what="transition")
-    driver = Driver(envs, parts.actor, callbacks=[check] if run.debug else [])
+    callbacks = [check] if config.run.debug else []
+    driver = Driver(envs, parts.actor, callbacks=callbacks, waiting=shutdown.interruptible)
     batch_steps = config.batch_size * config.batch_length
     monitor = Monitor(parts.logger, envs.num_envs, batch_steps, done.achievements)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
     trainer = None
-    if learner:
+    if parts.learner:
         trainer = Trainer(
-            learner, parts.batches, config.replay_context, run.debug, priorities=not signal
+            parts.learner,
+            parts.batches,
+            config.replay_context,
+            config.run.debug,
+            priorities=not signal,
         )
-    time_to_log, time_to_report, time_to_evaluate, time_to_save = clocks(run)
+    looks = Looks(config, parts, shutdown, evaluator, held_out)
+    log = Every(config.run.log_every, lambda: monitor.log(replay, parts.learner, envs.restarts))
+    save = Every(config.run.save_every or -1.0, parts.save)
 
-    while done.steps < run.steps and not done.late(run.duration) and not shutdown.requested:
+    while done.steps < config.run.steps and not shutdown.over:
+        shutdown.install()
         transition = driver.step()
         replay.add(transition, transition.get(signal) if signal else None)
         done.steps += envs.num_envs
         done.episodes += monitor.acted(transition)
 
-        ready = replay.ready(config.batch_size)
-        if trainer and ready:
-            due = parts.ratio(envs.num_envs)
-            for _ in range(due):
-                trainer.update()
-            done.updates += due
-            monitor.updated(due)
+        if trainer and replay.ready(config.batch_size):
+            with shutdown.interruptible():
+                trainer.wait()
+            monitor.updated(update(parts, trainer, shutdown, envs.num_envs))
 
-        if time_to_log():
-            monitor.log(replay, learner, envs.restarts)
-        if learner and ready and time_to_report():
-            report(learner, parts.previews, parts.logger, parts.folder.root, run.report_batches)
-            if held_out:
-                held_out.report(learner, parts.logger)
-        if evaluator and time_to_evaluate():
-            evaluator.run()
-        if time_to_save():
-            parts.save()
+        log()
+        looks()
+        save()
         parts.saver.check()
+        if parts.saver.busy:
+            save.restart()
 
     # The step under way is left to close(): nobody needs it, and it may hang.
-    monitor.log(replay, learner, envs.restarts)
+    monitor.log(replay, parts.learner, envs.restarts)
+    monitor.explain()
+
+
+def update(parts: Parts, trainer: Trainer, shutdown: Shutdown, steps: int) -> int:
+    """Makes the updates that are due after some environment steps; returns their number."""
+    due = parts.ratio(steps)
+    for made in range(due):
+        if shutdown.requested:
+            parts.ratio.give_back(due - made)
+            return made
+        trainer.update()
+        parts.progress.updates += 1
+    return due
+
+
+def ineffective(config: Config) -> list[str]:
+    """Says which options of evaluation the user has set although there are no evaluations."""
+    names = ["eval_every", "eval_eps"]
+    if not config.run.final_eval_eps:
+        names += ["eval_envs", "eval_max_steps"]
+    keys = [f"run.{name}" for name in names]
+    given = [key for key in keys if config.sources.get(key) in ("overrides", f"flag --{key}")]
+    if not given:
+        return []
+    return [
+        f"{' and '.join(given)}: without effect in script {config.script}, which evaluates only at "
+        "the end, if run.final_eval_eps says so. Script train_eval evaluates during training."
+    ]
 
 
 def keep_evaluations(config: Config, parts: Parts, stack: contextlib.ExitStack) -> HeldOut | None:
@@ -177,7 +257,8 @@ def prepare(config: Config, parts: Parts, evaluation: bool = False) -> None:
         if config.run.report_every:
             parts.learner.prepare("report", parts.previews.example(), later=True)
     if evaluation:
-        parts.learner.prepare("evaluate", parts.example_obs(config.run.eval_envs))
+        count = min(config.run.eval_envs, config.run.eval_eps)
+        parts.learner.prepare("evaluate", parts.example_obs(count))
 
 
 def _will_train(config: Config, parts: Parts) -> bool:
@@ -185,13 +266,3 @@ def _will_train(config: Config, parts: Parts) -> bool:
     left = config.run.steps - parts.progress.steps
     needed = config.batch_size * parts.replay.length
     return left > 0 and len(parts.replay) + left >= needed
-
-
-def clocks(run: RunConfig) -> tuple[Every, Every, Every, Every]:
-    """Clocks for logging, reports, evaluation and saving.
-
-    In the configuration 0 means never, to a clock it means always.
-    """
-    intervals = (run.log_every, run.report_every, run.eval_every, run.save_every)
-    log, report_, evaluate, save = (Every(seconds or -1.0) for seconds in intervals)
-    return log, report_, evaluate, save

@@ -39,6 +39,13 @@ class Trainer:
         self._debug = debug
         self._priorities = priorities
         self._pending: tuple[np.ndarray, Any] | None = None
+        self._compiled = False
+
+    def wait(self) -> None:
+        """Returns when the program of the update is compiled."""
+        if not self._compiled:
+            self._learner.wait("train", self._stream.example())
+            self._compiled = True
 
     def update(self) -> None:
         """Issues one update; returns without waiting for it."""

@@ -2,9 +2,10 @@
 
 `Logger` collects metrics and hands them to sinks (the terminal, JSONL files, video and image
 files, TensorBoard, Weights & Biases, Scope). `EpisodeStats`, `Achievements`, `Aggregator`,
-`Rates`, `Every` and `usage` produce the numbers. `learning_curve` and `openloop_plot` turn a run
-folder and a report into pictures. Importing this package imports neither jax nor matplotlib nor
-pillow: pictures load what they need when drawn.
+`Rates` and `usage` produce the numbers; `Every` and `SideWork` say when it is time for something,
+and `Painter` draws in a thread. `learning_curve` and `openloop_plot` turn a run folder and a report
+into pictures. Importing this package imports neither jax nor matplotlib nor pillow: pictures load
+what they need when drawn.
 """
 
 from reverie.track.achievements import Achievements
@@ -12,6 +13,7 @@ from reverie.track.clocks import Every, Rates, SideWork
 from reverie.track.curve import learning_curve
 from reverie.track.logger import Logger
 from reverie.track.openloop import openloop_plot
+from reverie.track.painter import Painter
 from reverie.track.published import Curve, published_curve
 from reverie.track.sinks import (
     JsonlSink,
@@ -37,6 +39,7 @@ __all__ = [
     "Logger",
     "MediaSink",
     "OutputError",
+    "Painter",
     "Rates",
     "SideWork",
     "Sink",

@@ -12,7 +12,7 @@ class Every:
 
     Args:
         seconds: Length of the interval; 0 means at every call, a negative number never.
-        action: What to do.
+        action: What to do. If it returns False it was not ready, and is called again the next time.
         clock: Returns the time in seconds.
     """
 
@@ -28,10 +28,11 @@ class Every:
         self.restart()
 
     def __call__(self) -> bool:
-        """Does it if the interval has passed; returns whether it has."""
+        """Does it if the interval has passed; returns whether it was done."""
         if self._seconds < 0 or self._clock() < self._due:
             return False
-        self._action()
+        if self._action() is False:
+            return False
         self.restart()
         return True
 

@@ -149,6 +149,10 @@ class Aggregator:
         return result
 
 
+MAX_FRAMES = 1000
+"""Longest video of an episode."""
+
+
 class EpisodeStats:
     """Turns the transitions of parallel environments into one record per finished episode.
 
@@ -171,7 +175,7 @@ class EpisodeStats:
         self,
         num_envs: int,
         reduce: Sequence[str] = ("avg", "max", "sum"),
-        max_frames: int = 1000,
+        max_frames: int = MAX_FRAMES,
     ):
         self._reductions = tuple(_check_reductions(tuple(reduce)))
         self._max_frames = max_frames
@@ -213,6 +217,11 @@ class EpisodeStats:
         # An episode's values stay until the next one begins, so an extra step cannot add to it.
         self._running[ended] = False
         return [self._record(int(env)) for env in ended]
+
+    @property
+    def longest(self) -> int:
+        """Actions so far in the longest of the episodes that have not ended."""
+        return int(self._length[self._running].max(initial=0))
 
     def _rows(self, transition: Mapping[str, np.ndarray], key: str) -> np.ndarray:
         array = np.asarray(transition[key])

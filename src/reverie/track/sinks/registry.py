@@ -71,6 +71,7 @@ def make_sinks(
     fps: float = 15.0,
     options: Mapping[str, Any] | None = None,
     first_step: int | None = None,
+    draw: Callable[[Callable[[], object]], object] = lambda job: job(),
 ) -> list[Sink]:
     """Makes the sinks of a run.
 
@@ -88,6 +89,7 @@ def make_sinks(
         options: The resolved configuration, for viewers that compare runs.
         first_step: Environment step at which training begins or goes on; None if nothing is
             trained. Viewers do not show what was written about later steps before.
+        draw: Calls what writes videos and images, perhaps later; by default at once.
 
     Returns:
         The sinks, ready for `Logger`. An empty list of outputs makes a silent run.
@@ -101,7 +103,7 @@ def make_sinks(
     run = RunInfo(folder, step, total_steps, duration, filter, fps, options or {}, first_step)
     sinks: list[Sink] = []
     if "jsonl" in outputs:
-        sinks += [JsonlSink(folder), MediaSink(folder, fps=fps)]
+        sinks += [JsonlSink(folder), MediaSink(folder, fps=fps, draw=draw)]
     makers = {
         name: functools.partial(_module(name).make, run) for name in outputs if name in REMOTE
     }

@@ -1,0 +1,207 @@
+"""Evaluations inside a run and at its end."""
+
+import os
+import signal
+import threading
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+from reverie import config
+from reverie.envs import VectorEnv
+from reverie.learner import Learner
+from reverie.run import EnvSource, build, evaluate, launch
+from reverie.run.evaluate import Evaluator
+from reverie.run.random_actor import RandomActor
+from reverie.run.shutdown import Shutdown, Stopped
+from reverie.spaces import Space
+from reverie.track import Logger, read_jsonl
+
+ACTIONS = {"action": Space("discrete", (), "int32", (2,))}
+
+
+class Worlds(gymnasium.Env):
+    """Keeps the seeds of its resets; episodes have the given number of steps, 0 for no end."""
+
+    observation_space = gs.Box(0, 1e9, (1,), np.float32)
+    action_space = gs.Discrete(2)
+    seeds = []  # noqa: RUF012
+    opened = 0
+    most = 0
+
+    def __init__(self, steps=3):
+        self.steps = steps
+        Worlds.opened += 1
+        Worlds.most = max(Worlds.most, Worlds.opened)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            Worlds.seeds.append(seed)
+        self.time = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        return np.full(1, self.time, np.float32), 1.0, self.time == self.steps, False, {}
+
+    def close(self):
+        Worlds.opened -= 1
+
+
+class Endless(Worlds):
+    def __init__(self):
+        super().__init__(0)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    Worlds.seeds, Worlds.opened, Worlds.most = [], 0, 0
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A run of random actions in such an environment."""
+
+    def run(factory, *words, logdir=tmp_path / "run"):
+        settings = config.load([
+            "--configs", "debug", "--task", "custom_worlds", "--random_agent", "true",
+            "--logger.outputs", "terminal", "jsonl", "--logdir", str(logdir), *words,
+        ])  # fmt: skip
+        return launch(settings, EnvSource("custom_worlds", settings.env, factory))
+
+    return run
+
+
+def evaluator(logger, steps=3, episodes=2, shutdown=None):
+    envs = VectorEnv([lambda: Worlds(steps)], "sync", seeds=0)
+    return Evaluator(envs, RandomActor(ACTIONS, 0), logger, episodes, shutdown=shutdown)
+
+
+def test_each_evaluation_of_a_run_plays_other_episodes_and_runs_repeat_them(make, tmp_path):
+    words = [
+        "--script", "train_eval", "--run.steps", "60", "--run.envs", "1", "--run.eval_every",
+        "1e-6", "--run.eval_eps", "2", "--run.final_eval_eps", "1",
+    ]  # fmt: skip
+    played = []
+    for name in ("a", "b"):
+        Worlds.seeds = []
+        make(Worlds, *words, "--run.side_share", "1", logdir=tmp_path / name)
+        played.append(Worlds.seeds)
+    assert played[0] == played[1]
+    # One seed of the training environment, two of every evaluation, one of the final one.
+    assert len(played[0]) >= 1 + 2 * 10 + 1
+    assert len(set(played[0])) == len(played[0])
+
+
+def test_evaluations_after_a_resume_go_on_with_other_episodes(make):
+    words = [
+        "--script", "train_eval", "--run.envs", "1", "--run.eval_every", "1e-6",
+        "--run.eval_eps", "1", "--run.side_share", "1",
+    ]  # fmt: skip
+    make(Worlds, *words, "--run.steps", "20")
+    before, Worlds.seeds = Worlds.seeds[1:], []
+    make(Worlds, *words, "--run.steps", "40")
+    assert not set(before) & set(Worlds.seeds[1:])
+
+
+def test_there_are_no_more_environments_than_episodes(make, capsys):
+    words = ["--script", "train_eval", "--run.eval_every", "0", "--run.envs", "1"]
+    made = []
+    make(
+        lambda: made.append(1) or Worlds(),
+        *words, "--run.steps", "5", "--run.eval_envs", "4", "--run.eval_eps", "3",
+    )  # fmt: skip
+    assert sum(made) - 4 in (0, 1, 2)  # And temporary ones, to see the spaces.
+
+
+def test_a_signal_ends_an_evaluation_and_the_episodes_under_way_are_left_out(notes):
+    with Logger([notes], lambda: 0) as logger, Shutdown() as shutdown:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(Stopped):
+            evaluator(logger, steps=0, shutdown=shutdown).run(0)
+        assert shutdown.requested == signal.SIGTERM
+
+
+def test_the_time_of_a_run_ends_an_evaluation(notes):
+    with Logger([notes], lambda: 0) as logger:
+        shutdown = Shutdown()
+        calls = iter([False] * 6 + [True] * 9)
+        shutdown.late = lambda: next(calls)
+        result = evaluator(logger, steps=3, episodes=5, shutdown=shutdown).run(0)
+    assert result is not None
+    assert result.lengths == (3,)
+    assert "after 1 of 5 episodes of an evaluation" in notes.texts[-1]
+
+
+def test_an_evaluation_without_an_end_is_told(monkeypatch, notes):
+    monkeypatch.setattr(evaluate, "PATIENCE", 0.05)
+    with Logger([notes], lambda: 0) as logger:
+        shutdown = Shutdown()
+        shutdown.late = lambda: len(notes.texts) > 0
+        assert evaluator(logger, steps=0, shutdown=shutdown).run(0) is None
+    assert "No episode of an evaluation has ended for 0.05 seconds (longest" in notes.texts[0]
+    assert "run.eval_max_steps" in notes.texts[0]
+
+
+def test_long_episodes_of_evaluations_can_be_cut(make, capsys):
+    words = ["--run.steps", "20", "--run.final_eval_eps", "3", "--run.eval_max_steps", "7"]
+    outcome = make(Endless, *words)
+    assert outcome.evaluation.lengths == (7, 7, 7)
+    assert outcome.evaluation.std_score == 0
+    # Those of training are not.
+    text = " ".join(capsys.readouterr().out.split())
+    assert "No episode has ended yet (longest so far 9 steps), so there is no score." in text
+    assert "Evaluating 3 episodes." in text
+
+
+def test_the_time_of_a_run_is_over_before_its_final_evaluation(make, capsys):
+    words = ["--run.steps", "1e9", "--run.duration", "0.3", "--run.final_eval_eps", "1"]
+    outcome = make(Endless, *words)
+    assert outcome.evaluation is None
+    assert outcome.exit_code == 0
+    text = capsys.readouterr().out
+    assert "The time of the run is up (run.duration)" in text
+    assert f"reverie eval --logdir {outcome.logdir}" in text
+
+
+def test_only_one_environment_is_open_at_a_time(make):
+    words = ["--run.steps", "20", "--run.envs", "1", "--run.eval_envs", "1"]
+    outcome = make(Worlds, *words, "--run.final_eval_eps", "2")
+    assert outcome.evaluation.lengths == (3, 3)
+    assert Worlds.most == 1
+    assert Worlds.opened == 0
+
+
+def test_options_of_evaluations_that_there_are_not_are_told(make, capsys):
+    make(Worlds, "--run.steps", "4", "--run.eval_every", "5", "--run.eval_max_steps", "9")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "run.eval_every and run.eval_max_steps: without effect in script train" in text
+    make(Worlds, "--run.steps", "8")
+    assert "without effect" not in capsys.readouterr().out
+
+
+def test_seeds_of_evaluations_are_no_seeds_of_environments():
+    seeds = [build.eval_seed(1, number) for number in (None, 0, 1)]
+    envs = [build.envs.env_seed(seed, index) for seed in seeds for index in range(4)]
+    assert len({*seeds, *envs}) == 15
+
+
+def test_a_report_waits_for_its_program_beside_the_run(make_config, tmp_path, monkeypatch):
+    asked = []
+
+    def ready(learner, kind, batch):
+        asked.append(kind)
+        return len(asked) > 5
+
+    monkeypatch.setattr(Learner, "ready", ready)
+    words = ["--run.steps", "60", "--run.report_every", "1e-6", "--run.log_every", "1e-6"]
+    launch(make_config(tmp_path, *words, "--run.side_share", "1"))
+    assert set(asked) == {"report"}
+    records = read_jsonl(tmp_path / "metrics.jsonl")
+    reported = [r["step"] for r in records if "report/loss/rew" in r]
+    trained = [r["step"] for r in records if "train/loss/rew" in r]
+    assert reported
+    assert reported[0] >= trained[0] + 2 * 4
