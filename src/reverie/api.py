@@ -1,8 +1,9 @@
 """The Python interface. Everything heavy is imported when it is used."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     import gymnasium
@@ -10,7 +11,30 @@ if TYPE_CHECKING:
     from reverie.run import Outcome
     from reverie.run.trained import TrainedAgent
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
+
+def _led_by_message(function: Callable[P, R]) -> Callable[P, R]:
+    """Errors that say themselves what to do come without the lines of code that found them.
+
+    With the environment variable REVERIE_DEBUG they keep them.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            own = type(error).__module__.partition(".")[0] == __package__
+            if not own or os.environ.get("REVERIE_DEBUG"):
+                raise
+            raise error.with_traceback(None) from None
+
+    return call
+
+
+@_led_by_message
 def train(
     env: "str | gymnasium.Env | Callable[[], gymnasium.Env]",
     /,
@@ -55,6 +79,7 @@ def train(
     return outcome
 
 
+@_led_by_message
 def load(logdir: str | os.PathLike[str]) -> "TrainedAgent":
     """Loads the newest checkpoint of a run, to act with it.
 
@@ -74,6 +99,7 @@ def load(logdir: str | os.PathLike[str]) -> "TrainedAgent":
     return load_agent(logdir)
 
 
+@_led_by_message
 def make(task: str, **options: Any) -> "gymnasium.Env":
     """Makes the environment of a task as an ordinary gymnasium environment.
 

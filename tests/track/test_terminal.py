@@ -91,10 +91,12 @@ def test_plain_output_is_one_line_per_write():
     logger.add({"episode/score": 10.0, "episode/length": 200})
     logger.add({"episode/score": 20.0, "episode/length": 300})
     logger.add(METRICS)
+    logger.write()
+    logger.add(METRICS)
     step, clock.now = 2000, 60.0
     logger.write()
     logger.close()
-    note, line = file.getvalue().splitlines()
+    note, _, line = file.getvalue().splitlines()
     assert note == "Made [4] environments."
     assert re.fullmatch(r"\d\d:\d\d:\d\d", line.split(" | ")[0])
     assert line.split(" | ")[1:] == [
@@ -166,6 +168,28 @@ def test_eta_is_silent_when_it_would_mean_nothing():
     assert eta(Clock(), [(10.0, 0)], total_steps=100) is None
     assert eta(Clock(), [(10.0, 100)]) is None
     assert eta(Clock(), [(10.0, 1)], total_steps=10**10) is None
+
+
+def test_there_is_no_eta_before_the_first_update_and_compilation_does_not_count():
+    file, clock = io.StringIO(), Clock()
+    sink = TerminalSink(lambda: 0, total_steps=1000, file=file, clock=clock)
+    rates = [(5, 10, 0.0), (30, 20, 500.0), (40, 120, 5000.0)]
+    for clock.now, step, speed in rates:
+        sink.write(step, {"fps/train": speed, "fps/policy": 1.0})
+    before, first, then = file.getvalue().splitlines()
+    assert "eta" not in before + first
+    assert "eta 1m28s" in then
+
+
+def test_a_line_that_tells_nothing_new_is_left_out():
+    file = io.StringIO()
+    sink = TerminalSink(lambda: 0, file=file)
+    for rate, metrics in ((3.0, {}), (0.0, {}), (0.0, {"train/loss/dyn": 1.0})):
+        sink.write(400, {"fps/policy": rate, "fps/train": rate, **metrics})
+    sink.write(400, {"eval/episode/score": 3.0})
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 3
+    assert "loss dyn" in lines[1]
 
 
 def test_eta_of_a_resumed_run_counts_from_where_it_resumed():

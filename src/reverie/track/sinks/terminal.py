@@ -83,6 +83,7 @@ class TerminalSink:
         self._total = total_steps
         self._metrics: dict[str, int | float | str] = {}
         self._scores: dict[str, collections.deque[float]] = {}
+        self._printed = -1
         self._lock = threading.Lock()
         self._eta.update(step())
         self._console = Console(file=self._file, force_terminal=True)
@@ -105,7 +106,11 @@ class TerminalSink:
         with self._lock:
             # A metric that is logged more rarely than this one stays in view.
             self._metrics = {**self._metrics, **shown} if self._live else shown
-            self._eta.update(step)
+            self._eta.write(step, metrics.get("fps/train"))
+        nothing_new = step == self._printed and not metrics.get("fps/policy", 1)
+        self._printed = step
+        if nothing_new and not self._live and not any(key.startswith(LOSS) for key in shown):
+            return
         if self._live:
             self._live.refresh()
             return
@@ -189,13 +194,24 @@ class TerminalSink:
 
 
 class _Eta:
-    """Estimates the time left from the speed of the recent past."""
+    """Estimates the time left from the speed of the recent past.
+
+    Until the first update nothing is known: steps before it are fast, and compilation is slow.
+    """
 
     def __init__(self, total: int, duration: float, clock: Callable[[], float]):
         self._total = total
         self._clock = clock
         self._end = clock() + duration if duration > 0 else None
         self._past: collections.deque[tuple[float, int]] = collections.deque()
+        self._learning = False
+
+    def write(self, step: int, trained: Value | None) -> None:
+        """Looks at the speed of training, or None where nothing is known about it."""
+        if trained and not self._learning:
+            self._past.clear()
+        self._learning |= trained is None or bool(trained)
+        self.update(step)
 
     def update(self, step: int) -> None:
         now = self._clock()
@@ -206,6 +222,8 @@ class _Eta:
 
     def left(self, step: int) -> float | None:
         """Seconds until the run ends, or None when nothing is known about it."""
+        if not self._learning:
+            return None
         (start, first), (now, last) = self._past[0], self._past[-1]
         times = []
         if self._end is not None:

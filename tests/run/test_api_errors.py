@@ -1,0 +1,48 @@
+"""Errors of the Python interface."""
+
+import inspect
+import traceback
+
+import gymnasium
+import pytest
+
+import reverie
+from reverie.config import ConfigError
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: reverie.train("CartPole-v1", total_timesteps=10),
+        lambda: reverie.load("/nowhere"),
+        lambda: reverie.make("dummy_nothing"),
+    ],
+)
+def test_an_explained_error_is_led_by_its_message(call, monkeypatch):
+    with pytest.raises(ValueError, match=r"\.") as caught:
+        call()
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert [frame.name for frame in frames][-1] == "call"
+    assert len(frames) <= 4
+    assert "During handling" not in "".join(traceback.format_exception(caught.value))
+    monkeypatch.setenv("REVERIE_DEBUG", "1")
+    with pytest.raises(ValueError, match=r"\.") as caught:
+        call()
+    assert len(traceback.extract_tb(caught.value.__traceback__)) > 4
+
+
+def test_other_errors_keep_their_frames(tmp_path):
+    class Broken(gymnasium.Env):
+        def __init__(self):
+            raise RuntimeError("no simulator")
+
+    with pytest.raises(RuntimeError, match="no simulator") as caught:
+        reverie.train(Broken, configs="debug", logdir=tmp_path / "run")
+    assert len(traceback.extract_tb(caught.value.__traceback__)) > 4
+
+
+def test_the_interface_keeps_its_signature():
+    names = list(inspect.signature(reverie.train).parameters)
+    assert names[:2] == ["env", "configs"]
+    with pytest.raises(ConfigError, match=r"Did you mean run\.steps"):
+        reverie.train("CartPole-v1", total_timesteps=10)
