@@ -52,6 +52,8 @@ def test_numbers_are_averaged_and_the_last_batch_is_shown(tmp_path):
     assert batches.count == 3
     assert memory.metrics["report/loss/rew"] == 2.0
     assert (memory.metrics["report/openloop/image"] == 3).all()
+    # Two sequences, two steps that were not observed, three dimensions.
+    assert memory.metrics["report/openloop/deep/vector/error"].tolist() == [1.0] * 12
     assert (tmp_path / "openloop" / "deep-vector.png").read_bytes().startswith(b"\x89PNG")
 
 

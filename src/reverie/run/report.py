@@ -29,7 +29,8 @@ def report(
     Args:
         learner: Makes the predictions.
         stream: Delivers sequences whose first half is observed and whose second half is imagined.
-        logger: Receives means of the numbers over the batches, and the videos of the last one.
+        logger: Receives means of the numbers over the batches, and the videos and open-loop
+            errors of the last one.
         folder: Receives one plot per vector key of the last batch, which replaces an older one.
         batches: Number of batches, at least 1.
         prefix: Names what is logged, and so where the batches come from.
@@ -41,7 +42,7 @@ def report(
         results = learner.report(stream.next().batch, prefix)
         scalars.add({k: v for k, v in results.items() if np.ndim(v) == 0})
     videos = {k: v for k, v in results.items() if v.dtype == np.uint8 and v.ndim == 4}
-    logger.add({**scalars.result(), **videos}, prefix=prefix)
+    logger.add({**scalars.result(), **videos, **errors(results)}, prefix=prefix)
     draw(functools.partial(plot_vectors, results, folder))
 
 
@@ -55,8 +56,6 @@ def plot_vectors(results: Mapping[str, Any], folder: pathlib.Path) -> list[pathl
     Returns:
         The files.
     """
-    # An image key may be called `true` as well: its video is no array [B, T, D].
-    names = [k.removesuffix(_TRUE) for k, v in results.items() if k.endswith(_TRUE) and v.ndim == 3]
     return [
         openloop_plot(
             results[name + _TRUE],
@@ -65,5 +64,23 @@ def plot_vectors(results: Mapping[str, Any], folder: pathlib.Path) -> list[pathl
             folder / "openloop" / f"{file_name(name.removeprefix(_PLOT))}.png",
             title=name.removeprefix(_PLOT),
         )
-        for name in sorted(names)
+        for name in _vectors(results)
     ]
+
+
+def errors(results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Distances [N] between what happened and what was predicted open-loop, by `<name>/error`."""
+    return {
+        f"{name}/error": np.abs(results[name + _PRED] - true)[:, true.shape[1] // 2 :].ravel()
+        for name in _vectors(results)
+        for true in [results[name + _TRUE]]
+    }
+
+
+def _vectors(results: Mapping[str, Any]) -> list[str]:
+    # An image key may be called `true` as well: its video is no array [B, T, D].
+    return sorted(
+        key.removesuffix(_TRUE)
+        for key, value in results.items()
+        if key.endswith(_TRUE) and value.ndim == 3
+    )

@@ -66,6 +66,16 @@ def test_all_kinds_come_back(tmp_path):
     assert sum(histogram.bucket) == 1000
 
 
+@pytest.mark.parametrize("values", [[np.inf, 1.0, np.nan], [0.0, 1e30], [-3.4e38, 3.4e38]])
+def test_a_histogram_of_extremes(tmp_path, values):
+    with Logger(make_sinks(["tensorboard"], tmp_path, step=lambda: 1, filter=""), lambda: 1) as log:
+        log.add({"error": np.array(values, np.float32), "none": np.full(3, np.nan)})
+        log.write()
+    events = read(tmp_path)
+    assert events.Histograms("error")[0].histogram_value.num == np.isfinite(values).sum()
+    assert events.Tags()["histograms"] == ["error"]
+
+
 def test_options_are_text_and_hyperparameters(tmp_path):
     options = {"task": "dummy_disc", "agent": {"opt": {"lr": 4e-5}, "units": [1, 2], "x": True}}
     write(tmp_path, [1], options=options)

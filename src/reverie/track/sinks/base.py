@@ -70,6 +70,17 @@ class Sink(Protocol):
         ...
 
 
+def showable(metrics: Mapping[str, Value]) -> dict[str, Value]:
+    """Metrics whose numbers for histograms are finite, without histograms of nothing."""
+    shown = {
+        key: value[np.isfinite(value)].astype(np.float64)
+        if isinstance(value, np.ndarray) and value.ndim == 1
+        else value
+        for key, value in metrics.items()
+    }
+    return {k: v for k, v in shown.items() if not isinstance(v, np.ndarray) or v.size}
+
+
 def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in options.items():
         if isinstance(value, Mapping):

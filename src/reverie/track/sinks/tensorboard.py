@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from reverie.track.names import printable
-from reverie.track.sinks.base import RunInfo, Value
+from reverie.track.sinks.base import RunInfo, Value, showable
 from reverie.track.video import even_rgb, gif, png
 
 
@@ -59,7 +59,7 @@ class TensorboardSink:
 
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Writes all metrics."""
-        for key, value in metrics.items():
+        for key, value in showable(metrics).items():
             self._event(step, summary=_summary(printable(key), value, self._run.fps))
         self._writer.flush()
 
@@ -88,7 +88,7 @@ def _summary(tag: str, value: Value, fps: float) -> Any:
     if not isinstance(value, np.ndarray):
         return Summary(value=[Summary.Value(tag=tag, simple_value=float(value))])
     if value.ndim == 1:
-        histogram = summary.histogram("", value, bins="auto", max_bins=50).value[0].histo
+        histogram = summary.histogram("", value, bins=30).value[0].histo
         return Summary(value=[Summary.Value(tag=tag, histo=histogram)])
     frame = even_rgb(value)[0] if value.ndim == 4 else value
     image = Summary.Image(

@@ -12,7 +12,7 @@ import numpy as np
 
 from reverie.track.names import printable
 from reverie.track.sinks.background import PATIENCE
-from reverie.track.sinks.base import OutputError, RunInfo, Value
+from reverie.track.sinks.base import OutputError, RunInfo, Value, showable
 from reverie.track.video import gif
 
 ID = "wandb_id.txt"
@@ -66,7 +66,9 @@ class WandbSink:
 
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Sends all metrics."""
-        self._run.log({printable(k): self._convert(v) for k, v in metrics.items()}, step=step)
+        self._run.log(
+            {printable(k): self._convert(v) for k, v in showable(metrics).items()}, step=step
+        )
 
     def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Does nothing: the next write holds the means."""
