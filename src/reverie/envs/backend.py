@@ -44,7 +44,7 @@ def choose(factories: Sequence[Callable[[], gymnasium.Env]], backend: str) -> tu
     if backend not in ("auto", "sync", "async"):
         raise ValueError(f"backend={backend!r}: choose 'auto', 'sync', 'async' or 'native'.")
     if backend == "sync":
-        return "sync", "as configured."
+        return "sync", "run.env_backend says so."
     problem = _pickle_problem(factories[0])
     if backend == "async":
         if problem:
@@ -52,7 +52,7 @@ def choose(factories: Sequence[Callable[[], gymnasium.Env]], backend: str) -> tu
                 f"backend='async' sends the environment factories to other processes, but "
                 f"{problem}. Build everything inside the factory, or use backend='sync'."
             )
-        return "async", "as configured."
+        return "async", "run.env_backend says so."
     if problem:
         return "sync", f"{problem}."
     used = min(cores(), len(factories))

@@ -54,8 +54,13 @@ def evaluate(
             f"reverie eval --logdir {parts.folder.root} plays one."
         )
         return None
-    untrained = " of an agent without an update" if parts.learner and not done.updates else ""
-    parts.logger.note(f"Evaluating {episodes} episodes{untrained}.")
+    if parts.learner and not done.updates:
+        parts.logger.note(
+            "No update was made, so there is nothing to evaluate: the run was shorter than its "
+            "first batch. A larger run.steps goes on from here."
+        )
+        return None
+    parts.logger.note(f"Evaluating {episodes} episodes.")
     if parts.learner:
         parts.learner.flush_acting()
     count = min(config.run.eval_envs, episodes)

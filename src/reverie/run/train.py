@@ -63,9 +63,8 @@ def train(
             try:
                 run(config, source, parts, shutdown, evaluation)
             finally:
-                outcome = dataclasses.replace(
-                    outcome, steps=parts.progress.steps, updates=parts.progress.updates
-                )
+                done = parts.progress
+                outcome = Outcome(parts.folder.root, done.steps, done.updates)
             if config.run.final_eval_eps and not shutdown.requested:
                 result, files = finish(config, source, parts, shutdown)
                 outcome = dataclasses.replace(outcome, evaluation=result, files=tuple(files))
@@ -135,7 +134,10 @@ def open_envs(
     training = dataclasses.replace(source, folder=parts.folder.root)
     envs = build.vector_env(training, config.run, config.seed, cancelled=cancelled)
     stack.enter_context(envs)
-    parts.logger.note(f"{envs.num_envs} environments, backend {envs.backend}: {envs.choice}")
+    count = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
+    origin = config.sources.get("run.env_backend", "")
+    origin = f" It was set by {origin}." if origin and config.run.env_backend != "auto" else ""
+    parts.logger.note(f"{count}, backend {envs.backend}: {envs.choice}{origin}")
     if not evaluation:
         for note in ineffective(config):
             parts.logger.note(note)
@@ -252,10 +254,17 @@ def prepare(config: Config, parts: Parts, evaluation: bool = False) -> None:
     if not parts.learner or parts.progress.steps >= config.run.steps:
         return
     parts.learner.prepare("act", parts.example_obs(config.run.envs))
+    kept = "" if config.jax.cache_dir == "off" else ", and seconds where an earlier start did it"
+    parts.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
     if _will_train(config, parts):
         parts.learner.prepare("train", parts.batches.example())
         if config.run.report_every:
             parts.learner.prepare("report", parts.previews.example(), later=True)
+    else:
+        parts.logger.note(
+            f"This run will learn nothing: the first update needs {_first_batch(config, parts):,} "
+            f"steps in replay, and run.steps is {config.run.steps:,}."
+        )
     if evaluation:
         count = min(config.run.eval_envs, config.run.eval_eps)
         parts.learner.prepare("evaluate", parts.example_obs(count))
@@ -264,5 +273,9 @@ def prepare(config: Config, parts: Parts, evaluation: bool = False) -> None:
 def _will_train(config: Config, parts: Parts) -> bool:
     """Whether the steps that are left make enough of a replay for an update."""
     left = config.run.steps - parts.progress.steps
-    needed = config.batch_size * parts.replay.length
-    return left > 0 and len(parts.replay) + left >= needed
+    return left > 0 and len(parts.replay) + left >= _first_batch(config, parts)
+
+
+def _first_batch(config: Config, parts: Parts) -> int:
+    """Steps in replay from which updates are made, but for those at the ends of episodes."""
+    return config.batch_size * parts.replay.length
