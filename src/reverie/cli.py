@@ -24,9 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 for success, 2 for an error that was explained, 128 plus the signal's number
         after Ctrl-C (130) or SIGTERM (143), when the run has been saved.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
     _find_modules_here()
+    code = _run(list(sys.argv[1:] if argv is None else argv))
+    compiler = sys.modules.get("reverie.learner.compiler")
+    if argv is None and compiler:
+        compiler.leave(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
     try:
         return _dispatch(words)
     except KeyboardInterrupt:

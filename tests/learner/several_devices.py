@@ -68,7 +68,9 @@ def disturbed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def main(count: int, folder: pathlib.Path) -> None:
-    placement = configure("cpu", devices=range(count), policy_devices=[4], cache_dir="off")
+    placement = configure(
+        "cpu", devices=range(count), policy_devices=[4], mock_devices=5, cache_dir="off"
+    )
     agent = Agent(load(FLAGS).agent, OBS, ACT)
     learner = Learner(agent, placement=placement, seed=3, fast_compile=True)
     learner.load_arrays(disturbed(learner.arrays()))
@@ -82,7 +84,7 @@ def main(count: int, folder: pathlib.Path) -> None:
         (metrics,) = learner.pop_metrics()
         arrays |= {f"{i}/metric/{k}": np.float64(v) for k, v in metrics.items()}
     np.savez(folder / "arrays.npz", **jax.device_get(arrays))
-    program = learner._prepared["train"].get(make_batch(agent, 0))
+    program = learner._compiler.get("train", make_batch(agent, 0))
     facts = {
         "program": program.as_text(),
         "flops": program.cost_analysis()["flops"],

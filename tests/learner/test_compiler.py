@@ -1,182 +1,146 @@
-"""Programs that are compiled in a process of their own."""
+"""Programs are compiled in threads, in order, and kept in JAX's own cache."""
 
 import concurrent.futures
-import dataclasses
-import json
-import os
-import pathlib
-import signal
 import subprocess
 import sys
 import threading
 import time
 
-import jax
-import numpy as np
 import pytest
 
-from reverie.learner import Learner, compiler, compiler_process
-
-SCRIPT = pathlib.Path(__file__).with_name("compiled_apart.py")
+from reverie.learner import Learner
 
 
-def start(folder: pathlib.Path) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), str(folder / "cache"), str(folder / "facts.json")]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def test_an_update_is_compiled_apart_once_and_then_loaded_without_tracing(tmp_path):
-    facts = []
-    for _ in range(2):
-        process = start(tmp_path)
-        process.communicate(timeout=300)
-        assert process.returncode == 0
-        facts.append(json.loads((tmp_path / "facts.json").read_text()))
-    first, second = facts
-    assert len(first["started"]) == 1
-    assert second["started"] == first["traced"] == second["traced"] == []
-    assert first["metrics"] == second["metrics"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_compiler_ends_with_the_process_that_needs_it(tmp_path, number):
-    with start(tmp_path) as process:
-        assert process.stdout
-        pid = int(process.stdout.readline())
-        process.send_signal(number)
-    deadline = time.monotonic() + 20
-    while alive(pid):
-        assert time.monotonic() < deadline, f"{pid} still compiles"
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = pathlib.Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-@pytest.fixture
-def with_cache(placement, tmp_path):
-    return dataclasses.replace(placement, cache=tmp_path)
-
-
-def test_an_agent_that_cannot_be_pickled_is_compiled_here(agent, with_cache, batch, monkeypatch):
-    agent.lock = threading.Lock()
-    monkeypatch.setattr(subprocess, "Popen", None)
-    check_trains(Learner(agent, placement=with_cache), batch)
-
-
-def test_a_compiler_that_fails_is_replaced_by_this_process(agent, with_cache, batch, monkeypatch):
-    monkeypatch.setattr(compiler_process, "_BOOT", "raise SystemExit(3)")
-    check_trains(Learner(agent, placement=with_cache), batch)
-
-
-def check_trains(learner, batch):
-    learner.prepare("train", batch)
-    learner.train(batch)
-    learner.synchronize()
-    (metrics,) = learner.pop_metrics()
-    assert np.isfinite(metrics["loss/rec"])
-
-
-def test_code_that_was_replaced_in_this_process_alone_counts(agent, with_cache, batch, monkeypatch):
-    def train(self, *args):
-        *results, metrics = original(self, *args)
-        return *results, {**metrics, "loss/rec": metrics["loss/rec"] * 0 + 99}
-
-    original = type(agent).train
-    monkeypatch.setattr(type(agent), "train", train)
-    learner = Learner(agent, placement=with_cache)
-    learner.prepare("train", batch)
-    learner.train(batch)
-    learner.synchronize()
-    assert learner.pop_metrics()[0]["loss/rec"] == 99
-
-
-def test_all_programs_are_kept_and_compute_the_same(agent, with_cache, batch, obs, monkeypatch):
-    results = []
-    for _ in range(2):
-        learner = Learner(agent, placement=with_cache, seed=3)
-        for mode in ("train", "eval"):
-            results.append(learner.policy(learner.init_policy(2), obs, mode)[1:])
-        learner.train(batch)
-        learner.synchronize()
-        results.extend([learner.pop_metrics(), learner.report(batch), learner.arrays()])
-        monkeypatch.setattr(jax.stages.Lowered, "compile", None)  # The second time it is there.
-    first, second = results[:5], results[5:]
-    jax.tree.map(np.testing.assert_array_equal, first, second)
-
-
-def test_a_folder_that_cannot_be_written_is_no_reason_to_compile_twice(
-    agent, with_cache, batch, monkeypatch
-):
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setattr(subprocess, "Popen", None)
-    check_trains(Learner(agent, placement=with_cache), batch)
-
-
-def test_closing_gives_up_what_is_compiled(agent, with_cache, batch, monkeypatch):
-    monkeypatch.setattr(compiler_process, "_BOOT", "import time; time.sleep(90)")
-    # As for an agent of Reverie alone, which this process does not trace.
-    monkeypatch.setattr(compiler, "fingerprint", lambda _: "0" * 32)
-    learner = Learner(agent, placement=with_cache)
-    learner.snapshot()  # Its programs are traced here.
-    monkeypatch.setattr(learner._programs, "lower", None)
-    learner.prepare("train", batch)
-    before = time.monotonic()
-    learner.close()
-    with pytest.raises(concurrent.futures.CancelledError):
-        learner.train(batch)
-    assert time.monotonic() - before < 60
-
-
-@pytest.fixture
-def submitted(agent, placement, monkeypatch):
-    """A learner, and the kinds of programs that it has asked to compile."""
+def test_programs_are_compiled_in_the_order_of_their_preparation(agent, placement, batch, obs):
     learner, kinds = Learner(agent, placement=placement), []
-    submit = learner._compiler.submit
+    learner.snapshot()  # Its own programs are there.
+    lower = learner._programs.lower
+    learner._programs.lower = lambda kind, shapes: kinds.append(kind) or lower(kind, shapes)
+    learner.prepare("act", obs)
+    learner.prepare("train", batch)
+    learner.prepare("evaluate", obs)
+    learner.train(batch)
+    learner.policy(learner.init_policy(2), obs, "eval")
+    assert kinds == ["act", "train", "evaluate"]
 
-    def record(kind, batch, apart=True):
-        kinds.append((kind, apart))
-        return submit(kind, batch, apart)
 
-    monkeypatch.setattr(learner._compiler, "submit", record)
+@pytest.fixture
+def prepared(agent, placement, monkeypatch):
+    """A learner, and the kinds of programs that it has prepared."""
+    learner, kinds = Learner(agent, placement=placement), []
+    prepare = learner._compiler.prepare
+
+    def record(kind, batch):
+        kinds.append(kind)
+        return prepare(kind, batch)
+
+    monkeypatch.setattr(learner._compiler, "prepare", record)
     return learner, kinds
 
 
-def test_what_is_for_later_waits_for_the_first_update_also_of_a_resumed_run(submitted, batch):
-    learner, kinds = submitted
+def test_what_is_for_later_waits_for_the_first_update_also_of_a_resumed_run(prepared, batch):
+    learner, kinds = prepared
     learner.load_arrays({}, {"updates": 5})
     learner.prepare("train", batch)
     learner.prepare("report", batch, later=True)
     learner.train(batch)
-    assert kinds == [("train", True)]
+    assert kinds == ["train"]
     learner.train(batch)
-    assert kinds == [("train", True), ("report", True)]
+    assert kinds == ["train", "report"]
     learner.report(batch)
     assert len(kinds) == 2
 
 
-def test_a_report_that_comes_early_uses_what_was_prepared_for_later(submitted, batch):
-    learner, kinds = submitted
+def test_a_report_that_comes_early_uses_what_was_prepared_for_later(prepared, batch):
+    learner, kinds = prepared
     learner.prepare("report", batch, later=True)
     learner.report(batch)
     learner.train(batch)
     learner.train(batch)
-    assert kinds == [("report", True), ("train", False)]
+    assert kinds == ["report"]
 
 
-def test_a_compiler_that_ends_before_it_has_read_is_replaced(agent, with_cache, batch, monkeypatch):
-    class Killed(compiler_process.CompilerProcess):
-        def __init__(self):
-            super().__init__()
-            self._process.kill()
-            self._process.wait()
+@pytest.fixture
+def slow(agent, monkeypatch):
+    """An agent whose update is not traced before the event, and the event."""
+    going_on, train = threading.Event(), agent.train
 
-    monkeypatch.setattr(compiler, "CompilerProcess", Killed)
-    check_trains(Learner(agent, placement=with_cache), batch)
+    def wait(*args):
+        going_on.wait(30)
+        return train(*args)
+
+    monkeypatch.setattr(agent, "train", wait)
+    yield agent, going_on
+    going_on.set()
+
+
+def test_one_can_look_whether_a_program_is_there(slow, placement, batch):
+    agent, going_on = slow
+    learner = Learner(agent, placement=placement)
+    assert not learner.ready("train", batch)
+    assert not learner.ready("train", batch)
+    going_on.set()
+    learner.wait("train", batch)
+    assert learner.ready("train", batch)
+
+
+def test_closing_waits_for_nothing_and_gives_up_what_is_next(slow, placement, batch):
+    learner = Learner(slow[0], placement=placement)
+    learner.prepare("train", batch)
+    learner.prepare("report", batch)
+    before = time.monotonic()
+    learner.close()
+    assert time.monotonic() - before < 10
+    with pytest.raises(concurrent.futures.CancelledError):
+        learner._compiler.compile("report", batch)
+
+
+LEAVING = """
+    import sys, threading
+    from reverie.learner import compiler
+
+    def compile():
+        import jax, jax.numpy as jnp
+        x = jnp.ones((8, 8))
+        def slow(x):
+            for i in range(1000):
+                x = jnp.sin(x @ x + i)
+            return x
+        lowered = jax.jit(slow).lower(x)
+        started.set()
+        lowered.compile()
+
+    started = threading.Event()
+    compiler.background(compile)
+    started.wait()
+    print("leaving", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("raise ValueError('mine')", 1), ("raise KeyboardInterrupt", 130), ("compiler.leave(7)", 7)],
+)
+def test_a_process_ends_while_it_compiles(end, code):
+    lines = [line.removeprefix("    ") for line in LEAVING.splitlines()]
+    command = [sys.executable, "-c", "\n".join([*lines, end])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"leaving\n"
+        before = time.monotonic()
+        error = process.stderr.read().decode()
+        assert process.wait(60) == code, error
+        assert time.monotonic() - before < 10
+    assert "terminate" not in error
+    assert "Fatal" not in error
+
+
+def test_an_ordinary_end_waits_for_the_compiler_and_keeps_its_code():
+    script = (
+        "import sys, time; from reverie.learner import compiler; "
+        "compiler.background(lambda: (time.sleep(1), print('done', flush=True))); sys.exit(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == "done\n"

@@ -7,7 +7,6 @@ import sys
 import textwrap
 import types
 
-import jax
 import pytest
 
 from reverie.learner import DeviceError, Placement, configure, devices, resolve_dtype
@@ -31,17 +30,32 @@ def test_missing_device_and_platform_are_named():
         DeviceError, match=r"jax.policy_devices is \[50\], but the devices here are"
     ):
         configure("cpu", policy_devices=[50], cache_dir="off")
-    with pytest.raises(DeviceError, match="pip install"):
+    with pytest.raises(DeviceError, match=r"no such device.*-e '.\[cuda\]'"):
         devices._find("cuda")
 
 
-def test_cache_goes_to_the_users_cache_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = devices.cache_folder("")
-    assert folder.parent == tmp_path / "reverie" / "compiled"
-    assert jax.__version__ in folder.name
-    assert devices.cache_folder(str(tmp_path / "mine")).parent == tmp_path / "mine"
-    assert devices.cache_folder("off") is None
+def test_an_error_of_jax_without_a_text_leaves_no_brackets(monkeypatch):
+    def missing(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(devices.jax, "devices", missing)
+    with pytest.raises(DeviceError, match=r"no such device\. .*'.\[tpu\]'"):
+        devices._find("tpu")
+
+
+def test_no_devices_beyond_the_cores_are_simulated_unasked():
+    script = """
+        from reverie.learner import DeviceError, configure, devices
+        devices._cores = lambda: 2
+        try:
+            configure("cpu", devices=[7], cache_dir="off")
+        except DeviceError as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "jax.devices is [7], but the devices here are 0..2 (cpu)" in said
+    assert "--jax.mock_devices simulates more" in said
 
 
 SCRIPT = """
@@ -52,7 +66,8 @@ SCRIPT = """
     from reverie.learner import Learner, configure
 
     count = int(sys.argv[1])
-    placement = configure("cpu", devices=range(count), cache_dir=sys.argv[2])
+    placement = configure("cpu", devices=range(count), mock_devices=count + 1,
+                          cache_dir=sys.argv[2])
     learner = Learner(FakeAgent(), placement=placement, seed=3)
     rng = np.random.default_rng(0)
     batch = {{"obs": rng.normal(size=(8, 6, 3)).astype(np.float32)}}

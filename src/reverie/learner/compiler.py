@@ -1,30 +1,32 @@
-"""Compiles the large programs of a learner, on a CPU in a process of its own.
+"""Compiles a learner's programs in threads, in the order in which a run needs them."""
 
-A compiler leaves the heap of its process in pieces, in which the many small buffers of matrix
-products make an update take up to twice as long; it also holds a gigabyte and competes with the
-environments for Python's lock. So a helper process traces and compiles, and leaves the program in a
-store, from which this process and later ones load it in a second.
-"""
-
+import atexit
 import concurrent.futures
-import functools
+import contextlib
 import logging
+import os
+import sys
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
 from reverie.learner.allocator import keep_memory, release_memory
-from reverie.learner.compiler_process import CompilerProcess, Job
-from reverie.learner.fingerprint import fingerprint, name_of
-from reverie.learner.programs import LARGE, POLICIES, Batch, Kind, Programs
-from reverie.learner.store import ProgramStore
+from reverie.learner.cache import forget_damaged
+from reverie.learner.programs import Batch, Kind, Programs
 
 log = logging.getLogger("reverie.learner")
 
+_THREAD = "reverie-compile"
+_ending = threading.Event()
+
 
 class Compiler:
-    """Compiles in the background.
+    """Makes each program once for all batches of the same shapes, ahead of time if asked.
+
+    Always in a thread, even where nothing else can be done meanwhile: a signal would have to wait
+    for the end of a compilation in the main one.
 
     Args:
         programs: What to compile.
@@ -32,43 +34,34 @@ class Compiler:
 
     def __init__(self, programs: Programs):
         self._programs = programs
-        # The policy is needed first and need not wait for an update, nor an update for a report.
-        self._quick = concurrent.futures.ThreadPoolExecutor(1, "compile-policy")
-        self._slow = concurrent.futures.ThreadPoolExecutor(1, "compile")
-        self._tracing = threading.Lock()
-        self._processes: set[CompilerProcess] = set()
+        self._compiled: dict[Any, concurrent.futures.Future[Any]] = {}
+        self._last: concurrent.futures.Future[Any] | None = None
         self._closed = False
-        cache = programs.placement.cache if programs.placement.platform == "cpu" else None
-        self._store = ProgramStore(cache) if cache else None
 
-    def submit(
-        self, kind: Kind, batch: Batch, apart: bool = True
-    ) -> concurrent.futures.Future[Any]:
-        """Starts to compile for batches of these shapes.
+    def prepare(self, kind: Kind, batch: Batch) -> None:
+        """Starts to compile for batches of these shapes, after all that was prepared before."""
+        if _key(kind, batch) not in self._compiled:
+            self._last = self._start(kind, batch, self._last)
 
-        Args:
-            kind: Which program.
-            batch: Arrays whose values do not matter.
-            apart: Whether a process of its own compiles what is large, where that is possible. It
-                takes some seconds longer, which pays where updates follow.
+    def ready(self, kind: Kind, batch: Batch) -> bool:
+        """Whether `get` would not wait; starts to compile what was not prepared."""
+        self.prepare(kind, batch)
+        return self._compiled[_key(kind, batch)].done()
 
-        Returns:
-            What will hold the compiled program.
+    def get(self, kind: Kind, batch: Batch) -> Any:
+        """The program for a batch, waited for; compiled now where it was not prepared.
+
+        Raises:
+            CancelledError: After `close`.
+            Exception: Whatever the compilation has raised.
         """
-        threads = self._quick if kind in POLICIES.values() else self._slow
-        return threads.submit(self.compile, kind, batch, apart)
+        return (self._compiled.get(_key(kind, batch)) or self._start(kind, batch)).result()
 
-    def close(self) -> None:
-        """Gives up what is being compiled and what waits for it."""
-        self._closed = True
-        self._quick.shutdown(wait=False, cancel_futures=True)
-        self._slow.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._processes):
-            process.kill()
-
-    def compile(self, kind: Kind, batch: Batch, apart: bool = False) -> Any:
-        """As `submit`, but in this thread; returns the program."""
-        compiled = self._compile(kind, batch, apart)
+    def compile(self, kind: Kind, batch: Mapping[str, Any]) -> Any:
+        """As `get`, but in this thread."""
+        if self._closed or _ending.is_set():
+            raise concurrent.futures.CancelledError
+        compiled = _compile(self._programs.lower(kind, batch))
         if kind == "train":
             # What compiling or loading used would otherwise add to the peak of the update. Not
             # for other programs, because it undoes what `keep_memory` has arranged.
@@ -77,70 +70,78 @@ class Compiler:
             keep_memory(sizes.temp_size_in_bytes if sizes else 0)
         return compiled
 
-    def _compile(self, kind: Kind, batch: Batch, apart: bool) -> Any:
-        store = self._store
-        if store is None:
-            return self._compile_here(self._lower(kind, batch))
-        job = Job.of(self._programs, kind, batch)
-        inputs, devices = self._programs.inputs(kind, batch), self._programs.devices(kind)
-        load = functools.partial(store.load, inputs=inputs, devices=devices)
-        known = fingerprint((job, jax.tree.structure(self._programs.example)))
-        program = load(store.find(known))
-        if program is not None:
-            return program
-        # A program without optimizations is compiled before a process has started.
-        apart = apart and kind in LARGE and not self._programs.fast_compile and store.writable
-        name = None
-        if apart and known:
-            name = self._compile_apart(job, store)
-            program = load(name)
-        if name is None or program is None:
-            # Where code of somebody else takes part, what counts is what this process has of it.
-            lowered = self._lower(kind, batch)
-            name = name_of(self._programs, kind, lowered)
-            program = load(name)
-            if program is None and apart and not known:
-                self._compile_apart(job, store)
-                program = load(name)
-            if program is None:
-                program = self._compile_and_keep(lowered, store, name)
-        store.link(known, name)
-        return program
+    def close(self) -> None:
+        """Gives up what waits to be compiled."""
+        self._closed = True
 
-    def _lower(self, kind: Kind, batch: Batch) -> jax.stages.Lowered:
-        self._check_open()
-        # Tracing is Python: two at once only delay the one that was asked for first.
-        with self._tracing:
-            return self._programs.lower(kind, batch)
+    def _start(
+        self, kind: Kind, batch: Batch, after: concurrent.futures.Future[Any] | None = None
+    ) -> concurrent.futures.Future[Any]:
+        shapes = {key: jax.ShapeDtypeStruct(x.shape, x.dtype) for key, x in batch.items()}
+        future = background(lambda: self.compile(kind, shapes), after)
+        self._compiled[_key(kind, batch)] = future
+        return future
 
-    def _compile_here(self, lowered: jax.stages.Lowered) -> Any:
-        self._check_open()
+
+def background(
+    work: Callable[[], Any], after: concurrent.futures.Future[Any] | None = None
+) -> concurrent.futures.Future[Any]:
+    """Does something that may compile in a thread of its own.
+
+    Args:
+        work: What to do.
+        after: What to wait for first.
+    """
+    future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def run() -> None:
+        if after is not None:
+            concurrent.futures.wait([after])
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    # No executor: Python waits for the end of its threads before it ends.
+    threading.Thread(target=run, name=_THREAD, daemon=True).start()
+    return future
+
+
+def leave(code: int) -> None:
+    """Ends this process with an exit code, at once, if a program is still being compiled.
+
+    An ordinary end would crash then: XLA cannot be interrupted, and its thread comes back to an
+    interpreter that is gone.
+    """
+    if _busy():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # Closed, or its reader is gone.
+                stream.flush()
+        os._exit(code)
+
+
+@atexit.register
+def _finish() -> None:
+    """As `leave`, where Python ends because of an error; else the exit code is not known here."""
+    _ending.set()
+    error = getattr(sys, "last_value", None)
+    if error is not None:
+        leave(130 if isinstance(error, KeyboardInterrupt) else 1)
+    for thread in _busy():
+        thread.join()
+
+
+def _busy() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == _THREAD]
+
+
+def _compile(lowered: jax.stages.Lowered) -> Any:
+    try:
+        return lowered.compile()
+    except UserWarning as warning:  # See `cache.configure_cache`.
+        forget_damaged(str(warning))
         return lowered.compile()
 
-    def _compile_and_keep(self, lowered: jax.stages.Lowered, store: ProgramStore, name: str) -> Any:
-        program = self._compile_here(lowered)
-        try:
-            store.save(name, program)
-        except Exception as error:  # A full disk; a program that this version of JAX cannot write.
-            log.info("A compiled program cannot be kept: %s", error)
-        return program
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise concurrent.futures.CancelledError
-
-    def _compile_apart(self, job: Job, store: ProgramStore) -> str | None:
-        """Has a program put into the store; returns its name, or None if that fails."""
-        try:
-            packed = job.pack(store)
-        except Exception as error:  # Pickling runs the user's code, which may raise anything.
-            log.info("The agent cannot be sent to the compiler's process: %s", error)
-            return None
-        with CompilerProcess() as process:
-            self._processes.add(process)
-            if self._closed:
-                process.kill()
-            try:
-                return process.run(packed)
-            finally:
-                self._processes.discard(process)
+def _key(kind: Kind, batch: Batch) -> Any:
+    return kind, frozenset((key, array.shape, array.dtype) for key, array in batch.items())

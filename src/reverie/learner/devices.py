@@ -7,10 +7,7 @@ anything else that uses JAX in the process.
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import os
-import pathlib
-import platform as host
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reverie.extras import install
 from reverie.learner.allocator import use_one_heap
+from reverie.learner.cache import configure_cache
 
 MAX_CPU_DEVICES = 8
 """CPU devices that share a batch unless told otherwise; each holds a copy of the agent's state."""
@@ -75,20 +73,16 @@ def configure(
     if platform != "auto":
         jax.config.update("jax_platforms", platform)
     shares = max(*devices, *policy_devices) + 1 if devices else _even_shares(batch_size, _cores())
-    _open_cpu_devices(mock_devices or shares + 1)
-    cache = cache_folder(cache_dir)
-    if cache:
-        cache.mkdir(parents=True, exist_ok=True)
-        use_one_heap()
+    _open_cpu_devices(mock_devices or min(shares, _cores()) + 1)
+    note = configure_cache(cache_dir)
+    use_one_heap()
     found = _find(platform)
     training = _select(found, devices or _automatic(found, batch_size), "jax.devices")
     policy = _select(found, policy_devices, "jax.policy_devices")[0]
     if policy.platform == "cpu" and policy in training:
         spare = [device for device in found if device not in training]
         policy = spare[0] if spare else policy
-    placement = Placement(training, policy, cache)
-    _set_cache(placement)
-    return placement
+    return Placement(training, policy, note)
 
 
 def resolve_dtype(compute_dtype: str, placement: "Placement") -> str:
@@ -96,22 +90,6 @@ def resolve_dtype(compute_dtype: str, placement: "Placement") -> str:
     if compute_dtype != "auto":
         return compute_dtype
     return "float32" if placement.platform == "cpu" else "bfloat16"
-
-
-def cache_folder(cache_dir: str) -> pathlib.Path | None:
-    """Folder of compiled programs for this machine, or None when the cache is off.
-
-    Programs for a CPU use the instructions of the CPU that compiled them, so that each kind of CPU
-    has its own folder even where the home folder is shared between machines.
-    """
-    if cache_dir == "off":
-        return None
-    if cache_dir:
-        root = pathlib.Path(cache_dir).expanduser()
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        root = pathlib.Path(base).expanduser() / "reverie" / "compiled"
-    return root / f"jax-{jax.__version__}-{_cpu_kind()}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +100,12 @@ class Placement:
         training: Devices that split every batch along its first axis and hold equal copies of the
             agent's state.
         policy: The device that computes actions.
-        cache: Folder of compiled programs, None where they are not kept.
+        note: What the user should know of them, if there is anything.
     """
 
     training: tuple[Device, ...]
     policy: Device
-    cache: pathlib.Path | None = None
+    note: str = ""
 
     @property
     def platform(self) -> str:
@@ -199,43 +177,25 @@ def _open_cpu_devices(count: int) -> None:
         jax.config.update("jax_num_cpu_devices", count)
 
 
-def _set_cache(placement: "Placement") -> None:
-    """Sets up the cache of JAX, which keeps programs by their traced text.
-
-    For CPUs `store.py` does it, which need not trace them.
-    """
-    use = placement.cache is not None and placement.platform != "cpu"
-    jax.config.update("jax_enable_compilation_cache", use)
-    if use:
-        jax.config.update("jax_compilation_cache_dir", str(placement.cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-
-
 def _find(platform: str) -> list[Device]:
     try:
         return jax.devices() if platform == "auto" else jax.devices(platform)
     except (RuntimeError, AssertionError) as error:  # JAX asserts that a plugin is installed.
+        detail = f" ({error})" if str(error) else ""
+        extra = "tpu" if platform == "tpu" else "cuda"
         raise DeviceError(
-            f"jax.platform is '{platform}', but JAX finds no such device ({error}). Install the "
-            f"matching extra, for example `{install('cuda')}`, or set --jax.platform cpu."
+            f"jax.platform is '{platform}', but JAX finds no such device{detail}. Set "
+            f"--jax.platform cpu, or install what JAX needs for it: `{install(extra)}`."
         ) from error
 
 
 def _select(found: Sequence[Device], indices: Sequence[int], name: str) -> tuple[Device, ...]:
     missing = [index for index in indices if not 0 <= index < len(found)]
     if missing or not indices:
+        cpu = found[0].platform == "cpu"
+        more = "; a CPU has one for each core, and --jax.mock_devices simulates more" if cpu else ""
         raise DeviceError(
             f"{name} is {list(indices)}, but the devices here are 0..{len(found) - 1} "
-            f"({found[0].platform}). Choose existing ones."
+            f"({found[0].platform}). Choose existing ones{more}."
         )
     return tuple(found[index] for index in indices)
-
-
-def _cpu_kind() -> str:
-    description = host.machine() + host.processor()
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text().splitlines()
-        names = ("flags", "Features")  # As x86 and ARM call them.
-        description += next((line for line in lines if line.startswith(names)), "")
-    return hashlib.sha256(description.encode()).hexdigest()[:8]

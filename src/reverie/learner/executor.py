@@ -1,6 +1,5 @@
 """Runs an agent's pure functions on the devices."""
 
-import concurrent.futures
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -10,11 +9,10 @@ import numpy as np
 
 from reverie.learner import names, nonfinite
 from reverie.learner.allocator import release_memory
-from reverie.learner.compiler import Compiler
+from reverie.learner.compiler import Compiler, background
 from reverie.learner.devices import Placement
 from reverie.learner.issued import IssuedUpdate
-from reverie.learner.prepared import PreparedProgram
-from reverie.learner.programs import ON_BATCHES, POLICIES, Batch, Kind, Programs
+from reverie.learner.programs import POLICIES, Batch, Kind, Programs
 from reverie.spaces import Space
 
 PyTree = Any
@@ -66,15 +64,13 @@ class Learner:
         self._policy_keys = placement.put_policy({"train": act, "eval": evaluate})
         self._programs = Programs(agent, placement, fast_compile)
         self._compiler = Compiler(self._programs)
-        self._prepared = {kind: PreparedProgram(kind, self._compiler) for kind in ON_BATCHES}
         self._state: PyTree = None
         self._acting: PyTree = None
         self._next_acting: PyTree = None
-        thread = concurrent.futures.ThreadPoolExecutor(1, "initial-state")
-        self._initial = thread.submit(self._initialize, placement.put_state(init))
+        key = placement.put_state(init)
+        self._initial = background(lambda: self._initialize(key))
         if placement.platform == "cpu":
-            self._copy = thread.submit(self._compiler.compile, "copy", {})
-        thread.shutdown(wait=False)
+            self._copy = background(lambda: self._compiler.compile("copy", {}), self._initial)
         self._carry: PyTree = None
         self._report_carries: dict[str, PyTree] = {}
         self._previous: IssuedUpdate | None = None
@@ -123,7 +119,7 @@ class Learner:
 
     def init_policy(self, num_envs: int) -> PyTree:
         """Recurrent state of the policy for `num_envs` environments before their first step."""
-        return self._placement.put_policy(self._agent.init_carry(num_envs))
+        return self._placement.put_policy(self._programs.init_carry(num_envs))
 
     def policy(
         self,
@@ -146,7 +142,7 @@ class Learner:
         """
         count = self._next(f"{mode}_calls")
         key = self._policy_keys[mode]
-        act = self._prepared[POLICIES[mode]].get(obs)
+        act = self._compiler.get(POLICIES[mode], obs)
         self._initial.result()
         carry, *outputs = act(self._acting, carry, obs, key, count)
         actions, latents = jax.device_get(outputs)
@@ -158,7 +154,7 @@ class Learner:
     def prepare(self, kind: Kind, batch: Batch, *, later: bool = False) -> None:
         """Starts to compile a program in the background.
 
-        Without it the first call waits for all of it, and what follows is slower (see `Compiler`).
+        Without it the first call waits for all of it.
 
         Args:
             kind: `train`, `report`, or the policy in the mode `train` (`act`) or `eval`
@@ -169,7 +165,7 @@ class Learner:
         if later:
             self._later.append((kind, batch))
         else:
-            self._prepared[kind].prepare(batch)
+            self._compiler.prepare(kind, batch)
 
     def ready(self, kind: Kind, batch: Batch) -> bool:
         """Whether a call with such a batch would not wait for a compiler; starts one if need be.
@@ -178,14 +174,14 @@ class Learner:
             kind: As in `prepare`.
             batch: As in `prepare`.
         """
-        return self._prepared[kind].ready(batch)
+        return self._compiler.ready(kind, batch)
 
     def wait(self, kind: Kind, batch: Batch) -> None:
         """Returns when a program is compiled; arguments as in `prepare`."""
-        self._prepared[kind].get(batch)
+        self._compiler.get(kind, batch)
 
     def close(self) -> None:
-        """Gives up what is still being compiled; the learner is of no use afterwards."""
+        """Gives up what waits to be compiled; the learner is of no use afterwards."""
         self._compiler.close()
 
     def train(self, batch: Batch) -> Any:
@@ -204,19 +200,18 @@ class Learner:
             NonFiniteError: If the update *before* this one produced a NaN or an infinity. A
                 float16 update that the agent skipped is none.
         """
-        update = self._prepared["train"].get(batch)
+        update = self._compiler.get("train", batch)
         if self._carry is None:
-            self._carry = self._placement.put_batch(self._agent.init_carry(_size(batch)))
+            self._carry = self._placement.put_batch(self._programs.init_carry(_size(batch)))
         device_batch = self._placement.put_batch(batch)
         if self._placement.platform == "cpu":
             # An update that waits for another one may hold working memory already. An accelerator
             # has to have the next one at hand instead, because issuing it takes long there.
             self.synchronize()
         count = self._next("updates")
-        leaves, self._carry, outputs, metrics, acting = update(
-            jax.tree.leaves(self.state), self._carry, device_batch, self._train_key, count
+        self._state, self._carry, outputs, metrics, acting = update(
+            self.state, self._carry, device_batch, self._train_key, count
         )
-        self._state = self._programs.state(leaves)
         self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
         issued = IssuedUpdate(self.updates, batch, metrics)
         previous, self._previous = self._previous, issued
@@ -235,16 +230,16 @@ class Learner:
             source: Name of what delivers the batches.
         """
         self._prepare_later()
-        preview = self._prepared["report"].get(batch)
+        preview = self._compiler.get("report", batch)
         carry = self._report_carries.get(source)
         if carry is None:
-            carry = self._agent.init_carry(_size(batch))
+            carry = self._programs.init_carry(_size(batch))
         count = self._next("reports")
         # On one device, because the others would only repeat it.
-        leaves = _local(self.state)
+        state = _local(self.state)
         key = self._report_key.addressable_data(0)
         inputs = jax.device_put((carry, batch), self._placement.training[0])
-        self._report_carries[source], results = preview(leaves, *inputs, key, count)
+        self._report_carries[source], results = preview(state, *inputs, key, count)
         return jax.device_get(results)
 
     def pop_metrics(self) -> list[dict[str, float]]:
@@ -295,7 +290,9 @@ class Learner:
         named, updates = list(names.flatten(self.state)), self.updates
 
         def fetch() -> dict[str, np.ndarray]:
-            return self._checked(dict(zip(named, jax.device_get(copies), strict=True)), updates)
+            return self._checked(
+                dict(zip(named, jax.tree.leaves(jax.device_get(copies)), strict=True)), updates
+            )
 
         return fetch
 
@@ -322,15 +319,16 @@ class Learner:
             self.prepare(*self._later.pop())
 
     def _initialize(self, key: jax.Array) -> None:
-        leaves = self._compiler.compile("init", {})(key)
-        self._state = self._programs.state(leaves)
+        self._state = self._compiler.compile("init", {})(key)
         self._act_with_newest()
         release_memory()
 
     def _act_with_newest(self) -> None:
         # Copies, because the next update overwrites the state.
-        leaves, device = _local(self._state.params), self._placement.policy
-        self._acting = self._next_acting = jax.device_put(leaves, device, may_alias=False)
+        leaves = jax.tree.leaves(_local(self._state.params))
+        self._acting = self._next_acting = jax.device_put(
+            leaves, self._placement.policy, may_alias=False
+        )
 
     def _next(self, counter: str) -> np.uint32:
         """The number of calls so far; an array of fixed type, so that nothing is recompiled."""
@@ -347,9 +345,9 @@ class Learner:
             self._finished.append(issued.finish(self._dump_folder))
 
 
-def _local(tree: PyTree) -> list[jax.Array]:
-    """The leaves as the first of the devices that share them has them."""
-    return [leaf.addressable_data(0) for leaf in jax.tree.leaves(tree)]
+def _local(tree: PyTree) -> PyTree:
+    """Arrays as the first of the devices that share them has them."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def _size(batch: Batch) -> int:

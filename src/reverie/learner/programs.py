@@ -1,7 +1,7 @@
 """The agent's functions as programs for its devices: the only place that uses `jax.jit`."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
+from reverie.learner.cache import PREFIX
 from reverie.learner.devices import Placement
 from reverie.learner.metrics import MetricVector
 
@@ -19,15 +20,13 @@ ON_BATCHES: tuple[Kind, ...] = ("train", "report", "act", "evaluate")
 """Programs that take a batch; making and copying a state takes none."""
 POLICIES: dict[str, Kind] = {"train": "act", "eval": "evaluate"}
 """Program of each mode of the policy."""
-LARGE: tuple[Kind, ...] = ("train", "report")
-"""Programs that take long to compile."""
 
 
 class Programs:
     """What a learner runs, for arrays of known shapes: lowered here, compiled by `Compiler`.
 
-    Programs take and return the agent's state as a list of arrays, because a list can be described
-    in a file; the classes of a state cannot always.
+    Parameters that act are a list of arrays: to take the networks apart at every step would take
+    half as long as the step.
 
     Args:
         agent: Static description with pure functions, as `Learner` takes it.
@@ -39,22 +38,25 @@ class Programs:
         self.agent = agent
         self.placement = placement
         self.fast_compile = fast_compile
-        jit = functools.partial(jax.jit, compiler_options=self.options("train"))
         whole, part = placement.replicated, placement.split
-        init = jax.jit(self._init_fn, out_shardings=whole, compiler_options=self.options("init"))
-        # The agent's state, as shapes and types.
-        self.example = jax.eval_shape(lambda: agent.init(jax.random.key(0)))
-        self._structures = jax.tree.structure(self.example), jax.tree.structure(self.example.params)
-        train = jit(
-            self._train_fn, donate_argnums=(0, 1), out_shardings=(whole, part, part, whole, whole)
-        )
-        report = jit(self._report_fn)
-        copy = jit(lambda leaves: [jnp.copy(leaf) for leaf in leaves])
+        with _narrow():
+            # The agent's state, as shapes and types.
+            self.example = jax.eval_shape(lambda: agent.init(jax.random.key(0)))
+        self._params = jax.tree.structure(self.example.params)
         self._jitted: dict[Kind, Any] = {
-            "init": init, "copy": copy, "train": train, "report": report
-        }  # fmt: skip
+            "init": self._jit("init", agent.init, out_shardings=whole),
+            "copy": self._jit("copy", functools.partial(jax.tree.map, jnp.copy)),
+            "train": self._jit(
+                "train",
+                self._train_fn,
+                donate_argnums=(0, 1),
+                out_shardings=(whole, part, part, whole, whole),
+            ),
+            "report": self._jit("report", self._report_fn),
+        }
         for mode, kind in POLICIES.items():
-            self._jitted[kind] = jit(functools.partial(self._policy_fn, mode=mode))
+            policy = functools.partial(self._policy_fn, mode=mode)
+            self._jitted[kind] = self._jit(kind, policy)
 
     def lower(self, kind: Kind, batch: Mapping[str, Any]) -> jax.stages.Lowered:
         """A program, traced for arrays of the shapes and types of these.
@@ -67,60 +69,67 @@ class Programs:
         Raises:
             DeviceError: If the training devices cannot share the batch of an update evenly.
         """
-        return self._jitted[kind].lower(*self.inputs(kind, batch))
+        with _narrow():
+            return self._jitted[kind].lower(*self._inputs(kind, batch))
 
-    def inputs(self, kind: Kind, batch: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Arguments of a program, as shapes and types. Args and errors are those of `lower`."""
+    def init_carry(self, size: int) -> PyTree:
+        """What goes from call to call, before the first one, for batches of a size."""
+        with _narrow():
+            return self.agent.init_carry(size)
+
+    def _jit(self, kind: Kind, function: Callable[..., Any], **options: Any) -> Any:
+        def named(*args):
+            return function(*args)
+
+        # The name under which the program is kept.
+        named.__name__ = f"{PREFIX}{kind}"
+        # The initial state is made once: compiling it well would take longer than making it.
+        fast = self.fast_compile or kind == "init"
+        return jax.jit(
+            named, compiler_options=_compiler_options(self.placement.platform, fast), **options
+        )
+
+    def _inputs(self, kind: Kind, batch: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Arguments of a program, as shapes and types."""
         key = jax.eval_shape(lambda: jax.random.key(0))
         if kind == "init":
             return (_specs(key, self.placement.replicated),)
-        place = SingleDeviceSharding(self.devices(kind)[0])
+        acting = kind in POLICIES.values()
+        device = self.placement.policy if acting else self.placement.training[0]
+        place = SingleDeviceSharding(device)
         if kind == "copy":
-            return (_specs(jax.tree.leaves(self.example), place),)
-        size = len(next(iter(batch.values())))
+            return (_specs(self.example, place),)
+        size = next(iter(batch.values())).shape[0]
         carry = jax.eval_shape(functools.partial(self.agent.init_carry, size))
         count = np.uint32(0)
         if kind == "train":
             self.placement.check_batch(size)
             whole, part = self.placement.replicated, self.placement.split
-            state, key = _specs((jax.tree.leaves(self.example), key), whole)
+            state, key = _specs((self.example, key), whole)
             return (state, *_specs((carry, batch), part), key, count)
-        state = self.example.params if kind in POLICIES.values() else self.example
-        return (*_specs((jax.tree.leaves(state), carry, batch, key), place), count)
+        state = jax.tree.leaves(self.example.params) if acting else self.example
+        return (*_specs((state, carry, batch, key), place), count)
 
-    def options(self, kind: Kind) -> dict[str, Any]:
-        """Options of the compiler for a program."""
-        # The initial state is made once: compiling it well would take longer than making it.
-        return _compiler_options(self.placement.platform, self.fast_compile or kind == "init")
-
-    def devices(self, kind: Kind) -> tuple[Any, ...]:
-        """Devices on which a program runs."""
-        if kind in POLICIES.values():
-            return (self.placement.policy,)
-        return self.placement.training[: 1 if kind in ("report", "copy") else None]
-
-    def state(self, leaves: list[jax.Array]) -> PyTree:
-        """The agent's state from the list of its arrays."""
-        return jax.tree.unflatten(self._structures[0], leaves)
-
-    def _init_fn(self, key):
-        return jax.tree.leaves(self.agent.init(key))
-
-    def _train_fn(self, leaves, carry, batch, key, count):
+    def _train_fn(self, state, carry, batch, key, count):
         key = jax.random.fold_in(key, count)
-        state, carry, outputs, metrics = self.agent.train(self.state(leaves), carry, batch, key)
+        state, carry, outputs, metrics = self.agent.train(state, carry, batch, key)
         # Copies keep acting parameters out of the buffers that the next update overwrites.
         acting = [jnp.copy(leaf) for leaf in jax.tree.leaves(state.params)]
-        return jax.tree.leaves(state), carry, outputs, MetricVector.pack(metrics), acting
+        return state, carry, outputs, MetricVector.pack(metrics), acting
 
     def _policy_fn(self, acting, carry, obs, key, count, *, mode):
         key = jax.random.fold_in(key, count)
-        acting = jax.tree.unflatten(self._structures[1], acting)
+        acting = jax.tree.unflatten(self._params, acting)
         return self.agent.policy(acting, carry, obs, key, mode=mode)
 
-    def _report_fn(self, leaves, carry, batch, key, count):
+    def _report_fn(self, state, carry, batch, key, count):
         key = jax.random.fold_in(key, count)
-        return self.agent.report(self.state(leaves), carry, batch, key)
+        return self.agent.report(state, carry, batch, key)
+
+
+def _narrow() -> Any:
+    """Programs are the same in a process that has switched JAX to 64 bits."""
+    return jax.enable_x64(False)
 
 
 def _specs(tree: PyTree, sharding: Any) -> PyTree:

@@ -128,6 +128,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     actor: Learner | RandomActor = RandomActor(spaces.act, config.seed, spaces.obs)
     if described:
         actor = learner = build.learner(config, *described, folder.root)
+        notes += [described[1].note] if described[1].note else []
         stack.callback(learner.close)
     replay = experience.replay(config, keys, latents, budget)
     stack.enter_context(contextlib.closing(replay))
