@@ -1,6 +1,7 @@
 """Where a run goes: new folders, and folders that cannot be."""
 
 import concurrent.futures
+import datetime
 import os
 
 import pytest
@@ -33,6 +34,16 @@ def test_runs_that_start_in_one_second_do_not_meet(tmp_path):
     # Given by its name, the same folder is resumed.
     words = [*RANDOM[:-1], "8", "--logdir", str(second.logdir)]
     assert launch(load(words)).steps == 8
+
+
+def test_the_hour_that_comes_twice_is_no_resume(tmp_path):
+    logdirs = []
+    for fold, task in enumerate(("dummy_disc", "dummy_cont")):
+        now = datetime.datetime(2026, 10, 25, 2, 30, fold=fold)
+        words = [*RANDOM, "--task", task, "--logdir", str(tmp_path / "{timestamp}")]
+        logdirs.append(launch(load(words, now=now)).logdir.name)
+    # The later run would be refused if it were compared with the earlier one, which stays.
+    assert logdirs == ["20261025T023000", "20261025T023000-2"]
 
 
 @pytest.mark.parametrize("place", ["/proc/runs/a", "file/a", "file"])

@@ -78,7 +78,7 @@ def test_mp4_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ImportError, match=r"install reverie\[video\]"):
+    with pytest.raises(ImportError, match=r"pip install -c constraints.txt -e .\.\[video\]"):
         write_video(tmp_path / "clip", clip(), format="mp4")
 
 

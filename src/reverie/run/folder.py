@@ -65,28 +65,35 @@ class RunFolder:
         except OSError as error:
             raise self._unmakeable(error, parent) from None
 
+    def unused(self) -> "RunFolder":
+        """The folder, or if it is there already the first with a number behind its name."""
+        for number in itertools.count(1):
+            name = f"{self.root.name}-{number}" if number > 1 else self.root.name
+            root = self.root.with_name(name)
+            if not root.is_dir():
+                return dataclasses.replace(self, root=root)
+        raise AssertionError
+
     def create(self, fresh: bool = False) -> "RunFolder":
         """Makes the folder, if it is not there.
 
         Args:
-            fresh: Whether it has to be a new one: where two runs start in the same second, that of
-                the later one has a number behind its name.
+            fresh: Whether it has to be a new one: where two runs start in the same second, or the
+                clock was set back, that of the later one has a number behind its name.
 
         Raises:
             ConfigError: If that is not possible.
         """
-        for number in itertools.count(1):
-            name = f"{self.root.name}-{number}" if number > 1 else self.root.name
-            root = self.root.with_name(name)
+        folder = self
+        while True:
             try:
-                root.parent.mkdir(parents=True, exist_ok=True)
-                root.mkdir(exist_ok=not fresh)
+                folder.root.parent.mkdir(parents=True, exist_ok=True)
+                folder.root.mkdir(exist_ok=not fresh)
+                return folder
             except OSError as error:
-                if isinstance(error, FileExistsError) and fresh and root.is_dir():
-                    continue
-                raise self._unmakeable(error, root) from None
-            return dataclasses.replace(self, root=root)
-        raise AssertionError
+                if not (isinstance(error, FileExistsError) and fresh and folder.root.is_dir()):
+                    raise self._unmakeable(error, folder.root) from None
+            folder = self.unused()
 
     def _unmakeable(self, error: OSError, path: pathlib.Path) -> ConfigError:
         return ConfigError(

@@ -98,6 +98,9 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         OutputError: If an output of the logger cannot be used.
     """
     folder = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
+    fresh = STAMP in config.sources.get("logdir", "")
+    if fresh:
+        folder = folder.unused()
     folder.check()
     config = defaults.keep(config, folder.saved())
     if config.run.from_checkpoint:
@@ -120,7 +123,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     budget = experience.budget(config, keys, latents, folder.replay)
     config, fitted = defaults.fit_replay(config, budget)
     # Mistakes that were found before leave no folder, and those found later leave it as it was.
-    folder = folder.create(fresh=STAMP in config.sources.get("logdir", ""))
+    folder = folder.create(fresh)
     config = config.model_copy(update={"logdir": str(folder.root)})
     budget = dataclasses.replace(budget, folder=folder.replay)
     lock = stack.enter_context(FolderLock(folder.root))
