@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from reverie.extras import install
 from reverie.track.sinks.background import Background
 from reverie.track.sinks.base import OutputError, RunInfo, Sink
 from reverie.track.sinks.jsonl import JsonlSink
@@ -56,7 +57,7 @@ def check_outputs(outputs: Sequence[str]) -> None:
         except ImportError as error:
             raise OutputError(
                 f"logger.outputs names {name!r}, whose package cannot be imported ({error}): "
-                f"pip install -c constraints.txt -e '.[{name}]'"
+                f"{install(name)}"
             ) from error
 
 
