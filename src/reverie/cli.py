@@ -149,8 +149,13 @@ def _plot(words: list[str]) -> int:
 
 def _config(words: list[str]) -> int:
     from reverie.config import describe, load
+    from reverie.config.foreign import from_folder
 
-    print(describe(load(words, expand=False)), end="")
+    folder, words = _take(words, "from", default="")
+    options, rest = from_folder(folder) if folder else ({}, [])
+    for note in rest:
+        print(f"# Left out: {note}")
+    print(describe(load(words, overrides=options, expand=False)), end="")
     return 0
 
 

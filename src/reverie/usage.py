@@ -54,11 +54,14 @@ Usage: reverie plot FOLDER [--output FILE]
 Draws the learning curve of a run into scores.png in its folder, or into FILE."""
 
 CONFIG = """\
-Usage: reverie config [--configs BLOCK ...] [--KEY VALUE ...]
+Usage: reverie config [--from FOLDER] [--configs BLOCK ...] [--KEY VALUE ...]
 
 Prints the resolved configuration as YAML with the documentation, bounds and origin of every
 option. The output can be saved as a .yaml file and passed to --configs: {timestamp} in the logdir
-stays as it is."""
+stays as it is.
+
+  --from FOLDER  The options of the run in a folder; it may be one of the original implementation
+                 of DreamerV3."""
 
 ENVS = """\
 Usage: reverie envs

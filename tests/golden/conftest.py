@@ -2,93 +2,21 @@
 
 import json
 import pathlib
-import re
+import pickle
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import yaml
 
 from reverie.agent import Agent, AgentState
 from reverie.agent.actor_critic import Norms
 from reverie.agent.normalize import NormState
 from reverie.config.agent import AgentConfig
+from reverie.learner.reference_names import our_layout, our_name
 from reverie.nn.draws import FixedDraws
 from reverie.spaces import FLAGS, Space
-
-# Vector name -> path in our parameter tree. The first rule that matches a name is used.
-RULES = [
-    (r"enc/mlp(\d)norm/(.*)", r"world/enc/mlp/layers/\1/norm/\2"),
-    (r"enc/mlp(\d)/(.*)", r"world/enc/mlp/layers/\1/linear/\2"),
-    (r"enc/cnn(\d)norm/(.*)", r"world/enc/stages/\1/norm/\2"),
-    (r"enc/cnn(\d)/(.*)", r"world/enc/stages/\1/conv/\2"),
-    (r"dyn/dynin0norm/(.*)", r"world/dyn/core/deter_in/norm/\1"),
-    (r"dyn/dynin1norm/(.*)", r"world/dyn/core/stoch_in/norm/\1"),
-    (r"dyn/dynin2norm/(.*)", r"world/dyn/core/action_in/norm/\1"),
-    (r"dyn/dynin0/(.*)", r"world/dyn/core/deter_in/linear/\1"),
-    (r"dyn/dynin1/(.*)", r"world/dyn/core/stoch_in/linear/\1"),
-    (r"dyn/dynin2/(.*)", r"world/dyn/core/action_in/linear/\1"),
-    (r"dyn/dynhid(\d)norm/(.*)", r"world/dyn/core/hidden_norms/\1/\2"),
-    (r"dyn/dynhid(\d)/(.*)", r"world/dyn/core/hidden/\1/\2"),
-    (r"dyn/dyngru/(.*)", r"world/dyn/core/gates/linear/\1"),
-    (r"dyn/prior(\d)norm/(.*)", r"world/dyn/prior_layers/\1/norm/\2"),
-    (r"dyn/prior(\d)/(.*)", r"world/dyn/prior_layers/\1/linear/\2"),
-    (r"dyn/priorlogit/(.*)", r"world/dyn/prior_logits/\1"),
-    (r"dyn/obs(\d)norm/(.*)", r"world/dyn/post_layers/\1/norm/\2"),
-    (r"dyn/obs(\d)/(.*)", r"world/dyn/post_layers/\1/linear/\2"),
-    (r"dyn/obslogit/(.*)", r"world/dyn/post_logits/\1"),
-    (r"dec/mlp/linear(\d)/(.*)", r"world/dec/mlp/layers/\1/linear/\2"),
-    (r"dec/mlp/norm(\d)/(.*)", r"world/dec/mlp/layers/\1/norm/\2"),
-    (r"dec/vec/(\w+)/(?:pred|logits)/(.*)", r"world/dec/outputs/\1/\2"),
-    (r"dec/sp0/(.*)", r"world/dec/image/from_deter/\1"),
-    (r"dec/sp1/(.*)", r"world/dec/image/from_stoch/linear/\1"),
-    (r"dec/sp1norm/(.*)", r"world/dec/image/from_stoch/norm/\1"),
-    (r"dec/sp2/(.*)", r"world/dec/image/from_hidden/\1"),
-    (r"dec/spnorm/(.*)", r"world/dec/image/norm/\1"),
-    (r"dec/conv2norm/(.*)", r"world/dec/image/stages/0/norm/\1"),
-    (r"dec/conv1norm/(.*)", r"world/dec/image/stages/1/norm/\1"),
-    (r"dec/conv0norm/(.*)", r"world/dec/image/stages/2/norm/\1"),
-    (r"dec/conv2/(.*)", r"world/dec/image/stages/0/conv/\1"),
-    (r"dec/conv1/(.*)", r"world/dec/image/stages/1/conv/\1"),
-    (r"dec/conv0/(.*)", r"world/dec/image/stages/2/conv/\1"),
-    (r"dec/imgout/(.*)", r"world/dec/image/stages/3/conv/\1"),
-    (r"(rew|con)/mlp/linear(\d)/(.*)", r"world/\1/mlp/layers/\2/linear/\3"),
-    (r"(rew|con)/mlp/norm(\d)/(.*)", r"world/\1/mlp/layers/\2/norm/\3"),
-    (r"(rew|con)/head/logits?/(.*)", r"world/\1/out/\2"),
-    (r"(pol|val)/mlp/linear(\d)/(.*)", r"\1/mlp/layers/\2/linear/\3"),
-    (r"(pol|val)/mlp/norm(\d)/(.*)", r"\1/mlp/layers/\2/norm/\3"),
-    (r"val/head/logits/(.*)", r"val/out/\1"),
-    (r"pol/head/(\w+)/(logits|mean|stddev)/(.*)", r"pol/outs/\1/\2/\3"),
-]
-
-
-def our_name(name: str) -> str:
-    """Path in our parameter tree of a parameter of the vectors."""
-    for pattern, replacement in RULES:
-        if re.fullmatch(pattern, name):
-            return re.sub(pattern, replacement, name)
-    raise KeyError(name)
-
-
-def class_major(x: np.ndarray, stoch: int, classes: int, axis: int = 0) -> np.ndarray:
-    """Reorders a flattened [stoch, classes] axis to our order, classes first."""
-    x = np.moveaxis(x, axis, 0)
-    x = x.reshape(stoch, classes, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
-    return np.moveaxis(x, 0, axis)
-
-
-def our_layout(name: str, x: np.ndarray, deter: int, stoch: int, classes: int) -> np.ndarray:
-    """Brings a parameter of the vectors into the order of our flattened one-hot vectors."""
-    order = (stoch, classes)
-    if re.fullmatch(r"dyn/(prior|obs)logit/(kernel|bias)", name):
-        return class_major(x, *order, axis=-1)
-    if name in ("dyn/dynin1/kernel", "dec/sp1/kernel"):
-        return class_major(x, *order)
-    if name == "dec/mlp/linear0/kernel":
-        return np.concatenate([class_major(x[:-deter], *order), x[-deter:]])
-    if re.fullmatch(r"(rew|con|pol|val)/mlp/linear0/kernel", name):
-        return np.concatenate([x[:deter], class_major(x[deter:], *order)])
-    return x
 
 
 def leaf_names(tree) -> list[str]:
@@ -204,3 +132,39 @@ def _config(meta: dict) -> AgentConfig:
 @pytest.fixture(scope="session", params=["proprio", "mixed"])
 def case(request) -> Case:
     return Case(request.param)
+
+
+@pytest.fixture
+def reference_run(case, tmp_path):
+    """Writes the run folder that the original implementation leaves; returns it."""
+
+    def write(shards: int = 1, **agent) -> pathlib.Path:
+        newest = tmp_path / "reference" / "ckpt" / "20261120T194623F623934"
+        newest.mkdir(parents=True)
+        params = case.sub("params")
+        # The state of the optimizer lies under the names of the parameters.
+        params |= {f"opt/state/1/1/{name}": value + 1 for name, value in params.items()}
+        for index in range(shards):
+            part = {name: params[name] for name in sorted(params)[index::shards]}
+            content = pickle.dumps({"params": part, "counters": {"updates": 0}})
+            (newest / ("agent.pkl" if shards == 1 else f"agent-{index}.pkl")).write_bytes(content)
+        (newest / "step.pkl").write_bytes(pickle.dumps(1234))
+        (newest / "done").touch()
+        (newest.parent / "latest").write_text(newest.name)
+        options = {f"agent.{key}": x for key, x in {**case.meta["agent"], **agent}.items()}
+        content = {"task": "dummy_disc", "batch_length": 32, "method": "name", **_nested(options)}
+        (newest.parents[1] / "config.yaml").write_text(yaml.safe_dump(content))
+        return newest.parents[1]
+
+    return write
+
+
+def _nested(options: dict) -> dict:
+    tree: dict = {}
+    for key, value in options.items():
+        *parents, name = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree

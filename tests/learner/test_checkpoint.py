@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
+from reverie.learner import Checkpointer, CheckpointError, checkpoint
 from reverie.learner.checkpoint import locate
 
 ARRAYS = {
@@ -151,35 +151,3 @@ def test_unreadable_manifest_is_damage(tmp_path):
     (tmp_path / "000000000001" / "manifest.json").write_text(json.dumps({"a": 1})[:-1])
     with pytest.raises(CheckpointError, match="not readable"):
         checkpointer.restore()
-
-
-SAVED = {
-    "params/enc/kernel": np.ones((2, 3), np.float32),
-    "params/dyn/kernel": np.ones((4,), np.float32),
-    "opt/nu": np.ones((10,), np.float32),
-}
-
-
-def test_transfer_takes_what_matches_and_reports(tmp_path):
-    agent = {**SAVED, "opt/nu": np.zeros(99, np.float32)}
-    chosen = transfer.select(SAVED, agent, "params/")
-    assert sorted(chosen.arrays) == ["params/dyn/kernel", "params/enc/kernel"]
-    assert chosen.untouched == ("opt/nu",)
-    assert chosen.report() == (
-        "loaded 2 arrays (10 numbers); 1 saved arrays not chosen; "
-        "1 arrays of the agent keep their initial values"
-    )
-
-
-@pytest.mark.parametrize(
-    ("expression", "message"),
-    [
-        (".*", r"opt/nu is \(10,\), the agent's is \(99,\).*from_checkpoint_regex"),
-        ("enc", "matches none of the 3 arrays.*params/dyn/kernel"),
-        ("(", "not a regular expression"),
-    ],
-)
-def test_transfer_explains_what_does_not_fit(expression, message):
-    agent = {**SAVED, "opt/nu": np.zeros(99, np.float32)}
-    with pytest.raises(CheckpointError, match=message):
-        transfer.select(SAVED, agent, expression)

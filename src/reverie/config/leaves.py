@@ -30,6 +30,7 @@ class Leaf:
         expects: What a valid value is, in words.
         fixed: Why it cannot change when a run is resumed; empty if it can.
         default: Its default value.
+        plain: Whether it holds numbers, switches and choices, and no text of any content.
     """
 
     def __init__(self, key: str, field: FieldInfo):
@@ -41,6 +42,7 @@ class Leaf:
         self.expects = str(notes.get("expects") or _expects(field.annotation, field.metadata))
         self.fixed = str(notes.get("fixed", ""))
         self.default = field.get_default(call_default_factory=True)
+        self.plain = self.item is not dict and not (self.item is str and _is_text(field.annotation))
         self._field = field
 
     @functools.cached_property
@@ -109,6 +111,13 @@ def _kind(annotation: Any) -> type:
     if origin is Literal:
         return str
     return origin or annotation
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether a type of texts, or of lists of them, takes any text and not certain ones alone."""
+    if get_origin(annotation) is tuple:
+        return _is_text(get_args(annotation)[0])
+    return get_origin(annotation) is not Literal
 
 
 def _expects(annotation: Any, metadata: list[Any]) -> str:

@@ -76,11 +76,13 @@ class RunConfig(Section):
     save_every: Float = option(900.0, "Seconds between checkpoints; 0: only at the end.", ge=0)
     report_batches: Int = option(1, "Batches per report.", ge=1)
     from_checkpoint: PathText = option(
-        "", "Checkpoint folder whose parameters a new run starts from; empty: none."
+        "",
+        "Run folder, or checkpoint in one, whose parameters a new run starts from, also of the "
+        "original implementation; empty: none.",
     )
     from_checkpoint_regex: Regex = option(
         ".*",
-        "Names of the parameters that are taken from it.",
+        "Names of the parameters that are taken from it, such as params/world/.",
         expects="a regular expression",
     )
     env_backend: Literal["auto", "sync", "async", "native"] = option(

@@ -25,6 +25,9 @@ _SCALARS = (
     ),
     ("merge", r"<<", "<"),
 )
+_MOST = 1 << 20
+"""Characters of a saved configuration, which has some ten thousand."""
+
 _CONSTRUCTION = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 """What PyYAML lets through for explicit tags (`!!bool x`), endless digits and endless nesting."""
 
@@ -42,6 +45,15 @@ class _Loader(yaml.SafeLoader):
                 raise ConfigError(f"line {line} gives the key '{name}' a second time")
             seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+class _SavedLoader(_Loader):
+    """For what `dump` wrote: nothing in it stands for something else, which could be endless."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise ConfigError("it has a reference (*name), which no saved configuration has")
+        return super().compose_node(parent, index)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -78,22 +90,30 @@ _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 _Dumper.add_multi_representer(object, _write_other)
 
 
-def parse(content: str) -> Any:
+def parse(content: str, saved: bool = False) -> Any:
     """The value of a YAML text.
+
+    Args:
+        content: The text.
+        saved: Whether it has to be as `dump` writes it, without references.
 
     Raises:
         ConfigError: It is not YAML; the message is one line without the place it came from.
     """
     try:
-        return yaml.load(content, _Loader)
+        return yaml.load(content, _SavedLoader if saved else _Loader)
     except ConfigError:
         raise
     except (yaml.YAMLError, *_CONSTRUCTION) as error:
         raise ConfigError("not valid YAML: " + " ".join(str(error).split())) from None
 
 
-def read(path: str | os.PathLike[str]) -> dict[Any, Any]:
+def read(path: str | os.PathLike[str], saved: bool = False) -> dict[Any, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
+
+    Args:
+        path: The file.
+        saved: Whether it was saved by a program, perhaps somebody else's.
 
     Raises:
         ConfigError: The file cannot be read or is no YAML mapping.
@@ -101,7 +121,7 @@ def read(path: str | os.PathLike[str]) -> dict[Any, Any]:
     name = os.fspath(path)
     try:
         with open(path, encoding="utf-8") as file:
-            content = parse(file.read())
+            content = parse(file.read(_MOST) if saved else file.read(), saved)
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration file {name}: {error.strerror}.") from None
     except (ConfigError, UnicodeDecodeError) as error:

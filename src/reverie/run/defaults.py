@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from reverie.config import RUN_CONFIG, Config, ConfigError, check, sizes, unset, with_values
+from reverie.config.foreign import read_agent
 from reverie.learner import Placement
 from reverie.replay import Budget
 from reverie.spaces import Space
@@ -43,7 +44,7 @@ def keep_size(config: Config, path: str | os.PathLike[str]) -> Config:
         # A folder of another program may have a file of that name.
         with contextlib.suppress(ConfigError):
             if (folder / RUN_CONFIG).is_file():
-                saved = Config.from_yaml(folder / RUN_CONFIG)
+                saved = config.model_copy(update={"agent": read_agent(folder / RUN_CONFIG)})
                 return _taken(config, saved, _size_keys(), f"run in {folder}")
     return config
 

@@ -1,7 +1,6 @@
 """Evaluation of a trained agent."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from reverie.config import Config, check_spaces, load
 from reverie.learner import CheckpointError, Learner, checkpoint
-from reverie.run import build, defaults, progress
+from reverie.run import build, defaults, pretrained, progress
 from reverie.run.evaluate import evaluate
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.result import Outcome, write_json
@@ -38,12 +37,12 @@ def eval_only(
     # What a run was once started from is not its agent.
     elsewhere = "" if folder.config.exists() else config.run.from_checkpoint
     config = defaults.keep_size(config, elsewhere or folder.root)
-    learner, saved = restore_learner(config, elsewhere or folder.root, spaces.obs, spaces.act)
+    learner, step = restore_learner(config, spaces.obs, spaces.act, elsewhere)
     folder.create()
     count = min(config.run.eval_envs, config.run.eval_eps)
     with (
         build.vector_env(source, config.run, config.seed, "eval", count) as envs,
-        build.logger(config.logger, folder.root, lambda: saved.step) as logger,
+        build.logger(config.logger, folder.root, lambda: step) as logger,
     ):
         result, records = evaluate(learner, envs, config.run.eval_eps)
         for record in records:
@@ -54,7 +53,7 @@ def eval_only(
         files.append(write_film(folder.root / "evaluation", records, config.logger.fps))
     return Outcome(
         folder.root,
-        saved.step,
+        step,
         learner.updates,
         evaluation=result,
         files=tuple(files),
@@ -77,17 +76,21 @@ def eval_run(logdir: str, words: Sequence[str] = (), *, video: bool = False) -> 
 
 def restore_learner(
     config: Config,
-    path: str | os.PathLike[str],
     obs_space: Mapping[str, Space],
     act_space: Mapping[str, Space],
-) -> tuple[Learner, checkpoint.Checkpoint]:
-    """The agent of the newest valid checkpoint, ready to act.
+    elsewhere: str = "",
+) -> tuple[Learner, int]:
+    """The agent of the newest valid checkpoint in the run folder, ready to act.
 
     Args:
         config: Resolved configuration; its `run.from_checkpoint` plays no part.
-        path: Run folder, checkpoints folder or checkpoint.
         obs_space: What the policy sees.
         act_space: What it does.
+        elsewhere: Folder of another checkpoint, also of the original implementation, to be taken
+            in place of the run's.
+
+    Returns:
+        The agent, and the environment steps after which it was saved.
 
     Raises:
         CheckpointError: If there is none, or it is of an agent with other settings.
@@ -98,8 +101,14 @@ def restore_learner(
             "false, or train with --random_agent true, which logs the scores."
         )
     check_spaces(obs_space, config.agent)
-    saved = checkpoint.newest(path)
     folder = pathlib.Path(config.logdir).expanduser()
-    learner = build.learner(config, *build.agent(config, obs_space, act_space), folder)
-    progress.load_agent(learner, saved)
-    return learner, saved
+    agent, placement = build.agent(config, obs_space, act_space)
+    if elsewhere:
+        start = pretrained.choose(config, agent, elsewhere)
+        learner = build.learner(config, agent, placement, folder)
+        learner.load_arrays(start.arrays)
+        return learner, start.step
+    saved = checkpoint.newest(folder)
+    learner = build.learner(config, agent, placement, folder)
+    progress.load_policy(learner, saved)
+    return learner, saved.step

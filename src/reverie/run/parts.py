@@ -10,7 +10,7 @@ import numpy as np
 from reverie.config import STAMP, Config, check_spaces
 from reverie.learner import Learner
 from reverie.replay import Replay, Stream
-from reverie.run import build, defaults, experience, progress
+from reverie.run import build, defaults, experience, pretrained, progress
 from reverie.run.folder import RunFolder
 from reverie.run.lock import FolderLock
 from reverie.run.progress import Progress
@@ -121,6 +121,11 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     latents = described[0].latent_spaces if described else {}
     keys = {**spaces.obs, **spaces.act}
     budget = experience.budget(config, keys, latents, folder.replay)
+    start = None
+    if described and config.run.from_checkpoint and not folder.saved():
+        start = pretrained.choose(
+            config, described[0], config.run.from_checkpoint, config.run.from_checkpoint_regex
+        )
     config, fitted = defaults.fit_replay(config, budget)
     # Mistakes that were found before leave no folder, and those found later leave it as it was.
     folder = folder.create(fresh)
@@ -139,9 +144,9 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     restored = progress.restore(folder, done, actor, replay, ratio)
-    if not restored and config.run.from_checkpoint:
-        path, expression = config.run.from_checkpoint, config.run.from_checkpoint_regex
-        restored = [progress.load_parameters(actor, path, expression)]
+    if start and learner and not restored:
+        learner.load_arrays(start.arrays)
+        restored = list(start.notes)
     # Only now is it certain that the run can begin.
     if done.saved < 0:
         notes += folder.set_aside()

@@ -138,27 +138,33 @@ def restore(
     ]
 
 
+def load_policy(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
+    """Takes over what acts: the parameters. The optimizer's state need not fit.
+
+    Raises:
+        CheckpointError: If parameters are missing or have other shapes.
+    """
+    _load(agent, saved, transfer.PARAMS)
+
+
 def load_agent(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
     """Takes over all arrays of a checkpoint of the same agent.
 
     Raises:
         CheckpointError: If arrays are missing or have other shapes.
     """
-    expected = {name for name, value in agent.arrays().items() if value.size}
-    if missing := sorted(expected - set(saved.arrays)):
+    _load(agent, saved, "")
+
+
+def _load(agent: Saveable, saved: checkpoint.Checkpoint, prefix: str) -> None:
+    arrays = {name: value for name, value in saved.arrays.items() if name.startswith(prefix)}
+    expected = {k for k, value in agent.arrays().items() if value.size and k.startswith(prefix)}
+    if missing := sorted(expected - set(arrays)):
         raise CheckpointError(
             f"The checkpoint {saved.folder} has no array {missing[:8]}, which the agent of this "
             "configuration needs. Use the model settings that the run was started with."
         )
     try:
-        agent.load_arrays(saved.arrays, saved.meta["counters"])
+        agent.load_arrays(arrays, saved.meta["counters"])
     except ValueError as error:
         raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error
-
-
-def load_parameters(agent: Saveable, path: str, expression: str) -> str:
-    """Starts a new run from chosen arrays of another one; returns a message for the user."""
-    saved = checkpoint.newest(path)
-    chosen = transfer.select(saved.arrays, agent.arrays(), expression)
-    agent.load_arrays(chosen.arrays, None)
-    return f"From {saved.folder}: {chosen.report()}."

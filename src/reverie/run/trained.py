@@ -207,5 +207,5 @@ def load_agent(logdir: str | os.PathLike[str]) -> TrainedAgent:
     size = section.size if isinstance(section, ForeignConfig) else ()
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
     spaces = envs.spaces(converter.wrapped)
-    learner, saved = restore_learner(config, folder.root, *spaces)
-    return TrainedAgent(learner, source, converter, config.run, config.seed, saved.step)
+    learner, step = restore_learner(config, *spaces)
+    return TrainedAgent(learner, source, converter, config.run, config.seed, step)

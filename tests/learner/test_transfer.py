@@ -1,0 +1,78 @@
+"""Which parameters of a checkpoint a new run takes."""
+
+import numpy as np
+import pytest
+
+from reverie.learner import CheckpointError, transfer
+
+SAVED = {
+    "params/world/enc/kernel": np.ones((2, 3), np.float32),
+    "params/world/dyn/kernel": np.ones((4,), np.float32),
+    "params/val/kernel": np.ones((5,), np.float32),
+    "params/val/bias": np.ones((1,), np.float32),
+    "slow/kernel": np.ones((5,), np.float32),
+    "slow/bias": np.ones((1,), np.float32),
+    "norms/ret/first": np.ones((), np.float32),
+    "opt/nu": np.ones((10,), np.float32),
+}
+
+
+def test_the_optimizer_is_never_taken():
+    chosen = transfer.select(SAVED, SAVED, ".*")
+    assert sorted(chosen.arrays) == sorted(set(SAVED) - {"opt/nu"})
+    assert (chosen.skipped, chosen.fresh) == ((), ())
+    assert chosen.report() == [
+        "Loaded 4 parameters (16 numbers): val, world/dyn, world/enc.",
+        "Loaded the slow value and the normalizers with the value head.",
+        "The optimizer and the counts start anew.",
+    ]
+
+
+def test_what_is_skipped_and_left_fresh_is_reported():
+    agent = {**SAVED, "params/world/enc/bias": np.zeros(3), "params/pol/kernel": np.zeros(3)}
+    chosen = transfer.select(SAVED, agent, "params/world/")
+    assert sorted(chosen.arrays) == ["params/world/dyn/kernel", "params/world/enc/kernel"]
+    assert chosen.report() == [
+        "Loaded 2 parameters (10 numbers): world/dyn, world/enc (1 of 2).",
+        "Skipped 2 saved ones: val.",
+        "Left 4 as initialized: pol, val, world/enc (1 of 2).",
+        "The optimizer and the counts start anew.",
+    ]
+    assert set(chosen.fresh) == {
+        "params/world/enc/bias",
+        "params/pol/kernel",
+        "params/val/kernel",
+        "params/val/bias",
+    }
+
+
+def test_the_slow_copy_follows_each_parameter_of_the_value_and_normalizers_all_of_them():
+    chosen = transfer.select(SAVED, SAVED, "params/val/bias")
+    assert sorted(chosen.arrays) == ["params/val/bias", "slow/bias"]
+    chosen = transfer.select(SAVED, SAVED, "params/val/")
+    assert "norms/ret/first" in chosen.arrays
+
+
+@pytest.mark.parametrize("expression", ["enc", "opt/", "slow/", "norms/", "params/other"])
+def test_an_expression_without_a_parameter(expression):
+    message = r"matches none of the checkpoint's 4 parameters, which are val, world/dyn, world/enc"
+    with pytest.raises(CheckpointError, match=message):
+        transfer.select(SAVED, SAVED, expression)
+
+
+def test_an_expression_that_is_none():
+    with pytest.raises(CheckpointError, match="not a regular expression"):
+        transfer.select(SAVED, SAVED, "(")
+
+
+def test_every_parameter_that_does_not_fit_is_named_and_can_be_left_out():
+    agent = {k: x for k, x in SAVED.items() if k != "params/val/bias"}
+    agent["params/world/enc/kernel"] = np.zeros((2, 7), np.float32)
+    with pytest.raises(transfer.MismatchedTransferError) as caught:
+        transfer.select(SAVED, agent, ".*")
+    message = str(caught.value)
+    assert "2 parameters" in message
+    assert "params/world/enc/kernel is (2, 3) there, (2, 7) here" in message
+    assert "params/val/bias is (1,) there, unknown here" in message
+    chosen = transfer.select(SAVED, agent, caught.value.without())
+    assert sorted(chosen.arrays) == ["params/world/dyn/kernel"]
