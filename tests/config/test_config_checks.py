@@ -197,6 +197,15 @@ def test_an_image_with_its_channels_in_front_is_told_so():
         check_spaces({"cam": image(3, 64, 64)}, AgentConfig())
 
 
+def test_thousands_of_classes_are_taken_and_millions_refused_with_advice():
+    def choice(count):
+        return {"goal": Space("discrete", (), "int32", (count,)), "v": VECTOR}
+
+    check_spaces(choice(50_000), AgentConfig())
+    with pytest.raises(ConfigError, match=r"goal has 10,000,000 classes.*MultiDiscrete.*Box"):
+        check_spaces(choice(10_000_000), AgentConfig())
+
+
 def test_decoder_and_encoder_must_both_take_the_image():
     agent = AgentConfig.model_validate({"enc": {"simple": {"outer": True}}})
     with pytest.raises(ConfigError, match=r"which agent\.dec\.simple does not take"):

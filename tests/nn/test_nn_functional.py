@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reverie.nn import draws as draws_module
 from reverie.nn.draws import FixedDraws, RandomDraws
 from reverie.nn.functional import one_hot, symexp, symexp_bins, symlog, where_mask
 
@@ -61,6 +62,38 @@ def test_random_categorical_stays_in_range_at_the_ends_of_the_noise():
     probs = jnp.full((2, 3, 1), 1 / 3)
     noise = jnp.array([[0.0], [np.nextafter(np.float32(1), np.float32(0))]])
     np.testing.assert_array_equal(RandomDraws().categorical(noise, probs), [[0], [2]])
+
+
+def test_many_classes_are_drawn_as_few_are(monkeypatch):
+    count, rng = 300, np.random.default_rng(0)
+    probs = rng.random((5, count, 2)).astype(np.float32) * (rng.random((5, count, 2)) < 0.3)
+    probs[:, 7] += 1e-3
+    probs = jnp.asarray(probs / probs.sum(1, keepdims=True))
+    noise = RandomDraws().uniform(jax.random.key(0), (2000, 5, 2))
+    many = np.stack([RandomDraws().categorical(row, probs) for row in noise])
+    monkeypatch.setattr(draws_module, "UNROLLED", count)
+    few = np.stack(jax.lax.map(lambda row: RandomDraws().categorical(row, probs), noise))
+    # Sums in another order differ in their last bits, which decide a few of 20,000 draws.
+    assert (many != few).mean() < 1e-3
+    chosen = np.take_along_axis(np.asarray(probs)[None], many[:, :, None, :], 2)
+    assert (chosen > 0).all()
+
+
+def test_the_ends_of_the_noise_are_possible_classes_among_many():
+    probs = np.zeros((2, 200, 1), np.float32)
+    probs[:, 30:150] = 1 / 120
+    noise = jnp.array([[0.0], [np.nextafter(np.float32(1), np.float32(0))]])
+    np.testing.assert_array_equal(
+        RandomDraws().categorical(noise, jnp.asarray(probs)), [[30], [149]]
+    )
+
+
+def test_thousands_of_classes_are_no_longer_program():
+    def length(count):
+        shapes = jnp.zeros((3, 1)), jnp.zeros((3, count, 1))
+        return len(jax.make_jaxpr(RandomDraws().categorical)(*shapes).eqns)
+
+    assert length(4096) == length(65) < length(64)
 
 
 def test_fixed_draws_take_the_mode_and_a_constant():

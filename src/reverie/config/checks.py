@@ -16,6 +16,9 @@ from reverie.spaces import Space
 _GRID = range(3, 17)
 """Sides of the image grid that the convolutional stacks may end in."""
 
+MAX_CLASSES = 100_000
+"""Classes of a key: every step becomes a vector of as many numbers, in the networks too."""
+
 _RESIZE = (
     "env.gym.size, such as [64, 64], resizes images of gymnasium environments; dm and envpool have "
     "the same option."
@@ -74,18 +77,27 @@ def check_image_size(
     )
 
 
-def check_spaces(obs_space: Mapping[str, Space], agent: AgentConfig) -> None:
-    """Check that the built-in encoder and decoder take the images of an environment.
+def check_spaces(keys: Mapping[str, Space], agent: AgentConfig) -> None:
+    """Check that the agent takes what an environment shows and does.
 
     Args:
-        obs_space: Observation keys and their spaces.
+        keys: Observation keys, and action keys where they are known, and their spaces.
         agent: Options of the agent.
 
     Raises:
-        ConfigError: Image keys differ in size, have channels in front or a size that does not
-            work, or the decoder's channels are not divisible by its blocks.
+        ConfigError: A discrete key has more than `MAX_CLASSES` classes; image keys differ in
+            size, have channels in front or a size that does not work, or the decoder's channels
+            are not divisible by its blocks.
     """
-    images = {key: space.shape for key, space in obs_space.items() if space.kind == "image"}
+    for key, space in keys.items():
+        if space.kind == "discrete" and space.width > MAX_CLASSES:
+            raise ConfigError(
+                f"{key} has {space.width:,} classes, of which every step would become a vector of "
+                f"as many numbers: expected at most {MAX_CLASSES:,}. Declare it as several digits, "
+                "such as MultiDiscrete([1000, 1000]) for a million, or, where near numbers mean "
+                "similar things, as Box."
+            )
+    images = {key: space.shape for key, space in keys.items() if space.kind == "image"}
     sizes = {key: shape[:2] for key, shape in images.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{key} {size[0]}x{size[1]}" for key, size in sorted(sizes.items()))

@@ -157,7 +157,8 @@ def _check_images(wrapped: gymnasium.Env, agent: "AgentConfig | None") -> Iterat
     from reverie.config import AgentConfig, ConfigError, check_spaces
 
     try:
-        check_spaces(spaces(wrapped)[0], agent or AgentConfig())
+        obs, act = spaces(wrapped)
+        check_spaces({**obs, **act}, agent or AgentConfig())
     except ConfigError as error:
         yield Finding("error", str(error))
 

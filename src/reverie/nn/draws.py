@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+UNROLLED = 64
+"""Classes up to which sampling is unrolled: 6 operations for each, which take long to compile."""
+
 
 @runtime_checkable
 class Draws(Protocol):
@@ -46,6 +49,8 @@ class RandomDraws:
     def categorical(
         self, noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]
     ) -> Int[Array, "*b n"]:
+        if probs.shape[-2] > UNROLLED:
+            return _invert(noise, probs)
         # Unrolled over classes, this is one vectorised pass over the variables. The last class
         # takes what rounding leaves over, so its own sum is not needed.
         index = jnp.zeros(noise.shape, jnp.int32)
@@ -54,6 +59,16 @@ class RandomDraws:
             cumulative += probs[..., c, :]
             index += cumulative <= noise
         return index
+
+
+def _invert(noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]) -> Int[Array, "*b n"]:
+    """As the unrolled form, in a number of operations that does not grow with the classes."""
+    possible = probs > 0
+    # Sums of a scan need not grow from class to class, so that what is impossible is left out by
+    # itself. The last possible class takes what rounding leaves over.
+    beyond = possible & (jnp.cumsum(probs, -2) > noise[..., None, :])
+    last = probs.shape[-2] - 1 - jnp.argmax(jnp.flip(possible, -2), -2)
+    return jnp.where(beyond.any(-2), jnp.argmax(beyond, -2), last).astype(jnp.int32)
 
 
 class FixedDraws:

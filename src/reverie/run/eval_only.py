@@ -100,7 +100,7 @@ def restore_learner(
             "random_agent is true, and a random agent has no checkpoint to evaluate. Set it to "
             "false, or train with --random_agent true, which logs the scores."
         )
-    check_spaces(obs_space, config.agent)
+    check_spaces({**obs_space, **act_space}, config.agent)
     folder = pathlib.Path(config.logdir).expanduser()
     agent, placement = build.agent(config, obs_space, act_space)
     if elsewhere:

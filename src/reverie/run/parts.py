@@ -114,7 +114,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     notes += [source.note] if source.note else []
     notes += [f"The observation {key!r} is text, so it is left out." for key in spaces.text]
     if not config.random_agent:
-        check_spaces(spaces.obs, config.agent)
+        check_spaces({**spaces.obs, **spaces.act}, config.agent)
         config, chosen = defaults.choose_size(config, build.placement(config), spaces.obs)
         notes += chosen
     described = None if config.random_agent else build.agent(config, spaces.obs, spaces.act)
