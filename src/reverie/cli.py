@@ -272,12 +272,14 @@ def _parts(text: str) -> list[str]:
 
 
 def _explained(error: Exception) -> bool:
-    """Whether the error is one of Reverie's own, whose message says what to do."""
-    return type(error).__module__.partition(".")[0] == __package__
+    """Whether the error is one of Reverie's own, whose message says what to do, or has a note."""
+    return hasattr(error, "__notes__") or type(error).__module__.partition(".")[0] == __package__
 
 
 def _message(error: Exception) -> str:
     """What the error says, without the traceback of a process where it is Reverie's own too."""
+    if notes := getattr(error, "__notes__", []):
+        return "\n".join([*notes, "REVERIE_DEBUG=1 shows the traceback."])
     message, trace = str(error), str(getattr(error, "trace", "")).strip()
     cause = trace.splitlines()[-1] if trace else ""
     return message.partition("\n\n")[0] if cause.startswith(f"{__package__}.") else message

@@ -22,6 +22,9 @@ LATENT_PREFIX = "latent/"
 LOG_PREFIX = "log/"
 """Observation and info keys that become metrics and are hidden from the agent and replay."""
 
+SUM = "/sum"
+"""Behind a `log/` key: the sum over repeated steps, where the key itself has their largest."""
+
 ACTION_MASK = "action_mask"
 """Observation key that says which classes of the only discrete action key are valid.
 

@@ -160,6 +160,61 @@ def test_faults_are_found_with_their_mend(env, level, words):
     assert not [str(finding) for finding in found if finding.level in worse]
 
 
+class NoInfo(Good):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], None
+
+
+class SeedOnly(Good):
+    def reset(self, seed=None):
+        return super().reset(seed=seed)
+
+
+class BadStart(Good):
+    def reset(self, *, seed=None, options=None):
+        return 1 / 0
+
+
+class BadEnd(Good):
+    def close(self):
+        raise OSError("gone")
+
+
+class NoEnv:
+    observation_space, action_space = Good.observation_space, Good.action_space
+
+
+def vector():
+    return gymnasium.make_vec("CartPole-v1", num_envs=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "level", "words"),
+    [
+        (NoInfo, "error", ["None as its info", "dict"]),
+        (SeedOnly, "error", ["reset(*, seed=None, options=None)"]),
+        (BadStart, "error", ["ZeroDivisionError", "test_envs_check.py, line", "return 1 / 0"]),
+        (BadEnd, "warning", ["close() raised OSError: gone"]),
+        (NoEnv, "error", ["NoEnv", "gymnasium.Env"]),
+        (vector, "error", ["vector of environments", "run.envs"]),
+        (3, "error", ["3 is neither"]),
+        (lambda: None, "error", ["no gymnasium.Env"]),
+        (lambda size: Good(), "error", ["cannot be built", "size"]),
+    ],
+)
+@pytest.mark.parametrize("discrete", [False, True])
+def test_the_check_only_reports(source, level, words, discrete, monkeypatch):
+    if discrete:
+        # Their masks are looked for, which takes a reset.
+        monkeypatch.setattr(Good, "action_space", gs.Discrete(2))
+        end = (np.zeros(2, np.float32), 0.0, True, False, {})
+        monkeypatch.setattr(Good, "step", lambda self, action: end)
+    found = check(source, steps=100)
+    text = "\n".join(str(finding) for finding in found if finding.level == level)
+    for word in words:
+        assert word in text
+
+
 def test_a_faultless_environment_only_gets_its_rates():
     (finding,) = check(Good, steps=150)
     assert finding.level == "note"

@@ -321,3 +321,32 @@ def test_spaces_errors_in_a_worker_reach_the_caller():
 
     with pytest.raises(WorkerError, match="Talker: The observation 'observation' is a Text space"):
         VectorEnv([Talker], "async")
+
+
+def test_the_raw_return_is_logged_beside_changed_rewards():
+    def build():
+        env = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make("CartPole-v1"))
+        return gymnasium.wrappers.TransformReward(env, lambda reward: reward / 10)
+
+    with VectorEnv([build], backend="sync", seeds=0) as vector:
+        transition, length = vector.reset(), 0
+        while not transition["is_last"][0]:
+            transition = vector.step({"action": np.zeros(1, np.int32)})
+            length += 1
+        assert transition["log/raw_return"].tolist() == [length]
+
+
+def test_processes_keep_off_the_accelerator():
+    class Asks(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(0, 1, (2,))
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            import os
+
+            cpu = os.environ["JAX_PLATFORMS"] == "cpu"
+            modest = os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+            return np.array([cpu, modest], np.float32), {}
+
+    with VectorEnv([Asks], backend="async", seeds=0) as vector:
+        assert vector.reset()["obs"].all()

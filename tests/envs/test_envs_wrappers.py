@@ -112,9 +112,23 @@ def test_repeat_sums_rewards_and_stops_at_the_end():
     go, end = (1.0, False, False, {"log/x": 1}), (2.0, False, True, {"log/x": 2})
     env = wrap(Script(steps=[go, go, go, go, end]), repeat=3)
     env.reset()
-    assert env.step({"action": np.int32(1)})[1:] == (3.0, False, False, {"log/x": 1})
-    assert env.step({"action": np.int32(2)})[1:] == (3.0, False, True, {"log/x": 2})
+    assert env.step({"action": np.int32(1)})[1:] == (
+        3.0,
+        False,
+        False,
+        {"log/x": 1, "log/x/sum": 3},
+    )
+    assert env.step({"action": np.int32(2)})[1:] == (3.0, False, True, {"log/x": 2, "log/x/sum": 3})
     assert env.unwrapped.actions == [1, 1, 1, 2, 2]
+
+
+def test_repeat_keeps_events_of_inner_steps():
+    events = (0, 1, 0, 1, 0)
+    steps = [(0.0, False, False, {"log/is_terminal": e, "lives": i}) for i, e in enumerate(events)]
+    env = wrap(Script(steps=steps), repeat=5)
+    env.reset()
+    info = env.step({"action": np.int32(1)})[4]
+    assert info == {"log/is_terminal": 1, "log/is_terminal/sum": 2, "lives": 4}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +142,14 @@ def test_wrong_rewards_are_named(reward, words):
         env.step({"action": np.int32(0)})
     assert "Script, step 1 of the episode: the reward" in str(error.value)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_an_info_that_is_none_is_named(repeat):
+    env = wrap(Script(steps=[(0.0, False, False, None)] * 3), repeat=repeat)
+    env.reset()
+    with pytest.raises(ValueMismatchError, match=r"step 1 .* step\(\) returned None as its info"):
+        env.step({"action": np.int32(0)})
 
 
 def test_rewards_and_flags_become_plain_values():

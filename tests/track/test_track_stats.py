@@ -191,3 +191,16 @@ def test_episode_stats_errors():
         stats.add(transition([0, 0], [1, 1], [0, 0], log__x=1.0))
     with pytest.raises(ValueError, match="Unknown reduction 'median'"):
         EpisodeStats(1, reduce=("median",))
+
+
+def test_sums_of_repeated_steps_are_summed():
+    stats = EpisodeStats(1, reduce=("max", "sum"))
+    names = ("log/x", "log/x/sum")
+    for first, values in ((True, (0, 0)), (False, (3, 5)), (False, (2, 4))):
+        logs = {key: np.float32([value]) for key, value in zip(names, values, strict=True)}
+        flags = {"is_first": np.array([first]), "is_last": np.array([values[0] == 2])}
+        records = stats.add({"reward": np.zeros(1), **flags, **logs})
+    (record,) = records
+    assert record["epstats/log/x/max"] == 3
+    assert record["epstats/log/x/sum"] == 9
+    assert not [key for key in record if "sum/" in key]

@@ -15,15 +15,17 @@ from reverie.envs.conform import name_of, spaces
 from reverie.envs.errors import (
     MissingDataError,
     MissingPackageError,
+    NotAnEnvError,
     OptionError,
     SpaceError,
     UnknownTaskError,
     ValueMismatchError,
+    own_frame,
 )
 from reverie.envs.leaves import describe
 from reverie.envs.masks import RandomPlay
 from reverie.envs.registry import factory_of
-from reverie.envs.wrappers import wrap
+from reverie.envs.wrappers import require_env, wrap
 from reverie.spaces import mask_keys
 
 if TYPE_CHECKING:
@@ -80,67 +82,86 @@ def check(
         What was found, worst first; errors stop training. A faultless environment has only notes.
     """
     steps = max(steps, 100)
-    if isinstance(source, gymnasium.Env):
-        found = list(_inspect(source, steps, agent))
-    else:
-        found = _build_and_inspect(factory_of(source, options), steps, agent)
+    found: list[Finding] = []
+    try:
+        if isinstance(source, gymnasium.Env):
+            found += _inspect(source, steps, agent)
+        else:
+            found += _build_and_inspect(source, options, steps, agent)
+    except Exception as error:  # Whatever else an environment can do: the check only reports.
+        found.append(Finding("error", f"The check met {_say(error)}.", "See its traceback."))
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.level])
 
 
 def _build_and_inspect(
-    factory: Callable[[], gymnasium.Env], steps: int, agent: "AgentConfig | None"
-) -> list[Finding]:
-    found = []
+    source: str | Callable[[], gymnasium.Env],
+    options: Mapping[str, Any] | None,
+    steps: int,
+    agent: "AgentConfig | None",
+) -> Iterator[Finding]:
+    if not isinstance(source, str) and not callable(source):
+        problem = f"{source!r} is neither a task nor an environment, a class or a function."
+        yield Finding("error", problem, "Pass one of them.")
+        return
+    factory = factory_of(source, options)
     try:
         cloudpickle.dumps(factory)
     except Exception as error:
-        found.append(
-            Finding(
-                "warning",
-                f"The factory cannot be sent to other processes: {_say(error)}.",
-                "Build everything inside the factory; until then only run.env_backend=sync works.",
-            )
+        yield Finding(
+            "warning",
+            f"The factory cannot be sent to other processes: {_say(error)}.",
+            "Build everything inside the factory; until then only run.env_backend=sync works.",
         )
     try:
         env = factory()
     except _EXPLAINED as error:
-        return [*found, Finding("error", str(error))]
+        yield Finding("error", str(error))
+        return
     except Exception as error:
         mend = "Make the environment's constructor work."
-        problem = f"It cannot be built: {_say(error).removesuffix('.')}."
-        return [*found, Finding("error", problem, mend)]
+        yield Finding("error", f"It cannot be built: {_say(error).removesuffix('.')}.", mend)
+        return
     try:
-        return [*found, *_inspect(env, steps, agent)]
+        yield from _inspect(env, steps, agent)
     finally:
-        env.close()
+        close = getattr(env, "close", lambda: None)
+        try:
+            close()
+        except Exception as error:
+            yield Finding("warning", f"close() raised {_say(error)}.", "Let it pass.")
 
 
 def _inspect(env: gymnasium.Env, steps: int, agent: "AgentConfig | None") -> Iterator[Finding]:
     try:
+        require_env(env)
+    except NotAnEnvError as error:
+        yield Finding("error", str(error))
+        return
+    masked = False
+    try:
         wrapped = wrap(env, info_mask="auto")
+        yield from _check_images(wrapped, agent)
+        yield from notes(wrapped)
+        masked = bool(mask_keys(*spaces(wrapped)))
+        yield from _check_play(env, wrapped, steps)
     except SpaceError as error:
         yield Finding("error", str(error), "Change the space as the message says.")
-        return
-    yield from _check_images(wrapped, agent)
-    yield from _check_spaces(env, wrapped)
-    recorder = _Recorder(wrapped)
-    try:
-        with _watched_flags(env) as odd_flags:
-            first = recorder.play(steps)
-            again = recorder.play(steps)
     except ValueMismatchError as error:
         yield Finding("error", str(error), "Mend the value, or declare the space that fits it.")
-        return
-    except TypeError as error:
-        mend = "The signatures are reset(*, seed=None, options=None) and step(action)."
-        yield Finding("error", f"{name_of(env)} raised {_say(error)}.", mend)
-        return
     except Exception as error:
-        which = "that its mask declared valid" if recorder.masked else "from the action space"
+        which = "that its mask declared valid" if masked else "from the action space"
         mend = f"Random actions {which} must work; so must a reset in mid-episode."
-        yield Finding("error", f"{name_of(env)} raised {_say(error)}.", mend)
-        return
+        if isinstance(error, TypeError):
+            mend = "The signatures are reset(*, seed=None, options=None) and step(action)."
+        yield Finding("error", f"{name_of(env)} raised {_say(error)}{_place(error)}.", mend)
+
+
+def _check_play(env: gymnasium.Env, wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:
+    recorder = _Recorder(wrapped)
+    with _watched_flags(env) as odd_flags:
+        first = recorder.play(steps)
+        again = recorder.play(steps)
     for name, value in odd_flags.items():
         yield Finding(
             "warning",
@@ -163,7 +184,8 @@ def _check_images(wrapped: gymnasium.Env, agent: "AgentConfig | None") -> Iterat
         yield Finding("error", str(error))
 
 
-def _check_spaces(env: gymnasium.Env, wrapped: gymnasium.Env) -> Iterator[Finding]:
+def notes(wrapped: gymnasium.Env) -> Iterator[Finding]:
+    """What the spaces of a wrapped environment tell, without a step in it."""
     for key in wrapped.get_wrapper_attr("text"):
         yield Finding(
             "warning",
@@ -186,8 +208,6 @@ def _check_spaces(env: gymnasium.Env, wrapped: gymnasium.Env) -> Iterator[Findin
                 f"The action {key!r} has no finite bounds, so it is not normalised.",
                 "Declare finite bounds; the policy starts with values in [-1, 1].",
             )
-    if isinstance(env.action_space, gs.Box) and env.action_space.dtype == np.float64:
-        yield Finding("note", "The action is float64; it is computed in float32 and converted.")
 
 
 def _like_an_image(shape: tuple[int, ...]) -> bool:
@@ -239,11 +259,6 @@ class _Recorder:
         self.rewards: set[float] = set()
         self.terminated = self.truncated = self.both = self.count = self.resets = 0
         self.step_seconds = self.reset_seconds = 0.0
-
-    @property
-    def masked(self) -> bool:
-        """Whether the environment says which actions are valid."""
-        return bool(mask_keys(*spaces(self._env)))
 
     def play(self, steps: int) -> list[dict[str, np.ndarray]]:
         """Copies of every observation, reward and flag of a run that starts from seed 0."""
@@ -306,6 +321,12 @@ def _watched_flags(env: gymnasium.Env) -> Iterator[dict[str, Any]]:
 
 def _copy(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {key: np.array(value) for key, value in values.items()}
+
+
+def _place(error: BaseException) -> str:
+    """Where in the user's own code an error comes from."""
+    place = own_frame(error)
+    return f" ({place})" if place else ""
 
 
 def _say(error: BaseException) -> str:

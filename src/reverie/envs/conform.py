@@ -63,7 +63,7 @@ class Conform(gymnasium.Wrapper):
             )
         flat = self._convert(result[0])
         self._check_masks(flat)
-        return flat, result[1]
+        return flat, self._info(result[1], "reset")
 
     def step(
         self, action: Mapping[str, Any]
@@ -74,21 +74,28 @@ class Conform(gymnasium.Wrapper):
             if problem := check(action.get(key)):
                 raise self._error(f"the action {key!r} {problem}")
         result = self.env.step(self._act.decode(action))
-        if len(result) != 5:
+        if not isinstance(result, tuple) or len(result) != 5:
+            count = len(result) if isinstance(result, tuple) else "one"
             raise self._error(
-                f"step() returned {len(result)} values, not (observation, reward, terminated, "
+                f"step() returned {count} values, not (observation, reward, terminated, "
                 "truncated, info). Split an old-style `done` into terminated and truncated."
             )
         obs, reward, terminated, truncated, info = result
         flat = self._convert(obs)
         if not (terminated or truncated):
             self._check_masks(flat)
+        info = self._info(info, "step")
         return flat, self._reward(reward), bool(terminated), bool(truncated), info
 
     @property
     def masked(self) -> bool:
         """Whether some of its observations are action masks."""
         return bool(self._masks)
+
+    def _info(self, info: Any, source: str) -> dict[str, Any]:
+        if not isinstance(info, dict):
+            raise self._error(f"{source}() returned {info!r} as its info: return a dict.")
+        return info
 
     def _convert(self, obs: Any) -> dict[str, np.ndarray]:
         try:

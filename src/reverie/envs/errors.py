@@ -1,5 +1,9 @@
 """Errors of the environments: each names what is wrong and what to do about it."""
 
+import os
+import sysconfig
+import traceback
+
 
 class UnknownTaskError(ValueError):
     """The task string names no suite or no task of its suite."""
@@ -15,6 +19,10 @@ class MissingDataError(FileNotFoundError):
 
 class OptionError(ValueError):
     """A setting of a suite that cannot be, or that does not go with the task or another setting."""
+
+
+class NotAnEnvError(TypeError):
+    """Something that is no single gymnasium environment."""
 
 
 class SpaceError(ValueError):
@@ -47,3 +55,25 @@ class WorkerError(RuntimeError):
         self.index = index
         self.reason = reason
         self.trace = trace
+
+
+def raised(error: BaseException, steps: int) -> str:
+    """What an environment raised, and below it where: the user's own code."""
+    text = f"{type(error).__name__}: {error}"
+    if type(error).__module__.startswith("reverie."):
+        return text  # It says where.
+    place, text = own_frame(error), text.removesuffix(": ").rstrip(".")
+    return f"{text}.\nAt step {steps} of its episode{f', in {place}' if place else ''}"
+
+
+def own_frame(error: BaseException) -> str:
+    """Where in the user's own code an error comes from, with the line; empty if nowhere."""
+    ours = os.path.dirname(os.path.dirname(__file__)) + os.sep
+    others = (ours, *(sysconfig.get_path(name) + os.sep for name in ("purelib", "stdlib")))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((*others, "<frozen"))]
+    if not own:
+        return ""
+    last = own[-1]
+    line = f": {last.line}" if last.line else ""
+    return f"{os.path.basename(last.filename)}, line {last.lineno}, in {last.name}{line}"

@@ -8,27 +8,39 @@ import numpy as np
 
 from reverie.envs.conform import name_of
 from reverie.envs.errors import ValueMismatchError
-from reverie.spaces import LOG_PREFIX
+from reverie.spaces import LOG_PREFIX, SUM
+
+RAW_RETURN = LOG_PREFIX + "raw_return"
 
 NO_LOGS: dict[str, float] = {}
 
 
 class OnlyLogs(gymnasium.Wrapper):
-    """Reduces `info` to its `log/` keys as plain floats, so that little crosses processes."""
+    """Reduces `info` to its `log/` keys as plain floats, so that little crosses processes.
+
+    The raw return that `gymnasium.wrappers.RecordEpisodeStatistics` puts there is one of them, for
+    rewards may have been changed since.
+
+    Attributes:
+        steps: Steps of the episode, with one that is under way.
+    """
 
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
         self._name = name_of(env)
+        self.steps = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, float]]:
         """Starts an episode."""
+        self.steps = 0
         obs, info = self.env.reset(seed=seed, options=options)
         return obs, self._logs(info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, float]]:
         """One step."""
+        self.steps += 1
         obs, reward, terminated, truncated, info = self.env.step(action)
         return obs, float(reward), terminated, truncated, self._logs(info)
 
@@ -38,6 +50,9 @@ class OnlyLogs(gymnasium.Wrapper):
             if isinstance(key, str) and key.startswith(LOG_PREFIX):
                 logs = logs or {}
                 logs[key] = self._number(key, info[key])
+        episode = info.get("episode")
+        if isinstance(episode, Mapping) and "r" in episode:
+            logs = {**logs, RAW_RETURN: self._number(RAW_RETURN, episode["r"])}
         return logs
 
     def _number(self, key: str, value: Any) -> float:
@@ -50,6 +65,18 @@ class OnlyLogs(gymnasium.Wrapper):
             f"{self._name}: info[{key!r}] is {value!r}. Return a number; declare arrays and images "
             "in the observation space under a name starting with 'log/'."
         )
+
+
+def merged(infos: Sequence[Any]) -> Any:
+    """The last info of repeated steps, with the largest and the sum of its `log/` values."""
+    if not all(isinstance(info, Mapping) for info in infos):
+        return infos[-1]
+    whole = {key: value for info in infos for key, value in info.items()}
+    for key in [key for key in whole if isinstance(key, str) and key.startswith(LOG_PREFIX)]:
+        values = [info[key] for info in infos if key in info]
+        if all(np.ndim(x) == 0 and np.asarray(x).dtype.kind in "fiub" for x in values):
+            whole |= {key: max(values), key + SUM: sum(values)}
+    return whole
 
 
 def stack(logs: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:

@@ -31,6 +31,9 @@ _MESSAGE = struct.Struct("<cqq")
 _PR_SET_PDEATHSIG = 1
 _POLITE = (signal.SIGINT, signal.SIGTERM)
 
+_OFF_ACCELERATOR = {"JAX_PLATFORMS": "cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Environments that use JAX would each take most of the memory that the agent needs."""
+
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
     "from reverie.envs.nursery import main; main(int(sys.argv[1]))"
@@ -53,7 +56,7 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**environ, **os.environ},
+                env={**environ, **os.environ, **_OFF_ACCELERATOR},
             )
         self._ended: dict[int, int] = {}
         self._buffer = b""

@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium
 
 from reverie.envs.conform import require_same
-from reverie.envs.errors import Cancelled, OptionError, SpaceError
+from reverie.envs.errors import Cancelled, OptionError, SpaceError, raised
 from reverie.envs.logs import OnlyLogs
 from reverie.envs.seeds import env_seed
 from reverie.envs.wrappers import wrap
@@ -147,7 +147,11 @@ class Restarting(gymnasium.Wrapper):
         restarts: Restarts,
         seed: int | None,
     ):
-        super().__init__(_built(index, factory))
+        try:
+            super().__init__(_built(index, factory))
+        except Exception as error:
+            _noted(index, error, 0)
+            raise
         self._index = index
         self._factory = factory
         self._restarts = restarts
@@ -162,6 +166,7 @@ class Restarting(gymnasium.Wrapper):
             result = self.env.reset(seed=seed, options=options)
         except Exception as error:
             if not self._started:
+                _noted(self._index, error, self._steps)
                 raise
             return self._restart(error)
         self._started = True
@@ -180,10 +185,14 @@ class Restarting(gymnasium.Wrapper):
         _IN_USE.pop(id(self.unwrapped), None)
         self.env.close()
 
+    @property
+    def _steps(self) -> int:
+        return self.env.steps if isinstance(self.env, OnlyLogs) else 0
+
     def _restart(self, error: Exception) -> tuple[Any, dict[str, Any]]:
         expected = self.observation_space, self.action_space
         while True:
-            self._restarts.wait({self._index: error})
+            self._restarts.wait({self._index: _noted(self._index, error, self._steps)})
             with contextlib.suppress(Exception):
                 self.close()
             try:
@@ -196,6 +205,13 @@ class Restarting(gymnasium.Wrapper):
                 raise
             except Exception as another:
                 error = another
+
+
+def _noted(index: int, error: Exception, steps: int) -> Exception:
+    """The error with a note that says where it comes from; ours explain themselves."""
+    if not type(error).__module__.startswith("reverie.") and not hasattr(error, "__notes__"):
+        error.add_note(f"Environment {index} raised {raised(error, steps)}")
+    return error
 
 
 def _built(index: int, factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from reverie.envs import shared, wire
+from reverie.envs.errors import raised
 from reverie.envs.logs import OnlyLogs
 from reverie.envs.wrappers import wrap
 
@@ -28,6 +29,7 @@ def main(fd: int) -> None:
 
 def _report(sock: socket.socket) -> None:
     """Runs the environment and sends the traceback of whatever it raises."""
+    env = None
     try:
         env = _load(sock)
         try:
@@ -37,11 +39,11 @@ def _report(sock: socket.socket) -> None:
     except wire.Gone:
         raise
     except Exception as error:
-        summary = f"{type(error).__name__}: {error}"
+        summary = raised(error, env.steps if env else 0)
         wire.send_object(sock, wire.RAISED, (summary, traceback.format_exc()))
 
 
-def _load(sock: socket.socket) -> gymnasium.Env:
+def _load(sock: socket.socket) -> OnlyLogs:
     """Builds the environment and tells the parent its spaces."""
     wire.receive(sock.fileno())
     pickled, seed = wire.receive_object(sock.fileno())

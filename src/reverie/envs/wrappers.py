@@ -14,7 +14,8 @@ from gymnasium import spaces as gs
 from PIL import Image
 
 from reverie.envs.conform import Bounds, Conform, is_wrapped, name_of
-from reverie.envs.errors import SpaceError
+from reverie.envs.errors import NotAnEnvError, SpaceError
+from reverie.envs.logs import merged
 from reverie.envs.masks import InfoMasks, MaskFromInfo, gives_masks
 
 
@@ -42,8 +43,10 @@ def wrap(
         continuous actions are float32 in [-1, 1] wherever the environment has finite bounds.
 
     Raises:
+        NotAnEnvError: It is no single gymnasium environment.
         SpaceError: The environment has a space that the agent cannot use, or masks and `repeat`.
     """
+    require_env(env)
     if is_wrapped(env):
         return env
     if repeat < 1:
@@ -66,24 +69,53 @@ def wrap(
     return env
 
 
+def require_env(env: Any) -> None:
+    """Raises NotAnEnvError, which says what to do, for anything but a gymnasium environment."""
+    if isinstance(env, gymnasium.Env):
+        return
+    kind = f"{type(env).__module__}.{type(env).__qualname__}"
+    if isinstance(env, gymnasium.vector.VectorEnv):
+        raise NotAnEnvError(
+            f"This is a vector of environments ({kind}). Pass what makes a single one, and set "
+            "their number with run.envs."
+        )
+    raise NotAnEnvError(
+        f"This is no gymnasium.Env but a {kind}. Derive its class from gymnasium.Env"
+        + ("; environments of the package gym need gymnasium instead." if "gym" in kind else ".")
+    )
+
+
 class Repeat(gymnasium.Wrapper):
-    """Applies each action `repeat` times or until the episode ends, and sums the rewards."""
+    """Applies each action `repeat` times or until the episode ends, and sums the rewards.
+
+    A `log/` value of the info is the largest of the repeated steps, so that no event is lost, and
+    what it adds up to is beside it under its name and `SUM`.
+    """
 
     def __init__(self, env: gymnasium.Env, repeat: int):
         super().__init__(env)
         self._repeat = repeat
 
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode."""
+        result = self.env.reset(seed=seed, options=options)
+        known = isinstance(result, tuple) and len(result) == 2
+        return (result[0], merged(result[1:])) if known else result
+
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """One agent step, up to `repeat` environment steps."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        total, merged = reward, dict(info)
+        result = self.env.step(action)
+        total, infos = result[1], [result[-1]]
         for _ in range(self._repeat - 1):
-            if terminated or truncated:
+            # What is no result of a step is explained further out.
+            if len(result) != 5 or result[2] or result[3]:
                 break
-            obs, reward, terminated, truncated, info = self.env.step(action)
-            total = float(total) + float(reward)
-            merged.update(info)
-        return obs, total, terminated, truncated, merged
+            result = self.env.step(action)
+            total = float(total) + float(result[1])
+            infos.append(result[-1])
+        return result if len(result) != 5 else (result[0], total, *result[2:4], merged(infos))
 
 
 class ResizeImages(gymnasium.ObservationWrapper):

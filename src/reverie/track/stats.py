@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reverie.spaces import LOG_PREFIX
+from reverie.spaces import LOG_PREFIX, SUM
 
 REDUCTIONS = ("avg", "min", "max", "sum", "last")
 """Names of the ways to reduce many values to one."""
@@ -159,8 +159,9 @@ class EpisodeStats:
     A record holds `episode/score` (sum of rewards), `episode/length` (number of actions taken:
     the reset does not count) and, for every `log/...` key of the transitions,
     `epstats/log/.../<reduction>` over the episode. NaN among `log/...` values means that there
-    was nothing to log at that step. `log/...` keys with uint8 images [N, H, W, C] become a video
-    of environment 0, `epstats/log/...` [T, H, W, C].
+    was nothing to log at that step. Where repeated steps have left their sum beside their largest
+    value (`SUM`), the former is summed. `log/...` keys with uint8 images [N, H, W, C] become a
+    video of environment 0, `epstats/log/...` [T, H, W, C].
 
     Only whole episodes count: what comes before the first `is_first` of an environment, and an
     episode that is abandoned by an early `is_first`, are left out.
@@ -259,9 +260,12 @@ class EpisodeStats:
             "episode/score": float(self._score[env]),
             "episode/length": int(self._length[env]),
         }
-        for key, running in (self._numbers.of(env) | self._logs[env]).items():
+        found = self._numbers.of(env) | self._logs[env]
+        sums = {key: found.pop(key + SUM) for key in list(found) if key + SUM in found}
+        for key, running in found.items():
             for name in self._reductions:
-                record[f"epstats/{key}/{name}"] = running.reduce(name)
+                of = sums.get(key, running) if name == "sum" else running
+                record[f"epstats/{key}/{name}"] = of.reduce(name)
         if env == 0:
             record |= {f"epstats/{key}": np.stack(x) for key, x in self._frames.items() if x}
         return record
