@@ -2,6 +2,8 @@
 
 import functools
 import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -64,6 +66,8 @@ def train(
         ConfigError: If an option is unknown or invalid, or the folder holds another run.
         FolderInUseError: If another process trains in the folder.
         KeyboardInterrupt: After Ctrl-C, when the run has been saved.
+        SystemExit: After SIGTERM or SIGHUP, when the run has been saved; its code is 128 plus the
+            number of the signal.
     """
     from reverie.config import ConfigError, load_run
     from reverie.run import custom, launch
@@ -74,8 +78,11 @@ def train(
     config = load_run(configs=configs, overrides={**overrides, "task": choice.task})
     config = custom.limited(config, choice)
     outcome = launch(config, custom.source(config, choice))
-    if outcome.interrupted:
+    if outcome.interrupted == signal.SIGINT:
         raise KeyboardInterrupt(outcome.summary())
+    if outcome.interrupted:
+        print(outcome.summary(), file=sys.stderr)
+        raise SystemExit(outcome.exit_code)
     return outcome
 
 

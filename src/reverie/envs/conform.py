@@ -1,5 +1,6 @@
 """The wrapper that makes any environment speak flat, unified and checked arrays."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from reverie.spaces import Space, mask_keys
 
 Bounds = Literal["error", "ignore"]
 SpacePair = tuple[gymnasium.Space, gymnasium.Space]
+
+log = logging.getLogger("reverie.envs")
 
 
 class Conform(gymnasium.Wrapper):
@@ -86,6 +89,13 @@ class Conform(gymnasium.Wrapper):
             self._check_masks(flat)
         info = self._info(info, "step")
         return flat, self._reward(reward), bool(terminated), bool(truncated), info
+
+    def close(self) -> None:
+        """Closes the environment; one that fails at it has done its work, and that is told."""
+        try:
+            self.env.close()
+        except Exception as error:
+            log.warning("%s: close() raised %s: %s", self._name, type(error).__name__, error)
 
     @property
     def masked(self) -> bool:

@@ -12,7 +12,7 @@ from reverie.run import build, defaults, pretrained, progress
 from reverie.run.evaluate import evaluate
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.result import Outcome, write_json
-from reverie.run.video import write_film
+from reverie.run.video import cut_films, write_film
 from reverie.spaces import Space
 
 
@@ -49,7 +49,9 @@ def eval_only(
             logger.add({k: v for k, v in record.items() if np.ndim(v) == 0}, prefix="eval")
         logger.add(result.achievements, prefix="eval")
     files = [write_json(folder.evaluation, result.to_json())]
+    notes = ()
     if video:
+        notes = cut_films(records)
         files.append(write_film(folder.root / "evaluation", records, config.logger.fps))
     return Outcome(
         folder.root,
@@ -58,6 +60,7 @@ def eval_only(
         evaluation=result,
         files=tuple(files),
         trained=False,
+        notes=notes,
     )
 
 

@@ -66,6 +66,7 @@ class Outcome:
         evaluation: Of the finished run, if the configuration asks for one.
         files: Results in the run folder, such as plots.
         trained: Whether it was a training run, and not the evaluation of one.
+        notes: What else the user should know.
     """
 
     logdir: pathlib.Path
@@ -75,6 +76,7 @@ class Outcome:
     evaluation: Evaluation | None = None
     files: tuple[pathlib.Path, ...] = ()
     trained: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -89,8 +91,10 @@ class Outcome:
         how = f"stopped by {self.interrupted.name} and saved" if self.interrupted else "finished"
         what = f"Run {how} after" if self.trained else "Played the agent of"
         lines = [f"{what} {self.steps:,} environment steps and {self.updates:,} updates."]
+        if self.interrupted and not self.steps:
+            lines = [f"Run stopped by {self.interrupted.name} before its first step."]
         lines += [f"Evaluation: {self.evaluation}."] if self.evaluation else []
-        lines += [f"  {path}" for path in self.files]
+        lines += [*self.notes, *(f"  {path}" for path in self.files)]
         return "\n".join([*lines, f"Run folder: {self.logdir}"])
 
 

@@ -15,6 +15,7 @@ from reverie.envs import MissingPackageError
 from reverie.envs.conform import name_of
 from reverie.extras import install
 from reverie.track import write_video
+from reverie.track.stats import MAX_FRAMES
 
 Factory = Callable[[], gymnasium.Env]
 
@@ -93,6 +94,17 @@ def write_film(path: pathlib.Path, records: Sequence[dict[str, Any]], fps: float
     """
     frames = [record[f"epstats/{KEY}"] for record in records if f"epstats/{KEY}" in record]
     return write_video(path, np.concatenate(frames), fps)
+
+
+def cut_films(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Says so where a film does not show all of an episode."""
+    longest = max(r["episode/length"] + 1 for r in records if f"epstats/{KEY}" in r)
+    if longest <= MAX_FRAMES:
+        return ()
+    return (
+        f"The film shows the first {MAX_FRAMES:,} frames of each episode; the longest has "
+        f"{longest:,}.",
+    )
 
 
 def _film(factory: Factory) -> gymnasium.Env:
