@@ -25,12 +25,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         after Ctrl-C (130) or SIGTERM (143), when the run has been saved.
     """
     _open_streams()
+    if argv is None:
+        _take_signals()
     _find_modules_here()
     code = _run(list(sys.argv[1:] if argv is None else argv))
     compiler = sys.modules.get("reverie.learner.compiler")
     if argv is None and compiler:
         compiler.leave(code)
     return code
+
+
+def _take_signals() -> None:
+    """Until there is a run to save, signals end the process with a line and their exit code.
+
+    Ctrl-C does so as a KeyboardInterrupt, and what is ignored, as SIGHUP under `nohup`, stays so.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, leave)
 
 
 def _run(words: list[str]) -> int:
@@ -114,7 +132,12 @@ def _train(words: list[str]) -> int:
     from reverie.run import launch
 
     outcome = launch(config)
-    print(outcome.summary())
+    try:
+        print(outcome.summary(), flush=True)
+    except OSError:
+        # The terminal is closed, which is what SIGHUP says.
+        if not outcome.interrupted:
+            raise
     return outcome.exit_code
 
 
@@ -282,4 +305,5 @@ def _message(error: Exception) -> str:
         return "\n".join([*notes, "REVERIE_DEBUG=1 shows the traceback."])
     message, trace = str(error), str(getattr(error, "trace", "")).strip()
     cause = trace.splitlines()[-1] if trace else ""
-    return message.partition("\n\n")[0] if cause.startswith(f"{__package__}.") else message
+    message = message.partition("\n\n")[0] if cause.startswith(f"{__package__}.") else message
+    return "\n".join([message, *getattr(error, "__notes__", ())])
