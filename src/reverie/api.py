@@ -81,7 +81,10 @@ def train(
     if outcome.interrupted == signal.SIGINT:
         raise KeyboardInterrupt(outcome.summary())
     if outcome.interrupted:
+        from reverie.learner.compiler import leave_with
+
         print(outcome.summary(), file=sys.stderr)
+        leave_with(outcome.exit_code)
         raise SystemExit(outcome.exit_code)
     return outcome
 
