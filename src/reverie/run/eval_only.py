@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.config import Config, check_spaces, load
+from reverie.config import Config, check_spaces, load, with_values
 from reverie.learner import CheckpointError, Learner, checkpoint
 from reverie.run import build, defaults, pretrained, progress
 from reverie.run.evaluate import evaluate
@@ -14,6 +14,7 @@ from reverie.run.folder import RunFolder, open_run
 from reverie.run.result import Outcome, write_json
 from reverie.run.video import cut_films, write_film
 from reverie.spaces import Space
+from reverie.track.sinks import REMOTE
 
 
 def eval_only(
@@ -67,6 +68,9 @@ def eval_only(
 def eval_run(logdir: str, words: Sequence[str] = (), *, video: bool = False) -> Outcome:
     """Evaluates the run in a folder with its own configuration.
 
+    Outputs of the run for the viewers of others get the evaluation only if the flags name them:
+    their packages, or the right to write there, may be missing where a run is evaluated.
+
     Args:
         logdir: Run folder.
         words: Flags that replace options of the run.
@@ -74,6 +78,9 @@ def eval_run(logdir: str, words: Sequence[str] = (), *, video: bool = False) -> 
     """
     folder, _ = open_run(logdir)
     config = load([*words, "--logdir", str(folder.root)], configs=[str(folder.config)])
+    if not config.sources.get("logger.outputs", "").startswith("flag"):
+        outputs = [name for name in config.logger.outputs if name not in REMOTE]
+        config = with_values(config, {"logger.outputs": outputs}, "evaluation")
     return eval_only(config, video=video)
 
 

@@ -98,6 +98,14 @@ def test_a_resume_hides_what_was_not_saved(tmp_path):
     assert scalars(tmp_path) == [(10, 10), (20, 20), (30, 30), (50, 50)]
 
 
+def test_a_file_that_a_kill_has_cut_hides_nothing_else(tmp_path):
+    write(tmp_path, [10, 20, 30])
+    (path,) = tmp_path.glob("events.*")
+    path.write_bytes(path.read_bytes()[:-7])
+    write(tmp_path, [30, 40], first_step=20)
+    assert scalars(tmp_path) == [(10, 10), (20, 20), (30, 30), (40, 40)]
+
+
 def test_an_evaluation_hides_nothing(tmp_path):
     write(tmp_path, [10, 20])
     write(tmp_path, [10], first_step=None)

@@ -3,11 +3,12 @@
 from reverie.track.sinks.base import OutputError, RunInfo, Sink
 from reverie.track.sinks.jsonl import JsonlSink, read_jsonl
 from reverie.track.sinks.media import MediaSink
-from reverie.track.sinks.registry import OUTPUTS, check_outputs, make_sinks
+from reverie.track.sinks.registry import OUTPUTS, REMOTE, check_outputs, make_sinks
 from reverie.track.sinks.terminal import TerminalSink
 
 __all__ = [
     "OUTPUTS",
+    "REMOTE",
     "JsonlSink",
     "MediaSink",
     "OutputError",

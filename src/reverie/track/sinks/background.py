@@ -13,7 +13,7 @@ from reverie.track.sinks.base import Sink, Value
 QUEUE = 32
 """Writes and notes that wait for a slow sink; a write may hold videos of some megabytes."""
 
-PATIENCE = 5.0
+PATIENCE = 4.0
 """Seconds that `close` waits for all sinks together: a signal has to end the run in time."""
 
 _log = logging.getLogger("reverie.track")

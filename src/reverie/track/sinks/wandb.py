@@ -1,5 +1,6 @@
 """Weights & Biases."""
 
+import functools
 import io
 import os
 import pathlib
@@ -19,12 +20,18 @@ ID = "wandb_id.txt"
 """Keeps the id of the run in its folder, so that a resume goes on with the same run."""
 
 
+@functools.cache
 def check() -> None:
     """Imports what the sink needs and makes sure that it may log in, asking on a terminal."""
-    from wandb import Error, login
+    from wandb import Error, setup
+    from wandb.sdk.wandb_login import _login
 
+    if setup().settings.mode != "online":
+        return
     try:
-        login()
+        # `wandb.login` also greets the user by a name that it asks the server for, which would
+        # hold the run up where there is no network.
+        _login(_silent=True)
     except Error as error:
         raise OutputError(
             f"logger.outputs names 'wandb': {error} To keep everything in the run folder and "
