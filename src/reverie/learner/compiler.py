@@ -70,6 +70,19 @@ class Compiler:
             keep_memory(sizes.temp_size_in_bytes if sizes else 0)
         return compiled
 
+    def memory_needs(self) -> dict[Kind, int]:
+        """Bytes on a device of each program that is there, as far as its compiler tells them."""
+        needs = {}
+        for (kind, _), future in list(self._compiled.items()):
+            if (
+                future.done()
+                and not future.exception()
+                and (x := future.result().memory_analysis())
+            ):
+                arrays = x.argument_size_in_bytes + x.output_size_in_bytes - x.alias_size_in_bytes
+                needs[kind] = arrays + x.temp_size_in_bytes
+        return needs
+
     def close(self) -> None:
         """Gives up what waits to be compiled."""
         self._closed = True

@@ -180,6 +180,10 @@ class Learner:
         """Returns when a program is compiled; arguments as in `prepare`."""
         self._compiler.get(kind, batch)
 
+    def memory_needs(self) -> dict[Kind, int]:
+        """Bytes on a device of each program that is compiled: its arrays and working memory."""
+        return self._compiler.memory_needs()
+
     def close(self) -> None:
         """Gives up what waits to be compiled; the learner is of no use afterwards."""
         self._compiler.close()

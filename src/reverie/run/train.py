@@ -12,6 +12,7 @@ from reverie.envs import Cancelled, VectorEnv
 from reverie.learner import NonFiniteError
 from reverie.run import build, experience
 from reverie.run.debug import check_numbers
+from reverie.run.device_memory import explain_device_memory
 from reverie.run.driver import Driver
 from reverie.run.evaluate import Evaluator
 from reverie.run.final import finish
@@ -48,6 +49,8 @@ def train(
         ConfigError: If the configuration does not fit the environment or the run in the folder.
         CheckpointError: If no checkpoint of the run can be read.
         NonFiniteError: If training produced a NaN; nothing is saved then.
+        DeviceMemoryError: If a device has not enough memory; the run is saved first, where what
+            was being computed has left the agent's state.
         DiskFullError: If the disk is full; the run is saved first, for which room is kept.
         BaseException: Whatever an environment raises; the run is saved first.
     """
@@ -55,7 +58,8 @@ def train(
     outcome = Outcome(pathlib.Path(config.logdir).expanduser(), 0, 0)
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
-        with contextlib.suppress(Stopped, Cancelled):  # A signal came during a wait.
+        # A signal may come during a wait.
+        with contextlib.suppress(Stopped, Cancelled), explain_device_memory(config):
             with shutdown.interruptible():
                 source = source.resolved()
                 parts = assemble(config, source, stack)
@@ -94,7 +98,10 @@ def run(
         try:
             with shutdown.interruptible():
                 opened = open_envs(config, source, parts, shutdown, evaluation, stack)
-            with explain_full_disk(parts.folder.root):
+            with (
+                explain_full_disk(parts.folder.root),
+                explain_device_memory(config, parts.learner),
+            ):
                 loop(config, parts, shutdown, *opened)
         except NonFiniteError:
             raise  # What is broken is the agent itself: its last checkpoint is the better one.

@@ -1,0 +1,58 @@
+"""A device whose memory is used up, told as what it is."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import jax
+
+from reverie.config import Config
+from reverie.learner import Learner
+
+
+class DeviceMemoryError(RuntimeError):
+    """A device has not enough memory. What was saved before is whole and stays."""
+
+
+@contextlib.contextmanager
+def explain_device_memory(config: Config, learner: Learner | None = None) -> Iterator[None]:
+    """Inside, an error of a device without memory is raised as a `DeviceMemoryError`.
+
+    Args:
+        config: Options of the run, which the message names.
+        learner: What has compiled programs, whose needs the message tells.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise DeviceMemoryError(_explanation(config, learner, str(error))) from error
+
+
+def _explanation(config: Config, learner: Learner | None, said: str) -> str:
+    found = re.search(r"allocat\w* ([\d.]+ ?(?:[KMGT]iB|bytes)?)", said)
+    wanted = f" It could not allocate {found[1].strip()}." if found else f" {said[:300]}"
+    device, needs = "The device", ""
+    if learner:
+        training = learner.placement.training[0]
+        limit = (training.memory_stats() or {}).get("bytes_limit", 0)
+        device = f"The device {training}" + (f" with {limit / 1e9:.1f} GB" if limit else "")
+        listed = [f"{kind} {size / 1e9:.1f} GB" for kind, size in learner.memory_needs().items()]
+        needs = f" Its programs need: {', '.join(listed)}." if listed else ""
+    agent = config.agent
+    lower = [
+        f"--batch_size (now {config.batch_size})",
+        f"--batch_length ({config.batch_length})",
+        f"--agent.imag_last (imagine from the last steps of each sequence alone; "
+        f"{agent.imag_last or 'now from all'})",
+        f"--report_length ({config.report_length})",
+    ]
+    return (
+        f"{device} has not enough memory for this run.{wanted}{needs} These options need less when "
+        f"they are lower: {', '.join(lower)}; in a new run also a smaller model, such as "
+        "--configs size12m. If other programs use the device, end them. JAX takes three quarters "
+        "of a GPU; XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 in the environment gives it more, and "
+        "--jax.prealloc false lets it take memory piece by piece. What was saved before is whole: "
+        "the same command with other options goes on from there."
+    )

@@ -1,0 +1,66 @@
+"""A device without memory is explained, and the checkpoint before it stays."""
+
+import jax
+import numpy as np
+import pytest
+
+from reverie.learner import Checkpointer
+from reverie.learner.compiler import Compiler
+from reverie.run import launch
+from reverie.run.device_memory import DeviceMemoryError
+
+SAID = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 12884901888 bytes."
+
+
+def exhausted(compiled, consumes):
+    """A program that finds no memory, after or before it has taken over its first argument."""
+
+    class Program:
+        memory_analysis = compiled.memory_analysis
+
+        def __call__(self, state, *_):
+            for leaf in jax.tree.leaves(state) if consumes else ():
+                leaf.delete()
+            raise jax.errors.JaxRuntimeError(SAID)
+
+    return Program()
+
+
+@pytest.fixture
+def without_memory(monkeypatch):
+    """Makes the programs of one kind fail."""
+    compile = Compiler.compile
+
+    def start(failing, consumes):
+        def fail(self, kind, batch):
+            compiled = compile(self, kind, batch)
+            return exhausted(compiled, consumes) if kind == failing else compiled
+
+        monkeypatch.setattr(Compiler, "compile", fail)
+
+    yield start
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("kind", "consumes"), [("train", True), ("report", False)])
+def test_a_device_without_memory(copied, make_config, without_memory, monkeypatch, kind, consumes):
+    words = ["--run.steps", "400", "--run.report_every", "0.1"]
+    checkpoints = Checkpointer(copied / "checkpoints")
+    before = checkpoints.restore()
+    without_memory(kind, consumes)
+    with pytest.raises(DeviceMemoryError) as raised:
+        launch(make_config(copied, *words))
+    message = str(raised.value)
+    assert "could not allocate 12884901888 bytes" in message
+    assert f"{kind} 0.0 GB" in message
+    for option in ("batch_size (now 2)", "batch_length (8)", "imag_last", "report_length (8)"):
+        assert option in message
+    after = checkpoints.restore()
+    if consumes:  # The state is gone, so that the older checkpoint is the newest.
+        assert after.step == before.step
+        jax.tree.map(np.testing.assert_array_equal, after.arrays, before.arrays)
+        assert "could not be saved" in raised.value.__notes__[0]
+    else:
+        assert after.step > before.step
+    monkeypatch.undo()
+    assert launch(make_config(copied, "--run.steps", str(after.step + 40))).updates > 0
