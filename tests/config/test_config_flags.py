@@ -114,3 +114,11 @@ def test_malformed_command_lines(argv, words):
     with pytest.raises(ConfigError) as caught:
         load(argv)
     assert words in str(caught.value)
+
+
+def test_a_list_may_be_written_as_in_python_without_quotes():
+    assert load(["--env.gym.size", "[64,", "64]"]).env.gym.size == (64, 64)
+    assert load(["--logger.outputs", "[terminal,", "jsonl]"]).logger.outputs == (
+        "terminal",
+        "jsonl",
+    )

@@ -48,8 +48,8 @@ class Flag:
     def _read_list(self, leaf: Leaf) -> Any:
         if not self.tokens:
             raise ConfigError(f"Flag --{self.key}: expected {leaf.expects}, got no value.")
-        if len(self.tokens) == 1 and self.tokens[0].startswith("["):
-            return _scalar(self.tokens[0])
+        if self.tokens[0].startswith("["):
+            return _scalar(" ".join(self.tokens))
         items = [item.strip() for token in self.tokens for item in token.split(",") if item.strip()]
         return items if leaf.item is str else [_scalar(item) for item in items]
 

@@ -1,0 +1,338 @@
+"""Every block and every short command, option, call, path and link in README and docs is tried.
+
+Blocks are run in their order in a folder of their own, in short forms; what stands in the text is
+looked up: commands, flags and options have to make a configuration, calls have to fit a signature.
+"""
+
+import ast
+import contextlib
+import importlib
+import inspect
+import pathlib
+import re
+import runpy
+import shlex
+import sys
+
+import pytest
+
+import reverie
+from reverie import bench, cli, envs
+from reverie.config import Config, load, presets
+from reverie.config.flags import split
+from reverie.config.leaves import groups
+from reverie.config.overlay import Overlay
+from reverie.run.trained import TrainedAgent
+
+ROOT = pathlib.Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(path):
+    """The fenced blocks of a document: (language, text)."""
+    return FENCE.findall(path.read_text())
+
+
+def commands(text):
+    """The commands of a shell block, without comments and joined over line breaks."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines) if line]
+
+
+def spans(path):
+    """What stands between backticks in the text of a document."""
+    text = FENCE.sub("", path.read_text())
+    # A span may go over a line break, never over a paragraph.
+    found = [
+        match[2]
+        for paragraph in text.split("\n\n")
+        for match in re.finditer(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", paragraph, re.DOTALL)
+    ]
+    return list(dict.fromkeys(" ".join(each.split()) for each in found))
+
+
+STANDS_FOR = {"TASK": "gym_CartPole-v1", "FOLDER": "logdir", "BLOCK": "crafter", "S": "0"}
+STANDS_FOR |= {"NEW": "new", "FILE": "file"}
+SECTIONS = "run|env|agent|replay|jax|logger"
+ELSEWHERE = {"pip", "apt-get", "sudo", "bazel", "source", "xvfb-run", "./bazel-bin"}
+"""Programs that are not of this project."""
+
+
+def flags_of(*texts):
+    """The flags that texts name."""
+    return {flag for text in texts for flag in re.findall(r"--[\w-]+", text)}
+
+
+HELP = {name: flags_of(text) for name, (_, text) in cli._COMMANDS.items()}
+SCRIPTS = flags_of(*(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")))
+
+
+def check_flags(words, command=""):
+    """Flags of the command itself are in its help; the others have to make a configuration."""
+    if words == ["--configs"]:
+        return
+    own = HELP[command] if command else set().union(SCRIPTS, *HELP.values())
+    names, given = split([STANDS_FOR.get(word, word) for word in words])
+    assert set(names) <= {*presets(), "mine.yaml"}
+    options = []
+    for flag in given:
+        if flag.tokens and f"--{flag.key}" not in own - {
+            "--task",
+            "--logdir",
+            "--seed",
+            "--script",
+        }:
+            options += [f"--{flag.key}", *flag.tokens]
+        elif f"--{flag.key}" not in own:
+            check_option(flag.key)
+    load([*(["--configs", *names] if names and "mine.yaml" not in names else []), *options])
+
+
+def check_option(key):
+    """An option or a section."""
+    if key not in groups(Config):
+        Overlay(Config).find(key, "a document", "")
+
+
+def check_command(words):
+    """A line of the `reverie` command."""
+    command, *rest = words or ["--help"]
+    assert command in cli._COMMANDS
+    while rest and not rest[0].startswith("--"):
+        rest = rest[1:]
+    check_flags(rest, command)
+
+
+def check_program(line):
+    """A line of any program."""
+    words = shlex.split(line.partition(" > ")[0])
+    while "=" in words[0]:
+        words = words[1:]
+    program, *rest = words
+    if program == "reverie":
+        check_command(rest)
+    elif program == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert not rest or rest[0] in targets
+        for word in rest[1:]:
+            check_flags(shlex.split(word.removeprefix("ARGS=")), "train")
+    elif program == "python" and rest[0] not in ("-c", "my_env.py"):
+        known = flags_of((ROOT / rest[0]).read_text())
+        assert {word for word in rest[1:] if word.startswith("--")} <= known
+    else:
+        assert (
+            program == "python"
+            or program.partition("/bin")[0].split("/b")[0] in ELSEWHERE
+            or ("/".join(program.split("/")[:2]) in ELSEWHERE)
+        )
+
+
+def resolve(name):
+    """What a dotted name stands for."""
+    first, *rest = name.split(".")
+    found = {"reverie": reverie, "agent": TrainedAgent}[first]
+    for part in rest:
+        if inspect.ismodule(found) and not hasattr(found, part):
+            found = importlib.import_module(f"{found.__name__}.{part}")
+        else:
+            found = getattr(found, part)
+    return found
+
+
+def check_call(snippet):
+    """A call in Python: its function exists and takes these keywords."""
+    call = ast.parse(snippet, mode="eval").body
+    function = resolve(ast.unparse(call.func)) if call.func else None
+    parameters = inspect.signature(function).parameters
+    named = {each.arg: each.value for each in call.keywords if each.arg}
+    if function is reverie.train:
+        constants = {k: v for k, v in named.items() if not isinstance(v, ast.Name)}
+        configs = ast.literal_eval(constants.pop("configs", ast.Constant(())))
+        load(configs=configs, overrides={k: ast.literal_eval(v) for k, v in constants.items()})
+    else:
+        assert named.keys() <= parameters.keys()
+    return True
+
+
+def check_span(span):
+    """Whether it is right; True too for what makes no claim that can be checked."""
+    words = span.split()
+    if words[0] in ("reverie", "make", "python"):
+        check_program(span)
+    elif span.startswith(("--", "'--")) and words[0] not in ("--no-deps",):
+        check_flags(shlex.split(span))
+    elif span in ("jax.jit",):
+        pass  # Of JAX itself.
+    elif found := re.fullmatch(rf"((?:{SECTIONS})\.[a-z]\w*(?:\.\w+)*)(?: (.+))?", span):
+        check_option(found[1])
+        if found[2]:
+            load([f"--{found[1]}", *shlex.split(found[2])])
+    elif re.fullmatch(r"(script|seed|batch_size): ?\w+", span):
+        key, value = span.split(":")
+        load([f"--{key}", value.strip()])
+    elif re.match(r"(configs|run|env)=", span):
+        check_call(f"reverie.train(env, {span})")
+    elif span.startswith("**{"):
+        check_call(f"reverie.train(env, **{{}}, {span})")
+    elif re.fullmatch(r"(reverie|agent)(\.[a-zA-Z_]\w*)+\(.*\)", span):
+        check_call(span)
+    elif re.fullmatch(r"(reverie|agent)(\.[a-z_]\w*)+", span) and not span.startswith("agent."):
+        resolve(span)
+    elif re.match(r"(src|tests|docs|examples|benchmarks|\.ci)/\S*$", span):
+        assert (ROOT / span).exists()
+    elif re.fullmatch(r"size\d+m|quickstart|debug|multicpu", span):
+        assert span in presets()
+
+
+CASES = [(path.name, span) for path in DOCUMENTS for span in spans(path)]
+
+
+@pytest.mark.parametrize(("document", "span"), CASES, ids=[f"{d}: {s[:60]}" for d, s in CASES])
+def test_what_the_text_names_exists(document, span):
+    check_span(span)
+
+
+LINES = [
+    (path.name, line)
+    for path in DOCUMENTS
+    for language, text in blocks(path)
+    if language == "sh"
+    for line in commands(text)
+]
+
+
+@pytest.mark.parametrize(("document", "line"), LINES, ids=[f"{d}: {x[:60]}" for d, x in LINES])
+def test_commands_in_blocks_are_right(document, line):
+    check_program(line)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_blocks_say_what_they_are_and_links_lead_somewhere(path):
+    assert {language for language, _ in blocks(path)} <= {"sh", "python", "text"}
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+        name, _, anchor = target.partition("#")
+        place = (path.parent / name) if name else path
+        assert place.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", place.read_text(), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles]
+            assert anchor in anchors, target
+
+
+def test_the_documented_blocks_are_those_that_there_are():
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    section = (
+        text.partition("## Blocks")[2].partition("\n## ")[0].partition("\n\nBlocks combine")[0]
+    )
+    assert sorted(re.findall(r"`(\w+)`", section)) == sorted(presets())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "reverie trian --configs small",
+        "reverie train --configs smal",
+        "--run.stepz 3",
+        "run.step",
+        "run.env_backend fast",
+        'env={"gym": {"sizes": [64, 64]}}',
+        "reverie.evaluate(env)",
+        "agent.evaluate(env, episods=3)",
+        "src/reverie/nothing.py",
+        "make tea",
+        "python benchmarks/envs.py --atary",
+    ],
+)
+def test_what_is_wrong_is_found(wrong):
+    with pytest.raises(Exception):  # noqa: B017, PT011 Each kind has its own.
+        check_span(wrong)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """An empty folder in which commands are run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.path", [*sys.path, str(tmp_path)])
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Compiled programs that the stories share."""
+    return str(tmp_path_factory.mktemp("compiled"))
+
+
+def shortened(words, cache):
+    """A training that takes seconds: the smallest preset on top, and a tenth of the steps."""
+    if "--configs" in words or "--task" in words:
+        words = [*words, "--configs", "debug"]
+    if "--run.steps" in words:
+        place = words.index("--run.steps") + 1
+        words = [*words[:place], str(int(words[place]) // 10), *words[place + 1 :]]
+    else:
+        words = [*words, "--run.steps", "40"]
+    return [*words, "--run.report_every", "0", "--jax.cache_dir", cache]
+
+
+def play(line, cache, capsys, monkeypatch):
+    """Runs a line of the `reverie` command; others are checked in test_snippets.py."""
+    line, _, file = line.partition(" > ")
+    words = shlex.split(line)
+    if words[0] != "reverie":
+        return
+    if words[1] == "train":
+        task = words[words.index("--task") + 1] if "--task" in words else ""
+        suite = envs.SUITES.get(task.partition("_")[0])
+        if suite and not suite.installed:
+            return
+        words = [*words[:2], *shortened(words[2:], cache)]
+        # One learning agent on a task by name, and one on an own class, are enough compilation.
+        if task not in ("", "CartPole-v1", "my_env:Target"):
+            words += ["--random_agent", "true"]
+    if words[1] == "bench":
+        monkeypatch.setattr(bench, "measure", lambda request, note: [])
+        monkeypatch.setattr(bench, "render", lambda results: "")
+    capsys.readouterr()
+    assert cli.main(words[1:]) == 0, f"{line}: {capsys.readouterr().err}"
+    output = capsys.readouterr().out
+    if file:
+        with open(file, "w") as target:
+            target.write(output)
+
+
+def play_all(document, cache, capsys, monkeypatch):
+    for language, text in blocks(ROOT / document):
+        if language == "sh":
+            for line in commands(text):
+                play(line, cache, capsys, monkeypatch)
+        if language == "python":
+            yield text
+
+
+def test_the_readme(desk, cache, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    for number, text in enumerate(play_all("README.md", cache, capsys, monkeypatch)):
+        name = desk / ("my_env.py" if number == 0 else f"block{number}.py")
+        short = text.replace('configs="small"', 'configs=["small", "debug"]')
+        short = re.sub(r'\{"steps": [\d_]+\}', '{"steps": 40}', short)
+        assert number or short != text
+        name.write_text(short)
+        runpy.run_path(str(name), run_name="__main__")
+    folder = desk / "logdir"
+    assert (folder / "target" / "checkpoints").exists()
+    assert (folder / "example" / "evaluation.json").exists()
+    assert (folder / "example" / "scores.png").exists()
+    # The class by its name, as the text says.
+    words = "reverie train --configs small --task my_env:Target --logdir logdir/{task}"
+    assert words.partition(" --logdir")[0] in (ROOT / "README.md").read_text()
+    play(words, cache, capsys, monkeypatch)
+    assert (folder / "my_env_Target" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", ["configuration", "performance", "results", "environments"])
+def test_the_docs(name, desk, cache, capsys, monkeypatch):
+    with contextlib.suppress(StopIteration):
+        next(play_all(f"docs/{name}.md", cache, capsys, monkeypatch))
+        pytest.fail("There is a block of Python that nothing runs.")
