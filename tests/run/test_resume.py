@@ -1,7 +1,9 @@
 """What a resume leaves alone, and what it finds."""
 
+import json
 import os
 import shutil
+import zlib
 
 import gymnasium
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from gymnasium import spaces as gs
 
 import reverie
-from reverie.config import ConfigError
+from reverie.config import Config, ConfigError
 from reverie.learner import CheckpointError
 from reverie.run import launch
 
@@ -139,3 +141,55 @@ def test_a_relative_folder_stays_where_it_was_asked_for(cache, tmp_path, monkeyp
     outcome = reverie.train(Mover, **options(cache, "runs/one", random_agent=True))
     assert outcome.logdir == tmp_path / "runs" / "one"
     assert not list((tmp_path / "simulator").iterdir())
+
+
+def test_environments_do_not_play_the_worlds_of_the_start_again(tmp_path):
+    seeds = []
+
+    class Seeded(Plant):
+        def reset(self, *, seed=None, options=None):
+            if seed is not None:
+                seeds.append(seed)
+            return super().reset(seed=seed)
+
+    more = {"random_agent": True, "run.envs": 2, "run.env_backend": "sync"}
+    for steps in (20, 40, 60):
+        reverie.train(Seeded, **options("off", tmp_path, **{**more, "run.steps": steps}))
+    assert len(seeds) == len(set(seeds)) == 6
+    reverie.train(Seeded, **options("off", tmp_path / "again", **more))
+    assert seeds[6:] == seeds[:2]
+
+
+def test_precision_stays_and_another_kind_of_device_is_said(make_config, tmp_path, capfd):
+    words = ["--logger.outputs", "terminal", "--jax.compute_dtype", "bfloat16"]
+    launch(make_config(tmp_path, "--run.steps", "30", *words))
+    meta = next((tmp_path / "checkpoints").glob("*/meta.json"))
+    assert json.loads(meta.read_text())["platform"] == "cpu"
+    pretend(meta, platform="gpu")
+    # By default a CPU computes in float32.
+    assert launch(make_config(tmp_path, "--run.steps", "60", *words[:2])).steps == 60
+    assert Config.from_yaml(tmp_path / "config.yaml").jax.compute_dtype == "bfloat16"
+    text = " ".join(capfd.readouterr().out.split())
+    assert "computed on a gpu so far and goes on on a cpu, with the same precision" in text
+    with pytest.raises(ConfigError, match=r"jax\.compute_dtype: saved 'bfloat16', now 'float32'"):
+        launch(make_config(tmp_path, "--jax.compute_dtype", "float32"))
+
+
+def test_a_run_that_did_not_save_its_precision_asks_for_it(make_config, tmp_path):
+    words = ["--run.steps", "30", "--jax.compute_dtype", "bfloat16"]
+    launch(make_config(tmp_path, *words))
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text().replace("compute_dtype: bfloat16", "compute_dtype: auto"))
+    with pytest.raises(CheckpointError, match=r"Resume with --jax\.compute_dtype bfloat16"):
+        launch(make_config(tmp_path, "--run.steps", "60"))
+    words[1] = "60"
+    assert launch(make_config(tmp_path, *words)).steps == 60
+
+
+def pretend(meta, **values):
+    """Changes a checkpoint as if it had been saved so."""
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), **values}))
+    manifest = meta.parent / "manifest.json"
+    known = json.loads(manifest.read_text())
+    known["meta.json"] = [meta.stat().st_size, zlib.crc32(meta.read_bytes())]
+    manifest.write_text(json.dumps(known))

@@ -46,7 +46,7 @@ from reverie.config.model import (
     ValueConfig,
 )
 from reverie.config.printing import describe
-from reverie.config.resume import Difference, check_resume, compare
+from reverie.config.resume import Difference, check_resume, compare, inherit
 from reverie.config.schema import (
     Config,
     FractionsConfig,
@@ -112,6 +112,7 @@ __all__ = [
     "compare",
     "describe",
     "image_sides",
+    "inherit",
     "load",
     "load_run",
     "presets",

@@ -58,8 +58,19 @@ def compare(saved: Config, new: Config) -> list[Difference]:
             continue
         suites = {f"env.{saved.suite}.", f"env.{new.suite}."}
         unused = key.startswith("env.") and not key.startswith(tuple(suites))
-        found.append(Difference(key, old, now, "" if unused else leaf.fixed))
+        # Older runs have not saved what `auto` was, and what it decided is checked later.
+        free = unused or old == "auto"
+        found.append(Difference(key, old, now, "" if free else leaf.fixed))
     return found
+
+
+def inherit(saved: Config, new: Config) -> Config:
+    """The new configuration with what `auto` was in the saved run, where that must not change."""
+    for key, leaf in leaves(Config).items():
+        value = _value(saved, key)
+        if leaf.fixed and _value(new, key) == "auto" != value:
+            new = new.replaced(key, value)
+    return new
 
 
 def check_resume(saved: Config, new: Config, folder: str = "") -> list[Difference]:

@@ -272,6 +272,10 @@ class Config(Section):
         """Where each option that something set got its value; the others have their defaults."""
         return dict(self._sources)
 
+    def replaced(self, key: str, value: Any) -> Self:
+        """The same with another value of the option of a dotted key."""
+        return _replaced(self, key.split("."), value)
+
     @classmethod
     def from_overlay(cls, overlay: Overlay) -> Self:
         """The configuration that results from layered values, with their sources."""
@@ -305,3 +309,9 @@ class Config(Section):
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+def _replaced(section: Any, path: list[str], value: Any) -> Any:
+    name, *rest = path
+    value = _replaced(getattr(section, name), rest, value) if rest else value
+    return section.model_copy(update={name: value})

@@ -87,6 +87,11 @@ class Learner:
         return self._agent
 
     @property
+    def platform(self) -> str:
+        """`cpu`, `gpu` or `tpu`."""
+        return self._placement.platform
+
+    @property
     def placement(self) -> Placement:
         """The devices in use."""
         return self._placement

@@ -11,6 +11,7 @@ from reverie.replay import record
 from reverie.replay.archive import path_of, serials
 from reverie.replay.index import Index
 from reverie.replay.storage import Chunk, Layout, Storage
+from reverie.spaces import LATENT_PREFIX
 
 _log = logging.getLogger(__name__)
 
@@ -144,8 +145,14 @@ def _check_arrays(folder: Path, found: dict[str, dict[str, Any]], layout: Layout
             raise ValueError(
                 f"Replay in {folder} holds '{key}' as {stored[0]} {stored[1]}, this run has "
                 f"{dtype} {shape}: the environment, the model size or the compute dtype has "
-                f"changed. Use a new logdir."
+                f"changed{_advice(key, *stored, dtype, shape)}. Use a new logdir."
             )
+
+
+def _advice(key: str, stored: np.dtype, old: tuple, dtype: np.dtype, shape: tuple) -> str:
+    """What to do about latents of another type: older runs have not saved what `auto` was."""
+    same = key.startswith(LATENT_PREFIX) and old == shape and stored != dtype
+    return f". Resume with --jax.compute_dtype {stored.name}" if same else ""
 
 
 def _skip(error: Exception, damaged: list[str]) -> None:

@@ -34,6 +34,9 @@ CUSTOM = "custom"
 EVAL_INDEX = 1 << 20
 """Derives the seed of evaluation; no training environment has so high a number."""
 
+RESUME_INDEX = 1 << 24
+"""Derives the seeds of training environments after a resume."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EnvSpaces:
@@ -175,6 +178,14 @@ def eval_seed(seed: int, number: int | None = None) -> int:
     """
     seed = envs.env_seed(seed, EVAL_INDEX)
     return seed if number is None else envs.env_seed(seed, EVAL_INDEX + number)
+
+
+def seed_at(seed: int, steps: int) -> int:
+    """Seed of the training environments of a process that begins at a step of the run.
+
+    A resumed run does not play the episodes of its start again.
+    """
+    return envs.env_seed(envs.env_seed(seed, RESUME_INDEX), steps) if steps else seed
 
 
 def vector_env(

@@ -10,7 +10,7 @@ import tempfile
 import gymnasium
 from gymnasium import spaces as gs
 
-from reverie.config import RUN_CONFIG, Config, ConfigError, Difference, check_resume
+from reverie.config import RUN_CONFIG, Config, ConfigError, Difference, check_resume, inherit
 from reverie.envs.leaves import Leaf, Role, leaves
 from reverie.learner import Checkpointer
 from reverie.run.space_file import read_spaces
@@ -101,16 +101,23 @@ class RunFolder:
             "Choose another --logdir."
         )
 
-    def differences(self, config: Config) -> list[Difference]:
-        """Options whose values differ from those of the run in the folder.
+    def resumed(self, config: Config) -> tuple[Config, list[Difference]]:
+        """The configuration with which the run in the folder goes on.
 
         A folder without a checkpoint holds nothing to resume, and any configuration fits it.
+
+        Returns:
+            The one that was asked for, with what `auto` was in the saved run, and the options
+            whose values differ from the saved ones.
 
         Raises:
             ConfigError: If one of them must not change.
         """
         saved = self.saved()
-        return check_resume(saved, config, str(self.root)) if saved else []
+        if saved is None:
+            return config, []
+        config = inherit(saved, config)
+        return config, check_resume(saved, config, str(self.root))
 
     def saved(self) -> Config | None:
         """The configuration of the run in the folder; None without a checkpoint."""

@@ -102,11 +102,14 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     if fresh:
         folder = folder.unused()
     folder.check()
+    config = config.model_copy(update={"env": source.config})
     config = defaults.keep(config, folder.saved())
     if config.run.from_checkpoint:
         config = defaults.keep_size(config, config.run.from_checkpoint)
-    changes = [change for change in folder.differences(config) if change.key != "logdir"]
-    notes = [f"Resuming with another value of {change}." for change in changes]
+    config, changes = folder.resumed(config)
+    notes = [
+        f"Resuming with another value of {change}." for change in changes if change.key != "logdir"
+    ]
     experience.check(config.replay)
     check_outputs(config.logger.outputs)
     spaces = source.spaces()
@@ -118,7 +121,10 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         config, chosen = defaults.choose_size(config, build.placement(config), spaces.obs)
         notes += chosen
     described = None if config.random_agent else build.agent(config, spaces.obs, spaces.act)
-    latents = described[0].latent_spaces if described else {}
+    latents: Mapping[str, Space] = {}
+    if described:
+        latents = described[0].latent_spaces
+        config = config.replaced("jax.compute_dtype", described[0].dtype.name)
     keys = {**spaces.obs, **spaces.act}
     budget = experience.budget(config, keys, latents, folder.replay)
     start = None

@@ -19,6 +19,11 @@ class Saveable(Protocol):
     """What acts and learns: a `Learner` or a `RandomActor`."""
 
     @property
+    def platform(self) -> str:
+        """Kind of device that computes; empty where none does."""
+        ...
+
+    @property
     def counters(self) -> dict[str, int]:
         """Counts that determine the random draws."""
         ...
@@ -92,6 +97,7 @@ def snapshot(
         "achievements": progress.achievements.save(),
         "ratio": ratio.save(),
         "counters": agent.counters,
+        "platform": agent.platform,
     }
 
     def write() -> None:
@@ -118,6 +124,13 @@ def restore(
     if saved is None:
         return []
     load_agent(agent, saved)
+    notes = []
+    if (platform := saved.meta.get("platform", agent.platform)) != agent.platform:
+        notes.append(
+            f"The run was computed on a {platform} so far and goes on on a {agent.platform}, with "
+            "the same precision (jax.compute_dtype). Sums are rounded in another way there, so "
+            "that numbers are not those that it would have had."
+        )
     progress.steps = progress.saved = saved.meta["steps"]
     progress.updates = saved.meta["updates"]
     progress.episodes = saved.meta["episodes"]
@@ -127,13 +140,14 @@ def restore(
     ratio.load(saved.meta["ratio"])
     reached = f"{progress.steps:,} environment steps and {progress.updates:,} updates"
     if not folder.replay.is_dir():
-        return [f"Resumed at {reached}, with an empty replay: there is no {folder.replay}."]
+        return [f"Resumed at {reached}, with an empty replay: there is no {folder.replay}.", *notes]
     try:
         loaded = replay.load(folder.replay)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
     return [
         f"Resumed at {reached}, with {loaded.steps:,} steps in replay.",
+        *notes,
         *(f"Skipped a damaged replay file: {reason}" for reason in loaded.damaged),
     ]
 

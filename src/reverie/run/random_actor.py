@@ -32,6 +32,11 @@ class RandomActor:
         self._calls = 0
 
     @property
+    def platform(self) -> str:
+        """None: it draws with numpy."""
+        return ""
+
+    @property
     def counters(self) -> dict[str, int]:
         """Counts that determine the next draws; belongs into every checkpoint."""
         return {"calls": self._calls}

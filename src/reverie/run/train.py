@@ -139,7 +139,8 @@ def open_envs(
         return shutdown.requested is not None
 
     training = dataclasses.replace(source, folder=parts.folder.root)
-    envs = build.vector_env(training, config.run, config.seed, cancelled=cancelled)
+    seed = build.seed_at(config.seed, parts.progress.steps)
+    envs = build.vector_env(training, config.run, seed, cancelled=cancelled)
     stack.enter_context(envs)
     count = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
     origin = config.sources.get("run.env_backend", "")
