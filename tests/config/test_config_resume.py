@@ -1,11 +1,13 @@
 """What may change when a run is resumed."""
 
 import pathlib
+import textwrap
 
 import numpy as np
 import pytest
 
-from reverie.config import Config, ConfigError, check_resume, compare, load
+from reverie.config import Config, ConfigError, check_resume, compare, inherit, load
+from reverie.config.leaves import groups, leaves
 
 SAVED = load(configs=["size1m"], overrides={"logdir": "/runs/a", "task": "dmc_walker_walk"})
 
@@ -42,6 +44,12 @@ def test_equal_configurations_do_not_differ():
         ("jax.compute_dtype", "bfloat16"),
         ("env.dmc.size", (96, 96)),
         ("env.dmc.image", False),
+        ("env.dmc.camera", 1),
+        ("env.dmc.repeat", 2),
+        ("agent.contdisc", False),
+        ("agent.horizon", 100),
+        ("agent.policy.maxstd", 2.0),
+        ("agent.retnorm.perchi", 90.0),
         ("random_agent", True),
     ],
 )
@@ -72,7 +80,6 @@ def test_what_shapes_model_spaces_or_replay_must_stay(key, value):
         ("logdir", "/runs/b"),
         ("seed", 5),
         ("script", "eval_only"),
-        ("env.dmc.camera", 1),
         ("env.crafter.size", (96, 96)),
     ],
 )
@@ -142,3 +149,51 @@ def test_keywords_are_compared_as_the_file_gives_them_back(tmp_path):
 def test_keywords_that_no_file_can_hold_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"env\.gym\.kwargs.*overrides.*<object .*cannot be"):
         load(overrides={"env.gym.kwargs": {"reward": object()}})
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "value"),
+    [
+        ("atari_pong", "env.atari.lives", "reset"),
+        ("atari_pong", "env.atari.clip_reward", True),
+        ("atari100k_pong", "env.atari100k.sticky", True),
+        ("atari100k_pong", "env.atari100k.noops", 0),
+        ("procgen_coinrun", "env.procgen.mode", "easy"),
+        ("custom_Mine", "env.gym.repeat", 2),
+    ],
+)
+def test_another_variant_of_a_task_is_refused(task, key, value):
+    saved = load(overrides={"task": task, "logdir": "/runs/a"})
+    new = load(overrides={"task": task, "logdir": "/runs/a", key: value})
+    with pytest.raises(ConfigError, match=rf"{key}: .*not allowed: it changes the task"):
+        check_resume(saved, new)
+
+
+def test_what_auto_was_is_kept():
+    saved = SAVED.replaced("jax.compute_dtype", "bfloat16")
+    new = inherit(saved, resumed())
+    assert new.jax.compute_dtype == "bfloat16"
+    assert new.jax.platform == "auto"
+    assert check_resume(saved, new) == []
+
+
+def free() -> str:
+    """The options that may change: `section.*` where all of a section may."""
+    fixed = {key for key, leaf in leaves(Config).items() if leaf.fixed}
+    whole = [g for g in groups(Config) if not any(key.startswith(f"{g}.") for key in fixed)]
+    lines: dict[str, list[str]] = {}
+    for key in leaves(Config):
+        cover = next((g for g in whole if key.startswith(f"{g}.")), "")
+        section, _, name = f"{cover}.*".rpartition(".") if cover else key.rpartition(".")
+        if key not in fixed and name not in lines.setdefault(section, []):
+            lines[section].append(name)
+    return "\n".join(
+        textwrap.fill(f"{section or 'top level'}: {', '.join(names)}", 100, subsequent_indent="  ")
+        for section, names in lines.items()
+        if names
+    )
+
+
+def test_the_documented_options_are_those_that_may_change():
+    document = pathlib.Path(__file__).parents[2] / "docs" / "configuration.md"
+    assert f"```text\n{free()}\n```" in document.read_text(), free()

@@ -13,6 +13,8 @@ from reverie.config.model import (
     ValueConfig,
 )
 
+MEANING = "it sets what the running statistics mean"
+HORIZON = "it sets what the continue head and the value have learnt"
 STATE = "it sets what the training state holds"
 
 
@@ -59,8 +61,12 @@ class NormConfig(Section):
     )
     rate: Float = option(0.01, "Share of the newest batch in the running statistics.", gt=0, le=1)
     limit: Float = option(1e-8, "Smallest scale to divide by.", gt=0)
-    perclo: Float = option(5.0, "Lower percentile of `perc`, in percent.", ge=0, le=100)
-    perchi: Float = option(95.0, "Upper percentile of `perc`, in percent.", ge=0, le=100)
+    perclo: Float = option(
+        5.0, "Lower percentile of `perc`, in percent.", fixed=MEANING, ge=0, le=100
+    )
+    perchi: Float = option(
+        95.0, "Upper percentile of `perc`, in percent.", fixed=MEANING, ge=0, le=100
+    )
     debias: Bool = option(False, "Correct for the start at zero.", fixed=STATE)
 
 
@@ -112,8 +118,10 @@ class AgentConfig(Section):
     valnorm: NormConfig = section(NormConfig(), "Normalizer of values.")
     advnorm: NormConfig = section(NormConfig(), "Normalizer of advantages.")
     slowvalue: SlowValueConfig = section(SlowValueConfig(), "Slow copy of the value head.")
-    horizon: Int = option(333, "Discount horizon in agent steps: discount 1 - 1/horizon.", ge=1)
-    contdisc: Bool = option(True, "The continue head predicts the discount as well.")
+    horizon: Int = option(
+        333, "Discount horizon in agent steps: discount 1 - 1/horizon.", fixed=HORIZON, ge=1
+    )
+    contdisc: Bool = option(True, "The continue head predicts the discount as well.", fixed=HORIZON)
     imag_last: Int = option(
         0, "Imagine from the last so many steps of each sequence; 0: from all.", ge=0
     )

@@ -19,6 +19,7 @@ from reverie.config.fields import (
 )
 
 SPACES = "it changes the spaces that model and replay were built for"
+TASK = "it changes the task that the agent has learnt"
 CAMERA = "Camera number; -1: the suite's own choice for the task."
 REPEAT = "Environment steps per agent step; the action is repeated and rewards are summed."
 SIZE = "Height and width of images, in pixels."
@@ -42,7 +43,7 @@ class ForeignConfig(Section):
 class GymConfig(ForeignConfig):
     """Any registered gymnasium id."""
 
-    repeat: Int = option(1, REPEAT, ge=1, le=1000)
+    repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
     info_mask: Literal["auto", "use", "ignore"] = option(
         "auto",
         'Whether `info["action_mask"]` says which actions are valid; auto: one reset of a '
@@ -54,9 +55,9 @@ class GymConfig(ForeignConfig):
 class DmcConfig(Section):
     """DeepMind Control."""
 
-    repeat: Int = option(1, REPEAT, ge=1, le=1000)
+    repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
     size: Size = option((64, 64), SIZE, fixed=SPACES)
-    camera: Int = option(-1, CAMERA, ge=-1)
+    camera: Int = option(-1, CAMERA, fixed=TASK, ge=-1)
     image: Bool = option(True, "Observe a rendered image.", fixed=SPACES)
     proprio: Bool = option(True, "Observe the task's own state vectors.", fixed=SPACES)
 
@@ -71,7 +72,7 @@ class CrafterConfig(Section):
 class DummyConfig(Section):
     """The built-in test environment, which has every kind of space."""
 
-    length: Int = option(100, "Steps per episode.", ge=1)
+    length: Int = option(100, "Steps per episode.", ge=1, fixed=TASK)
     size: Size = option((64, 64), SIZE, fixed=SPACES)
 
 
@@ -79,21 +80,27 @@ class AtariConfig(Section):
     """Atari games, full protocol."""
 
     size: Size = option((96, 96), SIZE, fixed=SPACES)
-    repeat: Int = option(4, "Frames per agent step.", ge=1, le=1000)
-    sticky: Bool = option(True, "Repeat the last action with probability 0.25.")
+    repeat: Int = option(4, "Frames per agent step.", fixed=TASK, ge=1, le=1000)
+    sticky: Bool = option(True, "Repeat the last action with probability 0.25.", fixed=TASK)
     gray: Bool = option(True, "Observe gray images in place of colours.", fixed=SPACES)
     actions: Literal["all", "needed"] = option(
         "all", "The full action set, or the one that the game needs.", fixed=SPACES
     )
     lives: Literal["unused", "discount", "reset"] = option(
-        "unused", "On a lost life: nothing, a terminal flag without reset, or a reset."
+        "unused", "On a lost life: nothing, a terminal flag without reset, or a reset.", fixed=TASK
     )
-    noops: Int = option(30, "Largest number of random no-ops at the start of an episode.", ge=0)
-    autostart: Bool = option(False, "Press fire at the start where the game needs it.")
-    pooling: Int = option(2, "Last frames of a step that are combined into its image.", ge=1)
-    aggregate: Literal["max", "mean"] = option("max", "How these frames are combined.")
-    resize: Literal["bilinear", "area"] = option("bilinear", "Interpolation of the resize.")
-    clip_reward: Bool = option(False, "Replace rewards by their sign.")
+    noops: Int = option(
+        30, "Largest number of random no-ops at the start of an episode.", ge=0, fixed=TASK
+    )
+    autostart: Bool = option(False, "Press fire at the start where the game needs it.", fixed=TASK)
+    pooling: Int = option(
+        2, "Last frames of a step that are combined into its image.", ge=1, fixed=TASK
+    )
+    aggregate: Literal["max", "mean"] = option("max", "How these frames are combined.", fixed=TASK)
+    resize: Literal["bilinear", "area"] = option(
+        "bilinear", "Interpolation of the resize.", fixed=TASK
+    )
+    clip_reward: Bool = option(False, "Replace rewards by their sign.", fixed=TASK)
     backend: Literal["process", "native"] = option(
         "process",
         "An emulator for each environment, or ALE's own vector environment, which is faster and "
@@ -105,7 +112,7 @@ class Atari100kConfig(AtariConfig):
     """Atari games, 100k-step protocol."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
-    sticky: Bool = option(False, "Repeat the last action with probability 0.25.")
+    sticky: Bool = option(False, "Repeat the last action with probability 0.25.", fixed=TASK)
     gray: Bool = option(False, "Observe gray images in place of colours.", fixed=SPACES)
     actions: Literal["all", "needed"] = option(
         "needed", "The full action set, or the one that the game needs.", fixed=SPACES
@@ -121,25 +128,31 @@ class ProcgenConfig(Section):
         fixed=SPACES,
     )
     resize: Literal["bilinear", "area"] = option(
-        "bilinear", "Interpolation where the size is not 64x64."
+        "bilinear", "Interpolation where the size is not 64x64.", fixed=TASK
     )
     mode: Literal["easy", "hard", "extreme", "memory", "exploration"] = option(
-        "hard", "Distribution of levels; the last three exist for some games only."
+        "hard", "Distribution of levels; the last three exist for some games only.", fixed=TASK
     )
-    num_levels: Int = option(0, "How many different levels there are; 0: no limit.", ge=0)
-    start_level: Int = option(0, "The first of `num_levels`, which has to be set then.", ge=0)
+    num_levels: Int = option(
+        0, "How many different levels there are; 0: no limit.", ge=0, fixed=TASK
+    )
+    start_level: Int = option(
+        0, "The first of `num_levels`, which has to be set then.", ge=0, fixed=TASK
+    )
 
 
 class DmlabConfig(Section):
     """DeepMind Lab."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
-    repeat: Int = option(4, REPEAT, ge=1, le=1000)
+    repeat: Int = option(4, REPEAT, fixed=TASK, ge=1, le=1000)
     actions: Literal["popart", "impala"] = option(
         "popart", "Action set: `popart` 15, with fine and coarse turns; `impala` 9.", fixed=SPACES
     )
     episodic: Bool = option(
-        True, "The end of an episode is a termination; otherwise a truncation, as by a time limit."
+        True,
+        "The end of an episode is a termination; otherwise a truncation, as by a time limit.",
+        fixed=TASK,
     )
     instructions: Literal["auto", "always", "never"] = option(
         "auto",
@@ -147,7 +160,9 @@ class DmlabConfig(Section):
         fixed=SPACES,
     )
     held_out: Bool = option(
-        False, "Play as for evaluation: seeds that training never sees, and the level for tests."
+        False,
+        "Play as for evaluation: seeds that training never sees, and the level for tests.",
+        fixed=TASK,
     )
     use_seed: Bool = option(True, "Seed the level generator from the run seed.")
     renderer: Literal["software", "hardware"] = option("software", "How images are drawn.")
@@ -161,13 +176,17 @@ class MinecraftConfig(Section):
     """Minecraft through MineRL."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
-    break_speed: Float = option(100.0, "Multiple of the block breaking speed.", gt=0)
-    length: Int = option(36000, "Steps after which an episode is cut off.", ge=1)
+    break_speed: Float = option(100.0, "Multiple of the block breaking speed.", gt=0, fixed=TASK)
+    length: Int = option(36000, "Steps after which an episode is cut off.", ge=1, fixed=TASK)
     sticky_attack: Int = option(
-        30, "Steps that an attack goes on; used with `break_speed` 1 only.", ge=0
+        30, "Steps that an attack goes on; used with `break_speed` 1 only.", ge=0, fixed=TASK
     )
-    sticky_jump: Int = option(10, "Steps that a jump goes on, forward; 0: one step.", ge=0)
-    pitch: Float = option(60.0, "Degrees by which the player may look up or down.", ge=0, le=90)
+    sticky_jump: Int = option(
+        10, "Steps that a jump goes on, forward; 0: one step.", ge=0, fixed=TASK
+    )
+    pitch: Float = option(
+        60.0, "Degrees by which the player may look up or down.", ge=0, le=90, fixed=TASK
+    )
     logs: Bool = option(False, "Log every inventory count too; the milestones are always logged.")
 
 
@@ -183,14 +202,14 @@ class BsuiteConfig(Section):
 class PinpadConfig(Section):
     """PinPad."""
 
-    length: Int = option(10_000, "Steps after which an episode is cut off.", ge=1)
+    length: Int = option(10_000, "Steps after which an episode is cut off.", ge=1, fixed=TASK)
     size: Size = option((64, 64), SIZE + " Multiples of 16.", fixed=SPACES)
 
 
 class LangroomConfig(Section):
     """LangRoom."""
 
-    length: Int = option(200, "Steps after which an episode is cut off.", ge=1)
+    length: Int = option(200, "Steps after which an episode is cut off.", ge=1, fixed=TASK)
     size: Size = option((64, 64), SIZE + " The image is a square.", fixed=SPACES)
     view: Int = option(2, "Cells that are seen in each direction.", ge=1, fixed=SPACES)
     vocab: Int = option(15, "Words that can be said; 15 have a meaning.", ge=15, fixed=SPACES)
@@ -199,7 +218,7 @@ class LangroomConfig(Section):
 class DmConfig(ForeignConfig):
     """Any dm_env environment."""
 
-    repeat: Int = option(1, REPEAT, ge=1, le=1000)
+    repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
 
 
 class EnvpoolConfig(ForeignConfig):
@@ -219,8 +238,8 @@ class LoconavConfig(Section):
     """Locomotion and navigation in DeepMind Control mazes."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
-    repeat: Int = option(1, REPEAT, ge=1, le=1000)
-    camera: Int = option(-1, CAMERA, ge=-1)
+    repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
+    camera: Int = option(-1, CAMERA, fixed=TASK, ge=-1)
 
 
 class EnvConfig(Section):

@@ -99,7 +99,7 @@ class DynamicsConfig(Section):
     obslayers: Int = option(1, "Hidden layers of the posterior.", fixed=SHAPE, ge=1, le=32)
     dynlayers: Int = option(1, "Hidden block layers before the gates.", fixed=SHAPE, ge=1, le=32)
     unimix: Float = option(
-        0.01, "Share of the uniform distribution in every categorical.", ge=0, lt=1
+        0.01, "Share of the uniform distribution in every categorical.", fixed=MODEL, ge=0, lt=1
     )
     outscale: Float = option(1.0, "Scale of the initial logit kernels.", ge=0)
     absolute: Bool = option(
@@ -130,11 +130,15 @@ class PolicyConfig(Section):
 
     layers: Int = option(3, "Hidden layers.", fixed=SHAPE, ge=1, le=32)
     units: Int = option(1024, "Units of each hidden layer.", fixed=SHAPE, ge=1)
-    minstd: Float = option(0.1, "Smallest standard deviation of continuous actions.", gt=0)
-    maxstd: Float = option(1.0, "Largest standard deviation of continuous actions.", gt=0)
+    minstd: Float = option(
+        0.1, "Smallest standard deviation of continuous actions.", fixed=MODEL, gt=0
+    )
+    maxstd: Float = option(
+        1.0, "Largest standard deviation of continuous actions.", fixed=MODEL, gt=0
+    )
     outscale: Float = option(0.01, "Scale of the initial output kernels.", ge=0)
     unimix: Float = option(
-        0.0, "Share of the uniform distribution in discrete policies.", ge=0, lt=1
+        0.0, "Share of the uniform distribution in discrete policies.", fixed=MODEL, ge=0, lt=1
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from reverie.config import text
+from reverie.config.env import EnvConfig
 from reverie.config.errors import ConfigError
 from reverie.config.leaves import leaves
 from reverie.config.schema import Config
@@ -56,11 +57,10 @@ def compare(saved: Config, new: Config) -> list[Difference]:
         old, now = _value(saved, key), _value(new, key)
         if old == now:
             continue
-        suites = {f"env.{saved.suite}.", f"env.{new.suite}."}
+        # Environments of one's own read the section of gymnasium's.
+        suites = {f"env.{_section(config)}." for config in (saved, new)}
         unused = key.startswith("env.") and not key.startswith(tuple(suites))
-        # Older runs have not saved what `auto` was, and what it decided is checked later.
-        free = unused or old == "auto"
-        found.append(Difference(key, old, now, "" if free else leaf.fixed))
+        found.append(Difference(key, old, now, "" if unused else leaf.fixed))
     return found
 
 
@@ -100,8 +100,12 @@ def check_resume(saved: Config, new: Config, folder: str = "") -> list[Differenc
         "which differs in:\n" + "\n".join(lines) + "\n"
         "Leave out --configs and --task to go on with the saved configuration"
         f"{f': reverie train --logdir {folder}' if folder else ''}. For a new run choose another "
-        "logdir."
+        "logdir; --run.from_checkpoint gives it the parameters of this one."
     )
+
+
+def _section(config: Config) -> str:
+    return config.suite if config.suite in EnvConfig.model_fields else "gym"
 
 
 def _names(differences: list[Difference], allowed: bool, verdict: str) -> list[str]:

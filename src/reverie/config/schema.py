@@ -164,6 +164,7 @@ class ReplayConfig(Section):
     priosignal: Text = option(
         "model",
         "What priorities measure: model, the model loss of each step, or a key log/NAME of info.",
+        fixed="priorities in replay were measured so",
         pattern="^(model|log/.+)$",
         expects="model or log/NAME",
     )

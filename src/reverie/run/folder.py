@@ -117,7 +117,8 @@ class RunFolder:
         if saved is None:
             return config, []
         config = inherit(saved, config)
-        return config, check_resume(saved, config, str(self.root))
+        # Older runs have not saved what `auto` was. What it decided is compared with replay later.
+        return config, check_resume(inherit(config, saved), config, str(self.root))
 
     def saved(self) -> Config | None:
         """The configuration of the run in the folder; None without a checkpoint."""
