@@ -55,30 +55,28 @@ def options(cache, logdir, **more):
     ],
 )
 def test_another_environment_is_refused_and_changes_no_file(cache, tmp_path, change, named):
+    settings = {}
+
     def plant():
-        return Plant()
+        return Plant(**settings)
 
     reverie.train(plant, **options(cache, tmp_path))
     before = content(tmp_path)
-
-    def plant():
-        return Plant(**change)
-
+    settings.update(change)
     with pytest.raises(ConfigError, match=named):
         reverie.train(plant, **options(cache, tmp_path, **{"run.steps": 60}))
     assert content(tmp_path) == before
 
 
 def test_other_bounds_of_an_observation_are_no_other_environment(tmp_path):
+    settings = {}
+
     def plant():
-        return Plant()
+        return Plant(**settings)
 
     more = {"random_agent": True}
     reverie.train(plant, **options("off", tmp_path, **more))
-
-    def plant():
-        return Plant(low=-2)
-
+    settings["low"] = -2
     assert reverie.train(plant, **options("off", tmp_path, **more, **{"run.steps": 50})).steps == 50
 
 
