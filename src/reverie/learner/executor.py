@@ -156,6 +156,10 @@ class Learner:
             nonfinite.stop(self._dump_folder, f"policy-{count}", subject, {**obs, **actions})
         return carry, actions, latents
 
+    def restart_draws(self, mode: Literal["train", "eval"]) -> None:
+        """Lets the policy draw again what it drew in its first calls."""
+        self._counts[f"{mode}_calls"] = 0
+
     def prepare(self, kind: Kind, batch: Batch, *, later: bool = False) -> None:
         """Starts to compile a program in the background.
 
@@ -173,16 +177,11 @@ class Learner:
             self._compiler.prepare(kind, batch)
 
     def ready(self, kind: Kind, batch: Batch) -> bool:
-        """Whether a call with such a batch would not wait for a compiler; starts one if need be.
-
-        Args:
-            kind: As in `prepare`.
-            batch: As in `prepare`.
-        """
+        """Whether a call would not wait for what `prepare` starts; starts it if need be."""
         return self._compiler.ready(kind, batch)
 
     def wait(self, kind: Kind, batch: Batch) -> None:
-        """Returns when a program is compiled; arguments as in `prepare`."""
+        """Waits for what `prepare` starts."""
         self._compiler.get(kind, batch)
 
     def memory_needs(self) -> dict[Kind, int]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import pathlib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import gymnasium
@@ -16,6 +18,7 @@ from reverie.run.evaluate import evaluate
 from reverie.run.folder import open_run
 from reverie.run.result import Evaluation
 from reverie.run.space_file import read_spaces
+from reverie.spaces import Space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ class TrainedAgent:
         settings: Numbers and backend of environments in `evaluate`.
         seed: Seed of the run.
         step: Environment steps at which the parameters were saved.
+        logdir: Run folder, for people.
     """
 
     def __init__(
@@ -58,12 +62,15 @@ class TrainedAgent:
         settings: RunConfig,
         seed: int,
         step: int,
+        logdir: pathlib.Path | None = None,
     ):
         self._learner = learner
         self._source = source
         self._converter = converter
         self._settings = settings
         self._seed = seed
+        self._logdir = logdir
+        self._evaluations = 0
         self.step = step
 
     @property
@@ -110,14 +117,43 @@ class TrainedAgent:
         action = self._converter.action({key: value[0] for key, value in actions.items()})
         return action, PolicyState(carry)
 
-    def evaluate(self, env: custom.EnvLike | None = None, episodes: int = 10) -> Evaluation:
+    def __repr__(self) -> str:
+        logdir = f" from {self._logdir}" if self._logdir else ""
+        native = self._converter.native
+        return (
+            f"<{type(self).__name__} of {self.task} after {self.step:,} steps{logdir}: "
+            f"observations {native.observation_space}, actions {native.action_space}>"
+        )
+
+    def evaluate(
+        self,
+        env: custom.EnvLike | None = None,
+        episodes: int = 10,
+        *,
+        seed: int | None = None,
+        deterministic: bool = True,
+    ) -> Evaluation:
         """Plays whole episodes and returns their scores.
 
         Args:
             env: A task, a gymnasium id, an environment, its class or a factory; by default the
                 task that the agent was trained on.
             episodes: Number of episodes.
+            seed: Decides which episodes are played, as far as the environment follows its seeds.
+                By default every call plays other ones, in the same order each time that the
+                agent is loaded.
+            deterministic: Whether to take the most likely actions; else they are drawn, as in
+                training.
+
+        Raises:
+            SpaceError: If the environment has other spaces than the agent was trained with.
         """
+        if seed is None:
+            # Of a kind of its own: the episodes of evaluations in training were others.
+            seed = build.eval_seed(build.eval_seed(self._seed), self._evaluations)
+            self._evaluations += 1
+        elif seed < 0:
+            raise ValueError(f"The seed is {seed}: expected None, or 0 or more.")
         source, settings = self._source, self._settings
         if env is not None:
             choice = custom.resolve(env)
@@ -125,8 +161,25 @@ class TrainedAgent:
             limits = {"env_backend": "auto"} if settings.env_backend == "native" else {}
             settings = settings.model_copy(update={**limits, **choice.limits})
         count = min(settings.eval_envs, episodes)
+        mode = "eval" if deterministic else "train"
+        self._learner.restart_draws(mode)
         with build.vector_env(source, settings, self._seed, "eval", count) as vector:
-            return evaluate(self._learner, vector, episodes)[0]
+            self._check(vector)
+            return evaluate(self._learner, vector, episodes, seed=seed, mode=mode)[0]
+
+    def _check(self, vector: envs.VectorEnv) -> None:
+        both = zip(
+            ("observations", "actions"),
+            envs.spaces(self._converter.wrapped),
+            (vector.obs_space, vector.act_space),
+            strict=True,
+        )
+        for what, expected, found in both:
+            if expected != found:
+                raise envs.SpaceError(
+                    f"The agent was trained with the {what} {_describe(expected)}, the environment "
+                    f"has {_describe(found)}. Pass one like that of its training, {self.task}."
+                )
 
 
 class Converter:
@@ -151,6 +204,11 @@ class Converter:
     ):
         self._stand_in = _StandIn(observation_space, action_space, name)
         self._wrapped = envs.wrap(self._stand_in, size=size, bounds="ignore")
+
+    @property
+    def native(self) -> gymnasium.Env:
+        """A stand-in with the spaces that the environment declares."""
+        return self._stand_in
 
     @property
     def wrapped(self) -> gymnasium.Env:
@@ -208,4 +266,14 @@ def load_agent(logdir: str | os.PathLike[str]) -> TrainedAgent:
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
     spaces = envs.spaces(converter.wrapped)
     learner, step = restore_learner(config, *spaces)
-    return TrainedAgent(learner, source, converter, config.run, config.seed, step)
+    run = config.run
+    return TrainedAgent(learner, source, converter, run, config.seed, step, folder.root)
+
+
+def _describe(spaces: Mapping[str, Space]) -> str:
+    """Spaces by key in few words: `obs: continuous (4,)`, `action: discrete () of 2`."""
+    parts = []
+    for key, space in spaces.items():
+        of = f" of {', '.join(map(str, space.classes[:8]))}" if space.classes else ""
+        parts.append(f"{key}: {space.kind} {space.shape}{of}")
+    return f"({'; '.join(parts)})"

@@ -1,0 +1,97 @@
+"""Evaluations of a trained agent from Python."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+import reverie
+from reverie.envs import SpaceError
+
+
+@pytest.fixture(scope="module")
+def agent(finished):
+    return reverie.load(finished.logdir)
+
+
+class Noted(gymnasium.Wrapper):
+    """Keeps seeds and first observations of episodes, and the actions."""
+
+    starts = []  # noqa: RUF012
+    actions = []  # noqa: RUF012
+
+    def reset(self, **kwargs):
+        obs, info = self.env.reset(**kwargs)
+        if kwargs.get("seed") is not None:  # Not one that looks for masks in the infos.
+            Noted.starts.append(tuple(obs.tolist()))
+        return obs, info
+
+    def step(self, action):
+        Noted.actions.append(int(action))
+        return self.env.step(action)
+
+
+def make():
+    return Noted(gymnasium.make("CartPole-v1", max_episode_steps=20))
+
+
+def play(agent, *args, **kwargs):
+    """First observations, actions and scores of an evaluation."""
+    Noted.starts, Noted.actions = [], []
+    result = agent.evaluate(make, *args, **kwargs)
+    return Noted.starts, Noted.actions, result.scores
+
+
+def test_calls_without_a_seed_play_other_episodes_and_repeat_when_loaded_again(agent, finished):
+    agents = [reverie.load(finished.logdir) for _ in range(2)]
+    (first, again), (same, _) = ([play(each, 2) for _ in range(2)] for each in agents)
+    assert first == same
+    assert not set(first[0]) & set(again[0])
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_seed_repeats_the_episodes(agent, deterministic):
+    first = play(agent, 3, seed=5, deterministic=deterministic)
+    assert play(agent, 3, seed=5, deterministic=deterministic) == first
+    assert play(agent, 3, seed=6, deterministic=deterministic)[0] != first[0]
+
+
+def test_actions_may_be_drawn(agent):
+    likely, drawn = (play(agent, 4, seed=1, deterministic=x) for x in (True, False))
+    assert set(likely[0][:2]) == set(drawn[0][:2])
+    assert likely[1] != drawn[1]
+
+
+def test_a_seed_below_zero_is_refused(agent):
+    with pytest.raises(ValueError, match="The seed is -1: expected None, or 0 or more"):
+        agent.evaluate(make, 1, seed=-1)
+
+
+class Other(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3, np.float32), {}
+
+
+def test_another_environment_is_told_by_its_spaces(agent):
+    with pytest.raises(SpaceError) as caught:
+        agent.evaluate(Other, 1)
+    text = str(caught.value)
+    assert "trained with the observations (obs: continuous (4,))" in text
+    assert "the environment has (obs: continuous (3,))" in text
+    assert "gym_CartPole-v1" in text
+
+
+def test_an_agent_says_what_it_is(agent, finished):
+    text = repr(agent)
+    assert text.startswith(
+        f"<TrainedAgent of gym_CartPole-v1 after 120 steps from {finished.logdir}"
+    )
+    assert "Discrete(2)" in text
+    assert "Box(" in text
+
+
+def test_an_evaluation_has_a_deviation(agent):
+    result = agent.evaluate(make, 3, seed=0)
+    assert result.std_score == pytest.approx(np.std(result.scores))
