@@ -301,9 +301,13 @@ def _explained(error: Exception) -> bool:
 
 def _message(error: Exception) -> str:
     """What the error says, without the traceback of a process where it is Reverie's own too."""
-    if notes := getattr(error, "__notes__", []):
-        return "\n".join([*notes, "REVERIE_DEBUG=1 shows the traceback."])
+    notes = getattr(error, "__notes__", [])
+    if type(error).__module__.partition(".")[0] != __package__:
+        # A note on an environment's error tells the error too, one on a failed save does not.
+        told = any(str(error) in note for note in notes)
+        first = [] if told else [f"{type(error).__name__}: {error}"]
+        return "\n".join([*first, *notes, "REVERIE_DEBUG=1 shows the traceback."])
     message, trace = str(error), str(getattr(error, "trace", "")).strip()
     cause = trace.splitlines()[-1] if trace else ""
     message = message.partition("\n\n")[0] if cause.startswith(f"{__package__}.") else message
-    return "\n".join([message, *getattr(error, "__notes__", ())])
+    return "\n".join([message, *notes])

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from reverie import cli
 from reverie.learner import Checkpointer
 from reverie.learner.compiler import Compiler
 from reverie.run import launch
@@ -64,3 +65,10 @@ def test_a_device_without_memory(copied, make_config, without_memory, monkeypatc
         assert after.step > before.step
     monkeypatch.undo()
     assert launch(make_config(copied, "--run.steps", str(after.step + 40))).updates > 0
+
+
+@pytest.mark.parametrize("error", [DeviceMemoryError("no memory"), RuntimeError("no memory")])
+def test_the_command_tells_the_error_before_the_save_that_failed(error):
+    error.add_note("After this the run could not be saved either.")
+    message = cli._message(error)
+    assert 0 <= message.index("no memory") < message.index("could not be saved")

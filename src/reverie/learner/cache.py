@@ -60,6 +60,8 @@ def configure_cache(cache_dir: str) -> str:
     _set("jax_compilation_cache_dir", str(folder) if folder else None)
     _set("jax_persistent_cache_min_compile_time_secs", seconds)
     _set("jax_persistent_cache_min_entry_size_bytes", -1)
+    # What XLA keeps of its own for GPUs it reads without looking whether it is whole.
+    _set("jax_persistent_cache_enable_xla_caches", "none")
     # JAX warns of a file that it cannot read, compiles, and leaves the file there for ever.
     warnings.filterwarnings("error", message=_DAMAGED, category=UserWarning)
     return note

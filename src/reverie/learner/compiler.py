@@ -74,11 +74,8 @@ class Compiler:
         """Bytes on a device of each program that is there, as far as its compiler tells them."""
         needs = {}
         for (kind, _), future in list(self._compiled.items()):
-            if (
-                future.done()
-                and not future.exception()
-                and (x := future.result().memory_analysis())
-            ):
+            program = future.result() if future.done() and not future.exception() else None
+            if x := program and program.memory_analysis():
                 arrays = x.argument_size_in_bytes + x.output_size_in_bytes - x.alias_size_in_bytes
                 needs[kind] = arrays + x.temp_size_in_bytes
         return needs
