@@ -101,6 +101,17 @@ class FloatImage(ChannelsFirst):
         return np.zeros((64, 64, 3), np.float32)
 
 
+class NoImage(FlatImage):
+    observation_space = gs.Box(0, 200, (64, 48), np.float32)
+
+
+class Stacked(ChannelsFirst):
+    observation_space = gs.Box(0, 255, (4, 64, 64, 1), np.uint8)
+
+    def observe(self):
+        return np.zeros((4, 64, 64, 1), np.uint8)
+
+
 class Unbounded(Good):
     action_space = gs.Box(-np.inf, np.inf, (1,))
 
@@ -138,14 +149,16 @@ class Unbuildable(Good):
         (OldReset, "error", ["reset(*, seed=None, options=None)"]),
         (Crashing, "error", ["ZeroDivisionError: bug"]),
         (Speaking, "error", ["Text"]),
-        (ChannelsFirst, "error", ["image", "(3, 64, 64)", "channels to the end"]),
         (TinyImage, "error", ["image", "7x7", "env.gym.size", "[64, 64]"]),
         (Unbuildable, "error", ["cannot be built", "no licence"]),
         (Unseeded, "warning", ["'obs' differs at step 0", "self.np_random"]),
         (NoneFlag, "warning", ["truncated=None", "True or False"]),
-        (FlatImage, "warning", ["'obs'", "(64, 48)", "3072 numbers", "one channel"]),
-        (FloatImage, "warning", ["'obs'", "12288 numbers", "uint8"]),
-        (Unbounded, "warning", ["'action'", "finite bounds"]),
+        (ChannelsFirst, "warning", ["'image'", "(3, 64, 64)", "channels in front", "64x64x3"]),
+        (Stacked, "warning", ["'image'", "a stack of 4 images", "64x64x4"]),
+        (FlatImage, "warning", ["'image'", "(64, 48)", "gray image", "64x48x1"]),
+        (FloatImage, "warning", ["'image'", "float32 in 0..1", "64x64x3"]),
+        (NoImage, "warning", ["'obs'", "(64, 48)", "3072 numbers", "uint8 in 0..255"]),
+        (Unbounded, "warning", ["'action'", "finite bounds", "[-1, 1]"]),
         (NoReward, "note", ["Every reward"]),
         (Endless, "note", ["No episode ended", "TimeLimit"]),
         (Both, "note", ["both terminated and truncated"]),
@@ -229,7 +242,7 @@ def test_an_instance_is_checked_and_left_open_as_it_was():
 
 
 def test_findings_come_worst_first():
-    class Several(ChannelsFirst, Unbounded):
+    class Several(TinyImage, Unbounded):
         pass
 
     levels = [finding.level for finding in check(Several)]

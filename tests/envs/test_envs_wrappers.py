@@ -7,7 +7,7 @@ from gymnasium import spaces as gs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.envs import ValueMismatchError, is_wrapped, spaces, wrap
+from reverie.envs import ValueMismatchError, VectorEnv, is_wrapped, spaces, wrap
 
 
 class Script(gymnasium.Env):
@@ -50,10 +50,15 @@ def test_actions_outside_are_clipped():
     assert send(space, [-7.0, 1.01]).tolist() == [-2.0, 4.0]
 
 
-def test_unbounded_entries_stay_as_they_are():
-    low, high = np.float32([-2, -np.inf, 0]), np.float32([2, np.inf, np.inf])
+def test_an_environment_gets_what_the_model_sees_where_there_are_no_bounds():
+    # The model cuts actions to [-1, 1].
+    low, high = np.float32([-2, -np.inf, 5, -np.inf]), np.float32([2, np.inf, np.inf, 5])
     space = gs.Box(low, high)
-    assert send(space, [0.5, 7.0, -3.0]).tolist() == [1.0, 7.0, 0.0]
+    assert send(space, [0.5, 0.5, 0.5, 0.5]).tolist() == [1.0, 0.5, 6.5, 4.5]
+    assert send(space, [0.5, 7.0, 7.0, -7.0]).tolist() == [1.0, 1.0, 7.0, 3.0]
+    assert send(space, [0.5, -7.0, -7.0, 7.0]).tolist() == [1.0, -1.0, 5.0, 5.0]
+    actions = spaces(wrap(Script(space)))[1]
+    assert actions["action"].shape == (4,)
 
 
 def test_bounds_that_float32_cannot_span_count_as_unbounded():
@@ -217,10 +222,44 @@ def test_bounds_can_be_ignored_but_nan_cannot():
             return np.array([self.value]), {}
 
     env = Loose()
-    assert wrap(env, bounds="ignore").reset()[0]["obs"].tolist() == [5.0]
+    for bounds in ("warn", "ignore"):
+        assert wrap(env, bounds=bounds).reset()[0]["obs"].tolist() == [5.0]
     env.value = np.nan
     with pytest.raises(ValueMismatchError, match="NaN"):
         wrap(env, bounds="ignore").reset()
+    with pytest.raises(ValueMismatchError, match="NaN"):
+        wrap(env, bounds="warn").reset()
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_a_value_out_of_bounds_is_warned_of_once(backend, caplog):
+    class Loose(gymnasium.Env):
+        observation_space = gs.Dict({"a": gs.Box(-1, 1, (2,)), "b": gs.Box(0, 1, (20, 20, 3))})
+        action_space = gs.Discrete(2)
+
+        def observe(self):
+            image = np.full((20, 20, 3), 1 + self.time, np.float32)
+            return {"a": np.float32([0, self.time]), "b": image}
+
+        def reset(self, *, seed=None, options=None):
+            self.time = 0
+            return self.observe(), {}
+
+        def step(self, action):
+            self.time += 1
+            return self.observe(), 0.0, False, False, {}
+
+    factory = lambda: wrap(Loose(), bounds="warn")  # noqa: E731
+    with VectorEnv([factory] * 2, backend=backend, seeds=0) as vector:
+        vector.reset()
+        for time in range(1, 5):
+            step = vector.step({"action": np.zeros(2, np.int32)})
+            assert step["a"].tolist() == [[0, time]] * 2
+            assert (step["b"] == 255).all()
+    b, a = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert "Loose, step 1 of the episode: observation 'b' is above its upper bound" in b
+    assert "Loose, step 2 of the episode: observation 'a' is above its upper bound" in a
+    assert "the value is 2.0" in a
 
 
 def test_wrapping_twice_changes_nothing():

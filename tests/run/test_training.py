@@ -225,8 +225,8 @@ def test_observations_out_of_bounds_may_be_let_through(tmp_path):
 
     options = {"logdir": str(tmp_path), "random_agent": True, **small("off")}
     with pytest.raises(ValueMismatchError, match=r"env\.gym\.bounds"):
-        reverie.train(Wide, "debug", **options)
-    assert reverie.train(Wide, "debug", **options, **{"env.gym.bounds": "ignore"}).steps == 40
+        reverie.train(Wide, "debug", **options, **{"env.gym.bounds": "error"})
+    assert reverie.train(Wide, "debug", **options).steps == 40
 
 
 def test_an_instance_that_cannot_be_copied_cannot_be_several(tmp_path):

@@ -35,8 +35,10 @@ class ForeignConfig(Section):
         fixed=SPACES,
         expects="two integers (height, width) from 3 to 4096, or an empty list",
     )
-    bounds: Literal["error", "ignore"] = option(
-        "error", "What happens when an observation leaves the bounds that its space declares."
+    bounds: Literal["warn", "error", "ignore"] = option(
+        "warn",
+        "What happens when an observation leaves the bounds that its space declares; warn: one "
+        "line for each key, and it is let through.",
     )
 
 

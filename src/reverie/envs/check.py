@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import cloudpickle
 import gymnasium
 import numpy as np
-from gymnasium import spaces as gs
 
 from reverie.envs.conform import name_of, spaces
 from reverie.envs.errors import (
@@ -82,6 +81,8 @@ def check(
         What was found, worst first; errors stop training. A faultless environment has only notes.
     """
     steps = max(steps, 100)
+    if options and options.get("bounds") == "warn":
+        options = {**options, "bounds": "error"}
     found: list[Finding] = []
     try:
         if isinstance(source, gymnasium.Env):
@@ -192,26 +193,33 @@ def notes(wrapped: gymnasium.Env) -> Iterator[Finding]:
             f"The observation {key!r} is text, so it is left out.",
             "If the task cannot be learned without it, turn it into numbers.",
         )
+    for note in wrapped.get_wrapper_attr("notes"):
+        yield Finding("warning", note, "Give it another shape or other bounds if it is no image.")
     for key, space in describe(wrapped.observation_space).items():
         if space.kind == "continuous" and _like_an_image(space.shape):
             yield Finding(
                 "warning",
                 f"The observation {key!r} of shape {space.shape} is learned as {space.size} "
                 "numbers, not as an image.",
-                "Images are uint8, height x width x channels, gray ones with one channel.",
+                "Images are uint8 in 0..255 of height x width x channels, or close to that.",
             )
-    assert isinstance(wrapped.action_space, gs.Dict)
-    for key, space in wrapped.action_space.items():
-        if isinstance(space, gs.Box) and not np.isfinite(space.high - space.low).all():
-            yield Finding(
-                "warning",
-                f"The action {key!r} has no finite bounds, so it is not normalised.",
-                "Declare finite bounds; the policy starts with values in [-1, 1].",
-            )
+    for key, used in _unbounded(wrapped).items():
+        yield Finding(
+            "warning",
+            f"The action {key!r} has no finite bounds, so that only {used} of it is used.",
+            "Declare the bounds that actions need.",
+        )
 
 
 def _like_an_image(shape: tuple[int, ...]) -> bool:
-    return len(shape) in (2, 3) and min(shape[:2]) >= SMALLEST_PICTURE
+    return len(shape) in (2, 3, 4) and sorted(shape)[-2] >= SMALLEST_PICTURE
+
+
+def _unbounded(wrapped: gymnasium.Env) -> Mapping[str, str]:
+    try:
+        return wrapped.get_wrapper_attr("unbounded")
+    except AttributeError:  # It has no continuous actions.
+        return {}
 
 
 def _check_episodes(recorder: "_Recorder", steps: int) -> Iterator[Finding]:

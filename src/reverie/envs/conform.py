@@ -14,7 +14,10 @@ from reverie.envs.leaves import describe
 from reverie.envs.limits import LARGEST, action_check, mask_check, observation_check
 from reverie.spaces import Space, mask_keys
 
-Bounds = Literal["error", "ignore"]
+Bounds = Literal["error", "warn", "ignore"]
+WARNINGS = "warnings"
+"""Key of an info: what is to be told once, by observation key."""
+
 SpacePair = tuple[gymnasium.Space, gymnasium.Space]
 
 log = logging.getLogger("reverie.envs")
@@ -27,12 +30,13 @@ class Conform(gymnasium.Wrapper):
 
     Attributes:
         text: Keys of observed texts, which are left out.
+        notes: What people should know about the observations.
     """
 
     def __init__(self, env: gymnasium.Env, bounds: Bounds = "error"):
         super().__init__(env)
-        if bounds not in ("error", "ignore"):
-            raise ValueError(f"bounds={bounds!r}: choose 'error' or 'ignore'.")
+        if bounds not in ("error", "warn", "ignore"):
+            raise ValueError(f"bounds={bounds!r}: choose 'error', 'warn' or 'ignore'.")
         self._name = name_of(env)
         try:
             self._obs = Codec(env.observation_space, "observation")
@@ -45,11 +49,23 @@ class Conform(gymnasium.Wrapper):
         self.observation_space = self._obs.space
         self.action_space = self._act.space
         self.text = self._obs.text
-        self._checks = [
-            (leaf.key, observation_check(leaf.flat, bounds == "error"))
+        self.notes = tuple(leaf.note for leaf in self._obs.leaves if leaf.note)
+        self._bounds = bounds
+        self._checks = {
+            leaf.key: observation_check(leaf.flat, bounds != "ignore")
             for leaf in self._obs.leaves
             if isinstance(leaf.flat, gs.Box) and leaf.flat.dtype == np.float32
-        ]
+        }
+        # What becomes an image is looked at as it is, because that cuts it to 0..255.
+        self._raw = {
+            leaf.key: leaf
+            for leaf in self._obs.leaves
+            if leaf.picture is not None and leaf.native.dtype != np.uint8
+        }
+        for key, leaf in self._raw.items():
+            assert isinstance(leaf.native, gs.Box)
+            self._checks[key] = observation_check(leaf.native, bounds != "ignore")
+        self._warnings: dict[str, str] = {}
         self._masks = [(name, mask_check(act_space[key])) for key, name in masks.items()]
         self._actions = [(key, action_check(space)) for key, space in self._act.space.items()]
         self._step = 0
@@ -105,6 +121,8 @@ class Conform(gymnasium.Wrapper):
     def _info(self, info: Any, source: str) -> dict[str, Any]:
         if not isinstance(info, dict):
             raise self._error(f"{source}() returned {info!r} as its info: return a dict.")
+        if self._warnings:
+            info, self._warnings = {**info, WARNINGS: self._warnings}, {}
         return info
 
     def _convert(self, obs: Any) -> dict[str, np.ndarray]:
@@ -112,10 +130,20 @@ class Conform(gymnasium.Wrapper):
             flat = self._obs.encode(obs)
         except ValueMismatchError as error:
             raise self._error(f"observation {error}") from error
-        for key, check in self._checks:
-            if problem := check(flat[key]):
-                raise self._error(f"observation {key!r} {problem}")
+        for key, check in self._checks.items():
+            value = self._raw[key].raw(obs) if key in self._raw else flat[key]
+            if problem := check(value):
+                self._outside(key, value, f"observation {key!r} {problem}")
         return flat
+
+    def _outside(self, key: str, value: np.ndarray, problem: str) -> None:
+        """Warns of the first value outside its bounds, if it is a number and that is enough."""
+        error = self._error(problem)
+        finite = observation_check(gs.Box(-np.inf, np.inf, value.shape), False)
+        if self._bounds != "warn" or finite(value):
+            raise error
+        self._checks = {**self._checks, key: finite}
+        self._warnings[key] = f"{error} This one and later ones are let through."
 
     def _check_masks(self, flat: dict[str, np.ndarray]) -> None:
         for name, check in self._masks:

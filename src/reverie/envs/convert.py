@@ -10,11 +10,14 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import ValueMismatchError
+from reverie.envs.images import Picture
 from reverie.envs.leaves import Leaf
 
 
 def encoder(leaf: Leaf) -> Callable[[Any], Any]:
     """The function that turns a native entry into a flat array or numpy scalar, or raises."""
+    if leaf.picture is not None:
+        return _encode_picture(leaf, leaf.picture)
     if isinstance(leaf.flat, gs.Box):
         return _encode_box(leaf, np.dtype(leaf.flat.dtype))
     if isinstance(leaf.flat, gs.Discrete):
@@ -81,6 +84,24 @@ def _encode_box(leaf: Leaf, dtype: np.dtype) -> Callable[[Any], np.ndarray]:
             with np.errstate(over="ignore"):
                 return array.astype(dtype)
         return array.astype(dtype)
+
+    return encode
+
+
+def _encode_picture(leaf: Leaf, picture: Picture) -> Callable[[Any], np.ndarray]:
+    shape, kinds = leaf.flat.shape or (), "fiu" if np.dtype(leaf.native.dtype).kind == "f" else "iu"
+    # There may be an axis of environments in front.
+    lead = len(leaf.native.shape or ()) - len(picture.axes)
+    axes = (*range(lead), *(lead + axis for axis in picture.axes))
+
+    def encode(value: Any) -> np.ndarray:
+        array = _array(value, leaf)
+        if array.dtype.kind not in kinds:
+            raise _wrong_dtype(array, leaf)
+        if array.dtype != np.uint8 or picture.scale != 1:
+            scaled = np.nan_to_num(array.astype(np.float32) * np.float32(picture.scale))
+            array = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        return np.ascontiguousarray(array.transpose(axes)).reshape(shape)
 
     return encode
 

@@ -6,13 +6,14 @@ Nested Dict and Tuple spaces become names joined with `/`; every entry becomes a
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import SpaceError
+from reverie.envs.images import Picture, picture
 from reverie.spaces import LATENT_PREFIX, LOG_PREFIX, RESERVED, Space, is_mask
 
 Role = Literal["observation", "action"]
@@ -29,12 +30,31 @@ class Leaf:
         native: The space that the environment declared.
         flat: The space of the converted value: `Box` of float32 or uint8, `Discrete`,
             `MultiDiscrete` or `MultiBinary`, always counting from 0.
+        picture: How it becomes an image; None if it is none, or is one already.
     """
 
     key: str
     path: Path
     native: gymnasium.Space
     flat: gymnasium.Space
+    picture: Picture | None = None
+
+    def raw(self, value: Any) -> np.ndarray:
+        """This entry of a nested value, as float32."""
+        for part in self.path:
+            value = value[part]
+        return np.asarray(value, np.float32)
+
+    @property
+    def note(self) -> str:
+        """What people should know about it; empty if nothing."""
+        if self.picture is None:
+            return ""
+        size = "x".join(map(str, self.picture.shape))
+        return (
+            f"The observation {self.key!r} of shape {self.native.shape} is taken as "
+            f"{self.picture.why}: it becomes {size}."
+        )
 
 
 def describe(space: gymnasium.Space) -> dict[str, Space]:
@@ -73,13 +93,14 @@ def leaves(space: gymnasium.Space, role: Role) -> Iterator[Leaf]:
         flat = _flat_space(space, role, role)
         image = isinstance(flat, gs.Box) and flat.dtype == np.uint8
         key = "action" if role == "action" else "image" if image else "obs"
-        yield Leaf(key, (), space, flat)
+        yield Leaf(key, (), space, flat, _picture(space, role, role))
         return
     for path, leaf in _walk(space, ()):
         key = join((*root, *path))
         # Text beside other observations is left out; alone, or as an action, it is refused.
         ignored = role == "observation" and is_text(leaf)
-        yield Leaf(key, path, leaf, leaf if ignored else _flat_space(leaf, role, key))
+        flat = leaf if ignored else _flat_space(leaf, role, key)
+        yield Leaf(key, path, leaf, flat, _picture(leaf, role, key))
 
 
 def batched(leaf: Leaf, num: int) -> Leaf:
@@ -140,6 +161,12 @@ def _repeated(space: gymnasium.Space, num: int) -> gymnasium.Space:
     return space
 
 
+def _picture(space: gymnasium.Space, role: Role, key: str) -> Picture | None:
+    if not isinstance(space, gs.Box) or role == "action" or is_mask(key):
+        return None
+    return None if key.startswith(LOG_PREFIX) else picture(space)
+
+
 def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space:
     if isinstance(space, gs.Discrete):
         return gs.Discrete(int(space.n))
@@ -151,6 +178,8 @@ def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space
     if isinstance(space, gs.Box) and (space.dtype == bool or (mask and _is_binary(space))):
         return gs.MultiBinary(space.shape)
     if isinstance(space, gs.Box) and space.dtype is not None and space.dtype.kind in "fiu":
+        if found := _picture(space, role, key):
+            return gs.Box(0, 255, found.shape, np.uint8)
         if role == "observation" and space.dtype == np.uint8 and len(space.shape) == 3:
             return gs.Box(0, 255, space.shape, np.uint8)
         with np.errstate(over="ignore"):

@@ -94,14 +94,16 @@ def _explain(array: np.ndarray, low: Any, high: Any) -> str:
     """The first entry that is wrong, or nothing: the fast checks can be too strict."""
     array = np.asarray(array)
     present = ~np.isneginf(array)
-    for wrong, what, mend in (
-        (np.isnan(array), "is NaN", "Return finite numbers, or -inf for a missing value."),
-        (np.isposinf(array), "is infinite", "Return finite numbers."),
-        (present & (array > high), f"is above its upper bound {high}", _WIDER),
-        (present & (array < low), f"is below its lower bound {low}", _WIDER),
+    for wrong, what, bound, mend in (
+        (np.isnan(array), "is NaN", None, "Return finite numbers, or -inf for a missing value."),
+        (np.isposinf(array), "is infinite", None, "Return finite numbers."),
+        (present & (array > high), "is above its upper bound", high, _WIDER),
+        (present & (array < low), "is below its lower bound", low, _WIDER),
     ):
         if wrong.any():
             where = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = f" at index {list(where)}" if where else ""
+            if bound is not None:
+                what += f" {np.broadcast_to(bound, array.shape)[where]:.5g}"
             return f"{what}{place}: the value is {array[where]}. {mend}"
     return ""

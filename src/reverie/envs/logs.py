@@ -1,18 +1,21 @@
 """Metrics that environments put into `info` under keys starting with `log/`."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from reverie.envs.conform import name_of
+from reverie.envs.conform import WARNINGS, name_of
 from reverie.envs.errors import ValueMismatchError
 from reverie.spaces import LOG_PREFIX, SUM
 
 RAW_RETURN = LOG_PREFIX + "raw_return"
 
-NO_LOGS: dict[str, float] = {}
+NO_LOGS: dict[str, Any] = {}
+
+log = logging.getLogger("reverie.envs")
 
 
 class OnlyLogs(gymnasium.Wrapper):
@@ -45,7 +48,8 @@ class OnlyLogs(gymnasium.Wrapper):
         return obs, float(reward), terminated, truncated, self._logs(info)
 
     def _logs(self, info: Mapping[str, Any]) -> dict[str, float]:
-        logs = NO_LOGS
+        warnings = info.get(WARNINGS)
+        logs: dict[str, Any] = {WARNINGS: warnings} if isinstance(warnings, dict) else NO_LOGS
         for key in info:
             if isinstance(key, str) and key.startswith(LOG_PREFIX):
                 logs = logs or {}
@@ -77,6 +81,20 @@ def merged(infos: Sequence[Any]) -> Any:
         if all(np.ndim(x) == 0 and np.asarray(x).dtype.kind in "fiub" for x in values):
             whole |= {key: max(values), key + SUM: sum(values)}
     return whole
+
+
+def tell(logs: Sequence[dict[str, Any]], told: set[str]) -> None:
+    """Takes the warnings out of the infos of N environments, and logs each key's first one.
+
+    Args:
+        logs: The infos.
+        told: Keys that have been warned of; grows.
+    """
+    for entries in logs:
+        for key, text in entries.pop(WARNINGS, {}).items():
+            if key not in told:
+                told.add(key)
+                log.warning("%s", text)
 
 
 def stack(logs: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Environments that one engine steps together, behind the interface of a vector environment."""
 
 import abc
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from reverie.envs.errors import ValueMismatchError
 from reverie.envs.leaves import describe_all
 from reverie.envs.limits import LARGEST, Check, action_check, observation_check
 from reverie.envs.wrappers import ResizeImages, resize, wrap
+
+log = logging.getLogger("reverie.envs")
 
 W = TypeVar("W", bound=gymnasium.Wrapper)
 
@@ -68,8 +71,8 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
     Args:
         engine: What steps the environments.
         seeds: Seeds of the first reset, unless that brings its own.
-        bounds: `error` raises when a continuous observation leaves its declared Box, `ignore`
-            lets it through (NaN and infinity are errors in both).
+        bounds: `error` raises when a continuous observation leaves its declared Box, `warn` says
+            so once for each key, `ignore` lets it through (NaN and infinity are errors in all).
         size: Resize every image observation to (height, width); empty keeps their sizes.
 
     Raises:
@@ -85,6 +88,7 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         bounds: Bounds = "error",
         size: Sequence[int] = (),
     ):
+        self._bounds = bounds
         self._engine, self._seeds = engine, [int(seed) for seed in seeds]
         self.num_envs = engine.num_envs
         self._single = wrap(_Spaces(engine), bounds=bounds, size=size)
@@ -98,7 +102,7 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         self._resizes = _wrappers(self._single, ResizeImages)
         self._act = Codec(engine.action_space, "action", self.num_envs)
         self._checks = [
-            (leaf.key, observation_check(leaf.flat, bounds == "error"))
+            [leaf.key, observation_check(leaf.flat, bounds != "ignore")]
             for leaf in self._obs.leaves
             if isinstance(leaf.flat, gs.Box) and leaf.flat.dtype == np.float32
         ]
@@ -172,9 +176,15 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
             flat = self._obs.encode(obs)
         except ValueMismatchError as error:
             raise ValueMismatchError(f"{self._engine.name}: observation {error}") from error
-        for key, check in self._checks:
+        for entry in self._checks:
+            key, check = entry
             if check(flat[key]):
-                raise self._wrong_value(key, flat[key], check)
+                error = self._wrong_value(key, flat[key], check)
+                finite = observation_check(gs.Box(-np.inf, np.inf, flat[key].shape), False)
+                if self._bounds != "warn" or finite(flat[key]):
+                    raise error
+                entry[1] = finite
+                log.warning("%s This one and later ones are let through.", error)
         for wrapper in self._resizes:
             for key in wrapper.keys:
                 flat[key] = np.stack([resize(image, wrapper.size) for image in flat[key]])

@@ -21,7 +21,7 @@ from reverie.envs import shared, wire, worker
 from reverie.envs.conform import SpacePair, require_same
 from reverie.envs.errors import WorkerError
 from reverie.envs.leaves import describe_all
-from reverie.envs.logs import stack
+from reverie.envs.logs import stack, tell
 from reverie.envs.nursery import Nursery
 from reverie.envs.remote import Patience, RemoteEnv
 from reverie.envs.restarts import RESTARTED, Restarts
@@ -66,6 +66,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         self._timeout = timeout
         self._restarts = restarts or Restarts()
         self._started = False
+        self._told: set[str] = set()
         self._waiting: list[int] = []
         self._block = -1
         self._nursery = Nursery()
@@ -191,9 +192,11 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
 
     def _wait(self) -> dict[str, Any]:
         """Collects the answers that are due, and restarts environments that failed."""
-        logs: list[Mapping[str, float]] = [{}] * self.num_envs
+        logs: list[dict[str, Any]] = [{}] * self.num_envs
         failed = self._collect(self._waiting, logs)
         self._waiting = []
+        if any(logs):
+            tell(logs, self._told)
         if not failed:
             return stack(logs) if any(logs) else {}
         if not self._started:
@@ -203,6 +206,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
             self._restarts.wait(failed)
             restarted[list(failed)] = True
             failed = self._restart(list(failed), logs)
+        tell(logs, self._told)
         return {**stack(logs), RESTARTED: restarted}
 
     def _collect(self, indices: Sequence[int], results: list) -> Failures:
@@ -216,7 +220,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
                 failed[index] = error
         return failed
 
-    def _restart(self, indices: Sequence[int], logs: list[Mapping[str, float]]) -> Failures:
+    def _restart(self, indices: Sequence[int], logs: list[dict[str, Any]]) -> Failures:
         """Gives some environments new processes and resets them, all at the same time."""
         spaces: list[Any] = [None] * self.num_envs
         for index in indices:

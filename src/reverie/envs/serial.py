@@ -13,7 +13,7 @@ import numpy as np
 
 from reverie.envs.conform import SpacePair, require_same
 from reverie.envs.leaves import describe_all
-from reverie.envs.logs import stack
+from reverie.envs.logs import stack, tell
 from reverie.envs.restarts import RESTARTED, Restarting, Restarts
 
 Arrays = dict[str, np.ndarray]
@@ -39,7 +39,7 @@ class SerialVectorEnv:
     ):
         self.num_envs = len(factories)
         self._envs: list[gymnasium.Env] = []
-        self._closed = False
+        self._closed, self._told = False, set()
         try:
             for index, factory in enumerate(factories):
                 seed = seeds[index] if seeds else None
@@ -63,7 +63,7 @@ class SerialVectorEnv:
             for key, array in obs.items():
                 array[index] = found[key]
         self._over = [False] * self.num_envs
-        return obs, _combine(infos)
+        return obs, _combine(infos, self._told)
 
     def step(
         self, actions: Mapping[str, np.ndarray]
@@ -95,7 +95,7 @@ class SerialVectorEnv:
             for key, array in obs.items():
                 array[index] = found[key]
         flags = np.array(terminated, bool), np.array(truncated, bool)
-        return obs, np.array(rewards), *flags, _combine(infos)
+        return obs, np.array(rewards), *flags, _combine(infos, self._told)
 
     def close(self) -> None:
         """Closes the environments; a second call does nothing."""
@@ -113,10 +113,11 @@ def _spaces(env: gymnasium.Env) -> SpacePair:
     return env.observation_space, env.action_space
 
 
-def _combine(infos: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """The infos of all environments, in the form of `ProcessVectorEnv`."""
+def _combine(infos: Sequence[dict[str, Any]], told: set[str]) -> dict[str, Any]:
+    """The infos of all environments, in the form of `ProcessVectorEnv`, without warnings."""
     if not any(infos):
         return {}
+    tell(infos, told)
     combined = stack(infos)
     combined.pop("_" + RESTARTED, None)
     if RESTARTED in combined:

@@ -1,8 +1,7 @@
 """The one chain of wrappers between any gymnasium environment and the agent.
 
 From the inside out: `Repeat`, `MaskFromInfo`, `Conform` (flat names, unified dtypes, checked
-values), `ResizeImages`, `NormalizeActions`, `ClipActions`. Use `wrap`, which adds those that are
-needed.
+values), `ResizeImages`, `NormalizeActions`. Use `wrap`, which adds those that are needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from PIL import Image
 
 from reverie.envs.conform import Bounds, Conform, is_wrapped, name_of
 from reverie.envs.errors import NotAnEnvError, SpaceError
+from reverie.envs.limits import LARGEST
 from reverie.envs.logs import merged
 from reverie.envs.masks import InfoMasks, MaskFromInfo, gives_masks
 
@@ -33,14 +33,14 @@ def wrap(
         env: Any gymnasium environment. One that is wrapped already comes back as it is.
         size: Resize every image observation to (height, width); empty keeps their sizes.
         repeat: Apply each action this many times and sum the rewards.
-        bounds: `error` raises when a continuous observation leaves its declared Box, `ignore`
-            lets it through (NaN and infinity are errors in both).
+        bounds: `error` raises when a continuous observation leaves its declared Box, `warn` says
+            so once for each key, `ignore` lets it through (NaN and infinity are errors in all).
         info_mask: `use` moves `info["action_mask"]` into the observation, see `MaskFromInfo`;
             `auto` does it where the info of one more reset has one; `ignore` does not look.
 
     Returns:
         An environment with `Dict` spaces. Observations are float32, uint8 images, int32 and bool;
-        continuous actions are float32 in [-1, 1] wherever the environment has finite bounds.
+        continuous actions are float32 in [-1, 1], see `NormalizeActions`.
 
     Raises:
         NotAnEnvError: It is no single gymnasium environment.
@@ -65,7 +65,7 @@ def wrap(
     if size:
         env = ResizeImages(env, size)
     if any(isinstance(space, gs.Box) for space in _entries(env.action_space).values()):
-        env = ClipActions(NormalizeActions(env))
+        env = NormalizeActions(env)
     return env
 
 
@@ -150,56 +150,51 @@ class ResizeImages(gymnasium.ObservationWrapper):
 
 
 class NormalizeActions(gymnasium.ActionWrapper):
-    """Maps [-1, 1] to the bounds of continuous actions; entries without finite bounds stay."""
+    """Clips continuous actions to [-1, 1] and maps that to their bounds.
+
+    The model sees actions cut to [-1, 1], whatever the policy sampled, and what it sees is to be
+    what the environment gets. So an entry without bounds takes values in [-1, 1], and one with a
+    single bound those up to 2 from it.
+
+    Attributes:
+        unbounded: Names of the actions with such entries, and the ranges of them that are used.
+    """
 
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
         entries = _entries(env.action_space)
+        self.unbounded: dict[str, str] = {}
         self._affine = {}
         for key, space in entries.items():
             if not isinstance(space, gs.Box):
                 continue
-            with np.errstate(over="ignore", invalid="ignore"):
-                finite = np.isfinite(space.high - space.low)
-            low = np.where(finite, space.low, -1).astype(np.float32)
-            high = np.where(finite, space.high, 1).astype(np.float32)
+            low, high = _ranges(space)
             self._affine[key] = ((high - low) / 2, (high + low) / 2)
-            entries[key] = gs.Box(
-                np.where(finite, np.float32(-1), space.low),
-                np.where(finite, np.float32(1), space.high),
-                space.shape,
-                np.float32,
-            )
+            if not np.array_equal((low, high), (space.low, space.high)):
+                self.unbounded[key] = f"[{low.min():g}, {high.max():g}]"
+            entries[key] = gs.Box(-1, 1, space.shape, np.float32)
         self.action_space = gs.Dict(entries)
 
     def action(self, action: Mapping[str, Any]) -> dict[str, Any]:
-        """The action in the bounds of the environment."""
+        """The action in the bounds of the environment (NaN stays, and is reported further in)."""
         mapped = {
-            key: action[key] * scale + mid
+            key: np.minimum(np.maximum(action[key], -1), 1) * scale + mid
             for key, (scale, mid) in self._affine.items()
             if key in action
         }
         return {**action, **mapped}
 
 
-class ClipActions(gymnasium.ActionWrapper):
-    """Clips continuous actions to their bounds: the policy's samples may leave them."""
-
-    def __init__(self, env: gymnasium.Env):
-        super().__init__(env)
-        self._bounds = {
-            key: (space.low, space.high)
-            for key, space in _entries(env.action_space).items()
-            if isinstance(space, gs.Box)
-        }
-
-    def action(self, action: Mapping[str, Any]) -> dict[str, Any]:
-        """The action inside its bounds (NaN stays NaN and is reported further in)."""
-        clipped = {}
-        for key, (low, high) in self._bounds.items():
-            if key in action:
-                clipped[key] = np.minimum(np.maximum(action[key], low), high)
-        return {**action, **clipped}
+def _ranges(space: gs.Box) -> tuple[np.ndarray, np.ndarray]:
+    """The least and greatest values that are used of a space: its bounds where it has them."""
+    # No number of float32 is further from another than the largest one; such bounds bound nothing.
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(space.high - space.low)
+    below = ~finite & np.isfinite(space.low) & (np.abs(space.low) < LARGEST)
+    above = ~finite & ~below & np.isfinite(space.high) & (np.abs(space.high) < LARGEST)
+    low = np.select([finite | below, above], [space.low, space.high - 2], -1)
+    high = np.select([finite | above, below], [space.high, space.low + 2], 1)
+    return low.astype(np.float32), high.astype(np.float32)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
