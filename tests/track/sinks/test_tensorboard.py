@@ -140,3 +140,9 @@ def test_no_deep_learning_framework_is_imported(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_infinite_options_are_no_warning(tmp_path, caplog):
+    write(tmp_path, [1], options={"initial": float("inf")})
+    assert text(read(tmp_path), "config") == ["    initial: inf"]
+    assert caplog.records == []

@@ -1,5 +1,6 @@
 """Event files for TensorBoard, written by tensorboardX."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -48,7 +49,8 @@ class TensorboardSink:
             self._event(run.first_step + 1, session_log=log(status=log.START))
         if run.options:
             options = {
-                k: v if isinstance(v, int | float) else str(v) for k, v in run.flat().items()
+                k: v if isinstance(v, int | float) and math.isfinite(v) else str(v)
+                for k, v in run.flat().items()
             }
             experiment, session, _ = hparams(options, {})
             # Indented lines are a block of code to the viewer.
