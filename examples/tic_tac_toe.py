@@ -53,4 +53,4 @@ class TicTacToe(gymnasium.Env):
 
 
 if __name__ == "__main__":
-    print(reverie.train(TicTacToe, configs="quickstart").summary())
+    print(reverie.train(TicTacToe, configs="small").summary())

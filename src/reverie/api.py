@@ -47,7 +47,8 @@ def train(
 
     Example:
         >>> reverie.train("CartPole-v1", configs="quickstart", seed=1)
-        >>> reverie.train(MyEnv, configs=["size1m"], run={"steps": 100_000, "train_ratio": 64})
+        >>> reverie.train(MyEnv, configs="small", run={"steps": 50_000})
+        >>> reverie.train(MyEnv, configs=["small", "size12m"], env={"gym": {"size": [64, 64]}})
 
     Args:
         env: A task such as `dmc_walker_walk`, a gymnasium id, an environment class, a function

@@ -8,6 +8,7 @@ import ast
 import contextlib
 import importlib
 import inspect
+import json
 import pathlib
 import re
 import runpy
@@ -17,7 +18,7 @@ import sys
 import pytest
 
 import reverie
-from reverie import bench, cli, envs
+from reverie import bench, cli, envs, usage
 from reverie.config import Config, load, presets
 from reverie.config.flags import split
 from reverie.config.leaves import groups
@@ -74,7 +75,8 @@ def check_flags(words, command=""):
         return
     own = HELP[command] if command else set().union(SCRIPTS, *HELP.values())
     names, given = split([STANDS_FOR.get(word, word) for word in words])
-    assert set(names) <= {*presets(), "mine.yaml"}
+    names = [name for name in names if not name.endswith(".yaml")]
+    assert set(names) <= {*presets()}
     options = []
     for flag in given:
         if flag.tokens and f"--{flag.key}" not in own - {
@@ -86,7 +88,7 @@ def check_flags(words, command=""):
             options += [f"--{flag.key}", *flag.tokens]
         elif f"--{flag.key}" not in own:
             check_option(flag.key)
-    load([*(["--configs", *names] if names and "mine.yaml" not in names else []), *options])
+    load(options, configs=names)
 
 
 def check_option(key):
@@ -97,7 +99,9 @@ def check_option(key):
 
 def check_command(words):
     """A line of the `reverie` command."""
-    command, *rest = words or ["--help"]
+    if not words:
+        return
+    command, *rest = words
     assert command in cli._COMMANDS
     while rest and not rest[0].startswith("--"):
         rest = rest[1:]
@@ -205,6 +209,21 @@ LINES = [
 @pytest.mark.parametrize(("document", "line"), LINES, ids=[f"{d}: {x[:60]}" for d, x in LINES])
 def test_commands_in_blocks_are_right(document, line):
     check_program(line)
+
+
+def test_commands_in_the_help_and_in_examples_are_right():
+    lines = [line for text in (usage.USAGE, reverie.train.__doc__) for line in text.splitlines()]
+    for path in (ROOT / "examples").glob("*.py"):
+        lines += commands(ast.get_docstring(ast.parse(path.read_text())))
+    found = [line.strip() for line in lines]
+    ours = [line for line in found if re.match(r"(\w+=\S+ )?(reverie|python) ", line)]
+    calls = [line.removeprefix(">>> ") for line in found if line.startswith(">>> ")]
+    assert len(ours) >= 6
+    assert len(calls) >= 3
+    for line in ours:
+        check_program(line)
+    for line in calls:
+        check_call(line)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -324,11 +343,20 @@ def test_the_readme(desk, cache, capsys, monkeypatch):
     assert (folder / "target" / "checkpoints").exists()
     assert (folder / "example" / "evaluation.json").exists()
     assert (folder / "example" / "scores.png").exists()
-    # The class by its name, as the text says.
+    # What the text says beside the blocks: a check of the class, and the class by its name.
+    code = next(span for span in spans(ROOT / "README.md") if span.startswith("python -c"))
+    exec(shlex.split(code)[2].replace("\\n", "\n"), {})
+    assert "steps per second" in capsys.readouterr().out
     words = "reverie train --configs small --task my_env:Target --logdir logdir/{task}"
     assert words.partition(" --logdir")[0] in (ROOT / "README.md").read_text()
     play(words, cache, capsys, monkeypatch)
-    assert (folder / "my_env_Target" / "checkpoints").exists()
+    named = folder / "my_env_Target"
+    assert (named / "checkpoints").exists()
+    assert cli.main(["eval", str(named), "--episodes", "2", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["scores"]) == 2
+    assert cli.main(["train", "--logdir", str(named), "--run.steps", "60"]) == 0
+    assert "Run finished after 60 environment steps" in capsys.readouterr().out
+    assert cli.main(["envs", "check", "my_env:Target"]) == 0
 
 
 @pytest.mark.parametrize("name", ["configuration", "performance", "results", "environments"])

@@ -2,12 +2,13 @@
 
 import types
 
+import jax
 import pytest
 
 import reverie
 from reverie.config import Config, load, sizes, unset
 from reverie.replay import BudgetError, budget
-from reverie.run import defaults, launch
+from reverie.run import build, defaults, launch
 from reverie.run.folder import RunFolder
 from reverie.spaces import Space
 
@@ -131,3 +132,14 @@ def test_a_machine_without_room_for_some_batches_is_refused(tmp_path, small_mach
     small_machine(1e5)
     with pytest.raises(BudgetError, match="does not fit"):
         reverie.train("CartPole-v1", **TINY, logdir=tmp_path / "run")
+
+
+@pytest.mark.parametrize("task", ["disc", "cont", "multi", "hybrid"])
+def test_small_takes_images_numbers_and_every_kind_of_action(task):
+    config = load(["--configs", "small", "--task", f"dummy_{task}"])
+    spaces = build.EnvSource(config.task, config.env).spaces()
+    kinds = {space.kind for space in spaces.obs.values()}
+    assert {"image", "continuous", "discrete"} <= kinds
+    made, _ = build.agent(config, spaces.obs, spaces.act)
+    state = jax.eval_shape(made.init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) < 1_500_000
