@@ -30,6 +30,11 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
+def encodable(text: str) -> str:
+    """A text that is valid as UTF-8; names of files need not be."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def printable(text: str) -> str:
     """A text on one line, without characters that a terminal takes as commands.
 

@@ -84,3 +84,20 @@ def test_odd_names_are_told_apart(tmp_path):
     assert values == list(range(len(names)))
     assert {"loss", "a/b"} < set(reader.keys())
     assert [path.name for path in tmp_path.iterdir()] == ["scope"]
+
+
+def test_a_run_that_begins_anew_leaves_no_empty_columns(tmp_path):
+    write(tmp_path, {5: {"x": 1.0, "image": np.zeros((4, 4, 3), np.uint8)}})
+    write(tmp_path, {5: {"y": 2.0}})
+    reader = scope.Reader(tmp_path)
+    assert reader.keys() == ("y",)
+    assert reader["y"][0].tolist() == [5]
+
+
+def test_texts_that_are_no_unicode(tmp_path):
+    write(tmp_path, {1: {"text": "a\udcff"}}, options={"logdir": "/runs/\udcff"})
+    reader = scope.Reader(tmp_path)
+    assert [reader[key][1][0].read_text() for key in ("text", "config")] == [
+        r"a\udcff",
+        r"logdir: /runs/\udcff",
+    ]

@@ -146,3 +146,13 @@ def test_infinite_options_are_no_warning(tmp_path, caplog):
     write(tmp_path, [1], options={"initial": float("inf")})
     assert text(read(tmp_path), "config") == ["    initial: inf"]
     assert caplog.records == []
+
+
+def test_texts_that_are_no_unicode(tmp_path):
+    options = {"logdir": "/runs/\udcff"}
+    sinks = make_sinks(["tensorboard"], tmp_path, step=lambda: 1, options=options)
+    with Logger(sinks, lambda: 1) as logger:
+        logger.note("Run folder: /runs/\udcff")
+    events = read(tmp_path)
+    assert text(events, "config") == [r"    logdir: /runs/\udcff"]
+    assert text(events, "notes") == [r"Run folder: /runs/\udcff"]

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from reverie.track.names import encodable
+
 Value = int | float | str | np.ndarray
 """A finished metric: a number, a text, a uint8 image [H, W, C], a uint8 video [T, H, W, C] or
 numbers [N] for a histogram."""
@@ -71,14 +73,17 @@ class Sink(Protocol):
 
 
 def showable(metrics: Mapping[str, Value]) -> dict[str, Value]:
-    """Metrics whose numbers for histograms are finite, without histograms of nothing."""
-    shown = {
-        key: value[np.isfinite(value)].astype(np.float64)
-        if isinstance(value, np.ndarray) and value.ndim == 1
-        else value
-        for key, value in metrics.items()
-    }
-    return {k: v for k, v in shown.items() if not isinstance(v, np.ndarray) or v.size}
+    """Metrics with texts that can be encoded and histograms of finite numbers, if of any."""
+    shown: dict[str, Value] = {}
+    for key, value in metrics.items():
+        if isinstance(value, str):
+            value = encodable(value)
+        elif isinstance(value, np.ndarray) and value.ndim == 1:
+            value = value[np.isfinite(value)].astype(np.float64)
+            if not value.size:
+                continue
+        shown[key] = value
+    return shown
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -86,4 +91,4 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield prefix + key, encodable(value) if isinstance(value, str) else value

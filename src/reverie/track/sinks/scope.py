@@ -3,13 +3,14 @@
 import os
 import pathlib
 import re
+import shutil
 import struct
 from collections.abc import Mapping
 
 import numpy as np
 
 from reverie.track.names import digest
-from reverie.track.sinks.base import RunInfo, Value
+from reverie.track.sinks.base import RunInfo, Value, showable
 from reverie.track.video import even_rgb
 
 FOLDER = "scope"
@@ -58,7 +59,7 @@ class ScopeSink:
 
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Writes all metrics but histograms, which Scope does not have."""
-        for key, value in metrics.items():
+        for key, value in showable(metrics).items():
             if isinstance(value, np.ndarray):
                 if value.ndim == 1:
                     continue
@@ -87,7 +88,7 @@ def _cut(path: pathlib.Path, step: int) -> None:
     """Takes what was written about later steps, or only in part, off the end of a column.
 
     Those steps happen again. A column is a table of records of 16 bytes that begin with the step;
-    where values are files, it is the table that names them.
+    where values are files, it is the table that names them. Scope cannot read an empty one.
     """
     table = path / "index" if path.is_dir() else path
     if not table.is_file():
@@ -96,4 +97,9 @@ def _cut(path: pathlib.Path, step: int) -> None:
     data = table.read_bytes()
     steps = [s for s, _ in record.iter_unpack(data[: len(data) // record.size * record.size])]
     kept = next((i for i, s in enumerate(steps) if s > step), len(steps))
-    os.truncate(table, kept * record.size)
+    if kept:
+        os.truncate(table, kept * record.size)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

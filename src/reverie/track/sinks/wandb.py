@@ -61,7 +61,7 @@ class WandbSink:
         self._fps = run.fps
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "reverie"),
-            name=run.logdir.resolve().name,
+            name=printable(run.logdir.resolve().name),
             dir=str(run.logdir),
             id=_run_id(run.logdir),
             config=dict(run.options),
