@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zlib
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -55,29 +56,33 @@ def options(cache, logdir, **more):
     ],
 )
 def test_another_environment_is_refused_and_changes_no_file(cache, tmp_path, change, named):
-    settings = {}
+    class Changing(Plant):
+        settings: ClassVar = {}
 
-    def plant():
-        return Plant(**settings)
+        def __init__(self):
+            super().__init__(**self.settings)
 
-    reverie.train(plant, **options(cache, tmp_path))
+    reverie.train(Changing, **options(cache, tmp_path))
     before = content(tmp_path)
-    settings.update(change)
+    Changing.settings.update(change)
     with pytest.raises(ConfigError, match=named):
-        reverie.train(plant, **options(cache, tmp_path, **{"run.steps": 60}))
+        reverie.train(Changing, **options(cache, tmp_path, **{"run.steps": 60}))
     assert content(tmp_path) == before
 
 
 def test_other_bounds_of_an_observation_are_no_other_environment(tmp_path):
-    settings = {}
+    class Changing(Plant):
+        settings: ClassVar = {}
 
-    def plant():
-        return Plant(**settings)
+        def __init__(self):
+            super().__init__(**self.settings)
 
     more = {"random_agent": True}
-    reverie.train(plant, **options("off", tmp_path, **more))
-    settings["low"] = -2
-    assert reverie.train(plant, **options("off", tmp_path, **more, **{"run.steps": 50})).steps == 50
+    reverie.train(Changing, **options("off", tmp_path, **more))
+    Changing.settings["low"] = -2
+    assert (
+        reverie.train(Changing, **options("off", tmp_path, **more, **{"run.steps": 50})).steps == 50
+    )
 
 
 @pytest.mark.parametrize("damaged", ["checkpoints", "replay"])
