@@ -91,11 +91,13 @@ def train(
 
 
 @_led_by_message
-def load(logdir: str | os.PathLike[str]) -> "TrainedAgent":
+def load(logdir: str | os.PathLike[str], *, trust: bool = False) -> "TrainedAgent":
     """Loads the newest checkpoint of a run, to act with it.
 
     Args:
         logdir: Run folder.
+        trust: Whether a folder that was made elsewhere may name code, which is imported and run:
+            an encoder or an environment of its own.
 
     Returns:
         An agent with `policy(obs, state) -> action, state` for an environment as it is, without
@@ -107,7 +109,7 @@ def load(logdir: str | os.PathLike[str]) -> "TrainedAgent":
     """
     from reverie.run.trained import load_agent
 
-    return load_agent(logdir)
+    return load_agent(logdir, trust)
 
 
 @_led_by_message

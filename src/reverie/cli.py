@@ -83,8 +83,11 @@ def _open_streams() -> None:
 def _find_modules_here() -> None:
     """Lets `module:Id` name modules in the current folder, as `python -m` does.
 
-    Last on the path, so that no file there stands in front of an installed package.
+    Last on the path, so that no file there stands in front of an installed package; but a run
+    folder holds data, whoever made it, and never the modules of anyone.
     """
+    if os.path.exists("config.yaml") and any(map(os.path.exists, ("checkpoints", "scores.jsonl"))):
+        return
     with contextlib.suppress(FileNotFoundError):  # Somebody has deleted it.
         if os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())
@@ -128,7 +131,8 @@ def _dispatch(words: list[str]) -> int:
 def _train(words: list[str]) -> int:
     from reverie.config import load_run
 
-    config = load_run(words)
+    trust, words = _flag(words, "trust")
+    config = load_run(words, trust=trust)
     from reverie.run import launch
 
     outcome = launch(config)
@@ -146,11 +150,12 @@ def _eval(words: list[str]) -> int:
     episodes, words = _take(words, "episodes", default="10")
     video, words = _flag(words, "video")
     as_json, words = _flag(words, "json")
+    trust, words = _flag(words, "trust")
     from reverie.run.eval_only import eval_run
 
     words = ["--run.eval_eps", episodes, "--logger.outputs", "jsonl", *words]
     with _kept_for_document() if as_json else contextlib.nullcontext():
-        outcome = eval_run(logdir, words, video=video)
+        outcome = eval_run(logdir, words, video=video, trust=trust)
     assert outcome.evaluation is not None
     print(json.dumps(outcome.evaluation.to_json()) if as_json else outcome.summary())
     return outcome.exit_code
@@ -164,8 +169,11 @@ def _plot(words: list[str]) -> int:
     from reverie.run.folder import open_run
     from reverie.track import learning_curve
 
-    folder, config = open_run(logdir)
-    path = learning_curve(folder.root, output=output or None, title=config.task)
+    folder, config, _ = open_run(logdir)
+    try:
+        path = learning_curve(folder.root, output=output or None, title=config.task)
+    except FileNotFoundError as error:
+        raise UsageError(f"There is nothing to draw: {error.filename} does not exist.") from None
     print(path)
     return 0
 

@@ -35,6 +35,7 @@ Trains an agent. The same command with the same --logdir goes on with the saved 
                        the seed.
   --seed N             Seed of environments, replay and agent.
   --script NAME        train, train_eval or eval_only.
+  --trust              Let a run folder that was made elsewhere name code, which is run.
   --KEY VALUE          Any option of `reverie config`; KEY may be a regular expression."""
 
 EVAL = """\
@@ -46,6 +47,7 @@ Plays episodes with the newest checkpoint of a run and writes evaluation.json in
   --episodes N     Number of episodes, 10 by default.
   --video          Also write a video of the episodes of the first environment.
   --json           Print the result as JSON and nothing else.
+  --trust          Let a folder that was made elsewhere name code, which is run.
   --KEY VALUE      Options that replace those of the run, such as --run.eval_envs 1."""
 
 PLOT = """\

@@ -1,16 +1,27 @@
-"""Options in the folders of others: read as data, whoever wrote them."""
+"""Options in run folders: read as data, whoever wrote them."""
 
+import dataclasses
+import logging
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from reverie.config import text
+from reverie.config import signature, text
 from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError, shorten
 from reverie.config.leaves import groups, leaves
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config
+
+_log = logging.getLogger(__name__)
+
+_MACHINE = ("jax.", "logdir")
+"""Options that say how a machine is used and where the folder lay: never those of a folder."""
+
+_KEPT = ("jax.compute_dtype",)
+"""One that a run goes on with: it sets the type of the latents in replay."""
 
 # Options of the original implementation with the only value that this one has.
 _ONLY = {
@@ -44,6 +55,133 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
             "no option of this version of Reverie. Remove the line if it is of another version."
         )
     return content
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedRun:
+    """What a run folder says of its run.
+
+    Attributes:
+        options: Dotted key -> value. Of a folder that no training of this user made, these are
+            numbers, shapes and choices, and the name of the task.
+        code: Options that name code, for which somebody else would decide, and what they name.
+        source: The file, for messages.
+    """
+
+    options: dict[str, Any]
+    code: dict[str, str]
+    source: str
+
+    def refuse(self, allowed: Collection[str] = ()) -> None:
+        """Raises ConfigError if options name code, but for those that the user gave as well."""
+        named = [what for key, what in self.code.items() if key not in allowed]
+        if named:
+            raise ConfigError(
+                f"{self.source} would import or run {'; '.join(named)}, and the folder was not "
+                "made by a training of yours here. If you trust whoever made it, add --trust "
+                "(in Python: trust=True), or give these options yourself."
+            )
+
+
+def read_run(folder: pathlib.Path, trust: bool = False) -> SavedRun:
+    """What the configuration in a run folder may decide, without what belongs to machines.
+
+    Args:
+        folder: Run folder.
+        trust: Whether the user trusts whoever made it, so that it may name code.
+
+    Raises:
+        ConfigError: The configuration is damaged; or the folder is somebody else's and has links,
+            through which other files would be written.
+    """
+    path = folder / "config.yaml"
+    known, content = leaves(Config), read_options(path)
+    options = {k: x for k, x in content.items() if not of_machine(k)}
+    if trust or signature.signed(folder, _texts(content)):
+        return SavedRun(options, {}, f"file {path}")
+    _refuse_links(folder)
+    code = _named_code(options)
+    kept = {key: x for key, x in options.items() if _is_data(key, x)}
+    lost = [k for k, x in options.items() if k not in kept | code and not known[k].is_default(x)]
+    if lost:
+        _log.warning("Not taken from %s, which was made elsewhere: %s.", path, ", ".join(lost))
+    return SavedRun(kept, code, f"file {path}")
+
+
+def read_config(path: pathlib.Path) -> Config:
+    """The configuration in a run folder as it was written, to compare another one with.
+
+    Raises:
+        ConfigError: It is damaged.
+    """
+    overlay = Overlay(Config)
+    overlay.update(read_options(path), f"file {path}")
+    return Config.from_overlay(overlay)
+
+
+def of_machine(key: str) -> bool:
+    """Whether an option belongs to a machine and never comes from a run folder."""
+    return key.startswith(_MACHINE) and key not in _KEPT
+
+
+def sign(folder: pathlib.Path) -> bool:
+    """Marks a run folder, whose configuration a training has written, as made by this user.
+
+    Returns:
+        Whether nothing is lost: the folder is marked, or its configuration names no code.
+    """
+    options = read_options(folder / "config.yaml")
+    return signature.sign(folder, _texts(options)) or not _named_code(options)
+
+
+def _texts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that may hold any text; a folder may be moved."""
+    return {k: x for k, x in options.items() if not leaves(Config)[k].plain and k != "logdir"}
+
+
+def _named_code(options: Mapping[str, Any]) -> dict[str, str]:
+    """Options that name code, and what."""
+    found = {}
+    task, typ = str(options.get("task", "")), str(options.get("agent.enc.typ", "simple"))
+    if ":" in task or task.startswith("dm_"):
+        found["task"] = f"the task {shorten(repr(task))}"
+    if typ != "simple":
+        found["agent.enc.typ"] = f"agent.enc.typ {shorten(repr(typ))}"
+        found["agent.enc.extra"] = "its agent.enc.extra"
+    for key, value in options.items():
+        if key.endswith(".kwargs") and not _is_data(key, value):
+            found[key] = f"{key} {shorten(repr(value))}"
+    return found
+
+
+def _is_data(key: str, value: Any) -> bool:
+    """Whether a value can be nothing but numbers, shapes, choices and plain words."""
+    if key == "task":
+        return True
+    if key.startswith(("logger.", "run.from_checkpoint")) or key == "agent.enc.extra":
+        return False
+    return leaves(Config)[key].plain or (key.endswith(".kwargs") and _only_words(value))
+
+
+def _only_words(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and _only_words(x) for k, x in value.items())
+    if isinstance(value, list):
+        return all(map(_only_words, value))
+    if isinstance(value, str):
+        # No name of a module's content, and no path.
+        return re.fullmatch(r"[\w-]{0,64}", value) is not None
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _refuse_links(folder: pathlib.Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise ConfigError(
+                f"{path} is a link, through which files elsewhere could be written, and the folder "
+                "was not made by a training of yours here. Remove it, or add --trust (in Python: "
+                "trust=True) if you trust whoever made it."
+            )
 
 
 def is_reference(content: Mapping[Any, Any]) -> bool:

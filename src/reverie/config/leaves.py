@@ -53,6 +53,10 @@ class Leaf:
             annotation = Annotated[annotation, note]
         return TypeAdapter(annotation)
 
+    def is_default(self, value: Any) -> bool:
+        """Whether a value as it stands in a file is the default."""
+        return value == (list(self.default) if self.kind is tuple else self.default)
+
     def validate(self, value: Any, source: str, shown: str | None = None) -> Any:
         """The value in the option's own type.
 

@@ -1,5 +1,6 @@
 """Loading: defaults of the schema, then blocks in the order given, then overrides, then flags."""
 
+import dataclasses
 import datetime
 import os
 import pathlib
@@ -11,6 +12,7 @@ from reverie.config import flags, text
 from reverie.config.blocks import presets
 from reverie.config.checks import check
 from reverie.config.errors import ConfigError, suggestion
+from reverie.config.foreign import SavedRun, read_run
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config, task_name
 
@@ -37,6 +39,7 @@ def load(
     *,
     configs: Configs = (),
     overrides: Mapping[str, Any] | None = None,
+    saved: SavedRun | None = None,
     now: datetime.datetime | None = None,
     expand: bool = True,
 ) -> Config:
@@ -50,6 +53,7 @@ def load(
             "--run.train_ratio", "64"]`. None: no flags.
         configs: Names of preset blocks, or yaml files (`.yaml`, `.yml`) that hold options.
         overrides: Options as nested mappings or dotted keys.
+        saved: A run whose options lie below all of these.
         now: Time that `{timestamp}` in the logdir becomes; None: the present local time.
         expand: Whether to replace `{timestamp}` and `~` in paths; without it the result is to be
             printed and loaded again, not to be run.
@@ -63,6 +67,8 @@ def load(
     names, given = flags.split(argv or ())
     known = presets()
     overlay = Overlay(Config)
+    if saved:
+        overlay.update(saved.options, saved.source)
     for name in (*_names(configs), *names):
         overlay.update(*_layer(name, known))
     overlay.update(overrides or {}, "overrides")
@@ -81,6 +87,7 @@ def load_run(
     *,
     configs: Configs = (),
     overrides: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> Config:
     """Resolve the configuration of a run that may have begun already.
 
@@ -91,30 +98,57 @@ def load_run(
         argv: Command-line words, as in `load`.
         configs: Blocks and yaml files, as in `load`.
         overrides: Options, as in `load`.
+        trust: Whether to trust a run folder that was made elsewhere, so that it may name code.
 
     Returns:
         The checked configuration.
 
     Raises:
-        ConfigError: As in `load`.
+        ConfigError: As in `load`; or the run folder names code and was made elsewhere.
     """
     names, given = flags.split(argv or ())
+    saved = None
     if not _names(configs) and not names:
         words = {flag.key: " ".join(flag.tokens) for flag in given}
-        configs = _saved({**(overrides or {}), **words})
-    return load(argv, configs=configs, overrides=overrides)
+        saved = _saved({**(overrides or {}), **words}, trust)
+    if saved:
+        saved.refuse(set_by(argv or (), overrides))
+    return load(argv, configs=configs, overrides=overrides, saved=saved)
 
 
-def _saved(wanted: Mapping[str, Any]) -> list[str]:
-    """The configuration file of the run that a logdir names, if it is of the wanted task."""
+def load_saved(saved: SavedRun, argv: Sequence[str]) -> Config:
+    """Resolve the configuration of a run that is to be looked at, under flags.
+
+    Code that it names is not refused here: see `SavedRun.refuse`.
+
+    Args:
+        saved: From `read_run`.
+        argv: Command-line words, as in `load`.
+    """
+    options = {k: x for k, x in saved.options.items() if not k.startswith("jax.")}
+    return load(argv, saved=dataclasses.replace(saved, options=options))
+
+
+def set_by(argv: Sequence[str], overrides: Mapping[str, Any] | None = None) -> list[str]:
+    """The options that a command line and overrides set."""
+    overlay = Overlay(Config)
+    overlay.update(overrides or {}, "overrides")
+    for flag in flags.split(argv)[1]:
+        overlay.set_each(flag.key, flag.read, f"flag --{flag.key}", flag.shown)
+    return list(overlay.sources)
+
+
+def _saved(wanted: Mapping[str, Any], trust: bool) -> SavedRun | None:
+    """The run that a logdir names, if it is of the wanted task."""
     logdir = wanted.get("logdir")
     if not isinstance(logdir, str | os.PathLike) or not os.fspath(logdir):
-        return []
-    path = pathlib.Path(logdir).expanduser() / RUN_CONFIG
-    if not path.is_file():
-        return []
+        return None
+    folder = pathlib.Path(logdir).expanduser()
+    if not (folder / RUN_CONFIG).is_file():
+        return None
+    saved = read_run(folder, trust)
     task = task_name(wanted.get("task"))
-    return [str(path)] if task is None or task == text.read(path).get("task") else []
+    return saved if task is None or task == saved.options.get("task") else None
 
 
 def _names(configs: Configs) -> list[str]:

@@ -14,8 +14,10 @@ is whole. The manifest finds files that were damaged afterwards.
 import dataclasses
 import json
 import logging
+import math
 import os
 import pathlib
+import re
 import shutil
 import warnings
 import zlib
@@ -28,6 +30,9 @@ log = logging.getLogger(__name__)
 
 _TEMPORARY = ".writing-"
 _MANIFEST = "manifest.json"
+
+_LARGEST = 1000
+"""Bytes of arrays per byte on the disk; of an agent at most ten, as random numbers stay large."""
 
 
 class CheckpointError(RuntimeError):
@@ -70,7 +75,7 @@ class Checkpointer:
         if not self._folder.is_dir():
             return []
         names = [path.name for path in self._folder.iterdir() if path.is_dir()]
-        return sorted(int(name) for name in names if name.isdigit())
+        return sorted(int(name) for name in names if re.fullmatch("[0-9]{12,18}", name))
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
         """Writes a checkpoint and removes those that are too old.
@@ -125,9 +130,22 @@ class Checkpointer:
 
 
 def read(folder: pathlib.Path) -> Checkpoint:
-    """Reads one undamaged checkpoint folder."""
-    meta = json.loads((folder / "meta.json").read_text())
-    return Checkpoint(int(folder.name), _read_arrays(folder / "arrays"), meta, folder)
+    """Reads one undamaged checkpoint folder.
+
+    Raises:
+        CheckpointError: If it holds something else than a checkpoint, although its checksums say
+            that this is what was written.
+    """
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        if not isinstance(meta, dict):
+            raise TypeError("meta.json holds no names")
+        return Checkpoint(int(folder.name), _read_arrays(folder / "arrays"), meta, folder)
+    except (OSError, CheckpointError):
+        raise
+    except Exception as error:  # What orbax raises is not known.
+        reason = f"{type(error).__name__}: {str(error)[:300]}"
+        raise CheckpointError(f"{folder} is no checkpoint that can be read ({reason}).") from error
 
 
 def newest(path: str | os.PathLike) -> Checkpoint:
@@ -174,8 +192,10 @@ def damage(folder: pathlib.Path) -> str:
         return f"{_MANIFEST} is missing"
     try:
         expected = json.loads(manifest.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"{_MANIFEST} is not readable ({error})"
+    if not isinstance(expected, dict):
+        return f"{_MANIFEST} is not readable (it lists no files)"
     found = _fingerprints(folder)
     if missing := sorted(set(expected) - set(found)):
         return f"missing files {missing}"
@@ -207,9 +227,15 @@ def _read_arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
     if saved is None:
         raise CheckpointError(f"orbax finds no arrays in {folder}.")
     tree = saved.tree
+    claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in tree.values())
+    stored = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if claimed > _LARGEST * stored:
+        raise CheckpointError(f"{folder} claims {claimed:,} bytes of arrays, and has {stored:,}.")
     as_numpy = dict.fromkeys(tree, orbax.RestoreArgs(restore_type=np.ndarray))
     arrays = checkpointer.restore(folder.absolute(), restore_args=as_numpy)
     checkpointer.close()
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise CheckpointError(f"{folder} holds something else than arrays.")
     return arrays
 
 

@@ -26,6 +26,11 @@ MAGIC = b"RVREPLAY"
 TEMPORARY = ".tmp"
 _PREAMBLE = struct.Struct("<8sII")
 _ALIGN = 64
+_DTYPES = {"bool", "bfloat16"} | {
+    f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)
+}
+_LARGEST = 256
+"""Bytes of an array per byte of its file; LZ4 never reaches it."""
 _BLOCK = 1 << 20
 
 
@@ -214,14 +219,41 @@ def _header(file: BinaryIO, path: Path) -> Header:
     if len(preamble) < _PREAMBLE.size or not preamble.startswith(MAGIC):
         raise DamagedFile(f"{path} does not start like a file of replay.")
     _, size, crc = _PREAMBLE.unpack(preamble)
-    text = file.read(size)
+    length = os.fstat(file.fileno()).st_size
+    text = file.read(min(size, length))
     if len(text) < size or zlib.crc32(text) != crc:
         raise DamagedFile(f"{path} has a damaged header.")
-    content = json.loads(text)
+    try:
+        content = json.loads(text)
+        if not isinstance(content["fields"], dict):
+            raise TypeError("its fields have no names")
+        for entry in content["arrays"].values():
+            _check_entry(entry, length)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedFile(f"{path} has a header that makes no sense ({error}).") from error
     for name in {entry["codec"] for entry in content["arrays"].values() if "codec" in entry}:
         codec.check_codec(f"{path}, written with replay.compress,", name)
     head = _PREAMBLE.size + size
     return Header(content["fields"], content["arrays"], head + _gap(head))
+
+
+def _check_entry(entry: dict[str, Any], length: int) -> None:
+    """Raises unless an array can be what a file of this length holds."""
+    if entry["dtype"] not in _DTYPES:
+        raise ValueError(f"{entry['dtype']!r} is no type of numbers")
+    bounds = entry["bounds"] if "codec" in entry else []
+    numbers = [*entry["shape"], entry["start"], entry["crc"], *bounds]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("sizes are no whole numbers")
+    if "codec" in entry:
+        rows = entry["shape"][0]
+        if entry["rows"] < 1 or len(bounds) != 1 + -(-rows // entry["rows"]):
+            raise ValueError("blocks are missing")
+        if bounds != sorted(bounds):
+            raise ValueError("blocks lie over each other")
+    size = np.dtype(entry["dtype"]).itemsize * math.prod(entry["shape"])
+    if size > _LARGEST * length:
+        raise ValueError(f"{size:,} bytes in a file of {length:,}")
 
 
 def _read_array(file: BinaryIO, path: Path, header: Header, key: str, target: np.ndarray) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.config import Config, check_spaces, load, with_values
+from reverie.config import Config, check_spaces, with_values
+from reverie.config.load import load_saved, set_by
 from reverie.learner import CheckpointError, Learner, checkpoint
 from reverie.run import build, defaults, pretrained, progress
 from reverie.run.evaluate import evaluate
@@ -65,7 +66,9 @@ def eval_only(
     )
 
 
-def eval_run(logdir: str, words: Sequence[str] = (), *, video: bool = False) -> Outcome:
+def eval_run(
+    logdir: str, words: Sequence[str] = (), *, video: bool = False, trust: bool = False
+) -> Outcome:
     """Evaluates the run in a folder with its own configuration.
 
     Outputs of the run for the viewers of others get the evaluation only if the flags name them:
@@ -75,9 +78,11 @@ def eval_run(logdir: str, words: Sequence[str] = (), *, video: bool = False) -> 
         logdir: Run folder.
         words: Flags that replace options of the run.
         video: Whether to write a video.
+        trust: Whether the user trusts whoever made the folder, so that it may name code.
     """
-    folder, _ = open_run(logdir)
-    config = load([*words, "--logdir", str(folder.root)], configs=[str(folder.config)])
+    folder, _, saved = open_run(logdir, trust)
+    saved.refuse(set_by(words))
+    config = load_saved(saved, [*words, "--logdir", str(folder.root)])
     if not config.sources.get("logger.outputs", "").startswith("flag"):
         outputs = [name for name in config.logger.outputs if name not in REMOTE]
         config = with_values(config, {"logger.outputs": outputs}, "evaluation")

@@ -11,6 +11,8 @@ import gymnasium
 from gymnasium import spaces as gs
 
 from reverie.config import RUN_CONFIG, Config, ConfigError, Difference, check_resume, inherit
+from reverie.config.foreign import SavedRun, read_config, read_run
+from reverie.config.load import load_saved
 from reverie.envs.leaves import Leaf, Role, leaves
 from reverie.learner import Checkpointer
 from reverie.run.space_file import read_spaces
@@ -124,7 +126,7 @@ class RunFolder:
         """The configuration of the run in the folder; None without a checkpoint."""
         if not self.config.exists() or not self._reached:
             return None
-        return Config.from_yaml(self.config)
+        return read_config(self.config)
 
     def check_spaces(self, observation: gymnasium.Space, action: gymnasium.Space) -> None:
         """Checks that an environment has the spaces of the run in the folder, if there is one.
@@ -175,15 +177,22 @@ class RunFolder:
         return bool(Checkpointer(self.checkpoints).steps())
 
 
-def open_run(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
+def open_run(
+    logdir: str | os.PathLike[str], trust: bool = False
+) -> tuple[RunFolder, Config, SavedRun]:
     """Opens the folder of an existing run.
 
+    Args:
+        logdir: Run folder.
+        trust: Whether the user trusts whoever made it, so that it may name code.
+
     Returns:
-        The folder, and the configuration that the run was trained with; its `logdir` is where the
-        folder lies now.
+        The folder; the configuration that the run was trained with, with `logdir` where the folder
+        lies now, and devices as usual here; and what it is made of, which tells whether it names
+        code of somebody else's choice.
 
     Raises:
-        ConfigError: If there is no run in it.
+        ConfigError: If there is no run in it, or its configuration is damaged.
     """
     folder = RunFolder(pathlib.Path(logdir).expanduser().absolute())
     if not folder.config.exists():
@@ -191,8 +200,9 @@ def open_run(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
             f"There is no run in {folder.root}: it has no {RUN_CONFIG}. Pass the --logdir that the "
             "training command printed."
         )
-    config = Config.from_yaml(folder.config)
-    return folder, config.model_copy(update={"logdir": str(folder.root)})
+    saved = read_run(folder.root, trust)
+    config = load_saved(saved, []).model_copy(update={"logdir": str(folder.root)})
+    return folder, config, saved
 
 
 def _dated(path: pathlib.Path, stamp: str) -> pathlib.Path:

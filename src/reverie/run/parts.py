@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.config import STAMP, Config, check_spaces
+from reverie.config import STAMP, Config, check_spaces, foreign
 from reverie.learner import Learner
 from reverie.replay import Replay, Stream
 from reverie.run import build, defaults, experience, pretrained, progress
@@ -107,9 +107,8 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     if config.run.from_checkpoint:
         config = defaults.keep_size(config, config.run.from_checkpoint)
     config, changes = folder.resumed(config)
-    notes = [
-        f"Resuming with another value of {change}." for change in changes if change.key != "logdir"
-    ]
+    changes = [change for change in changes if not foreign.of_machine(change.key)]
+    notes = [f"Resuming with another value of {change}." for change in changes]
     experience.check(config.replay)
     check_outputs(config.logger.outputs)
     spaces = source.spaces()
@@ -159,6 +158,11 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     lock.sign()
     write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
     config.to_yaml(folder.config)
+    if not foreign.sign(folder.root):
+        notes.append(
+            "There is no place for a key of yours (XDG_STATE_HOME), so that this run needs --trust "
+            "to be resumed or evaluated: its options name code."
+        )
     go_back(folder.root, done.steps)
     left = max(0.0, config.run.duration - done.elapsed)
     painter = Painter(lambda text: logger.note(text))

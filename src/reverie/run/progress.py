@@ -2,8 +2,8 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from reverie.replay import Replay
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.track import Achievements
+
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What values raise that are not those which a run has written."""
 
 
 class Saveable(Protocol):
@@ -131,13 +134,12 @@ def restore(
             "the same precision (jax.compute_dtype). Sums are rounded in another way there, so "
             "that numbers are not those that it would have had."
         )
-    progress.steps = progress.saved = saved.meta["steps"]
-    progress.updates = saved.meta["updates"]
-    progress.episodes = saved.meta["episodes"]
-    progress.seconds = saved.meta["seconds"]
-    progress.evaluations = saved.meta.get("evaluations", 0)
-    progress.achievements = Achievements(**saved.meta.get("achievements", {}))
-    ratio.load(saved.meta["ratio"])
+    try:
+        _take_counts(progress, saved.meta)
+        ratio.load(saved.meta["ratio"])
+    except _MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{saved.folder}/meta.json is damaged ({reason}).") from error
     reached = f"{progress.steps:,} environment steps and {progress.updates:,} updates"
     if not folder.replay.is_dir():
         return [f"Resumed at {reached}, with an empty replay: there is no {folder.replay}.", *notes]
@@ -145,11 +147,24 @@ def restore(
         loaded = replay.load(folder.replay)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
+    except _MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"Replay in {folder.replay} is damaged ({reason}).") from error
     return [
         f"Resumed at {reached}, with {loaded.steps:,} steps in replay.",
         *notes,
         *(f"Skipped a damaged replay file: {reason}" for reason in loaded.damaged),
     ]
+
+
+def _take_counts(progress: Progress, meta: Mapping[str, Any]) -> None:
+    counts = {name: meta.get(name, 0) for name in ("steps", "updates", "episodes", "evaluations")}
+    if not all(isinstance(count, int) and count >= 0 for count in counts.values()):
+        raise TypeError(f"counts are {counts}")
+    for name, count in counts.items():
+        setattr(progress, name, count)
+    progress.saved, progress.seconds = counts["steps"], float(meta["seconds"])
+    progress.achievements = Achievements(**meta.get("achievements", {}))
 
 
 def load_policy(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
@@ -178,7 +193,10 @@ def _load(agent: Saveable, saved: checkpoint.Checkpoint, prefix: str) -> None:
             f"The checkpoint {saved.folder} has no array {missing[:8]}, which the agent of this "
             "configuration needs. Use the model settings that the run was started with."
         )
+    counters = saved.meta.get("counters")
     try:
-        agent.load_arrays(arrays, saved.meta["counters"])
-    except ValueError as error:
+        if not all(type(count) is int and count >= 0 for count in dict(counters or ()).values()):
+            raise ValueError("its counters are no whole numbers.")
+        agent.load_arrays(arrays, counters)
+    except _MALFORMED as error:
         raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error

@@ -1,6 +1,7 @@
 """Gymnasium spaces as JSON, so that a saved agent can be used without its environment."""
 
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -8,8 +9,16 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from reverie.config import ConfigError
 from reverie.envs.leaves import is_text
 from reverie.run.result import write_json
+
+_MOST = 1 << 28
+"""Numbers in one observation; an image of 4096x4096 pixels has a fifth of that."""
+
+_DTYPES = {f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)} | {
+    "bool"
+}
 
 
 def write_spaces(path: pathlib.Path, observation: gymnasium.Space, action: gymnasium.Space) -> None:
@@ -18,9 +27,19 @@ def write_spaces(path: pathlib.Path, observation: gymnasium.Space, action: gymna
 
 
 def read_spaces(path: pathlib.Path) -> tuple[gymnasium.Space, gymnasium.Space]:
-    """Observation and action space that `write_spaces` wrote."""
-    content = json.loads(path.read_text())
-    return decode(content["observation"]), decode(content["action"])
+    """Observation and action space that `write_spaces` wrote.
+
+    Raises:
+        ConfigError: If the file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text())
+        return decode(content["observation"]), decode(content["action"])
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing, without which nobody knows the spaces.") from None
+    except Exception as error:  # The spaces of gymnasium check what they get in many ways.
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise ConfigError(f"{path} is damaged, or no file of spaces ({reason}).") from error
 
 
 def encode(space: gymnasium.Space) -> dict[str, Any]:
@@ -64,15 +83,27 @@ def decode(content: dict[str, Any]) -> gymnasium.Space:
     if kind == "Discrete":
         return gs.Discrete(content["n"], start=content["start"])
     if kind == "MultiDiscrete":
-        dtype = np.dtype(content["dtype"])
+        dtype = _dtype(content["dtype"])
         return gs.MultiDiscrete(content["nvec"], dtype=dtype, start=content["start"])
     if kind == "MultiBinary":
-        return gs.MultiBinary(content["shape"])
+        return gs.MultiBinary(_shape(content["shape"]))
     if kind == "Text":
         return gs.Text(1)
-    shape, dtype = tuple(content["shape"]), np.dtype(content["dtype"])
+    shape, dtype = _shape(content["shape"]), _dtype(content["dtype"])
     low, high = (_array(content[name], shape, dtype) for name in ("low", "high"))
     return gs.Box(low, high, shape, dtype)
+
+
+def _shape(content: list[int]) -> tuple[int, ...]:
+    if math.prod(content) > _MOST:
+        raise ValueError(f"an observation of the shape {content} is too large")
+    return tuple(content)
+
+
+def _dtype(name: str) -> np.dtype:
+    if name not in _DTYPES:
+        raise ValueError(f"{name!r} is no type of numbers")
+    return np.dtype(name)
 
 
 def _bound(values: np.ndarray) -> Any:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import gymnasium
@@ -52,6 +52,7 @@ class TrainedAgent:
         seed: Seed of the run.
         step: Environment steps at which the parameters were saved.
         logdir: Run folder, for people.
+        permitted: Raises where the environment of the run must not be made.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class TrainedAgent:
         seed: int,
         step: int,
         logdir: pathlib.Path | None = None,
+        permitted: Callable[[], None] = lambda: None,
     ):
         self._learner = learner
         self._source = source
@@ -72,6 +74,7 @@ class TrainedAgent:
         self._logdir = logdir
         self._evaluations = 0
         self.step = step
+        self._permitted = permitted
 
     @property
     def task(self) -> str:
@@ -82,8 +85,10 @@ class TrainedAgent:
         """The environment of the run with the settings of the run, without Reverie's wrappers.
 
         Raises:
-            ConfigError: If the agent was trained on an environment that was passed from Python.
+            ConfigError: If the agent was trained on an environment that was passed from Python, or
+                the folder was made elsewhere and its environment is code that it names.
         """
+        self._permitted()
         return self._source.make()
 
     def policy(
@@ -155,7 +160,9 @@ class TrainedAgent:
         elif seed < 0:
             raise ValueError(f"The seed is {seed}: expected None, or 0 or more.")
         source, settings = self._source, self._settings
-        if env is not None:
+        if env is None:
+            self._permitted()
+        else:
             choice = custom.resolve(env)
             source = build.EnvSource(choice.task, source.config, choice.factory)
             limits = {"env_backend": "auto"} if settings.env_backend == "native" else {}
@@ -251,14 +258,24 @@ class _StandIn(gymnasium.Env):
         return self.obs, 0.0, False, False, {}
 
 
-def load_agent(logdir: str | os.PathLike[str]) -> TrainedAgent:
+def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAgent:
     """Loads the newest valid checkpoint of a run.
 
+    Acting takes numbers and shapes alone. What makes the environment of the run is looked at when
+    `make_env` or `evaluate` asks for it.
+
+    Args:
+        logdir: Run folder.
+        trust: Whether the user trusts whoever made it, so that it may name code.
+
     Raises:
-        ConfigError: If there is no run in the folder.
+        ConfigError: If there is no run in the folder, or its networks are code that it names and
+            the folder was made elsewhere.
         CheckpointError: If it has no valid checkpoint.
     """
-    folder, config = open_run(logdir)
+    folder, config, saved = open_run(logdir, trust)
+    environment = [key for key in saved.code if not key.startswith("agent.")]
+    saved.refuse(allowed=environment)
     source = build.EnvSource(config.task, config.env)
     section = getattr(config.env, "gym" if config.suite == build.CUSTOM else config.suite)
     # Other suites draw their images in the size of the option.
@@ -266,8 +283,8 @@ def load_agent(logdir: str | os.PathLike[str]) -> TrainedAgent:
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
     spaces = envs.spaces(converter.wrapped)
     learner, step = restore_learner(config, *spaces)
-    run = config.run
-    return TrainedAgent(learner, source, converter, run, config.seed, step, folder.root)
+    run, root = config.run, folder.root
+    return TrainedAgent(learner, source, converter, run, config.seed, step, root, saved.refuse)
 
 
 def _describe(spaces: Mapping[str, Space]) -> str:

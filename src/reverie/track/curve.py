@@ -108,12 +108,19 @@ def _latest(records: Sequence[dict[str, Any]], key: str) -> tuple[np.ndarray, np
     steps, scores = [], []
     bound = math.inf
     for record in reversed(records):
-        if key in record and record["step"] <= bound:
-            bound = record["step"]
-            if math.isfinite(record[key]):
+        step, score = _number(record.get("step")), _number(record.get(key))
+        if key in record and step <= bound:
+            bound = step
+            if math.isfinite(score):
                 steps.append(bound)
-                scores.append(record[key])
+                scores.append(score)
     return np.array(steps[::-1], float), np.array(scores[::-1], float)
+
+
+def _number(value: Any) -> float:
+    """A number that can be drawn; NaN for anything else that a file may hold."""
+    usable = isinstance(value, int | float) and abs(value) < 1e100
+    return float(value) if usable else math.nan
 
 
 def _smoothed(

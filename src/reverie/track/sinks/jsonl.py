@@ -14,6 +14,10 @@ METRICS = "metrics.jsonl"
 SCORES = "scores.jsonl"
 
 
+class RecordsError(ValueError):
+    """A file of records is damaged."""
+
+
 class JsonlSink:
     """Writes `metrics.jsonl` and `scores.jsonl` into the run folder.
 
@@ -66,7 +70,7 @@ def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
         in the middle is left out.
 
     Raises:
-        ValueError: Another line than the last is not a JSON object.
+        RecordsError: Another line than the last is not a JSON object.
     """
     path = pathlib.Path(path).expanduser()
     *lines, torn = path.read_bytes().split(b"\n")
@@ -74,7 +78,7 @@ def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         record = _parse(line)
         if record is None:
-            raise ValueError(
+            raise RecordsError(
                 f"{path}, line {number} is not a JSON object: {line[:80]!r}. "
                 "The file is damaged; correct this line to read the rest."
             )
@@ -149,7 +153,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     """Decodes one line, or returns None when it is not a JSON object."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
