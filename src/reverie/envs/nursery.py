@@ -29,7 +29,7 @@ _FORK = b"f"
 _STARTED, _EXITED = b"s", b"x"
 _MESSAGE = struct.Struct("<cqq")
 _PR_SET_PDEATHSIG = 1
-_POLITE = (signal.SIGINT, signal.SIGTERM)
+_POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _OFF_ACCELERATOR = {"JAX_PLATFORMS": "cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Environments that use JAX would each take most of the memory that the agent needs."""

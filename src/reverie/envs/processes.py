@@ -74,7 +74,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         try:
             for index, seed in enumerate(self._seeds):
                 self._workers.append(self._start(index, seed))
-            patience = Patience(None)
+            patience = Patience(None, self._restarts.cancelled)
             self._agree([each.answer(patience) for each in self._workers])
             self._share()
         except BaseException:
@@ -180,7 +180,9 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Lets every environment close itself, then ends the processes (within 5 seconds)."""
-        deadline = time.monotonic() + CLOSE_SECONDS
+        # Whoever ends the run may not wait for long: some environments may hang.
+        seconds = CLOSE_SECONDS / 5 if self._restarts.cancelled() else CLOSE_SECONDS
+        deadline = time.monotonic() + seconds
         for each in self._workers:
             each.close()
         for each in self._workers:

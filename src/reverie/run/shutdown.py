@@ -48,11 +48,12 @@ class Shutdown:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """For waits that change nothing of the run.
+        """For waits that change nothing of the run; takes the signals back first.
 
         Raises:
             Stopped: When a signal arrives meanwhile, or has arrived before.
         """
+        self.install()
         try:
             self._interruptible = True
             if self.requested is not None:

@@ -198,7 +198,6 @@ def loop(
     save = Every(config.run.save_every or -1.0, parts.save)
 
     while done.steps < config.run.steps and not shutdown.over:
-        shutdown.install()
         transition = driver.step()
         replay.add(transition, transition.get(signal) if signal else None)
         done.steps += envs.num_envs

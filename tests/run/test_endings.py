@@ -1,0 +1,130 @@
+"""Ends of a run that nobody planned: what was collected is saved, and the cause is told."""
+
+import os
+import signal
+import threading
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+from reverie import config
+from reverie.learner import Checkpointer
+from reverie.run import EnvSource, launch
+
+
+class Ending(gymnasium.Env):
+    """Does something at its 20th step, or when it is made or reset."""
+
+    observation_space = gs.Box(0, 1e9, (1,), np.float32)
+    action_space = gs.Discrete(2)
+
+    def __init__(self, at_step=lambda: None, at_reset=lambda: None):
+        self.at_step = at_step
+        self.at_reset = at_reset
+        self.count = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.at_reset()
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        if self.count == 20:
+            self.at_step()
+        time.sleep(0.001)
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of random actions in such environments; returns the outcome and the saved steps."""
+
+    def start(factory, *words):
+        settings = config.load([
+            "--configs", "debug", "--task", "custom_ending", "--random_agent", "true",
+            "--logger.outputs", "jsonl", "--logdir", str(tmp_path), "--run.steps", "1e6",
+            "--run.envs", "1", "--run.save_every", "0", *words,
+        ])  # fmt: skip
+        return launch(settings, EnvSource("custom_ending", settings.env, factory))
+
+    return start
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return lambda: list(Checkpointer(tmp_path / "checkpoints").steps())
+
+
+def fail(error):
+    def at():
+        raise error
+
+    return at
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("of the simulator")])
+def test_what_ends_the_program_is_saved_before(run, saved, error):
+    with pytest.raises(type(error)) as caught:
+        run(lambda: Ending(fail(error)))
+    assert caught.value is error
+    assert saved() == [20]
+
+
+def test_the_first_error_is_told_before_that_of_the_save(run, saved, monkeypatch):
+    monkeypatch.setattr(Checkpointer, "save", lambda *_: fail(OSError("the disk is gone"))())
+    with pytest.raises(ZeroDivisionError, match="the wheel") as caught:
+        run(lambda: Ending(fail(ZeroDivisionError("the wheel came off"))))
+    note = " ".join(caught.value.__notes__)
+    assert "could not be saved either" in note
+    assert "OSError: the disk is gone" in note
+    assert saved() == []
+
+
+def ignore_signals():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("at", ["made", "reset", "step"])
+def test_environments_that_take_the_signals_do_not_keep_them(run, saved, at):
+    def make():
+        if at == "made":
+            ignore_signals()
+        only = {f"at_{at}": ignore_signals} if at != "made" else {}
+        return Ending(**only)
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    try:
+        outcome = run(make, "--run.duration", "60")
+    finally:
+        timer.cancel()
+    assert outcome.interrupted == signal.SIGTERM
+    assert saved() == [outcome.steps]
+    after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert after == before
+
+
+def test_a_worker_that_is_never_built_is_left_soon(run, saved, tmp_path):
+    begun = tmp_path / "begun"
+
+    def make():
+        if begun.exists():
+            time.sleep(1000)
+        begun.touch()  # One temporary environment shows the spaces.
+        return Ending()
+
+    timer = threading.Timer(8.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    start = time.monotonic()
+    outcome = run(make, "--run.env_backend", "async")
+    timer.cancel()
+    assert outcome.interrupted == signal.SIGTERM
+    assert outcome.steps == 0
+    assert "before its first step" in outcome.summary()
+    assert time.monotonic() - start < 8 + 10
+    assert saved() == []
