@@ -25,7 +25,8 @@ PREFIX = "reverie_"
 _LEAST_SECONDS = 0.1
 """What compiles faster is not worth a file."""
 
-_DAMAGED = f"Error reading persistent compilation cache entry for '(jit_{PREFIX}[a-z]+)'"
+_UNREADABLE = "Error reading persistent compilation cache entry for "
+_DAMAGED = f"{_UNREADABLE}'(jit_{PREFIX}[a-z]+)'"
 
 
 def configure_cache(cache_dir: str) -> str:
@@ -62,7 +63,9 @@ def configure_cache(cache_dir: str) -> str:
     _set("jax_persistent_cache_min_entry_size_bytes", -1)
     # What XLA keeps of its own for GPUs it reads without looking whether it is whole.
     _set("jax_persistent_cache_enable_xla_caches", "none")
-    # JAX warns of a file that it cannot read, compiles, and leaves the file there for ever.
+    # JAX warns of a file that it cannot read, compiles, and leaves the file there for ever. The
+    # agent's are replaced; the others end no process in which warnings are errors.
+    warnings.filterwarnings("default", message=_UNREADABLE, category=UserWarning)
     warnings.filterwarnings("error", message=_DAMAGED, category=UserWarning)
     return note
 
