@@ -53,7 +53,9 @@ class Shutdown:
         Raises:
             Stopped: When a signal arrives meanwhile, or has arrived before.
         """
-        self.install()
+        for number in self._previous:
+            if signal.getsignal(number) != self._handle:
+                signal.signal(number, self._handle)
         try:
             self._interruptible = True
             if self.requested is not None:
@@ -63,7 +65,7 @@ class Shutdown:
             self._interruptible = False
 
     def install(self) -> None:
-        """Takes the signals back, in case an environment has replaced the handlers."""
+        """Takes the signals, also from what has replaced the handlers without Python's help."""
         for number in self._previous:
             signal.signal(number, self._handle)
 

@@ -197,6 +197,7 @@ def loop(
     log = Every(config.run.log_every, lambda: monitor.log(replay, parts.learner, envs.restarts))
     save = Every(config.run.save_every or -1.0, parts.save)
 
+    shutdown.install()  # Building environments may have taken them.
     while done.steps < config.run.steps and not shutdown.over:
         transition = driver.step()
         replay.add(transition, transition.get(signal) if signal else None)
@@ -204,8 +205,7 @@ def loop(
         done.episodes += monitor.acted(transition)
 
         if trainer and replay.ready(config.batch_size):
-            with shutdown.interruptible():
-                trainer.wait()
+            trainer.wait(shutdown.interruptible)
             monitor.updated(update(parts, trainer, shutdown, envs.num_envs))
 
         log()

@@ -7,6 +7,7 @@ import numpy as np
 from reverie.learner import Learner
 from reverie.replay import Stream
 from reverie.run.debug import check_numbers
+from reverie.run.driver import Waiting
 
 
 class Trainer:
@@ -41,10 +42,15 @@ class Trainer:
         self._pending: tuple[np.ndarray, Any] | None = None
         self._compiled = False
 
-    def wait(self) -> None:
-        """Returns when the program of the update is compiled."""
+    def wait(self, waiting: Waiting) -> None:
+        """Returns when the program of the update is compiled.
+
+        Args:
+            waiting: Entered meanwhile. What it raises loses nothing.
+        """
         if not self._compiled:
-            self._learner.wait("train", self._stream.example())
+            with waiting():
+                self._learner.wait("train", self._stream.example())
             self._compiled = True
 
     def update(self) -> None:
