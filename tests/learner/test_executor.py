@@ -166,6 +166,39 @@ def test_a_snapshot_is_of_its_moment_and_does_not_wait(make_learner, batch):
         np.testing.assert_array_equal(value, expected[name])
 
 
+def test_a_resumed_learner_goes_on_as_if_it_had_not_stopped(make_learner, batch, obs):
+    learner = make_learner()
+    for _ in range(3):
+        learner.train(batch)
+    fetch, held, counters = learner.snapshot(), learner.held(), learner.counters
+
+    def go_on(one):
+        seen = []
+        for _ in range(3):
+            _, actions, latents = one.policy(one.init_policy(2), obs)
+            outputs = one.train(batch)
+            seen += [actions["action"], latents["latent/deter"], outputs.latents["latent/deter"]]
+        return [np.asarray(value) for value in (*seen, *one.arrays().values())]
+
+    expected = go_on(learner)
+    other = make_learner()
+    other.load_arrays(fetch(), counters)
+    other.take_back(held())
+    for value, wanted in zip(go_on(other), expected, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
+def test_what_a_checkpoint_lacks_or_holds_in_another_size_is_made_anew(make_learner, batch):
+    learner = make_learner()
+    learner.train(batch)
+    held = learner.held()()
+    other = make_learner()
+    other.take_back({})
+    other.take_back({name: value[:1] for name, value in held.items()})
+    outputs = other.train(batch)
+    np.testing.assert_allclose(outputs.latents["latent/deter"], batch["obs"][:, 1:], rtol=1e-6)
+
+
 def test_nan_in_a_batch_stops_at_the_next_update_and_is_dumped(make_learner, batch, tmp_path):
     learner = make_learner(dump_folder=tmp_path)
     learner.train(batch)

@@ -28,6 +28,9 @@ import numpy as np
 
 log = logging.getLogger(__name__)
 
+HELD = "held/"
+"""Names of arrays that only a resume needs begin so."""
+
 _TEMPORARY = ".writing-"
 _MANIFEST = "manifest.json"
 
@@ -48,12 +51,14 @@ class Checkpoint:
         arrays: The agent's arrays by name; arrays of size zero are left out.
         meta: Counters and other JSON values.
         folder: Where it lies.
+        held: Arrays that decide how a resumed run goes on and that no other use of it needs.
     """
 
     step: int
     arrays: dict[str, np.ndarray]
     meta: dict[str, Any]
     folder: pathlib.Path
+    held: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Checkpointer:
@@ -140,7 +145,11 @@ def read(folder: pathlib.Path) -> Checkpoint:
         meta = json.loads((folder / "meta.json").read_text())
         if not isinstance(meta, dict):
             raise TypeError("meta.json holds no names")
-        return Checkpoint(int(folder.name), _read_arrays(folder / "arrays"), meta, folder)
+        found = _read_arrays(folder / "arrays")
+        held = {name: x for name, x in found.items() if name.startswith(HELD)}
+        arrays = {name: x for name, x in found.items() if name not in held}
+        held = {name.removeprefix(HELD): x for name, x in held.items()}
+        return Checkpoint(int(folder.name), arrays, meta, folder, held)
     except (OSError, CheckpointError):
         raise
     except Exception as error:  # What orbax raises is not known.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from reverie.learner import names, nonfinite
+from reverie.learner import lag, names, nonfinite
 from reverie.learner.allocator import release_memory
 from reverie.learner.compiler import Compiler, background
 from reverie.learner.devices import Placement
@@ -56,6 +56,7 @@ class Learner:
     ):
         self._agent = agent
         self._placement = placement
+        self.platform = placement.platform
         self._dump_folder = dump_folder
         base = jax.random.key(seed)
         init, train, report, act, evaluate = jax.random.split(base, 5)
@@ -85,11 +86,6 @@ class Learner:
     def agent(self) -> Any:
         """The static description that this learner runs."""
         return self._agent
-
-    @property
-    def platform(self) -> str:
-        """`cpu`, `gpu` or `tpu`."""
-        return self._placement.platform
 
     @property
     def placement(self) -> Placement:
@@ -209,7 +205,7 @@ class Learner:
                 float16 update that the agent skipped is none.
         """
         update = self._compiler.get("train", batch)
-        if self._carry is None:
+        if self._carry is None or _size(batch) != len(jax.tree.leaves(self._carry)[0]):
             self._carry = self._placement.put_batch(self._programs.init_carry(_size(batch)))
         device_batch = self._placement.put_batch(batch)
         if self._placement.platform == "cpu":
@@ -321,6 +317,23 @@ class Learner:
         self._report_carries.clear()
         self._counts.update(counters or {})
         self.flush_acting()
+
+    def held(self) -> Callable[[], dict[str, np.ndarray]]:
+        """Takes hold of what decides the next calls besides the state, as `snapshot` does."""
+        fetch = lag.hold(self.state.params, self._acting, self._carry)
+        if self._placement.platform == "cpu":
+            return fetch
+        arrays = fetch()
+        return lambda: arrays
+
+    def take_back(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Goes on with what `held` gave, after `load_arrays`; older checkpoints have none of it."""
+        acting = lag.take(arrays, "acting", self.state.params)
+        if acting is not None:
+            self._acting = jax.device_put(jax.tree.leaves(acting), self._placement.policy)
+        sizes = [len(value) for name, value in arrays.items() if name.startswith("carry/")]
+        carry = lag.take(arrays, "carry", self._programs.init_carry(sizes[0])) if sizes else None
+        self._carry = None if carry is None else self._placement.put_batch(carry)
 
     def _prepare_later(self) -> None:
         while self._later:

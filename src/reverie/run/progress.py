@@ -39,6 +39,14 @@ class Saveable(Protocol):
         """Takes hold of the arrays, to be fetched in another thread."""
         ...
 
+    def held(self) -> Callable[[], dict[str, np.ndarray]]:
+        """Takes hold of what decides the next calls besides these arrays."""
+        ...
+
+    def take_back(self, arrays: dict[str, np.ndarray]) -> None:
+        """Goes on with what `held` gave."""
+        ...
+
     def load_arrays(self, arrays: dict[str, np.ndarray], counters: dict[str, int] | None) -> None:
         """Takes arrays and counts over."""
         ...
@@ -89,7 +97,7 @@ def snapshot(
         then stays.
     """
     saving = replay.save(folder.replay)
-    fetch = agent.snapshot()
+    fetch, fetch_held = agent.snapshot(), agent.held()
     step = progress.saved = progress.steps
     meta = {
         "steps": step,
@@ -105,7 +113,7 @@ def snapshot(
 
     def write() -> None:
         saving.wait()
-        arrays = fetch()
+        arrays = fetch() | {f"{checkpoint.HELD}{name}": x for name, x in fetch_held().items()}
         with explain_full_disk(folder.root):
             Checkpointer(folder.checkpoints).save(step, arrays, meta)
 
@@ -127,6 +135,7 @@ def restore(
     if saved is None:
         return []
     load_agent(agent, saved)
+    agent.take_back(saved.held)
     notes = []
     if (platform := saved.meta.get("platform", agent.platform)) != agent.platform:
         notes.append(

@@ -49,6 +49,13 @@ class RandomActor:
         """Gives what `arrays` returns."""
         return self.arrays
 
+    def held(self) -> Callable[[], Arrays]:
+        """Nothing decides the next draws but the counters."""
+        return self.arrays
+
+    def take_back(self, arrays: Arrays) -> None:
+        """Takes nothing."""
+
     def load_arrays(self, arrays: Arrays, counters: Mapping[str, int] | None = None) -> None:
         """Goes on where `counters` was saved."""
         self._calls = counters["calls"] if counters else 0

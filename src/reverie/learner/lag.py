@@ -1,0 +1,48 @@
+"""What decides the next calls of a learner besides the agent's state, for a checkpoint."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reverie.learner import names
+
+PyTree = Any
+
+
+def hold(params: PyTree, acting: list[jax.Array], carry: PyTree) -> Callable[[], dict[str, Any]]:
+    """Takes hold of the parameters that act and of the recurrent state of updates.
+
+    Args:
+        params: The agent's parameters, for the names.
+        acting: Those that act, which nothing overwrites.
+        carry: Recurrent state, which the next update overwrites; None before the first one.
+
+    Returns:
+        Gives them as host arrays by name.
+    """
+    named = {f"acting/{name}": x for name, x in zip(names.flatten(params), acting, strict=True)}
+    copies = jax.tree.map(jnp.copy, carry)
+    named |= {f"carry/{name}": x for name, x in names.flatten(copies).items()}
+    return lambda: {name: np.asarray(x) for name, x in named.items()}
+
+
+def take(arrays: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree | None:
+    """A tree out of the arrays that `hold` gave; None unless all of them are there and fit.
+
+    Args:
+        arrays: By name.
+        prefix: `acting` or `carry`.
+        like: A tree of the same structure, shapes and types.
+    """
+    found = {name: arrays.get(f"{prefix}/{name}") for name in names.flatten(like)}
+    known = {name: x for name, x in found.items() if x is not None}
+    # A checkpoint has no arrays without entries.
+    if any(found[name] is None for name, x in names.flatten(like).items() if x.size):
+        return None
+    try:
+        return names.replace(like, known)
+    except names.MismatchError:
+        return None
