@@ -245,6 +245,8 @@ def _check_entry(entry: dict[str, Any], length: int) -> None:
     numbers = [*entry["shape"], entry["start"], entry["crc"], *bounds]
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("sizes are no whole numbers")
+    if max(entry["start"], *bounds[-1:], 0) > length:
+        raise ValueError("it ends before what it holds")
     if "codec" in entry:
         rows = entry["shape"][0]
         if entry["rows"] < 1 or len(bounds) != 1 + -(-rows // entry["rows"]):
