@@ -1,10 +1,11 @@
+import json
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from reverie.replay import Stream, Uniform
+from reverie.replay import RamStorage, Stream, Uniform
 
 
 class Late:
@@ -233,3 +234,45 @@ def test_wrong_settings_are_refused(make_replay, settings, match):
 def test_next_before_there_is_anything_is_an_error(make_replay):
     with Stream(make_replay(), batch_size=2, batch_length=3) as stream, pytest.raises(IndexError):
         stream.next()
+
+
+@pytest.mark.parametrize(("consec", "taken", "prefetch"), [(1, 2, 2), (2, 3, 2), (2, 1, 0)])
+def test_batches_that_were_drawn_survive_a_restart(
+    make_replay, fill, tmp_path, consec, taken, prefetch
+):
+    kwargs = {"length": consec * 4 + 1, "online": True, "storage": RamStorage}
+    options = {"batch_size": 2, "batch_length": 4, "consec": consec, "prefetch": prefetch}
+    replay = make_replay(**kwargs)
+    fill(replay, 2, 60)
+    with Stream(replay, **options) as stream:
+        for _ in range(taken):
+            stream.next()
+        planned = json.loads(json.dumps(stream.planned()))
+        replay.save(tmp_path).wait()
+        expected = [stream.next() for _ in range(4)]
+    again = make_replay(**kwargs)
+    again.load(tmp_path)
+    with Stream(again, **options) as stream:
+        stream.take_back(planned)
+        for sample in expected:
+            found = stream.next()
+            np.testing.assert_array_equal(found.ids, sample.ids)
+            for key, value in sample.batch.items():
+                np.testing.assert_array_equal(found.batch[key], value)
+
+
+def test_planned_batches_that_do_not_fit_are_left_out(make_replay, fill):
+    replay = make_replay(length=5)
+    fill(replay, 2, 30)
+    options = {"batch_size": 2, "batch_length": 4}
+    with Stream(replay, **options) as stream:
+        stream.next()
+        planned = stream.planned()
+    other = make_replay(length=5)
+    with Stream(other, **options) as stream:
+        stream.take_back({})
+        stream.take_back(planned)
+        assert stream.planned()["batches"] == []
+    with Stream(replay, **{**options, "batch_size": 3}) as stream:
+        stream.take_back(planned)
+        assert stream.planned()["batches"] == []

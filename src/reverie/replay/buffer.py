@@ -11,7 +11,7 @@ import numpy as np
 
 from reverie.replay import archive, writeback
 from reverie.replay.counts import Counts
-from reverie.replay.draw import draw
+from reverie.replay.draw import draw, make_again
 from reverie.replay.home import Home
 from reverie.replay.index import Index
 from reverie.replay.memory import Targets
@@ -164,6 +164,10 @@ class Replay:
         self._counts.online += int(plan.online.sum())
         self._counts.replayed += batch_size * (self.length - self.context)
         return plan
+
+    def plan_again(self, starts: Iterable[int]) -> Plan | None:
+        """The plan of sequences with these first steps; None unless all of them are there."""
+        return make_again(self._index, list(starts), self.length)
 
     def gather(
         self, plan: Plan, start: int = 0, stop: int | None = None

@@ -54,6 +54,21 @@ def draw(
         starts = list(itertools.compress(starts + drawn, sound))
 
 
+def make_again(index: Index, steps: list[int], length: int) -> Plan | None:
+    """The plan of sequences that were drawn before; None unless all can be drawn and read.
+
+    Args:
+        index: What can be drawn.
+        steps: Ids of their first steps.
+        length: Steps of each.
+    """
+    starts = [start for step in steps if (start := index.start(step))]
+    if len(starts) < len(steps) or not starts:
+        return None
+    plan = make_plan(starts, length, 0)
+    return None if _damaged(plan) else plan
+
+
 def _damaged(plan: Plan) -> list[Chunk]:
     """The chunks of a plan that do not agree with their checksums; the reasons are logged."""
     damaged = []

@@ -64,7 +64,7 @@ class Index:
         while self.table.steps > self.capacity:
             chunk = self.table.pop_oldest()
             self._shorten(chunk, 0)
-            while self.online and not self._start(self.online[0]):
+            while self.online and not self.start(self.online[0]):
                 self.online.popleft()
             yield chunk
 
@@ -83,7 +83,7 @@ class Index:
         """
         starts: list[Start] = []
         while use_online and self.online and len(starts) < count:
-            start = self._start(self.online.popleft())
+            start = self.start(self.online.popleft())
             if start is not None:
                 starts.append(start)
         online = len(starts)
@@ -130,7 +130,7 @@ class Index:
             offsets = np.concatenate([np.arange(len(line)) for line in rows])
             self.selector.insert(np.concatenate(rows)[np.argsort(offsets, kind="stable")])
         if self._use_online:
-            self.online.extend(step for step in online if self._start(step))
+            self.online.extend(step for step in online if self.start(step))
 
     def _shorten(self, chunk: Chunk, starts: int) -> None:
         """Let only the first sequences of a chunk be drawn."""
@@ -142,7 +142,7 @@ class Index:
         first = self.table.row(chunk)
         return np.arange(first, first + chunk.starts)
 
-    def _start(self, step: int) -> Start | None:
+    def start(self, step: int) -> Start | None:
         """The sequence that starts at a step, if it can be drawn."""
         start = self.table.find(step)
         return start if start is not None and start[1] < start[0].starts else None

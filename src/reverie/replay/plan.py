@@ -35,6 +35,11 @@ class Plan:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    @property
+    def starts(self) -> list[int]:
+        """Ids of the first step of each sequence."""
+        return [pieces[0].chunk.id + pieces[0].start for pieces in self.pieces]
+
 
 def make_plan(starts: list[tuple[Chunk, int]], length: int, online: int) -> Plan:
     """Resolve where sequences start into the rows that they consist of.

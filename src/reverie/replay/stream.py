@@ -85,6 +85,8 @@ class Stream:
         self._probe = None if probe is None else np.random.default_rng(probe)
         self._plan: Plan | None = None
         self._chunk = 0
+        # Plan and chunk of the batches in the queue.
+        self._planned: collections.deque[tuple[Plan, int]] = collections.deque()
         # Batches and write-backs in the order in which the worker gets to them.
         self._queue: collections.deque[concurrent.futures.Future[Sample] | _Priorities] = (
             collections.deque()
@@ -106,6 +108,7 @@ class Stream:
         while isinstance(entry := self._queue.popleft(), _Priorities):
             self._finish(entry)
         self._batches -= 1
+        self._planned.popleft()
         sample = entry.result()
         self._fill(self._prefetch)
         return sample
@@ -143,6 +146,36 @@ class Stream:
         future = self._replay.worker.submit(_write, self._replay, target, latents, priority)
         self._queue.append(_Priorities(target, future))
 
+    def planned(self) -> dict[str, Any]:
+        """The batches that were drawn and not handed out, as values that JSON can hold."""
+        following = [(self._plan, self._chunk)] if self._plan else []
+        return {
+            "shape": self._shape,
+            "batches": [[chunk, plan.starts] for plan, chunk in self._planned],
+            "next": [[chunk, plan.starts] for plan, chunk in following],
+        }
+
+    def take_back(self, planned: Mapping[str, Any]) -> None:
+        """Begin with the batches that `planned` gave, in place of drawing others.
+
+        Those of another shape, and those whose steps are not there any more, are left out.
+        """
+        if planned.get("shape") != self._shape:
+            return
+        plans: dict[tuple[int, ...], Plan | None] = {}
+        entries = [*planned["batches"], *planned["next"]]
+        for _, starts in entries:
+            key = tuple(starts)
+            if key not in plans:
+                plans[key] = self._replay.plan_again(starts)
+        for chunk, starts in planned["batches"]:
+            if plan := plans[tuple(starts)]:
+                self._submit(plan, chunk)
+        for chunk, starts in planned["next"]:
+            self._plan, self._chunk = plans[tuple(starts)], chunk
+        if self._plan is None:
+            self._chunk = 0
+
     def close(self) -> None:
         """Drop prepared batches and finish the write-backs.
 
@@ -169,11 +202,18 @@ class Stream:
         while self._batches < count:
             if self._plan is None:
                 self._plan = self._replay.plan(self._batch_size, probe=self._probe)
-            work = self._replay.worker.submit(self._gather, self._plan, self._chunk)
-            self._queue.append(work)
-            self._batches += 1
+            self._submit(self._plan, self._chunk)
             self._chunk = (self._chunk + 1) % self._consec
             self._plan = self._plan if self._chunk else None
+
+    @property
+    def _shape(self) -> list[int]:
+        return [self._batch_size, self._batch_length, self._context, self._consec]
+
+    def _submit(self, plan: Plan, chunk: int) -> None:
+        self._queue.append(self._replay.worker.submit(self._gather, plan, chunk))
+        self._planned.append((plan, chunk))
+        self._batches += 1
 
     def _gather(self, plan: Plan, chunk: int) -> Sample:
         start = chunk * self._batch_length

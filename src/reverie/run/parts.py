@@ -71,7 +71,8 @@ class Parts:
         if self.progress.steps in (0, self.progress.saved):
             return
         self.saver.wait()
-        write = progress.snapshot(self.folder, self.progress, self.actor, self.replay, self.ratio)
+        reached = self.progress, self.actor, self.replay, self.batches, self.ratio
+        write = progress.snapshot(self.folder, *reached)
         self.saver.start(write, f"Saved at {self.progress.steps:,} environment steps.")
 
     def save_now(self) -> None:
@@ -148,7 +149,8 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     notes += [*fitted, budget.problem or str(budget)]
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
-    restored = progress.restore(folder, done, actor, replay, ratio)
+    batches = stack.enter_context(experience.train_stream(config, replay))
+    restored = progress.restore(folder, done, actor, replay, batches, ratio)
     if start and learner and not restored:
         learner.load_arrays(start.arrays)
         restored = list(start.notes)
@@ -180,7 +182,6 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     )
     for note in (*notes, *restored, f"Run folder: {folder.root}"):
         logger.note(note)
-    batches = stack.enter_context(experience.train_stream(config, replay))
     previews = stack.enter_context(experience.report_stream(config, replay))
     reserve = experience.unsaved_bytes(config, replay) + (learner.nbytes if learner else 0)
     saver = stack.enter_context(contextlib.closing(Saver(folder.root, logger.note, reserve)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from reverie.disk import explain_full_disk
 from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
-from reverie.replay import Replay
+from reverie.replay import Replay, Stream
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.track import Achievements
@@ -86,7 +86,12 @@ class Progress:
 
 
 def snapshot(
-    folder: RunFolder, progress: Progress, agent: Saveable, replay: Replay, ratio: Ratio
+    folder: RunFolder,
+    progress: Progress,
+    agent: Saveable,
+    replay: Replay,
+    batches: Stream,
+    ratio: Ratio,
 ) -> Callable[[], None]:
     """Takes hold of everything that the run has reached, to be written in another thread.
 
@@ -109,6 +114,7 @@ def snapshot(
         "ratio": ratio.save(),
         "counters": agent.counters,
         "platform": agent.platform,
+        "planned": batches.planned(),
     }
 
     def write() -> None:
@@ -121,7 +127,12 @@ def snapshot(
 
 
 def restore(
-    folder: RunFolder, progress: Progress, agent: Saveable, replay: Replay, ratio: Ratio
+    folder: RunFolder,
+    progress: Progress,
+    agent: Saveable,
+    replay: Replay,
+    batches: Stream,
+    ratio: Ratio,
 ) -> list[str]:
     """Restores the newest valid checkpoint and replay, if there are any.
 
@@ -154,6 +165,7 @@ def restore(
         return [f"Resumed at {reached}, with an empty replay: there is no {folder.replay}.", *notes]
     try:
         loaded = replay.load(folder.replay)
+        batches.take_back(saved.meta.get("planned", {}))
     except ValueError as error:
         raise CheckpointError(str(error)) from error
     except _MALFORMED as error:
