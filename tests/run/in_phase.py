@@ -5,11 +5,14 @@ Arguments: the phase, a file that appears when it is reached, and the words of t
 
 import importlib.abc
 import pathlib
+import signal
 import sys
 import time
 
 PHASE, MARK, *WORDS = sys.argv[1:]
 LONG = 60.0
+# The tests may run under nohup, which would keep this one.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def reached(seconds=0.0):
