@@ -70,12 +70,12 @@ def read(output: str, seen: Seen) -> None:
 
 
 def kill(process: subprocess.Popen, seen: Seen) -> None:
-    """Kills a process; notes which of those that it has started are left two seconds later."""
+    """Kills a process; notes which of those that it has started are left ten seconds later."""
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=2)
-    seen.orphans += [f"process {each.pid}" for each in alive]
+    _, alive = psutil.wait_procs(children, timeout=10)
+    seen.orphans += [f"process {each.pid}: {' '.join(each.cmdline())[:200]}" for each in alive]
     for each in alive:
         each.kill()
     seen.kills += 1

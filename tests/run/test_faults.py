@@ -148,7 +148,7 @@ def test_ctrl_c_saves_although_an_environment_hangs(times, how, words, command, 
     assert saved.steps() == [18]
     if times == 1:
         assert "stopped by SIGINT and saved" in out
-        assert err == ""
+        assert err == "SIGINT: saving and stopping. Ctrl-C stops without a save.\n"
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
 

@@ -142,10 +142,10 @@ def open_envs(
     seed = build.seed_at(config.seed, parts.progress.steps)
     envs = build.vector_env(training, config.run, seed, cancelled=cancelled)
     stack.enter_context(envs)
-    count = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
+    named = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
     origin = config.sources.get("run.env_backend", "")
     origin = f" It was set by {origin}." if origin and config.run.env_backend != "auto" else ""
-    parts.logger.note(f"{count}, backend {envs.backend}: {envs.choice}{origin}")
+    parts.logger.note(f"{named}, backend {envs.backend}: {envs.choice}{origin}")
     if not evaluation:
         for note in ineffective(config):
             parts.logger.note(note)
@@ -184,15 +184,7 @@ def loop(
     batch_steps = config.batch_size * config.batch_length
     monitor = Monitor(parts.logger, envs.num_envs, batch_steps, done.achievements)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
-    trainer = None
-    if parts.learner:
-        trainer = Trainer(
-            parts.learner,
-            parts.batches,
-            config.replay_context,
-            config.run.debug,
-            priorities=not signal,
-        )
+    trainer = make_trainer(config, parts)
     looks = Looks(config, parts, shutdown, evaluator, held_out)
     log = Every(config.run.log_every, lambda: monitor.log(replay, parts.learner, envs.restarts))
     save = Every(config.run.save_every or -1.0, parts.save)
@@ -218,6 +210,19 @@ def loop(
     # The step under way is left to close(): nobody needs it, and it may hang.
     monitor.log(replay, parts.learner, envs.restarts)
     monitor.explain()
+
+
+def make_trainer(config: Config, parts: Parts) -> Trainer | None:
+    """What feeds the learner; None when actions are random."""
+    if not parts.learner:
+        return None
+    return Trainer(
+        parts.learner,
+        parts.batches,
+        config.replay_context,
+        config.run.debug,
+        priorities=config.replay.priosignal == "model",
+    )
 
 
 def update(parts: Parts, trainer: Trainer, shutdown: Shutdown, steps: int) -> int:
