@@ -129,7 +129,7 @@ def make(task: str, **options: Any) -> "gymnasium.Env":
         MissingPackageError: If the package of the suite is not installed.
     """
     from reverie import envs
-    from reverie.run.build import native
+    from reverie.envs.look import native
     from reverie.run.custom import resolve
 
     return native(envs.make(resolve(task).task, options))

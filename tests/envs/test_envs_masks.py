@@ -9,7 +9,6 @@ from reverie.envs import (
     MaskFromInfo,
     SpaceError,
     ValueMismatchError,
-    VectorEnv,
     check,
     spaces,
     valid_actions,
@@ -194,11 +193,6 @@ def test_gymnasium_environments_with_masks_work_by_name():
     env = make("gym_Taxi-v4")
     assert sorted(spaces(env)[0]) == ["action_mask", "obs"]
     assert "action_mask" not in spaces(make("gym_Taxi-v4", {"info_mask": "ignore"}))[0]
-
-
-def test_measuring_the_speed_takes_valid_actions():
-    with VectorEnv([lambda: Picky(gs.MultiBinary(3))] * 2, backend="auto") as envs:
-        assert envs.reset()["action_mask"].shape == (2, 3)
 
 
 def test_the_check_plays_valid_actions():

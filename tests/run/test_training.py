@@ -240,16 +240,19 @@ def test_an_instance_that_cannot_be_copied_cannot_be_several(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_image_that_no_encoder_takes_leaves_no_folder(tmp_path):
+def test_images_of_a_size_that_no_encoder_takes_are_resized(cache, tmp_path):
     class Tiny(Corridor):
         observation_space = gymnasium.spaces.Box(0, 255, (30, 30, 3), np.uint8)
 
         def reset(self, **kwargs):
             return np.zeros((30, 30, 3), np.uint8), super().reset(**kwargs)[1]
 
-    with pytest.raises(ConfigError, match=r"image is 30x30 pixels"):
-        reverie.train(Tiny, "debug", logdir=str(tmp_path / "run"))
-    assert not (tmp_path / "run").exists()
+    options = {"logdir": str(tmp_path / "run"), **small(cache)}
+    reverie.train(Tiny, "debug", **options)
+    action, _ = reverie.load(tmp_path / "run").policy(np.zeros((30, 30, 3), np.uint8))
+    assert action in (0, 1)
+    with pytest.raises(ConfigError, match=r"32x33"):
+        reverie.train(Tiny, "debug", **{**options, "env.gym.size": [32, 33]})
 
 
 def test_own_environment_goes_on_without_naming_presets_again(cache, tmp_path):

@@ -11,7 +11,7 @@ from reverie.config.agent import (
     SlowValueConfig,
 )
 from reverie.config.blocks import presets
-from reverie.config.checks import check, check_image_size, check_spaces, image_sides
+from reverie.config.checks import check, check_image_size, check_spaces, fitting_size, image_sides
 from reverie.config.env import (
     Atari100kConfig,
     AtariConfig,
@@ -111,6 +111,7 @@ __all__ = [
     "check_spaces",
     "compare",
     "describe",
+    "fitting_size",
     "image_sides",
     "inherit",
     "load",

@@ -19,6 +19,9 @@ _GRID = range(3, 17)
 MAX_CLASSES = 100_000
 """Classes of a key: every step becomes a vector of as many numbers, in the networks too."""
 
+_LARGEST = 96
+"""Longest side to which images are resized unasked: that of published results on Atari."""
+
 _RESIZE = (
     "env.gym.size, such as [64, 64], resizes images of gymnasium environments; dm and envpool have "
     "the same option."
@@ -75,6 +78,29 @@ def check_image_size(
         f"{sides.start}..{sides[-1]} in steps of {sides.step}. Change the image size, or "
         f"{part}.mults or {part}.outer."
     )
+
+
+def fitting_size(obs_space: Mapping[str, Space], agent: AgentConfig) -> tuple[int, ...]:
+    """The size to which the images of an environment have to be resized for the built-in networks.
+
+    Args:
+        obs_space: Observation keys and their spaces.
+        agent: Options of the agent.
+
+    Returns:
+        Height and width, close to those of the largest image and at most `_LARGEST` where that is
+        possible; empty where there are no images or they fit as they are.
+    """
+    shapes = [space.shape[:2] for space in obs_space.values() if space.kind == "image"]
+    ranges = [image_sides(net) for net in _stacks(agent).values()]
+    sides = [side for side in ranges[0] if all(side in other for other in ranges)]
+    if not shapes or not sides:
+        return ()
+    largest = max(shapes, key=math.prod)
+    if set(shapes) == {largest} and set(largest) <= set(sides):
+        return ()
+    moderate = [side for side in sides if side <= _LARGEST] or sides[:1]
+    return tuple(min(moderate, key=lambda side: abs(side - given)) for given in largest)
 
 
 def check_spaces(keys: Mapping[str, Space], agent: AgentConfig) -> None:

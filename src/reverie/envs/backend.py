@@ -2,33 +2,21 @@
 
 import os
 import pickle
-import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import cloudpickle
 import gymnasium
-import numpy as np
-
-from reverie.envs.masks import RandomPlay
-from reverie.envs.wrappers import wrap
-
-MEASURE_SECONDS = 0.3
-MEASURE_STEPS = 200
-
-PROCESS_COST = 30e-6
-"""Seconds of processor time that a step in another process adds, measured with 16 workers."""
-
-WORTHWHILE = 0.8
-"""Processes cost memory and start-up time, so they must promise at least a fifth less time."""
 
 
-def choose(factories: Sequence[Callable[[], gymnasium.Env]], backend: str) -> tuple[str, str]:
+def choose(
+    factories: Sequence[Callable[[], gymnasium.Env]], backend: str, slow: bool = False
+) -> tuple[str, str]:
     """Resolves `auto`.
 
     Args:
-        factories: The environments of the run; the first is built, stepped and closed.
+        factories: The environments of the run; none is built.
         backend: `sync`, `async` or `auto`.
+        slow: Whether their steps are known to be worth a process.
 
     Returns:
         `sync` or `async`, and the reason as a sentence.
@@ -44,50 +32,22 @@ def choose(factories: Sequence[Callable[[], gymnasium.Env]], backend: str) -> tu
     if backend not in ("auto", "sync", "async"):
         raise ValueError(f"backend={backend!r}: choose 'auto', 'sync', 'async' or 'native'.")
     if backend == "sync":
-        return "sync", "run.env_backend says so."
+        return "sync", "as configured."
+    if backend == "auto" and len(factories) == 1:
+        return "sync", "there is one environment."
+    if backend == "auto" and not slow:
+        return "sync", "in this process; run.env_backend async gives each its own."
     problem = _pickle_problem(factories[0])
-    if backend == "async":
+    if backend == "auto":
         if problem:
-            raise ValueError(
-                f"backend='async' sends the environment factories to other processes, but "
-                f"{problem}. Build everything inside the factory, or use backend='sync'."
-            )
-        return "async", "run.env_backend says so."
+            return "sync", f"{problem}."
+        return "async", "environments of this suite are slow, so that each has a process."
     if problem:
-        return "sync", f"{problem}."
-    used = min(cores(), len(factories))
-    if used == 1:
-        return "sync", "there is one environment or one processor core."
-    seconds = step_seconds(factories[0])
-    apart = (seconds + PROCESS_COST) / used
-    found = f"a step takes {seconds * 1e6:.0f} us here and would take {apart * 1e6:.0f} us"
-    if apart < WORTHWHILE * seconds:
-        return "async", f"{found} spread over processes on {used} cores."
-    return "sync", f"{found} over processes on {used} cores, which does not pay."
-
-
-def step_seconds(factory: Callable[[], gymnasium.Env]) -> float:
-    """Seconds per step of one environment with random actions, its resets included."""
-    env = wrap(factory())
-    try:
-        choose_action = RandomPlay(env, MEASURE_STEPS)
-        obs, _ = env.reset(seed=0)
-        # The first step pays for compilation and caches.
-        obs, over = _step(env, choose_action(0, obs))
-        steps, start = 0, time.perf_counter()
-        while steps < MEASURE_STEPS and time.perf_counter() - start < MEASURE_SECONDS:
-            if over:
-                obs, _ = env.reset()
-            obs, over = _step(env, choose_action(steps, obs))
-            steps += 1
-        return (time.perf_counter() - start) / steps
-    finally:
-        env.close()
-
-
-def _step(env: gymnasium.Env, action: dict[str, np.ndarray]) -> tuple[dict[str, Any], bool]:
-    obs, _, terminated, truncated, _ = env.step(action)
-    return obs, terminated or truncated
+        raise ValueError(
+            f"backend='async' sends the environment factories to other processes, but "
+            f"{problem}. Build everything inside the factory, or use backend='sync'."
+        )
+    return "async", "as configured."
 
 
 def cores() -> int:

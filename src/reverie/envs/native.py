@@ -16,6 +16,7 @@ from reverie.envs.conform import Bounds
 from reverie.envs.errors import ValueMismatchError
 from reverie.envs.leaves import describe_all
 from reverie.envs.limits import LARGEST, Check, action_check, observation_check
+from reverie.envs.look import StandIn
 from reverie.envs.wrappers import ResizeImages, resize, wrap
 
 log = logging.getLogger("reverie.envs")
@@ -91,7 +92,7 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         self._bounds = bounds
         self._engine, self._seeds = engine, [int(seed) for seed in seeds]
         self.num_envs = engine.num_envs
-        self._single = wrap(_Spaces(engine), bounds=bounds, size=size)
+        self._single = wrap(_stand_in(engine), bounds=bounds, size=size)
         self.single_observation_space = self._single.observation_space
         self.single_action_space = self._single.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -206,13 +207,9 @@ class NativeVectorEnv(gymnasium.vector.VectorEnv):
         )
 
 
-class _Spaces(gymnasium.Env):
+def _stand_in(engine: Engine) -> StandIn:
     """Stands for one environment of an engine, to find out what its wrappers make of it."""
-
-    def __init__(self, engine: Engine):
-        self.task_name = engine.name
-        self.observation_space = engine.observation_space
-        self.action_space = engine.action_space
+    return StandIn(engine.name, engine.observation_space, engine.action_space)
 
 
 def _wrappers(env: gymnasium.Env, kind: type[W]) -> list[W]:

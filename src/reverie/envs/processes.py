@@ -75,7 +75,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
             for index, seed in enumerate(self._seeds):
                 self._workers.append(self._start(index, seed))
             patience = Patience(None, self._restarts.cancelled)
-            self._agree([each.answer(patience) for each in self._workers])
+            self._agree([each.answer(patience)[:2] for each in self._workers])
             self._share()
         except BaseException:
             self.close()
@@ -235,7 +235,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         built = [index for index in indices if index not in failed]
         for index in built:
             own = self.single_observation_space, self.single_action_space
-            require_same(index, spaces[index], own)
+            require_same(index, spaces[index][:2], own)
             seed = self._restarts.seed(index, self._reset_seeds[index])
             self._workers[index].share(self._block, self._layout)
             self._workers[index].send(wire.RESET, _pack(seed))

@@ -35,6 +35,7 @@ class Suite:
             a package asks for others that do harm; or where to read how it is built.
         native: The settings under which its environments step in one native vector environment,
             see `make_vec`; empty where it has none.
+        slow: Whether a step takes so long that each environment is worth a process.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Suite:
     about: str
     also: str = ""
     native: str = ""
+    slow: bool = False
 
     @property
     def installed(self) -> bool:
@@ -71,14 +73,27 @@ SUITES = {
     suite.name: suite
     for suite in (
         Suite("gym", "gymnasium", "", "any registered gymnasium id, module:Id or module:Class"),
-        Suite("dmc", "dm_control", "dmc", "DeepMind Control Suite, proprioception or images"),
-        Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward"),
+        Suite(
+            "dmc",
+            "dm_control",
+            "dmc",
+            "DeepMind Control Suite, proprioception or images",
+            slow=True,
+        ),
+        Suite(
+            "crafter",
+            "crafter",
+            "crafter",
+            "open-world survival: reward, noreward",
+            slow=True,
+        ),
         Suite(
             "atari",
             "ale_py",
             "atari",
             "Atari 2600 games, full protocol",
             native="env.atari.backend native",
+            slow=True,
         ),
         Suite(
             "atari100k",
@@ -86,6 +101,7 @@ SUITES = {
             "atari",
             "Atari 2600 games, 100k protocol",
             native="env.atari100k.backend native",
+            slow=True,
         ),
         Suite("bsuite", "bsuite", "bsuite", "behaviour suite: experiments by id, catch/0"),
         Suite("pinpad", "numpy", "", "coloured pads in the right order: three to eight"),
@@ -105,6 +121,7 @@ SUITES = {
             "16 games with generated levels",
             PROCGEN,
             native="env.procgen.size 64 64",
+            slow=True,
         ),
         Suite(
             "envpool",
@@ -113,10 +130,27 @@ SUITES = {
             "any EnvPool id, as native vector environment: Pong-v5",
             native="any settings",
         ),
-        Suite("memmaze", "memory_maze", "memmaze", "Memory Maze: 9x9 to 15x15, with variants"),
-        Suite("loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m"),
-        Suite("dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB),
-        Suite("minecraft", "minerl", "", "Minecraft: wood, climb, diamond", MINERL),
+        Suite(
+            "memmaze",
+            "memory_maze",
+            "memmaze",
+            "Memory Maze: 9x9 to 15x15, with variants",
+            slow=True,
+        ),
+        Suite(
+            "loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m", slow=True
+        ),
+        Suite(
+            "dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB, slow=True
+        ),
+        Suite(
+            "minecraft",
+            "minerl",
+            "",
+            "Minecraft: wood, climb, diamond",
+            MINERL,
+            slow=True,
+        ),
         Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
     )
 }

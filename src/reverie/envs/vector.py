@@ -46,7 +46,7 @@ class VectorEnv:
         factories: One function per environment; `reverie.envs.wrap` is applied where it was not.
         backend: `sync` steps them one after another in this process, `async` in one process
             each, `native` in the engine behind `native`; `auto` takes that where it is given, else
-            measures a step once and chooses. `choice` says what and why.
+            `async` for several that are `slow`, else `sync`. `choice` says what and why.
         seeds: Seeds of the first reset of every environment; an integer is the run's seed that
             they derive from; None leaves it to the environments.
         timeout: Seconds until a process that does not answer counts as hung; None waits for ever.
@@ -55,6 +55,7 @@ class VectorEnv:
             them; by default there are none. With `sync` only exceptions can be survived.
         native: The same environments as one engine steps them together, where they have such a
             form; see `reverie.envs.make_vec`. Then the factories are not called.
+        slow: Whether their steps take long enough to be worth a process each.
 
     Attributes:
         num_envs: N.
@@ -78,6 +79,7 @@ class VectorEnv:
         timeout: float | None = None,
         restarts: Restarts | None = None,
         native: NativeVectorEnv | None = None,
+        slow: bool = False,
     ):
         if not factories:
             raise ValueError("factories is empty: a VectorEnv needs at least one environment.")
@@ -91,7 +93,7 @@ class VectorEnv:
         if engine is not None:
             self.backend, self.choice = "native", "one engine steps all environments."
         else:
-            self.backend, self.choice = choose(factories, backend)
+            self.backend, self.choice = choose(factories, backend, slow)
         log.info("%d environments, backend %s: %s", self.num_envs, self.backend, self.choice)
         self._restarts = restarts or Restarts()
         if engine is not None:

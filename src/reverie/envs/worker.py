@@ -8,12 +8,14 @@ import socket
 import traceback
 from typing import Any
 
+import cloudpickle
 import gymnasium
 import numpy as np
 
 from reverie.envs import shared, wire
 from reverie.envs.errors import raised
 from reverie.envs.logs import OnlyLogs
+from reverie.envs.look import look
 from reverie.envs.wrappers import wrap
 
 ACTION, OBSERVATION, OUTCOME = "action:", "observation:", "outcome"
@@ -51,7 +53,9 @@ def _load(sock: socket.socket) -> OnlyLogs:
     random.seed(seed)
     np.random.seed(seed)
     env = OnlyLogs(wrap(pickle.loads(pickled)()))
-    wire.send_object(sock, wire.SPACES, (env.observation_space, env.action_space))
+    # Spaces of the user's own may be of classes that travel by cloudpickle alone.
+    seen = cloudpickle.dumps(look(env))
+    wire.send_object(sock, wire.SPACES, (env.observation_space, env.action_space, seen))
     return env
 
 

@@ -1,172 +1,30 @@
 """From the configuration to the parts of a run: each function makes one part."""
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
-
-import gymnasium
 
 from reverie import envs
 from reverie.agent import Agent
 from reverie.config import (
     Config,
     ConfigError,
-    EnvConfig,
-    GymConfig,
     LoggerConfig,
     RunConfig,
 )
-from reverie.envs.conform import Conform
-from reverie.envs.native import NativeVectorEnv
 from reverie.learner import Learner, Placement, configure, resolve_dtype
-from reverie.run.video import filmed
+from reverie.run.source import EnvSource
 from reverie.spaces import Space
 from reverie.track import Logger, make_sinks
 
-Factory = Callable[[], gymnasium.Env]
 Role = Literal["train", "eval"]
-
-CUSTOM = "custom"
-"""Suite in the task names of runs on environments that users passed."""
 
 EVAL_INDEX = 1 << 20
 """Derives the seed of evaluation; no training environment has so high a number."""
 
 RESUME_INDEX = 1 << 24
 """Derives the seeds of training environments after a resume."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EnvSpaces:
-    """The spaces of an environment.
-
-    Attributes:
-        obs: Observation keys of the agent.
-        act: Action keys of the agent.
-        native_obs: Observation space before Reverie's wrappers.
-        native_act: Action space before Reverie's wrappers.
-        text: Keys of observed texts, which are left out.
-    """
-
-    obs: dict[str, Space]
-    act: dict[str, Space]
-    native_obs: gymnasium.Space
-    native_act: gymnasium.Space
-    text: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class EnvSource:
-    """Where the environments of a run come from.
-
-    Args:
-        task: Task name, used unless there is a factory of the user.
-        config: Settings of the suites.
-        custom: Makes one unwrapped environment of the user; None takes the task.
-        example: An environment that is there already, to look at before any is made.
-        note: What people should know about them.
-        filmed: Whether a picture of every step is added as the key `log/video`.
-        folder: Run folder, where a suite with the option `record` writes files of its own; with
-            None it writes none.
-        max_steps: Steps after which an episode is cut, as a truncation; 0 is no limit.
-    """
-
-    task: str
-    config: EnvConfig
-    custom: Factory | None = None
-    example: gymnasium.Env | None = None
-    note: str = ""
-    filmed: bool = False
-    folder: pathlib.Path | None = None
-    max_steps: int = 0
-
-    def factory(self, index: int = 0, seed: int = 0) -> Factory:
-        """A picklable callable that makes one wrapped environment.
-
-        Args:
-            index: Which of several parallel environments it is.
-            seed: Seed of all of them.
-        """
-        factory = self._factory(index, seed)
-        if self.max_steps:
-            factory = functools.partial(_limited, factory, self.max_steps)
-        return filmed(factory) if self.filmed else factory
-
-    def resolved(self) -> "EnvSource":
-        """The same, with `env.gym.info_mask` decided where it is `auto`.
-
-        That takes one reset of a temporary environment; else every environment would be reset.
-        """
-        gym = self.config.gym
-        of_gym = self.custom or envs.split(self.task)[0].name == "gym"
-        if gym.info_mask != "auto" or not of_gym:
-            return self
-        env = self._factory(0, 0)()
-        try:
-            found = isinstance(native(env), envs.MaskFromInfo)
-        finally:
-            env.close()
-        gym = gym.model_copy(update={"info_mask": "use" if found else "ignore"})
-        return dataclasses.replace(self, config=self.config.model_copy(update={"gym": gym}))
-
-    def engine(self, count: int, seed: int) -> NativeVectorEnv | None:
-        """The environments as one engine, where their suite has one and nothing is filmed.
-
-        Args:
-            count: How many environments.
-            seed: Seed of all of them.
-        """
-        if self.custom is not None or self.filmed or self.max_steps:
-            return None
-        return envs.make_vec(self.task, count, self._options(), seed=seed)
-
-    def _factory(self, index: int, seed: int) -> Factory:
-        if self.custom is not None:
-            return functools.partial(_make_custom, self.custom, self.config.gym)
-        return envs.factory_of(self.task, self._options(), index=index, seed=seed)
-
-    def _options(self) -> dict[str, Any]:
-        if self.task.startswith(f"{CUSTOM}_"):
-            raise ConfigError(
-                f"The task {self.task!r} is an environment of your own, which no name can find. "
-                "Pass it: reverie.train(env, ...) or reverie.load(logdir).evaluate(env)."
-            )
-        suite = envs.split(self.task)[0].name
-        section = getattr(self.config, suite, None)
-        options = section.model_dump() if section else {}
-        if self.folder is None:
-            options.pop("record", None)
-        elif options.get("record") and not options["folder"]:
-            options["folder"] = str(self.folder / suite)
-        if self.filmed and suite in ("gym", "envpool"):
-            options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}
-        return options
-
-    def make(self) -> gymnasium.Env:
-        """One environment without Reverie's wrappers."""
-        return native(self.factory()())
-
-    def spaces(self) -> EnvSpaces:
-        """The spaces, read from a temporary environment that is closed again."""
-        env = self.factory()()
-        try:
-            inner = native(env)
-            both = inner.observation_space, inner.action_space
-            return EnvSpaces(*envs.spaces(env), *both, env.get_wrapper_attr("text"))
-        finally:
-            env.close()
-
-
-def native(env: gymnasium.Env) -> gymnasium.Env:
-    """The environment inside the wrappers that `reverie.envs.wrap` added."""
-    inner = env
-    while isinstance(inner, gymnasium.Wrapper):
-        found, inner = isinstance(inner, Conform), inner.env
-        if found:
-            return inner
-    return env
 
 
 def eval_seed(seed: int, number: int | None = None) -> int:
@@ -227,6 +85,7 @@ def vector_env(
         timeout=run.env_timeout or None,
         restarts=envs.Restarts(run.env_max_restarts, run.env_restart_window, cancelled),
         native=engine,
+        slow=source.slow,
     )
 
 
@@ -301,18 +160,4 @@ def _no_engine(task: str) -> str:
     return (
         f"run.env_backend is native, but {task!r} with its settings has no engine that steps all "
         f"environments together. Set run.env_backend auto, or use a suite that has one: {having}."
-    )
-
-
-def _limited(factory: Factory, steps: int) -> gymnasium.Env:
-    return gymnasium.wrappers.TimeLimit(factory(), steps)
-
-
-def _make_custom(factory: Factory, config: GymConfig) -> gymnasium.Env:
-    return envs.wrap(
-        factory(),
-        size=config.size,
-        repeat=config.repeat,
-        bounds=config.bounds,
-        info_mask=config.info_mask,
     )

@@ -11,8 +11,8 @@ import gymnasium
 
 from reverie.config import Config, ConfigError
 from reverie.envs import full_name
-from reverie.run.build import CUSTOM, EnvSource
 from reverie.run.identity import lost, tag
+from reverie.run.source import CUSTOM, EnvSource
 
 EnvLike = str | gymnasium.Env | Callable[[], gymnasium.Env]
 

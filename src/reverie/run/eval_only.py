@@ -32,7 +32,7 @@ def eval_only(
     Raises:
         CheckpointError: If there is no valid checkpoint or it is of another agent.
     """
-    source = (source or build.EnvSource(config.task, config.env)).resolved()
+    source = (source or build.EnvSource(config.task, config.env)).resolved(config)
     source = dataclasses.replace(source, filmed=video)
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
     spaces = source.spaces()

@@ -114,8 +114,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
     check_outputs(config.logger.outputs)
     spaces = source.spaces()
     folder.check_spaces(spaces.native_obs, spaces.native_act)
-    notes += [source.note] if source.note else []
-    notes += [f"The observation {key!r} is text, so it is left out." for key in spaces.text]
+    notes += spaces.notes
     if not config.random_agent:
         check_spaces({**spaces.obs, **spaces.act}, config.agent)
         config, chosen = defaults.choose_size(config, build.placement(config), spaces.obs)

@@ -61,7 +61,7 @@ def train(
         # A signal may come during a wait.
         with contextlib.suppress(Stopped, Cancelled), explain_device_memory(config):
             with shutdown.interruptible():
-                source = source.resolved()
+                source = source.resolved(config)
                 parts = assemble(config, source, stack)
             shutdown.late = lambda: parts.progress.late(config.run.duration)
             try:

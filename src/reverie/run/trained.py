@@ -11,12 +11,14 @@ import numpy as np
 
 from reverie import envs
 from reverie.config import ForeignConfig, RunConfig
+from reverie.envs.look import StandIn
 from reverie.learner import Learner
 from reverie.run import build, custom
 from reverie.run.eval_only import restore_learner
 from reverie.run.evaluate import evaluate
 from reverie.run.folder import open_run
 from reverie.run.result import Evaluation
+from reverie.run.source import CUSTOM
 from reverie.run.space_file import read_spaces
 from reverie.spaces import Space
 
@@ -209,7 +211,7 @@ class Converter:
         size: tuple[int, ...] = (),
         name: str = "the environment",
     ):
-        self._stand_in = _StandIn(observation_space, action_space, name)
+        self._stand_in = StandIn(name, observation_space, action_space)
         self._wrapped = envs.wrap(self._stand_in, size=size, bounds="ignore")
 
     @property
@@ -234,30 +236,6 @@ class Converter:
         return self._stand_in.action
 
 
-class _StandIn(gymnasium.Env):
-    """Returns the observation that it is given and keeps the action that it receives."""
-
-    def __init__(
-        self, observation_space: gymnasium.Space, action_space: gymnasium.Space, name: str
-    ):
-        self.task_name = name
-        self.observation_space = observation_space
-        self.action_space = action_space
-        self.obs: Any = None
-        self.action: Any = None
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Plays the observation back."""
-        return self.obs, {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Keeps the action."""
-        self.action = action
-        return self.obs, 0.0, False, False, {}
-
-
 def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAgent:
     """Loads the newest valid checkpoint of a run.
 
@@ -277,7 +255,7 @@ def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAg
     environment = [key for key in saved.code if not key.startswith("agent.")]
     saved.refuse(allowed=environment)
     source = build.EnvSource(config.task, config.env)
-    section = getattr(config.env, "gym" if config.suite == build.CUSTOM else config.suite)
+    section = getattr(config.env, "gym" if config.suite == CUSTOM else config.suite)
     # Other suites draw their images in the size of the option.
     size = section.size if isinstance(section, ForeignConfig) else ()
     converter = Converter(*read_spaces(folder.spaces), size, config.task)

@@ -1,0 +1,98 @@
+"""What an environment says about itself before a run begins, and a stand-in with its spaces."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+import gymnasium
+
+from reverie.envs.conform import Conform, name_of
+from reverie.envs.masks import MaskFromInfo
+from reverie.envs.nursery import Nursery
+from reverie.envs.remote import Patience, RemoteEnv
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What was seen of an environment.
+
+    Attributes:
+        name: Its name in messages.
+        observation_space: Observation space before Reverie's wrappers.
+        action_space: Action space before Reverie's wrappers.
+        masked: Whether its infos have masks that are used.
+    """
+
+    name: str
+    observation_space: gymnasium.Space
+    action_space: gymnasium.Space
+    masked: bool
+
+
+class StandIn(gymnasium.Env):
+    """Has the spaces of an environment, plays an observation back and keeps the last action.
+
+    Args:
+        name: What messages call it.
+        observation_space: As the environment declares it.
+        action_space: As the environment declares it.
+
+    Attributes:
+        obs: What a reset or step returns.
+        action: What the last step was given.
+    """
+
+    def __init__(
+        self, name: str, observation_space: gymnasium.Space, action_space: gymnasium.Space
+    ):
+        self.task_name = name
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.obs: Any = None
+        self.action: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Plays the observation back."""
+        return self.obs, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Keeps the action."""
+        self.action = action
+        return self.obs, 0.0, False, False, {}
+
+
+def native(env: gymnasium.Env) -> gymnasium.Env:
+    """The environment inside the wrappers that `reverie.envs.wrap` added."""
+    inner = env
+    while isinstance(inner, gymnasium.Wrapper):
+        found, inner = isinstance(inner, Conform), inner.env
+        if found:
+            return inner
+    return env
+
+
+def look(env: gymnasium.Env) -> Look:
+    """Looks at a wrapped environment."""
+    inner = native(env)
+    masked = isinstance(inner, MaskFromInfo)
+    return Look(name_of(env), inner.observation_space, inner.action_space, masked)
+
+
+def look_in_process(factory: Callable[[], gymnasium.Env]) -> Look:
+    """Looks at an environment that is built in a process of its own, and closed again.
+
+    Raises:
+        WorkerError: It could not be built.
+    """
+    nursery = Nursery()
+    try:
+        remote = RemoteEnv(0, nursery, factory, 0, None)
+        *_, found = remote.answer(Patience(None))
+        remote.close()
+        nursery.exit_code(remote.pid, timeout=5.0)
+        return cloudpickle.loads(found)
+    finally:
+        nursery.close()

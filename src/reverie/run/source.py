@@ -1,0 +1,198 @@
+"""Where the environments of a run come from, and what is known of them before it begins."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+
+from reverie import envs
+from reverie.config import Config, ConfigError, EnvConfig, ForeignConfig, RunConfig, fitting_size
+from reverie.envs.backend import choose
+from reverie.envs.check import notes
+from reverie.envs.look import Look, StandIn, look, look_in_process, native
+from reverie.envs.native import NativeVectorEnv
+from reverie.run.video import filmed
+from reverie.spaces import Space
+
+Factory = Callable[[], gymnasium.Env]
+
+CUSTOM = "custom"
+"""Suite in the task names of runs on environments that users passed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSpaces:
+    """The spaces of an environment.
+
+    Attributes:
+        obs: Observation keys of the agent.
+        act: Action keys of the agent.
+        native_obs: Observation space before Reverie's wrappers.
+        native_act: Action space before Reverie's wrappers.
+        notes: What people should know about the environment.
+    """
+
+    obs: dict[str, Space]
+    act: dict[str, Space]
+    native_obs: gymnasium.Space
+    native_act: gymnasium.Space
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSource:
+    """Where the environments of a run come from.
+
+    Args:
+        task: Task name, used unless there is a factory of the user.
+        config: Settings of the suites.
+        custom: Makes one unwrapped environment of the user; None takes the task.
+        example: An environment that is there already, to look at before any is made.
+        note: What people should know about them.
+        filmed: Whether a picture of every step is added as the key `log/video`.
+        folder: Run folder, where a suite with the option `record` writes files of its own; with
+            None it writes none.
+        max_steps: Steps after which an episode is cut, as a truncation; 0 is no limit.
+        seen: What was seen of one of them; None before `resolved`.
+    """
+
+    task: str
+    config: EnvConfig
+    custom: Factory | None = None
+    example: gymnasium.Env | None = None
+    note: str = ""
+    filmed: bool = False
+    folder: pathlib.Path | None = None
+    max_steps: int = 0
+    seen: Look | None = None
+
+    @property
+    def suite(self) -> str:
+        """The suite whose settings count: that of gymnasium for environments of the user."""
+        return "gym" if self.custom is not None else envs.split(self.task)[0].name
+
+    @property
+    def slow(self) -> bool:
+        """Whether its suite says that a step is worth a process."""
+        return self.custom is None and envs.split(self.task)[0].slow
+
+    def factory(self, index: int = 0, seed: int = 0) -> Factory:
+        """A picklable callable that makes one wrapped environment.
+
+        Args:
+            index: Which of several parallel environments it is.
+            seed: Seed of all of them.
+        """
+        factory = self._factory(index, seed)
+        if self.max_steps:
+            factory = functools.partial(_limited, factory, self.max_steps)
+        return filmed(factory) if self.filmed else factory
+
+    def resolved(self, config: Config) -> "EnvSource":
+        """The same after one look at an environment, with a size of images that the agent takes.
+
+        The look takes one environment at most, which is closed again: in a process of its own
+        where all of them have one. It shows whether infos have masks, for which the others would
+        have to be reset too.
+        """
+        found = dataclasses.replace(self, seen=self.seen or self._look(config.run))
+        options = getattr(self.config, self.suite)
+        if config.random_agent or not isinstance(options, ForeignConfig) or options.size:
+            return found
+        shown = found.spaces().obs
+        size = fitting_size(shown, config.agent)
+        if not size:
+            return found
+        sizes = {f"{h}x{w}" for h, w, _ in (s.shape for s in shown.values() if s.kind == "image")}
+        note = (
+            f"Images of {' and '.join(sorted(sizes))} pixels are resized to {size[0]}x{size[1]}, "
+            f"which the encoder takes; env.{self.suite}.size sets another size."
+        )
+        options = options.model_copy(update={"size": size})
+        return dataclasses.replace(
+            found,
+            config=self.config.model_copy(update={self.suite: options}),
+            note=f"{self.note} {note}".strip(),
+        )
+
+    def engine(self, count: int, seed: int) -> NativeVectorEnv | None:
+        """The environments as one engine, where their suite has one and nothing is filmed.
+
+        Args:
+            count: How many environments.
+            seed: Seed of all of them.
+        """
+        if self.custom is not None or self.filmed or self.max_steps:
+            return None
+        return envs.make_vec(self.task, count, self._options(), seed=seed)
+
+    def make(self) -> gymnasium.Env:
+        """One environment without Reverie's wrappers."""
+        return native(self.factory()())
+
+    def spaces(self) -> EnvSpaces:
+        """The spaces, of the environment that was looked at or else of a temporary one."""
+        seen = self.seen or self._look()
+        options = getattr(self.config, self.suite)
+        # Other suites draw their images in the size of the option.
+        size = options.size if isinstance(options, ForeignConfig) else ()
+        both = seen.observation_space, seen.action_space
+        env = envs.wrap(StandIn(seen.name, *both), size=size)
+        found = [f"{each.problem} {each.mend}".strip() for each in notes(env)]
+        own = [self.note] if self.note else []
+        return EnvSpaces(*envs.spaces(env), *both, (*own, *found))
+
+    def _look(self, run: RunConfig | None = None) -> Look:
+        """Looks at an environment, where the run's are going to be."""
+        factory, example = self._factory(0, 0), self.example
+        if example is not None:
+            return look(_make_custom(lambda: example, self._gym_options()))
+        backend = run.env_backend if run and run.env_backend != "native" else "auto"
+        if run and choose([factory] * run.envs, backend, self.slow)[0] == "async":
+            return look_in_process(factory)
+        env = factory()
+        try:
+            return look(env)
+        finally:
+            env.close()
+
+    def _factory(self, index: int, seed: int) -> Factory:
+        if self.custom is not None:
+            return functools.partial(_make_custom, self.custom, self._gym_options())
+        return envs.factory_of(self.task, self._options(), index=index, seed=seed)
+
+    def _gym_options(self) -> dict[str, Any]:
+        options = self.config.gym.model_dump()
+        if self.seen is not None and options["info_mask"] == "auto":
+            options["info_mask"] = "use" if self.seen.masked else "ignore"
+        return options
+
+    def _options(self) -> dict[str, Any]:
+        if self.task.startswith(f"{CUSTOM}_"):
+            raise ConfigError(
+                f"The task {self.task!r} is an environment of your own, which no name can find. "
+                "Pass it: reverie.train(env, ...) or reverie.load(logdir).evaluate(env)."
+            )
+        section = getattr(self.config, self.suite, None)
+        options = section.model_dump() if section else {}
+        if self.suite == "gym":
+            options = self._gym_options()
+        if self.folder is None:
+            options.pop("record", None)
+        elif options.get("record") and not options["folder"]:
+            options["folder"] = str(self.folder / self.suite)
+        if self.filmed and self.suite in ("gym", "envpool"):
+            options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}
+        return options
+
+
+def _limited(factory: Factory, steps: int) -> gymnasium.Env:
+    return gymnasium.wrappers.TimeLimit(factory(), steps)
+
+
+def _make_custom(factory: Factory, options: dict[str, Any]) -> gymnasium.Env:
+    given = {key: value for key, value in options.items() if key != "kwargs"}
+    return envs.wrap(factory(), **given)
