@@ -4,6 +4,7 @@ import functools
 import subprocess
 import sys
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
@@ -246,3 +247,28 @@ def test_ids_of_the_program_are_known_in_its_processes():
             assert vector.reset()["obs"].shape == (2, 2)
     finally:
         del gymnasium.registry["CountedHere-v0"]
+
+
+class Counted(Counting):
+    built = 0
+
+    def __init__(self):
+        super().__init__()
+        Counted.built += 1
+
+
+@pytest.mark.parametrize(("backend", "most"), [("auto", 3), ("async", 0)])
+def test_one_environment_is_built_in_vain_and_none_beside_processes(tmp_path, backend, most):
+    # By value, so that processes need not find this file.
+    class Here(Counted):
+        action_space = gs.Discrete(2)
+
+    Counted.built = 0
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        options = {"random_agent": True, "run.steps": 20, "run.envs": 2, "run.report_every": 0}
+        options["run.env_backend"] = backend
+        reverie.train(Here, configs="debug", logdir=tmp_path / "run", **options)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    assert Counted.built <= most

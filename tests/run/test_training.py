@@ -247,6 +247,9 @@ def test_images_of_a_size_that_no_encoder_takes_are_resized(cache, tmp_path):
         def reset(self, **kwargs):
             return np.zeros((30, 30, 3), np.uint8), super().reset(**kwargs)[1]
 
+        def step(self, action):
+            return np.zeros((30, 30, 3), np.uint8), *super().step(action)[1:]
+
     options = {"logdir": str(tmp_path / "run"), **small(cache)}
     reverie.train(Tiny, "debug", **options)
     action, _ = reverie.load(tmp_path / "run").policy(np.zeros((30, 30, 3), np.uint8))
