@@ -254,8 +254,8 @@ def test_images_of_a_size_that_no_encoder_takes_are_resized(cache, tmp_path):
     reverie.train(Tiny, "debug", **options)
     action, _ = reverie.load(tmp_path / "run").policy(np.zeros((30, 30, 3), np.uint8))
     assert Tiny.action_space.contains(action)
+    options |= {"logdir": str(tmp_path / "other"), "env.gym.size": [32, 33]}
     with pytest.raises(ConfigError, match=r"32x33"):
-        options |= {"logdir": str(tmp_path / "other"), "env.gym.size": [32, 33]}
         reverie.train(Tiny, "debug", **options)
 
 
