@@ -6,6 +6,7 @@ import pytest
 
 import reverie
 from reverie.envs import SpaceError
+from reverie.run.video import FilmingError
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,22 @@ def test_an_agent_says_what_it_is(agent, finished):
 def test_an_evaluation_has_a_deviation(agent):
     result = agent.evaluate(make, 3, seed=0)
     assert result.std_score == pytest.approx(np.std(result.scores))
+
+
+def drawn():
+    return gymnasium.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=12)
+
+
+def test_episodes_in_an_own_environment_are_filmed(agent, tmp_path):
+    pytest.importorskip("pygame")
+    result = agent.evaluate(drawn, 1, video=tmp_path / "film")
+    assert result.video.stem == "film"
+    assert result.video.parent == tmp_path
+    assert result.video.stat().st_size > 1000
+    assert len(result.scores) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*render method without:UserWarning")
+def test_an_environment_without_pictures_is_not_filmed(agent):
+    with pytest.raises(FilmingError, match="rgb_array"):
+        agent.evaluate(make, 1, video=True)

@@ -19,11 +19,13 @@ class Evaluation:
         lengths: Number of actions of every episode.
         achievements: Success rates and the score made of them, in percent, by metric name; see
             `reverie.track.Achievements`. Empty in environments without achievements.
+        video: The film of the episodes, if `TrainedAgent.evaluate` was asked for one.
     """
 
     scores: tuple[float, ...]
     lengths: tuple[int, ...]
     achievements: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    video: pathlib.Path | None = None
 
     @property
     def mean_score(self) -> float:

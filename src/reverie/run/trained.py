@@ -20,6 +20,7 @@ from reverie.run.folder import open_run
 from reverie.run.result import Evaluation
 from reverie.run.source import CUSTOM
 from reverie.run.space_file import read_spaces
+from reverie.run.video import write_film
 from reverie.spaces import Space
 
 
@@ -53,7 +54,8 @@ class TrainedAgent:
         settings: Numbers and backend of environments in `evaluate`.
         seed: Seed of the run.
         step: Environment steps at which the parameters were saved.
-        logdir: Run folder, for people.
+        logdir: Run folder.
+        fps: Frames per second of videos.
         permitted: Raises where the environment of the run must not be made.
     """
 
@@ -65,7 +67,8 @@ class TrainedAgent:
         settings: RunConfig,
         seed: int,
         step: int,
-        logdir: pathlib.Path | None = None,
+        logdir: pathlib.Path,
+        fps: float,
         permitted: Callable[[], None] = lambda: None,
     ):
         self._learner = learner
@@ -74,6 +77,7 @@ class TrainedAgent:
         self._settings = settings
         self._seed = seed
         self._logdir = logdir
+        self._fps = fps
         self._evaluations = 0
         self.step = step
         self._permitted = permitted
@@ -125,10 +129,9 @@ class TrainedAgent:
         return action, PolicyState(carry)
 
     def __repr__(self) -> str:
-        logdir = f" from {self._logdir}" if self._logdir else ""
         native = self._converter.native
         return (
-            f"<{type(self).__name__} of {self.task} after {self.step:,} steps{logdir}: "
+            f"<{type(self).__name__} of {self.task} after {self.step:,} steps from {self._logdir}: "
             f"observations {native.observation_space}, actions {native.action_space}>"
         )
 
@@ -139,6 +142,7 @@ class TrainedAgent:
         *,
         seed: int | None = None,
         deterministic: bool = True,
+        video: bool | str | os.PathLike[str] = False,
     ) -> Evaluation:
         """Plays whole episodes and returns their scores.
 
@@ -151,9 +155,14 @@ class TrainedAgent:
                 agent is loaded.
             deterministic: Whether to take the most likely actions; else they are drawn, as in
                 training.
+            video: Films the episodes of the first environment: True into the run folder, as
+                `evaluation.mp4` (`.gif` where the extra `video` is not installed), or a path
+                without its extension.
 
         Raises:
             SpaceError: If the environment has other spaces than the agent was trained with.
+            FilmingError: If it has no image to film: no image observation, and no render mode
+                `rgb_array`.
         """
         if seed is None:
             # Of a kind of its own: the episodes of evaluations in training were others.
@@ -172,9 +181,14 @@ class TrainedAgent:
         count = min(settings.eval_envs, episodes)
         mode = "eval" if deterministic else "train"
         self._learner.restart_draws(mode)
+        source = dataclasses.replace(source, filmed=video is not False)
         with build.vector_env(source, settings, self._seed, "eval", count) as vector:
             self._check(vector)
-            return evaluate(self._learner, vector, episodes, seed=seed, mode=mode)[0]
+            result, records = evaluate(self._learner, vector, episodes, seed=seed, mode=mode)
+        if video is False:
+            return result
+        path = self._logdir / "evaluation" if video is True else pathlib.Path(video).expanduser()
+        return dataclasses.replace(result, video=write_film(path, records, self._fps))
 
     def _check(self, vector: envs.VectorEnv) -> None:
         both = zip(
@@ -261,8 +275,17 @@ def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAg
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
     spaces = envs.spaces(converter.wrapped)
     learner, step = restore_learner(config, *spaces)
-    run, root = config.run, folder.root
-    return TrainedAgent(learner, source, converter, run, config.seed, step, root, saved.refuse)
+    return TrainedAgent(
+        learner,
+        source,
+        converter,
+        config.run,
+        config.seed,
+        step,
+        folder.root,
+        config.logger.fps,
+        saved.refuse,
+    )
 
 
 def _describe(spaces: Mapping[str, Space]) -> str:
