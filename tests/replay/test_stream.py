@@ -1,11 +1,13 @@
+import contextlib
 import json
+import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from reverie.replay import RamStorage, Stream, Uniform
+from reverie.replay import Prioritized, RamStorage, Stream, Uniform
 
 
 class Late:
@@ -247,13 +249,17 @@ def test_batches_that_were_drawn_survive_a_restart(
     with Stream(replay, **options) as stream:
         for _ in range(taken):
             stream.next()
-        planned = json.loads(json.dumps(stream.planned()))
-        replay.save(tmp_path).wait()
+        meta, fetch = stream.held()
+        meta, arrays = json.loads(json.dumps(meta)), fetch()
+        replay.save(tmp_path / "run", "here").wait()
+        shutil.copytree(tmp_path / "run", tmp_path / "copy")
+        fill(replay, 2, 9, start=60)
         expected = [stream.next() for _ in range(4)]
     again = make_replay(**kwargs)
-    again.load(tmp_path)
+    assert again.load(tmp_path / "copy", "here").exact
     with Stream(again, **options) as stream:
-        stream.take_back(planned)
+        stream.take_back(meta, arrays)
+        fill(again, 2, 9, start=60)
         for sample in expected:
             found = stream.next()
             np.testing.assert_array_equal(found.ids, sample.ids)
@@ -261,18 +267,47 @@ def test_batches_that_were_drawn_survive_a_restart(
                 np.testing.assert_array_equal(found.batch[key], value)
 
 
-def test_planned_batches_that_do_not_fit_are_left_out(make_replay, fill):
+def test_what_updates_gave_arrives_after_a_restart(make_replay, fill, tmp_path):
+    kwargs = {"length": 5, "online": False, "storage": RamStorage}
+    options = {"batch_size": 2, "batch_length": 4}
+    stored = []
+    for restart in (False, True):
+        replay = make_replay(**kwargs, selector=Prioritized())
+        fill(replay, 2, 30)
+        with contextlib.ExitStack() as stack:
+            stream = stack.enter_context(Stream(replay, **options))
+            for number in range(4):
+                ids = stream.next().ids[:, 1:]
+                latents = {
+                    key: np.full((2, 4, *shape), number + 1, dtype)
+                    for key in replay.layout.latents
+                    for dtype, shape in [replay.layout.specs[key]]
+                }
+                stream.postpone(ids, latents, np.full((2, 4), number + 1, np.float32))
+            if restart:
+                meta, fetch = stream.held()
+                replay.save(tmp_path, "here").wait()
+                replay = make_replay(**kwargs, selector=Prioritized())
+                assert replay.load(tmp_path, "here").exact
+                stream = stack.enter_context(Stream(replay, **options))
+                stream.take_back(meta, fetch())
+            found = [stream.next() for _ in range(8)]
+            stream.postpone(np.zeros((0, 4), int), {})
+            stored.append([(x.ids.tolist(), x.batch["latent/deter"].tolist()) for x in found])
+    assert stored[0] == stored[1]
+
+
+def test_batches_of_another_shape_are_left_out(make_replay, fill):
     replay = make_replay(length=5)
     fill(replay, 2, 30)
     options = {"batch_size": 2, "batch_length": 4}
     with Stream(replay, **options) as stream:
         stream.next()
-        planned = stream.planned()
-    other = make_replay(length=5)
-    with Stream(other, **options) as stream:
-        stream.take_back({})
-        stream.take_back(planned)
-        assert stream.planned()["batches"] == []
-    with Stream(replay, **{**options, "batch_size": 3}) as stream:
-        stream.take_back(planned)
-        assert stream.planned()["batches"] == []
+        meta, fetch = stream.held()
+        arrays = fetch()
+    for more in ({}, {"batch_size": 3}):
+        with Stream(replay, **{**options, **more}) as stream:
+            stream.take_back({}, {})
+            assert not stream.held()[1]()
+            stream.take_back(meta, {k: x[:1] for k, x in arrays.items()} if not more else arrays)
+            assert not stream.held()[1]()

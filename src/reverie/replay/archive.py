@@ -7,10 +7,14 @@ Files of a folder:
   longer version at each save.
 - `<serial>.latents`: its latents, which change with every update. They are written anew when they
   changed, at most `LATENT_BUDGET` bytes per save for finished chunks and those of the longest ago
-  first. Latents on disk may therefore be older than those in memory. That is the same kind of
-  staleness that latents in replay always have, and drawing the sequence refreshes them.
+  first. Latents on disk may therefore be older than those in memory, where there are more. That is
+  the same kind of staleness that latents in replay always have, and drawing the sequence refreshes
+  them. They are copied by the thread that writes latents, after all that it was to write before.
 - `selector`: what the selector keeps, such as priorities; absent if that is nothing.
-- `state`: random state, online queue and counters.
+- `state`: random state, online queue, counters, and where streams and row numbers are.
+
+`selector` and `state` bear the mark of the save. Where it is that of the checkpoint that a run goes
+on from, it goes on with the very same draws, and rows that were written later are cut off.
 
 There is no list of files that could be out of step with them: loading reads whatever chunks are
 there. A save that is killed leaves some files newer than others, each of them whole.
@@ -30,7 +34,10 @@ from reverie.replay import record
 from reverie.replay.storage import Chunk, Storage
 
 LATENT_BUDGET = 1 << 30
-"""Bytes of latents of finished chunks that one save writes anew."""
+"""Bytes of latents of finished chunks that one save copies and writes anew."""
+
+Copies = dict[int, tuple[int, dict[str, np.ndarray]]]
+"""Version and latents of chunks by serial."""
 
 
 class Saving:
@@ -121,17 +128,22 @@ class Archive:
             self._jobs.popleft()[0].result()
 
     def save(
-        self, chunks: Sequence[Chunk], state: dict[str, Any], selector: Mapping[str, np.ndarray]
+        self,
+        chunks: Sequence[Chunk],
+        state: dict[str, Any],
+        selector: Mapping[str, np.ndarray],
+        worker: concurrent.futures.Executor,
     ) -> Saving:
         """Write in the background what is not on the disk yet.
 
         Rows already written never change, so remembering how many there are is all that the caller
-        waits for; nothing is copied.
+        waits for; the worker copies latents.
 
         Args:
             chunks: Live chunks, oldest first.
             state: JSON-serialisable values to keep with them.
             selector: What the selector keeps.
+            worker: Writes latents, one thread.
 
         Raises:
             OSError: If the previous save has failed.
@@ -140,10 +152,11 @@ class Archive:
             self._previous.report()
         # Whatever could not be written when it was finished is tried again by this save.
         self._jobs.clear()
-        rows = [chunk.filled for chunk in chunks]
+        chunks, rows = list(chunks), [chunk.filled for chunk in chunks]
+        copies = worker.submit(self._copy, chunks, rows)
         self._previous = Saving(
             self._executor.submit(
-                _explaining, self.folder, self._write, list(chunks), rows, state, selector
+                _explaining, self.folder, self._write, chunks, rows, state, selector, copies
             )
         )
         return self._previous
@@ -179,24 +192,30 @@ class Archive:
         rows: list[int],
         state: dict[str, Any],
         selector: Mapping[str, np.ndarray],
+        copying: concurrent.futures.Future[Copies],
     ) -> None:
+        copies = copying.result()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._saves += 1
         for chunk, count in zip(chunks, rows, strict=True):
+            copy = copies.pop(chunk.serial, None)
             if count > self._written.get(chunk.serial, (0, 0, 0))[0]:
-                self._write_chunk(chunk, count)
-        self._refresh_latents(chunks)
+                self._write_chunk(chunk, count, copy)
+            elif copy is not None:
+                self._written[chunk.serial] = (count, self._put(chunk, count, *copy), self._saves)
         if selector:
-            record.write(self.folder / "selector", {}, selector)
+            record.write(self.folder / "selector", {"mark": state["mark"]}, selector)
         else:
             (self.folder / "selector").unlink(missing_ok=True)
         record.write(self.folder / "state", state, {})
         record.sync(self.folder)
         self._delete_others({chunk.serial for chunk in chunks})
 
-    def _write_chunk(self, chunk: Chunk, rows: int) -> None:
+    def _write_chunk(
+        self, chunk: Chunk, rows: int, copy: tuple[int, dict[str, np.ndarray]] | None = None
+    ) -> None:
         # Latents first: a chunk file that exists always finds latents for all its rows.
-        version = self._write_latents(chunk, rows)
+        version = self._put(chunk, rows, *(copy or self._latents(chunk, rows)))
         fields = {
             "serial": chunk.serial,
             "stream": chunk.stream,
@@ -223,25 +242,34 @@ class Archive:
         dtype, shape = self._layout.specs[key]
         return np.empty((rows, *shape), dtype)
 
-    def _write_latents(self, chunk: Chunk, rows: int) -> int:
+    def _latents(self, chunk: Chunk, rows: int) -> tuple[int, dict[str, np.ndarray]]:
+        """Version and copies of the latents of the first rows."""
         arrays = {key: self._empty(key, rows) for key in self._layout.latents}
         with self._lock:
             version = chunk.version
             chunk.read(0, rows, arrays)
+        return version, arrays
+
+    def _put(self, chunk: Chunk, rows: int, version: int, arrays: dict[str, np.ndarray]) -> int:
+        """Write latents; returns their version."""
         record.write(path_of(self.folder, chunk.serial, "latents"), {"rows": rows}, arrays)
         return version
 
-    def _refresh_latents(self, chunks: list[Chunk]) -> None:
-        stale = [c for c in chunks if self._written[c.serial][1] != c.version]
-        stale.sort(key=lambda chunk: self._written[chunk.serial][2])
+    def _copy(self, chunks: list[Chunk], rows: list[int]) -> Copies:
+        """The latents that a save has to write: those of new rows, and as many more as it may."""
+        stale: list[tuple[int, Chunk, int]] = []
+        for chunk, count in zip(chunks, rows, strict=True):
+            known, version, save = self._written.get(chunk.serial, (0, -1, 0))
+            if count > known or version != chunk.version:
+                stale.append((-1 if count > known else save, chunk, count))
+        copies: Copies = {}
         budget = LATENT_BUDGET
-        for chunk in stale:
-            rows = self._written[chunk.serial][0]
-            budget -= rows * self._layout.latent_nbytes
+        for _, chunk, count in sorted(stale, key=lambda entry: entry[0]):
+            budget -= count * self._layout.latent_nbytes
             if budget < 0:
                 break
-            version = self._write_latents(chunk, rows)
-            self._written[chunk.serial] = (rows, version, self._saves)
+            copies[chunk.serial] = self._latents(chunk, count)
+        return copies
 
     def _delete_others(self, live: set[int]) -> None:
         # In the order of names a chunk goes before its latents, so that a kill between the two

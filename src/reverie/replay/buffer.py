@@ -20,8 +20,9 @@ from reverie.replay.ram import RamStorage
 from reverie.replay.restore import Loaded, restore
 from reverie.replay.selectors import Selector, Uniform
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout, Storage
+from reverie.replay.streams import Streams
 from reverie.replay.writeback import Target
-from reverie.replay.writer import Writer, check, chunk_rows
+from reverie.replay.writer import check
 from reverie.spaces import Space
 
 
@@ -75,18 +76,16 @@ class Replay:
         self.length = length
         self.capacity = capacity
         self.context = context
-        self._chunksize = chunksize
         self._storage = storage(self.layout)
         # An empty selector is false: it has a length.
         selector = Uniform() if selector is None else selector
         self._index = Index(selector, length, capacity, chunksize, online)
         self._rng = np.random.default_rng(seed)
-        self._writer: Writer | None = None
-        self._serial = 0
         self._counts = Counts()
         self._latent_lock = threading.Lock()
         self._targets = Targets()
         self._home = Home(self._storage, self._latent_lock)
+        self._streams = Streams(self._index, self._storage, self._home, length, chunksize)
         self._worker: concurrent.futures.ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
@@ -95,10 +94,9 @@ class Replay:
 
     @property
     def worker(self) -> concurrent.futures.Executor:
-        """The one thread that all streams of this replay hand their copying to.
+        """The one thread that copies, for all streams of this replay, in the order of submission.
 
-        It works in the order of submission, so batches do not depend on timing however many
-        streams there are.
+        So batches do not depend on timing however many streams there are.
         """
         if self._worker is None:
             self._worker = concurrent.futures.ThreadPoolExecutor(1, "replay-stream")
@@ -123,16 +121,12 @@ class Replay:
         columns = check(transition, self.layout)
         count = len(columns["is_first"])
         priority = None if priority is None else writeback.check_new(priority, count)
-        if self._writer is None:
-            self._home.begin()
-            rows = chunk_rows(self._chunksize, self.capacity, self.length, count)
-            rows = min(rows, self._storage.most_rows(count))
-            self._writer = Writer(count, self.length, lambda *args: self._open(rows, *args))
-        complete = self._writer.append(columns)
+        writer = self._streams.writer or self._streams.begin(count)
+        complete = writer.append(columns)
         if priority is not None:
-            self._index.prioritize(*self._writer.newest, priority)
+            self._index.prioritize(*writer.newest, priority)
         if complete:
-            self._index.complete(*self._writer.complete())
+            self._index.complete(*writer.complete())
         self._index.table.steps += count
         self._counts.inserts += count
         for chunk in self._index.evict():
@@ -258,9 +252,9 @@ class Replay:
             `capacity`, `streams`, and what the selector adds.
         """
         figures = self._counts.report(self._index, self._storage)
-        return figures | {"streams": self._writer.streams if self._writer else 0}
+        return figures | {"streams": writer.streams if (writer := self._streams.writer) else 0}
 
-    def save(self, folder: Path | str) -> archive.Saving:
+    def save(self, folder: Path | str, mark: str = "") -> archive.Saving:
         """Start writing everything that the folder lacks; see `archive` for its files.
 
         Returns at once. What was added before the call is durable when the returned object's
@@ -268,6 +262,8 @@ class Replay:
 
         Args:
             folder: The same one every time, so that finished chunks are written once.
+            mark: Names this save, so that `load` can go on exactly from here; at a cost of 8 bytes
+                per sequence and selector.
 
         Raises:
             FileExistsError: If the folder holds chunks that this replay has not loaded or written.
@@ -278,21 +274,28 @@ class Replay:
         state = {
             "rng": self._rng.bit_generator.state,
             "online": list(self._index.online),
-            "serial": self._serial,
+            "serial": self._streams.serial,
             "counts": dataclasses.asdict(self._counts),
+            "mark": mark,
         }
-        table, selector = self._index.table, self._index.selector
-        return target.save(list(table), state, selector.state())
+        if mark:
+            state |= {**self._index.state(), "writer": self._streams.state()}
+        selector = self._index.selector.state(bool(mark))
+        return target.save(list(self._index.table), state, selector, self.worker)
 
-    def load(self, folder: Path | str) -> Loaded:
+    def load(self, folder: Path | str, mark: str = "") -> Loaded:
         """Restore a saved replay into this empty one.
 
-        All its streams are closed: the next step of an environment begins a new stream, so the
-        number of environments may differ. Capacity, sequence length, chunk size and selector are
-        those of this object; older chunks are dropped if the capacity is smaller now.
+        If the newest save has the mark and was made with the same settings, all is as it was then:
+        the streams of as many environments go on where they were, and later rows are cut off.
+
+        Otherwise all streams are closed: the next step of an environment begins a new stream, so
+        the number of environments may differ. Capacity, sequence length, chunk size and selector
+        are those of this object; older chunks are dropped if the capacity is smaller now.
 
         Args:
             folder: Where it was saved. Saving there again writes only what is new.
+            mark: That of the save to go on from exactly; empty for none.
 
         Returns:
             What was restored and which files were skipped because they are damaged.
@@ -305,16 +308,20 @@ class Replay:
         folder = Path(folder).expanduser().resolve()
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no replay to load in {folder}.")
-        if self._writer is not None or len(self._index.table):
+        if self._streams.writer is not None or len(self._index.table):
             raise RuntimeError("Load a replay before adding steps to it.")
         self._home.check(folder)
-        loaded, chunks, state = restore(folder, self._index, self._storage)
+        loaded, chunks, state = restore(folder, self._index, self._storage, mark)
         self._counts.inserts = loaded.steps
-        self._serial = max(archive.serials(folder), default=-1) + 1
+        streams = self._streams
+        streams.serial = max(archive.serials(folder), default=-1) + 1
         if state:
             self._counts = Counts(**state["counts"])
             self._rng.bit_generator.state = state["rng"]
-            self._serial = max(self._serial, state["serial"])
+            streams.serial = max(streams.serial, state["serial"])
+            if loaded.exact:
+                streams.serial = state["serial"]
+                streams.restore(state["writer"])
         self._home.use(folder).know(chunks)
         return loaded
 
@@ -333,15 +340,6 @@ class Replay:
         self._index.discard(chunk)
         self._home.drop(chunk)
         self._counts.damaged += 1
-
-    def _open(self, rows: int, stream: int, previous: Chunk | None) -> Chunk:
-        if previous is not None:
-            self._home.finish(previous)
-        arrays = self._storage.allocate(self._serial, rows)
-        chunk = Chunk(self._serial, stream, arrays, previous)
-        self._serial += 1
-        self._index.table.insert(chunk)
-        return chunk
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,16 @@ class Index:
         self._use_online = online
         self._length = length
         selector.connect(self.table, length)
+        self.settings = [length, capacity, stride, online, type(selector).__name__]
+
+    def state(self) -> dict[str, Any]:
+        """What row numbers stand for, as values that JSON can hold."""
+        return {
+            "settings": self.settings,
+            "stride": self.table.stride,
+            "slots": self.table.slots,
+            "filled": [[chunk.serial, chunk.filled] for chunk in self.table],
+        }
 
     def complete(self, chunks: list[Chunk], offset: int, fresh: bool) -> None:
         """Sequences from this offset of each chunk have got their last step.

@@ -82,11 +82,14 @@ class Mixture:
             figures |= part.stats()
         return figures
 
-    def state(self) -> dict[str, np.ndarray]:
-        """What each selector keeps."""
-        return {key: array for part in self._parts for key, array in part.state().items()}
+    def state(self, exact: bool = False) -> dict[str, np.ndarray]:
+        """What each selector keeps, and how often each one has drawn."""
+        kept = {key: array for part in self._parts for key, array in part.state(exact).items()}
+        return kept | ({"mixture": self._drawn.copy()} if exact else {})
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
         """Pass on."""
+        if exact and len(drawn := state.get("mixture", ())) == len(self._parts):
+            self._drawn[:] = drawn
         for part in self._parts:
-            part.restore(state)
+            part.restore(state, exact)

@@ -69,6 +69,7 @@ class Prioritized:
         # weights count as 1 in a tree of their own.
         self._infinite = SumTree()
         self._finite = SumTree()
+        self._trees = (self._infinite, self._finite)
         # Raised priority per row, and per slot the chunk whose rows they are.
         self._steps = np.empty(0, np.float32)
         self._owners: list[int] = []
@@ -155,26 +156,40 @@ class Prioritized:
         self._refresh()
         return {"priority_new": self._infinite.total / max(1, len(self))}
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self, exact: bool = False) -> dict[str, np.ndarray]:
         """The priorities of all steps, 4 bytes each, with the chunks that they belong to."""
         chunks = list(self._table)
         lines = [self._rows(chunk) for chunk in chunks]
-        return {
+        kept = {
             "priority": np.concatenate(lines) if lines else np.empty(0, np.float32),
             "priority_chunks": np.array([(c.serial, c.filled) for c in chunks]).reshape(-1, 2),
             "priority_exponent": np.array(self._exponent),
         }
+        if exact:
+            kept["priority_rows"] = self._members.state(exact)["uniform"]
+            kept["priority_trees"] = np.array([len(self._infinite), len(self._finite)])
+        return kept
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
         """Give the steps that are left their priorities.
 
-        With `zero_on_sample` those that waited for their update have none: it will not come.
+        With `zero_on_sample` those that waited for their update have none, unless it is exact: it
+        will not come.
         """
-        if "priority" not in state or not (exponent := float(state["priority_exponent"])):
+        if "priority" not in state:
             return
-        values = self._raised(state["priority"].astype(np.float64) ** (1 / exponent))
-        if self._zero_on_sample:
-            values[values == self._zero] = self._initial
+        exponent = float(state["priority_exponent"])
+        if exact and exponent == self._exponent:
+            values = state["priority"].astype(np.float32)
+            self._members.restore({"uniform": state["priority_rows"]}, exact)
+            for tree, size in zip(self._trees, state["priority_trees"].tolist(), strict=True):
+                tree.grow(size)
+        elif exponent:
+            values = self._raised(state["priority"].astype(np.float64) ** (1 / exponent))
+            if self._zero_on_sample:
+                values[values == self._zero] = self._initial
+        else:
+            return
         begin = 0
         for serial, rows in state["priority_chunks"].tolist():
             chunk = self._table.get(serial)
@@ -188,7 +203,7 @@ class Prioritized:
         return np.where(np.isinf(priorities), raised, np.minimum(raised, _LARGEST))
 
     def _draw(self, count: int, rng: np.random.Generator) -> Rows:
-        for tree in (self._infinite, self._finite):
+        for tree in self._trees:
             if tree.total > 0:
                 return tree.draw(count, rng)
         return self._members.sample(count, rng)

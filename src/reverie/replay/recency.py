@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.replay.selectors import Rows, grown
+from reverie.replay.selectors import Rows, check_same, grown
 from reverie.replay.table import Table
 
 _ROUNDS = 32
@@ -103,12 +103,18 @@ class Recency:
         """Nothing to add."""
         return {}
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Nothing to keep: sequences are inserted in the order of their age again."""
-        return {}
+    def state(self, exact: bool = False) -> dict[str, np.ndarray]:
+        """The order of the rows with the gaps in it, if it is to be exact."""
+        return {"recency": self._order[self._first : self._end].copy()} if exact else {}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Nothing to take back."""
+    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
+        """Take the order over, if it is to be exact; else sequences are in it without gaps."""
+        if exact and "recency" in state:
+            order = state["recency"]
+            places = np.flatnonzero(order >= 0)
+            check_same(order[places], self._order[self._first : self._end])
+            self._order, self._first, self._end = order.astype(np.int64), 0, len(order)
+            self._places[order[places]] = places
 
     def _sample_live(self, count: int, rng: np.random.Generator) -> Rows:
         """Draw from a list of the remaining sequences, in O(n)."""
@@ -124,8 +130,10 @@ class Recency:
         if span > known:
             self._sums = grown(self._sums, span)
             ages = np.arange(known + 1, len(self._sums) + 1, dtype=np.float64)
-            before = self._sums[known - 1] if known else 0.0
-            self._sums[known:] = before + np.cumsum(ages**-self._exponent)
+            weights = ages**-self._exponent
+            # Added up in one go, as it were, whatever was known before: so draws repeat.
+            weights[0] += self._sums[known - 1] if known else 0.0
+            self._sums[known:] = np.cumsum(weights)
         return self._sums[:span]
 
     def _move_to_front(self) -> None:

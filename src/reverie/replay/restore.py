@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ class Loaded:
         steps: Steps restored.
         chunks: Chunks restored.
         damaged: Reasons for the files that were skipped, each with the file's name.
+        exact: Whether all is as it was at the save.
     """
 
     steps: int
     chunks: int
     damaged: tuple[str, ...]
+    exact: bool = False
 
 
 def restore(
-    folder: Path, index: Index, storage: Storage
+    folder: Path, index: Index, storage: Storage, mark: str
 ) -> tuple[Loaded, list[Chunk], dict[str, Any] | None]:
     """Take all chunks of a folder into an empty index.
 
@@ -40,6 +43,7 @@ def restore(
         folder: Where they are.
         index: Where they go; chunks that do not fit its capacity are dropped, oldest first.
         storage: Where their arrays go.
+        mark: Of the save that is to be restored exactly; empty for none.
 
     Returns:
         What was found, the live chunks, and the saved state or None if it was lost.
@@ -49,19 +53,47 @@ def restore(
     """
     damaged: list[str] = []
     state = _state(folder, damaged)
-    headers = _headers(folder, storage.layout, damaged)
+    selector_mark, selector = _selector(folder, damaged)
+    headers, wanted = None, None
+    if (
+        state
+        and mark
+        and mark == selector_mark == state.get("mark")
+        and state["settings"] == index.settings
+    ):
+        wanted = dict(state["filled"])
+        headers = _exactly(_headers(folder, storage.layout, [], wanted), wanted, state["writer"])
+    if headers is None:
+        headers, wanted = _headers(folder, storage.layout, damaged, {}), None
     table = index.table
     table.stride = max([table.stride, *(header.fields["rows"] for header in headers)])
+    writing = state["writer"] if state and wanted is not None else None
     for header in headers:
-        chunk = _chunk(folder, header, storage, damaged)
+        chunk = _chunk(folder, header, storage, damaged, wanted or {}, writing or {})
         if chunk is not None:
             index.adopt(chunk)
             for old in index.evict():
                 storage.release(old)
+    exact = wanted is not None and len(table) == len(wanted)
+    if exact and state:
+        table.stride = max(table.stride, state["stride"])
+        table.place(state["slots"])
     index.connect(state["online"] if state else ())
-    index.selector.restore(_selector(folder, damaged))
+    index.selector.restore(selector, exact)
     chunks = list(table)
-    return Loaded(table.steps, len(chunks), tuple(damaged)), chunks, state
+    return Loaded(table.steps, len(chunks), tuple(damaged), exact), chunks, state
+
+
+def _exactly(
+    headers: list[record.Header], wanted: Mapping[int, int], writer: Mapping[str, Any] | None
+) -> list[record.Header] | None:
+    """The headers, if they are those of all wanted chunks as they were; open ones may be longer."""
+    growing = writer["open"] if writer else ()
+    for header in headers:
+        serial, rows = header.fields["serial"], header.fields["rows"]
+        if rows != wanted[serial] and serial not in growing:
+            return None
+    return headers if len(headers) == len(wanted) else None
 
 
 def _state(folder: Path, damaged: list[str]) -> dict[str, Any] | None:
@@ -78,31 +110,44 @@ def _state(folder: Path, damaged: list[str]) -> dict[str, Any] | None:
         return None
 
 
-def _selector(folder: Path, damaged: list[str]) -> dict[str, np.ndarray]:
-    """What the selector has kept; empty (with the reason in `damaged`) if it is torn."""
+def _selector(folder: Path, damaged: list[str]) -> tuple[str, dict[str, np.ndarray]]:
+    """Mark and arrays of the selector; empty (with the reason in `damaged`) if they are torn."""
     if not (folder / "selector").exists():
-        return {}
+        return "", {}
     try:
-        return record.read(folder / "selector")[1]
+        header, arrays = record.read(folder / "selector")
     except record.DamagedFile as error:
         _skip(error, damaged)
-        return {}
+        return "", {}
+    return header.fields.get("mark", ""), arrays
 
 
-def _headers(folder: Path, layout: Layout, damaged: list[str]) -> list[record.Header]:
+def _headers(
+    folder: Path, layout: Layout, damaged: list[str], wanted: Mapping[int, int]
+) -> list[record.Header]:
     """Headers of the usable chunk files, oldest first.
+
+    Args:
+        folder: Where they are.
+        layout: What they must hold.
+        damaged: Takes the reasons for those that cannot be used.
+        wanted: Rows that are needed of each chunk by serial, the only ones to be looked at; if it
+            is empty all rows of all.
 
     Raises:
         ValueError: If a file holds other keys, dtypes or shapes than the layout.
     """
     headers = []
     for serial in serials(folder):
-        if not path_of(folder, serial, "chunk").exists():
+        if (wanted and serial not in wanted) or not path_of(folder, serial, "chunk").exists():
             continue  # The save was killed between the latents and the chunk.
         try:
             data = record.read_header(path_of(folder, serial, "chunk"))
             latents = record.read_header(path_of(folder, serial, "latents"))
-            if data.fields["serial"] != serial or latents.fields["rows"] < data.fields["rows"]:
+            rows = wanted.get(serial, data.fields["rows"])
+            if data.fields["serial"] != serial or rows > min(
+                data.fields["rows"], latents.fields["rows"]
+            ):
                 raise record.DamagedFile(
                     f"{path_of(folder, serial, 'latents')} does not belong to its chunk."
                 )
@@ -115,20 +160,34 @@ def _headers(folder: Path, layout: Layout, damaged: list[str]) -> list[record.He
 
 
 def _chunk(
-    folder: Path, header: record.Header, storage: Storage, damaged: list[str]
+    folder: Path,
+    header: record.Header,
+    storage: Storage,
+    damaged: list[str],
+    wanted: Mapping[int, int],
+    writer: Mapping[str, Any],
 ) -> Chunk | None:
-    """One chunk with all its rows, closed; None (with the reason in `damaged`) if it is torn."""
+    """One chunk; None (with the reason in `damaged`) if it is torn.
+
+    It is closed and has all its rows, but for those that a writer goes on with: these have the
+    wanted rows, and room for the others.
+    """
     serial = header.fields["serial"]
+    files = path_of(folder, serial, "chunk"), path_of(folder, serial, "latents")
+    filled = wanted.get(serial, header.fields["rows"])
     try:
-        arrays, backing = storage.load(
-            path_of(folder, serial, "chunk"), path_of(folder, serial, "latents")
-        )
+        if serial in writer.get("open", ()) and filled < writer["rows"]:
+            arrays, backing = storage.allocate(serial, writer["rows"]), None
+            for path, keys in ((files[0], storage.layout.data), (files[1], storage.layout.latents)):
+                record.read_into(path, {key: arrays[key][:filled] for key in keys})
+        else:
+            arrays, backing = storage.load(*files)
     except (record.DamagedFile, FileNotFoundError) as error:
         _skip(error, damaged)
         return None
     chunk = Chunk(serial, header.fields["stream"], arrays)
     chunk.backing = backing
-    chunk.filled = header.fields["rows"]
+    chunk.filled = filled
     chunk.origin = tuple(header.fields["origin"])
     return chunk
 

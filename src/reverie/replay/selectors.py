@@ -62,16 +62,25 @@ class Selector(Protocol):
         """Figures for the logs, besides those that replay knows by itself."""
         ...
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Copies of what should survive a restart besides the sequences; may be empty."""
+    def state(self, exact: bool = False) -> dict[str, np.ndarray]:
+        """Copies of what should survive a restart besides the sequences; may be empty.
+
+        Args:
+            exact: Whether to add what an exact `restore` needs.
+        """
         ...
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
         """Take back a state of an earlier run, after all sequences that are left were inserted.
 
         Args:
             state: What `state` returned, of this class with other options, or of another one; what
                 is not in it stays as it is.
+            exact: Whether the same sequences are there under the same row numbers, so that all
+                draws can be those that would have followed.
+
+        Raises:
+            ValueError: If an exact state has other sequences.
         """
         ...
 
@@ -143,12 +152,27 @@ class Uniform:
         """Nothing to add."""
         return {}
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Nothing to keep."""
-        return {}
+    def state(self, exact: bool = False) -> dict[str, np.ndarray]:
+        """The order of the rows, which decides what a random number draws, if it is to be exact."""
+        return {"uniform": self._rows[: self._count].copy()} if exact else {}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Nothing to take back."""
+    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
+        """Put the rows in the order that they had, if it is to be exact."""
+        if exact and "uniform" in state:
+            rows = state["uniform"]
+            check_same(rows, self._rows[: self._count])
+            self._rows[: self._count] = rows
+            self._places[rows] = np.arange(self._count)
+
+
+def check_same(rows: Rows, others: Rows) -> None:
+    """Check that these are the same rows in any order.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if not np.array_equal(np.sort(rows), np.sort(others)):
+        raise ValueError("the saved selector has other sequences than the chunks")
 
 
 def grown(array: np.ndarray, size: int) -> np.ndarray:

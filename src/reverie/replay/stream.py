@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from reverie.replay.buffer import Replay
 from reverie.replay.plan import Plan
 from reverie.replay.writeback import Target
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class _Priorities:
+    ids: np.ndarray
     target: Target
     future: concurrent.futures.Future[np.ndarray | None]
 
@@ -85,12 +88,11 @@ class Stream:
         self._probe = None if probe is None else np.random.default_rng(probe)
         self._plan: Plan | None = None
         self._chunk = 0
-        # Plan and chunk of the batches in the queue.
-        self._planned: collections.deque[tuple[Plan, int]] = collections.deque()
         # Batches and write-backs in the order in which the worker gets to them.
         self._queue: collections.deque[concurrent.futures.Future[Sample] | _Priorities] = (
             collections.deque()
         )
+        self._postponed: tuple[np.ndarray, Mapping[str, Any], Any] | None = None
         self._batches = 0
         self._closed = False
 
@@ -108,7 +110,6 @@ class Stream:
         while isinstance(entry := self._queue.popleft(), _Priorities):
             self._finish(entry)
         self._batches -= 1
-        self._planned.popleft()
         sample = entry.result()
         self._fill(self._prefetch)
         return sample
@@ -144,37 +145,61 @@ class Stream:
         # Located now, in the thread that evicts: later it would depend on timing what is found.
         target = self._replay.locate(ids)
         future = self._replay.worker.submit(_write, self._replay, target, latents, priority)
-        self._queue.append(_Priorities(target, future))
+        self._queue.append(_Priorities(ids, target, future))
 
-    def planned(self) -> dict[str, Any]:
-        """The batches that were drawn and not handed out, as values that JSON can hold."""
-        following = [(self._plan, self._chunk)] if self._plan else []
-        return {
-            "shape": self._shape,
-            "batches": [[chunk, plan.starts] for plan, chunk in self._planned],
-            "next": [[chunk, plan.starts] for plan, chunk in following],
-        }
+    def postpone(self, ids: np.ndarray, latents: Mapping[str, Any], priority: Any = None) -> None:
+        """As `write_back`, but at the next call, when more has been given to the device to do."""
+        if self._postponed is not None:
+            self.write_back(*self._postponed)
+        self._postponed = (ids, latents, priority)
 
-    def take_back(self, planned: Mapping[str, Any]) -> None:
-        """Begin with the batches that `planned` gave, in place of drawing others.
+    def held(self) -> tuple[dict[str, Any], Callable[[], Arrays]]:
+        """What decides the next batches besides replay, for a checkpoint.
 
-        Those of another shape, and those whose steps are not there any more, are left out.
+        Returns:
+            Values that JSON can hold, and what gives arrays by name: it waits until batches that
+            were drawn are copied and priorities computed, and may run in another thread.
         """
-        if planned.get("shape") != self._shape:
+        postponed = [] if self._postponed is None else [self._postponed]
+        entries, keys = [*self._queue, *postponed], sorted(self.example())
+        meta: dict[str, Any] = {"shape": self._shape, "entries": [_kind(x) for x in entries]}
+        if self._plan is not None:
+            meta |= {"chunk": self._chunk, "starts": self._plan.starts}
+            meta["abandoned"] = self._plan.abandoned.tolist()
+
+        def fetch() -> Arrays:
+            # Numbers, because names of keys may hold anything.
+            return {
+                f"{number}/{part}": np.asarray(array)
+                for number, entry in enumerate(entries)
+                for part, array in _arrays(entry, keys, self._replay.layout.latents).items()
+            }
+
+        return meta, fetch
+
+    def take_back(self, meta: Mapping[str, Any], arrays: Arrays) -> None:
+        """Go on with what `held` gave, unless batches have another shape."""
+        if meta.get("shape") != self._shape:
             return
-        plans: dict[tuple[int, ...], Plan | None] = {}
-        entries = [*planned["batches"], *planned["next"]]
-        for _, starts in entries:
-            key = tuple(starts)
-            if key not in plans:
-                plans[key] = self._replay.plan_again(starts)
-        for chunk, starts in planned["batches"]:
-            if plan := plans[tuple(starts)]:
-                self._submit(plan, chunk)
-        for chunk, starts in planned["next"]:
-            self._plan, self._chunk = plans[tuple(starts)], chunk
-        if self._plan is None:
-            self._chunk = 0
+        latents, example = self._replay.layout.latents, self.example()
+        for number, kind in enumerate(meta["entries"]):
+            head = f"{number}/"
+            found = {k.removeprefix(head): x for k, x in arrays.items() if k.startswith(head)}
+            if kind == "batch":
+                # Arrays without entries are not in a checkpoint.
+                batch = {k: found.get(f"{i}", example[k]) for i, k in enumerate(sorted(example))}
+                if all(x.shape == example[k].shape for k, x in batch.items()):
+                    self._append(_done(Sample(batch, found["ids"])))
+            elif kind == "priority" and "priority" in found:
+                target = self._replay.locate(found["ids"])
+                self._queue.append(_Priorities(found["ids"], target, _done(found["priority"])))
+            elif kind == "postponed":
+                fresh = {key: found[f"{i}"] for i, key in enumerate(latents) if f"{i}" in found}
+                self._postponed = (found["ids"], fresh, found.get("priority"))
+        if "starts" in meta and (plan := self._replay.plan_again(meta["starts"])):
+            abandoned = np.array(meta["abandoned"], bool)
+            self._plan = dataclasses.replace(plan, abandoned=abandoned)
+            self._chunk = meta["chunk"]
 
     def close(self) -> None:
         """Drop prepared batches and finish the write-backs.
@@ -202,7 +227,7 @@ class Stream:
         while self._batches < count:
             if self._plan is None:
                 self._plan = self._replay.plan(self._batch_size, probe=self._probe)
-            self._submit(self._plan, self._chunk)
+            self._append(self._replay.worker.submit(self._gather, self._plan, self._chunk))
             self._chunk = (self._chunk + 1) % self._consec
             self._plan = self._plan if self._chunk else None
 
@@ -210,9 +235,8 @@ class Stream:
     def _shape(self) -> list[int]:
         return [self._batch_size, self._batch_length, self._context, self._consec]
 
-    def _submit(self, plan: Plan, chunk: int) -> None:
-        self._queue.append(self._replay.worker.submit(self._gather, plan, chunk))
-        self._planned.append((plan, chunk))
+    def _append(self, batch: concurrent.futures.Future[Sample]) -> None:
+        self._queue.append(batch)
         self._batches += 1
 
     def _gather(self, plan: Plan, chunk: int) -> Sample:
@@ -233,3 +257,29 @@ def _write(
 ) -> np.ndarray | None:
     replay.write(target, latents)
     return None if priority is None else np.asarray(priority, np.float32)
+
+
+def _kind(entry: object) -> str:
+    if isinstance(entry, tuple):
+        return "postponed"
+    return "priority" if isinstance(entry, _Priorities) else "batch"
+
+
+def _arrays(entry: Any, keys: Sequence[str], latents: Sequence[str]) -> dict[str, Any]:
+    """What an entry of the queue, or what was postponed, consists of."""
+    if isinstance(entry, _Priorities):
+        found = {"ids": entry.ids, "priority": entry.future.result()}
+    elif isinstance(entry, tuple):
+        ids, fresh, priority = entry
+        numbered = {f"{i}": fresh[key] for i, key in enumerate(latents) if key in fresh}
+        found = {"ids": ids, "priority": priority, **numbered}
+    else:
+        sample = entry.result()
+        found = {"ids": sample.ids, **{f"{i}": sample.batch[key] for i, key in enumerate(keys)}}
+    return {part: array for part, array in found.items() if array is not None}
+
+
+def _done(result: Any) -> concurrent.futures.Future:
+    future = concurrent.futures.Future()
+    future.set_result(result)
+    return future

@@ -30,6 +30,10 @@ class SumTree:
         """Sum of all weights."""
         return float(self._levels[-1].sum())
 
+    def __len__(self) -> int:
+        """Indices that there is room for."""
+        return len(self._levels[0])
+
     def get(self, indices: np.ndarray) -> np.ndarray:
         """Weights, float64 `[n]`."""
         known = indices < len(self._levels[0])
@@ -44,7 +48,7 @@ class SumTree:
         """
         if not len(indices):
             return
-        self._grow(int(indices.max()) + 1)
+        self.grow(int(indices.max()) + 1)
         self._levels[0][indices] = weights
         nodes = indices
         for level, above in zip(self._levels, self._levels[1:], strict=False):
@@ -68,11 +72,16 @@ class SumTree:
             nodes = (nodes << BITS) + (sums <= targets[:, None]).sum(1)
         return nodes
 
-    def _grow(self, size: int) -> None:
+    def grow(self, size: int) -> None:
+        """Make room for this many indices."""
         if size <= len(self._levels[0]):
             return
-        # Room for an eighth more, as everywhere in replay; whole blocks.
-        size = size + size // 8
+        # Room for an eighth more, as everywhere in replay; whole blocks. No level more for it: how
+        # many there are decides what is drawn, and so must not depend on when the tree grew.
+        border = _FAN
+        while border < size:
+            border <<= BITS
+        size = min(size + size // 8, border)
         levels: list[np.ndarray] = []
         while not levels or len(levels[-1]) > _FAN:
             level = np.zeros(-(-size // _FAN) * _FAN)

@@ -47,6 +47,27 @@ class Table:
         self._chunks[chunk.serial] = chunk
         self.steps += chunk.filled
 
+    @property
+    def slots(self) -> list[list[int]]:
+        """The serial in each slot, -1 in free ones, and the order in which these are used."""
+        return [[c.serial if c else -1 for c in self._slots], list(self._free)]
+
+    def place(self, slots: list[list[int]]) -> None:
+        """Move the chunks to the slots that `slots` gave, before any row number is in use.
+
+        Raises:
+            ValueError: If these are slots of other chunks.
+        """
+        serials, free = slots
+        live = [serial for serial in serials if serial >= 0]
+        if sorted(live) != list(self._chunks) or len(free) + len(live) != len(serials):
+            raise ValueError("the saved slots are those of other chunks")
+        self._slots = [self._chunks.get(serial) for serial in serials]
+        self._free = list(free)
+        for slot, chunk in enumerate(self._slots):
+            if chunk is not None:
+                chunk.slot = slot
+
     def pop_oldest(self) -> Chunk:
         """Remove the oldest chunk; it keeps its slot number, so that its rows can be removed."""
         chunk = next(iter(self))

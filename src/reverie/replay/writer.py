@@ -6,11 +6,13 @@ bookkeeping of offsets is shared by all of them.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from reverie.replay.memory import LARGE
 from reverie.replay.storage import Chunk, Layout
+from reverie.replay.table import Table
 from reverie.spaces import LOG_PREFIX
 
 
@@ -120,6 +122,35 @@ class Writer:
         self._touch_ahead()
         return self._written >= self.length
 
+    def state(self) -> dict[str, Any]:
+        """Where it has got to, as values that JSON can hold."""
+        return {
+            "streams": self.streams,
+            "written": self._written,
+            "offset": self._offset,
+            "tail_offset": self._tail_offset,
+            "rows": self._open[0].rows if self._open else 0,
+            "open": [chunk.serial for chunk in self._open],
+            "tails": [chunk.serial for chunk in self._tails],
+        }
+
+    def restore(self, state: Mapping[str, Any], table: Table) -> None:
+        """Go on where another one was.
+
+        Args:
+            state: From `state`.
+            table: The chunks.
+
+        Raises:
+            KeyError: If one of its chunks is not there.
+        """
+        self._written, self._offset = state["written"], state["offset"]
+        self._tail_offset = state["tail_offset"]
+        self._open, self._tails = (
+            [_live(table, serial) for serial in state[name]] for name in ("open", "tails")
+        )
+        self._aim()
+
     @property
     def newest(self) -> tuple[list[Chunk], int]:
         """Chunk per stream and offset of the steps that were appended last."""
@@ -159,7 +190,10 @@ class Writer:
         self._open = [self.create(i, chunk) for i, chunk in enumerate(before)]
         self._offset = 0
         self._tails = self._tails or list(self._open)
-        keys = self._open[0].arrays
+        self._aim()
+
+    def _aim(self) -> None:
+        keys = self._open[0].arrays if self._open else ()
         self._targets = [[chunk.arrays[key] for chunk in self._open] for key in keys]
         self._large = [arrays for arrays in self._targets if arrays[0].nbytes >= LARGE]
 
@@ -168,3 +202,10 @@ def _follower(chunk: Chunk) -> Chunk:
     if chunk.next is None:
         raise RuntimeError(f"Chunk {chunk.serial} of stream {chunk.stream} has no follower.")
     return chunk.next
+
+
+def _live(table: Table, serial: int) -> Chunk:
+    chunk = table.get(serial)
+    if chunk is None:
+        raise KeyError(f"Chunk {serial} is not there.")
+    return chunk

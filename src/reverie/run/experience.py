@@ -163,14 +163,17 @@ def selector(config: ReplayConfig, context: int) -> Selector:
 def unsaved_bytes(config: Config, source: Replay) -> int:
     """What the next save of a replay may write: a chunk of every environment and one file twice.
 
-    A short run never fills these chunks: then it is all of its steps and one file twice.
+    A short run never fills these chunks: then it is all of its steps and one file twice. Batches
+    that wait, and row numbers of three selectors, come on top.
 
     Args:
         config: Number of environments, size of chunks, and how many steps there will be at most.
         source: The replay.
     """
     steps, nbytes = min(config.replay.size, config.run.steps), source.layout.nbytes
-    return min((config.run.envs + 1) * nbytes(config.replay.chunksize), 2 * nbytes(steps))
+    chunks = min((config.run.envs + 1) * nbytes(config.replay.chunksize), 2 * nbytes(steps))
+    batch = nbytes(config.batch_size * (config.batch_length + config.replay_context))
+    return chunks + 4 * batch + 24 * steps
 
 
 def train_stream(config: Config, source: Replay) -> Stream:

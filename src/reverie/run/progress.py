@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,9 @@ from reverie.replay import Replay, Stream
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.track import Achievements
+
+_DRAWN = "drawn/"
+"""Prefix of the arrays of batches that were drawn and not trained, and of what updates gave."""
 
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What values raise that are not those which a run has written."""
@@ -101,8 +105,10 @@ def snapshot(
         there. Raises NonFiniteError if the agent holds a NaN or an infinity; the old checkpoint
         then stays.
     """
-    saving = replay.save(folder.replay)
+    mark = uuid.uuid4().hex
+    saving = replay.save(folder.replay, mark)
     fetch, fetch_held = agent.snapshot(), agent.held()
+    drawn, fetch_drawn = batches.held()
     step = progress.saved = progress.steps
     meta = {
         "steps": step,
@@ -114,12 +120,14 @@ def snapshot(
         "ratio": ratio.save(),
         "counters": agent.counters,
         "platform": agent.platform,
-        "planned": batches.planned(),
+        "drawn": drawn,
+        "replay": mark,
     }
 
     def write() -> None:
         saving.wait()
-        arrays = fetch() | {f"{checkpoint.HELD}{name}": x for name, x in fetch_held().items()}
+        held = fetch_held() | {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
+        arrays = fetch() | {f"{checkpoint.HELD}{name}": x for name, x in held.items()}
         with explain_full_disk(folder.root):
             Checkpointer(folder.checkpoints).save(step, arrays, meta)
 
@@ -164,8 +172,10 @@ def restore(
     if not folder.replay.is_dir():
         return [f"Resumed at {reached}, with an empty replay: there is no {folder.replay}.", *notes]
     try:
-        loaded = replay.load(folder.replay)
-        batches.take_back(saved.meta.get("planned", {}))
+        loaded = replay.load(folder.replay, saved.meta.get("replay", ""))
+        held = saved.held.items()
+        drawn = {k.removeprefix(_DRAWN): x for k, x in held if k.startswith(_DRAWN)}
+        batches.take_back(saved.meta.get("drawn", {}), drawn)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
     except _MALFORMED as error:

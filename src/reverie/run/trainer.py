@@ -1,9 +1,5 @@
 """One update after the other: sample, train, write back."""
 
-from typing import Any
-
-import numpy as np
-
 from reverie.learner import Learner
 from reverie.replay import Stream
 from reverie.run.debug import check_numbers
@@ -39,7 +35,6 @@ class Trainer:
         self._context = context
         self._debug = debug
         self._priorities = priorities
-        self._pending: tuple[np.ndarray, Any] | None = None
         self._compiled = False
 
     def wait(self, waiting: Waiting) -> None:
@@ -59,13 +54,5 @@ class Trainer:
         if self._debug:
             check_numbers(sample.batch, f"batch of update {self._learner.updates + 1}")
         outputs = self._learner.train(sample.batch)
-        self.flush()
-        self._pending = (sample.ids[:, self._context :], outputs)
-
-    def flush(self) -> None:
-        """Hands what the last update gave back to replay."""
-        if self._pending is not None:
-            ids, outputs = self._pending
-            priority = outputs.priority if self._priorities else None
-            self._stream.write_back(ids, outputs.latents, priority)
-            self._pending = None
+        priority = outputs.priority if self._priorities else None
+        self._stream.postpone(sample.ids[:, self._context :], outputs.latents, priority)
