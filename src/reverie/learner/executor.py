@@ -12,7 +12,8 @@ from reverie.learner.allocator import release_memory
 from reverie.learner.compiler import Compiler, background
 from reverie.learner.devices import Placement
 from reverie.learner.issued import IssuedUpdate
-from reverie.learner.programs import POLICIES, Batch, Kind, Programs
+from reverie.learner.previews import Previews
+from reverie.learner.programs import POLICIES, Batch, Kind, Programs, local, size
 from reverie.spaces import Space
 
 PyTree = Any
@@ -43,6 +44,10 @@ class Learner:
         dump_folder: The run's folder, where evidence of a NaN is written; None writes nothing.
         fast_compile: Whether to leave optimizations out, which compiles several times faster, to
             slower programs.
+
+    Attributes:
+        agent: As given.
+        placement: As given.
     """
 
     def __init__(
@@ -54,16 +59,17 @@ class Learner:
         dump_folder: pathlib.Path | None = None,
         fast_compile: bool = False,
     ):
-        self._agent = agent
-        self._placement = placement
+        self.agent = agent
+        self.placement = placement
         self.platform = placement.platform
         self._dump_folder = dump_folder
         base = jax.random.key(seed)
         init, train, report, act, evaluate = jax.random.split(base, 5)
         self._train_key = placement.put_state(train)
-        self._report_key = placement.put_state(report)
         self._policy_keys = placement.put_policy({"train": act, "eval": evaluate})
         self._programs = Programs(agent, placement, fast_compile)
+        on = placement.training[0]
+        self._previews = Previews(self._programs, on, placement.put_state(report))
         self._compiler = Compiler(self._programs)
         self._state: PyTree = None
         self._acting: PyTree = None
@@ -73,7 +79,6 @@ class Learner:
         if placement.platform == "cpu":
             self._copy = background(lambda: self._compiler.compile("copy", {}), self._initial)
         self._carry: PyTree = None
-        self._report_carries: dict[str, PyTree] = {}
         self._previous: IssuedUpdate | None = None
         self._later: list[tuple[Kind, Batch]] = []
         self._trained = False
@@ -81,16 +86,6 @@ class Learner:
         self._counts: dict[str, int] = dict.fromkeys(
             ("updates", "reports", "train_calls", "eval_calls"), 0
         )
-
-    @property
-    def agent(self) -> Any:
-        """The static description that this learner runs."""
-        return self._agent
-
-    @property
-    def placement(self) -> Placement:
-        """The devices in use."""
-        return self._placement
 
     @property
     def state(self) -> PyTree:
@@ -101,7 +96,7 @@ class Learner:
     @property
     def latent_spaces(self) -> dict[str, Space]:
         """Spaces of the latents that `policy` and `train` give to replay."""
-        return self._agent.latent_spaces
+        return self.agent.latent_spaces
 
     @property
     def updates(self) -> int:
@@ -120,7 +115,7 @@ class Learner:
 
     def init_policy(self, num_envs: int) -> PyTree:
         """Recurrent state of the policy for `num_envs` environments before their first step."""
-        return self._placement.put_policy(self._programs.init_carry(num_envs))
+        return self.placement.put_policy(self._programs.init_carry(num_envs))
 
     def policy(
         self,
@@ -205,10 +200,10 @@ class Learner:
                 float16 update that the agent skipped is none.
         """
         update = self._compiler.get("train", batch)
-        if self._carry is None or _size(batch) != len(jax.tree.leaves(self._carry)[0]):
-            self._carry = self._placement.put_batch(self._programs.init_carry(_size(batch)))
-        device_batch = self._placement.put_batch(batch)
-        if self._placement.platform == "cpu":
+        if self._carry is None or size(batch) != len(jax.tree.leaves(self._carry)[0]):
+            self._carry = self.placement.put_batch(self._programs.init_carry(size(batch)))
+        device_batch = self.placement.put_batch(batch)
+        if self.placement.platform == "cpu":
             # An update that waits for another one may hold working memory already. An accelerator
             # has to have the next one at hand instead, because issuing it takes long there.
             self.synchronize()
@@ -216,7 +211,7 @@ class Learner:
         self._state, self._carry, outputs, metrics, acting = update(
             self.state, self._carry, device_batch, self._train_key, count
         )
-        self._acting, self._next_acting = self._next_acting, self._placement.put_policy(acting)
+        self._acting, self._next_acting = self._next_acting, self.placement.put_policy(acting)
         issued = IssuedUpdate(self.updates, batch, metrics)
         previous, self._previous = self._previous, issued
         self._finish(previous)
@@ -235,16 +230,7 @@ class Learner:
         """
         self._prepare_later()
         preview = self._compiler.get("report", batch)
-        carry = self._report_carries.get(source)
-        if carry is None:
-            carry = self._programs.init_carry(_size(batch))
-        count = self._next("reports")
-        # On one device, because the others would only repeat it.
-        state = _local(self.state)
-        key = self._report_key.addressable_data(0)
-        inputs = jax.device_put((carry, batch), self._placement.training[0])
-        self._report_carries[source], results = preview(state, *inputs, key, count)
-        return jax.device_get(results)
+        return self._previews.run(preview, self.state, batch, source, self._next("reports"))
 
     def pop_metrics(self) -> list[dict[str, float]]:
         """Metrics of the updates that were checked since the last call, oldest first."""
@@ -286,17 +272,16 @@ class Learner:
         Returns:
             Gives the arrays; raises NonFiniteError if one of them is not finite.
         """
-        if self._placement.platform != "cpu":
+        if self.placement.platform != "cpu":
             arrays = self.arrays()
             return lambda: arrays
         # One program, because calls for hundreds of small arrays would hold up the loop.
-        copies = self._copy.result()(_local(self.state))
+        copies = self._copy.result()(local(self.state))
         named, updates = list(names.flatten(self.state)), self.updates
 
         def fetch() -> dict[str, np.ndarray]:
-            return self._checked(
-                dict(zip(named, jax.tree.leaves(jax.device_get(copies)), strict=True)), updates
-            )
+            leaves = jax.tree.leaves(jax.device_get(copies))
+            return self._checked(dict(zip(named, leaves, strict=True)), updates)
 
         return fetch
 
@@ -312,16 +297,16 @@ class Learner:
         Raises:
             names.MismatchError: If a name is unknown or a shape differs.
         """
-        self._state = self._placement.put_state(names.replace(self.state, arrays))
+        self._state = self.placement.put_state(names.replace(self.state, arrays))
         self._carry = None
-        self._report_carries.clear()
+        self._previews.restart()
         self._counts.update(counters or {})
         self.flush_acting()
 
     def held(self) -> Callable[[], dict[str, np.ndarray]]:
         """Takes hold of what decides the next calls besides the state, as `snapshot` does."""
         fetch = lag.hold(self.state.params, self._acting, self._carry)
-        if self._placement.platform == "cpu":
+        if self.placement.platform == "cpu":
             return fetch
         arrays = fetch()
         return lambda: arrays
@@ -330,10 +315,9 @@ class Learner:
         """Goes on with what `held` gave, after `load_arrays`; older checkpoints have none of it."""
         acting = lag.take(arrays, "acting", self.state.params)
         if acting is not None:
-            self._acting = jax.device_put(jax.tree.leaves(acting), self._placement.policy)
-        sizes = [len(value) for name, value in arrays.items() if name.startswith("carry/")]
-        carry = lag.take(arrays, "carry", self._programs.init_carry(sizes[0])) if sizes else None
-        self._carry = None if carry is None else self._placement.put_batch(carry)
+            self._acting = jax.device_put(jax.tree.leaves(acting), self.placement.policy)
+        carry = lag.take_carry(arrays, self._programs.init_carry)
+        self._carry = None if carry is None else self.placement.put_batch(carry)
 
     def _prepare_later(self) -> None:
         while self._later:
@@ -346,9 +330,9 @@ class Learner:
 
     def _act_with_newest(self) -> None:
         # Copies, because the next update overwrites the state.
-        leaves = jax.tree.leaves(_local(self._state.params))
+        leaves = jax.tree.leaves(local(self._state.params))
         self._acting = self._next_acting = jax.device_put(
-            leaves, self._placement.policy, may_alias=False
+            leaves, self.placement.policy, may_alias=False
         )
 
     def _next(self, counter: str) -> np.uint32:
@@ -364,12 +348,3 @@ class Learner:
     def _finish(self, issued: IssuedUpdate | None) -> None:
         if issued is not None:
             self._finished.append(issued.finish(self._dump_folder))
-
-
-def _local(tree: PyTree) -> PyTree:
-    """Arrays as the first of the devices that share them has them."""
-    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
-
-
-def _size(batch: Batch) -> int:
-    return len(next(iter(batch.values())))

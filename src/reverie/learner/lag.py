@@ -46,3 +46,14 @@ def take(arrays: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree 
         return names.replace(like, known)
     except names.MismatchError:
         return None
+
+
+def take_carry(arrays: Mapping[str, np.ndarray], init: Callable[[int], PyTree]) -> PyTree | None:
+    """The recurrent state of updates, as `take` gives it.
+
+    Args:
+        arrays: By name.
+        init: Makes one for a number of sequences.
+    """
+    sizes = [len(value) for name, value in arrays.items() if name.startswith("carry/")]
+    return take(arrays, "carry", init(sizes[0])) if sizes else None

@@ -148,3 +148,13 @@ def _compiler_options(platform: str, fast_compile: bool) -> dict[str, Any]:
     if fast_compile:
         options["xla_backend_optimization_level"] = 0
     return options
+
+
+def local(tree: PyTree) -> PyTree:
+    """Arrays as the first of the devices that share them has them."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def size(batch: Batch) -> int:
+    """Number of sequences."""
+    return len(next(iter(batch.values())))
