@@ -59,6 +59,7 @@ def restore(
         state
         and mark
         and mark == selector_mark == state.get("mark")
+        and state["filled"]
         and state["settings"] == index.settings
     ):
         wanted = dict(state["filled"])

@@ -188,7 +188,8 @@ class Stream:
             if kind == "batch":
                 # Arrays without entries are not in a checkpoint.
                 batch = {k: found.get(f"{i}", example[k]) for i, k in enumerate(sorted(example))}
-                if all(x.shape == example[k].shape for k, x in batch.items()):
+                kinds = [(x.shape, x.dtype) for x in batch.values()]
+                if kinds == [(example[k].shape, example[k].dtype) for k in batch]:
                     self._append(_done(Sample(batch, found["ids"])))
             elif kind == "priority" and "priority" in found:
                 target = self._replay.locate(found["ids"])
