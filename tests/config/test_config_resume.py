@@ -100,6 +100,14 @@ def refusal(**overrides):
     return str(caught.value).splitlines()
 
 
+def test_a_run_on_an_environment_from_python_goes_on_from_python():
+    saved = load(["--task", "custom_Mine"])
+    with pytest.raises(ConfigError, match="cannot be resumed") as caught:
+        check_resume(saved, load(["--task", "my_env:Mine"]), "runs/a")
+    assert "Leave out" not in str(caught.value)
+    assert "same environment from Python: reverie.train(env, logdir='runs/a')" in str(caught.value)
+
+
 def test_the_message_lists_every_difference_and_what_to_do():
     lines = refusal(**{"agent.dyn.deter": 1024, "run.envs": 3, "batch_length": 32})
     assert lines[0].startswith("The run in runs/a cannot be resumed")

@@ -324,6 +324,7 @@ def test_the_readme(desk, cache, capsys, monkeypatch):
     folder = desk / "logdir"
     assert (folder / "target" / "checkpoints").exists()
     assert (folder / "example" / "evaluation.json").exists()
+    assert (folder / "target" / "evaluation.json").exists()
     assert (folder / "example" / "scores.png").exists()
     # What the text says beside the blocks: a check of the class, and the class by its name.
     code = next(span for span in spans(ROOT / "README.md") if span.startswith("python -c"))

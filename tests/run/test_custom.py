@@ -14,6 +14,7 @@ import reverie
 from reverie.config import ConfigError, load
 from reverie.envs import OptionError, VectorEnv, factory_of, make
 from reverie.run import custom
+from reverie.run.source import EnvSource
 from reverie.track import read_jsonl
 
 
@@ -272,3 +273,10 @@ def test_one_environment_is_built_in_vain_and_none_beside_processes(tmp_path, ba
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     assert Counted.built <= most
+
+
+def test_a_name_that_no_one_can_find_says_what_to_do():
+    with pytest.raises(ConfigError) as caught:
+        EnvSource("custom_Mine", load().env).make()
+    for way in ("reverie.train(env, ", "evaluate(env)", "reverie eval FOLDER --task module:Class"):
+        assert way in str(caught.value)

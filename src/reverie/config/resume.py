@@ -95,11 +95,14 @@ def check_resume(saved: Config, new: Config, folder: str = "") -> list[Differenc
     lines = [f"- {difference}" for difference in ordered[:_SHOWN]]
     lines += _names(ordered[_SHOWN:], False, "not allowed either")
     lines += _names(ordered[_SHOWN:], True, "allowed")
+    way = "Leave out --configs and --task to go on with the saved configuration"
+    call = f": reverie train --logdir {folder}" if folder else ""
+    if saved.task.startswith("custom_"):
+        way = "To go on with the saved configuration pass the same environment from Python"
+        call = f": reverie.train(env, logdir={folder!r})" if folder else ""
     raise ConfigError(
         f"The run{f' in {folder}' if folder else ''} cannot be resumed with this configuration, "
-        "which differs in:\n" + "\n".join(lines) + "\n"
-        "Leave out --configs and --task to go on with the saved configuration"
-        f"{f': reverie train --logdir {folder}' if folder else ''}. For a new run choose another "
+        "which differs in:\n" + "\n".join(lines) + f"\n{way}{call}. For a new run choose another "
         "logdir; --run.from_checkpoint gives it the parameters of this one."
     )
 

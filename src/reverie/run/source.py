@@ -173,8 +173,10 @@ class EnvSource:
     def _options(self) -> dict[str, Any]:
         if self.task.startswith(f"{CUSTOM}_"):
             raise ConfigError(
-                f"The task {self.task!r} is an environment of your own, which no name can find. "
-                "Pass it: reverie.train(env, ...) or reverie.load(logdir).evaluate(env)."
+                f"The task {self.task!r} is an environment that was passed from Python, which no "
+                "name can find. Train it on by the same script: reverie.train(env, logdir=...); "
+                "evaluate it by reverie.load(logdir).evaluate(env), or by reverie eval FOLDER "
+                "--task module:Class where that is its class or what makes it."
             )
         section = getattr(self.config, self.suite, None)
         options = section.model_dump() if section else {}
