@@ -24,8 +24,9 @@ help:
 train: $(INSTALLED)
 	$(BIN)/reverie train --configs quickstart --logdir 'logdir/{timestamp}' $(ARGS)
 
+# Two processes, each of which keeps to whole files, so that their fixtures are made once.
 test: $(INSTALLED_DEV)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 
 test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow

@@ -49,7 +49,8 @@ def test_killed_run_goes_on_from_the_saved_step(finished, command, train_words, 
 def test_signal_saves_once_and_exits(finished, command, train_words, tmp_path, number, code):
     words = [*train_words, "--logdir", str(tmp_path), "--run.save_every", "0"]
     process = command(*words, "--run.steps", "1e7", "--run.final_eval_eps", "5")
-    wait_for(process, lambda: (tmp_path / "scores.jsonl").exists())
+    scores = tmp_path / "scores.jsonl"
+    wait_for(process, lambda: scores.exists() and scores.stat().st_size > 0)
     process.send_signal(number)
     out, err = process.communicate(timeout=400)
     assert process.returncode == code, err

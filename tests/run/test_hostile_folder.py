@@ -162,12 +162,14 @@ def reader(finished, tmp_path_factory):
             return
         if name == "checkpoints":
             checkpoint.newest(root)
-        with contextlib.closing(experience.replay(config, keys, latents, budget)) as replay:
+        with (
+            contextlib.closing(experience.replay(config, keys, latents, budget)) as replay,
+            experience.train_stream(config, replay) as batches,
+        ):
             agent, ratio = Agent(arrays.arrays), Ratio(1.0, 16)
-            progress.restore(folder, progress.Progress(), agent, replay, ratio)
+            progress.restore(folder, progress.Progress(), agent, replay, batches, ratio)
             if replay.ready(2):
-                with experience.train_stream(config, replay) as stream:
-                    stream.next()
+                batches.next()
 
     return root, read
 

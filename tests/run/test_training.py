@@ -65,9 +65,11 @@ def test_same_seed_gives_the_same_run(make_config, tmp_path):
 
 
 def test_evaluation_reports_and_saving_in_between_change_nothing(make_config, tmp_path):
-    steps = ["--run.steps", "60"]
+    # Enough for the report to be compiled meanwhile.
+    steps = ["--run.steps", "100"]
     quiet = ["--run.save_every", "0", "--run.report_every", "0"]
     busy = ["--run.save_every", "0.01", "--run.report_every", "0.01", "--run.eval_every", "0.01"]
+    busy += ["--run.side_share", "1", "--run.eval_eps", "1"]
     launch(make_config(tmp_path / "a", *steps, *quiet))
     kept = ["--script", "train_eval", "--replay.eval_size", "40"]
     launch(make_config(tmp_path / "b", *steps, *busy, *kept))
