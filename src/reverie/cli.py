@@ -1,6 +1,7 @@
 """The `reverie` command: a thin dispatch; options belong to the configuration."""
 
 import contextlib
+import difflib
 import json
 import os
 import signal
@@ -120,7 +121,9 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if command not in _COMMANDS:
         known = ", ".join(_COMMANDS)
-        raise UsageError(f"Unknown command '{command}'; the commands are {known}. See --help.")
+        near = difflib.get_close_matches(command, _COMMANDS, n=1)
+        known += f". Did you mean {near[0]}?" if near else "."
+        raise UsageError(f"Unknown command '{command}'; the commands are {known} See --help.")
     run, text = _COMMANDS[command]
     if "--help" in rest or "-h" in rest:
         print(text)
@@ -133,15 +136,22 @@ def _train(words: list[str]) -> int:
 
     trust, words = _flag(words, "trust")
     config = load_run(words, trust=trust)
+    if "task" not in config.sources:
+        raise UsageError(
+            "No --task given: say what to train on, for example --task CartPole-v1 or "
+            "--configs quickstart; `reverie envs` lists the suites."
+        )
     from reverie.run import launch
 
     outcome = launch(config)
     try:
         print(outcome.summary(), flush=True)
-    except OSError:
+    except OSError as error:
         # The terminal is closed, which is what SIGHUP says.
-        if not outcome.interrupted:
+        if isinstance(error, BrokenPipeError) and not outcome.interrupted:
             raise
+        # Or the output cannot be written, which the logger has said; Python would try once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return outcome.exit_code
 
 
@@ -151,6 +161,10 @@ def _eval(words: list[str]) -> int:
     video, words = _flag(words, "video")
     as_json, words = _flag(words, "json")
     trust, words = _flag(words, "trust")
+    if words and not words[0].startswith("-"):
+        raise UsageError(f"reverie eval takes one folder; {words[0]} is one too many.")
+    if not episodes.isdecimal() or not int(episodes):
+        raise UsageError(f"--episodes is {episodes}; expected a whole number >= 1.")
     from reverie.run.eval_only import eval_run
 
     words = ["--run.eval_eps", episodes, "--logger.outputs", "jsonl", *words]
@@ -208,6 +222,8 @@ def _check_env(words: list[str]) -> int:
     if not task or task.startswith("--"):
         raise UsageError("reverie envs check needs a task. See reverie envs --help.")
     steps, words = _take(words, "steps", default="200")
+    if words and not words[0].startswith("-"):
+        raise UsageError(f"reverie envs check takes one task; {words[0]} is one too many.")
     if not steps.isdecimal():
         raise UsageError(f"--steps is {steps}; expected a whole number.")
     from reverie.config import load
@@ -288,7 +304,10 @@ def _take(
                 raise UsageError(f"{flag} needs a value.")
             return words[index + 1], words[:index] + words[index + 2 :]
     if default is None:
-        raise UsageError(f"reverie {command} needs {flag} FOLDER. See reverie {command} --help.")
+        raise UsageError(
+            f"reverie {command} needs the folder of a run: reverie {command} FOLDER. "
+            f"See reverie {command} --help."
+        )
     return default, words
 
 

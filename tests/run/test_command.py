@@ -90,7 +90,12 @@ def test_the_logdir_alone_goes_on_with_the_run(copied, command):
     ("words", "message"),
     [
         (["fly"], "Unknown command 'fly'; the commands are train, eval, plot, config"),
-        (["eval"], "reverie eval needs --logdir"),
+        (["trian"], "Did you mean train?"),
+        (["train", "--configs", "debug", "size1m"], "No --task given"),
+        (["eval"], "reverie eval needs the folder of a run: reverie eval FOLDER"),
+        (["eval", "a", "b"], "reverie eval takes one folder; b is one too many"),
+        (["eval", "a", "--episodes", "0"], "--episodes is 0; expected a whole number >= 1"),
+        (["envs", "check", "a", "b"], "reverie envs check takes one task; b is one too many"),
         (["eval", "--logdir"], "--logdir needs a value"),
         (["plot", "--logdir", "/nowhere"], "There is no run in /nowhere"),
         (["plot", "--logdir", "/nowhere", "--fast"], "does not know --fast"),
