@@ -78,6 +78,17 @@ def test_training_runs_without_standard_streams(loud, closed, backend):
         assert not path.is_file() or b"a new game" not in path.read_bytes()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a file that is always full")
+def test_an_output_that_cannot_be_written_is_switched_off(tmp_path):
+    words = ["train", *RANDOM, "--task", "CartPole-v1", "--logdir", "run"]
+    with open("/dev/full", "w") as full:
+        done = reverie_command(*words, folder=tmp_path, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert b"TerminalSink failed and is switched off" in line
+    assert (tmp_path / "run" / "scores.jsonl").exists()
+
+
 def test_python_without_a_standard_output_trains(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     options = {"random_agent": True, "run.steps": 20}

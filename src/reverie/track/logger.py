@@ -10,6 +10,7 @@ from reverie.disk import is_full
 from reverie.track.sinks.background import report_failure
 from reverie.track.sinks.base import Sink, Value
 from reverie.track.sinks.jsonl import JsonlSink
+from reverie.track.sinks.terminal import TerminalSink
 
 RESERVED = ("step", "time")
 """Metric names that every written record already holds."""
@@ -27,7 +28,7 @@ class Logger:
     Finished episodes reach the sinks at once, so a killed run loses none of them.
 
     A sink that raises is reported once and switched off. Only the record of the run in `JsonlSink`
-    and a full disk are worth an error.
+    and a full disk under other files are worth an error.
 
     Example:
         >>> with Logger(make_sinks(["terminal", "jsonl"], logdir, step=counter), counter) as log:
@@ -109,7 +110,10 @@ class Logger:
         try:
             task(sink)
         except Exception as error:
-            if isinstance(sink, JsonlSink) or is_full(error):
+            # Where the terminal is a file on a full disk, nothing of the run is lost.
+            if isinstance(sink, JsonlSink) or (
+                is_full(error) and not isinstance(sink, TerminalSink)
+            ):
                 raise
             if sink in self._sinks:
                 self._sinks.remove(sink)
