@@ -1,8 +1,11 @@
 """Evaluations of a trained agent from Python."""
 
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 import reverie
 from reverie.envs import SpaceError
@@ -115,3 +118,36 @@ def test_episodes_in_an_own_environment_are_filmed(agent, tmp_path):
 def test_an_environment_without_pictures_is_not_filmed(agent):
     with pytest.raises(FilmingError, match="rgb_array"):
         agent.evaluate(make, 1, video=True)
+
+
+class Unrendered(Other):
+    """As Gymnasium's own introduction writes a class: it takes no render mode."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(4, np.float32), 1.0, True, False, {}
+
+
+class Drawing(Unrendered):
+    def render(self):
+        return np.zeros((48, 48, 3), np.uint8)
+
+
+@pytest.mark.parametrize("name", ["own_zoo:Unrendered", "Unrendered-v0"])
+def test_a_class_without_render_mode_is_explained(agent, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "own_zoo", sys.modules[__name__])
+    spec = EnvSpec("Unrendered-v0", entry_point=Unrendered)
+    monkeypatch.setitem(gymnasium.registry, spec.id, spec)
+    with pytest.raises(FilmingError, match=r"needs an argument render_mode .* 'rgb_array', and"):
+        agent.evaluate(name, 1, video=True)
+
+
+def test_a_class_without_render_mode_is_filmed_if_it_draws(agent, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "own_zoo", sys.modules[__name__])
+    result = agent.evaluate("own_zoo:Drawing", 1, video=tmp_path / "film")
+    assert result.video.exists()

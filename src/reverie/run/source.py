@@ -89,7 +89,9 @@ class EnvSource:
         factory = self._factory(index, seed)
         if self.max_steps:
             factory = functools.partial(_limited, factory, self.max_steps)
-        return filmed(factory) if self.filmed else factory
+        if not self.filmed:
+            return factory
+        return filmed(factory, dataclasses.replace(self, filmed=False).factory(index, seed))
 
     def resolved(self, config: Config) -> "EnvSource":
         """The same after one look at an environment, with a size of images that the agent takes.

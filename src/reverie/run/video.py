@@ -63,8 +63,11 @@ class Filmed(gymnasium.Wrapper):
     def _frame(self, obs: dict[str, np.ndarray]) -> np.ndarray:
         if self._image is not None:
             return obs[self._image]
+        frame = None
         try:
             frame = self.env.render()
+        except NotImplementedError:
+            pass  # As if it returned nothing.
         except gym_error.DependencyNotInstalled as error:
             raise MissingPackageError(
                 f"{name_of(self.env)} cannot be filmed, because a package is missing: "
@@ -73,15 +76,21 @@ class Filmed(gymnasium.Wrapper):
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
             raise FilmingError(
                 f"{name_of(self.env)} cannot be filmed: it has no image observation, and "
-                f"render() returned {type(frame).__name__} in place of a uint8 image [H, W, C]. "
-                "Give it the render mode 'rgb_array'."
+                f"render() gave {type(frame).__name__} in place of a uint8 image [H, W, C]. The "
+                "environment needs an argument render_mode that accepts 'rgb_array', and a "
+                "render() that returns such images."
             )
         return frame
 
 
-def filmed(factory: Factory) -> Factory:
-    """A factory of the same environments with a picture of every step."""
-    return functools.partial(_film, factory)
+def filmed(factory: Factory, plain: Factory) -> Factory:
+    """A factory of the same environments with a picture of every step.
+
+    Args:
+        factory: Makes one that renders, if it can.
+        plain: Makes one that was not asked to render.
+    """
+    return functools.partial(_film, factory, plain)
 
 
 def write_film(path: pathlib.Path, records: Sequence[dict[str, Any]], fps: float) -> pathlib.Path:
@@ -107,10 +116,15 @@ def cut_films(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     )
 
 
-def _film(factory: Factory) -> gymnasium.Env:
+def _film(factory: Factory, plain: Factory) -> gymnasium.Env:
     # Environments that draw with SDL need no window for pictures, and complain about its absence.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    return Filmed(factory())
+    try:
+        env = factory()
+    except Exception:
+        # Not every environment takes a render mode, and one with images needs none.
+        env = plain()
+    return Filmed(env)
 
 
 def _is_image(space: gymnasium.Space) -> bool:
