@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
+from reverie.config import load
 from reverie.envs import check
+from reverie.run.source import EnvSource
 
 
 class Good(gymnasium.Env):
@@ -87,6 +89,20 @@ class TinyImage(ChannelsFirst):
         return np.zeros((7, 7, 3), np.uint8)
 
 
+class LargeImage(ChannelsFirst):
+    observation_space = gs.Box(0, 255, (500, 400, 3), np.uint8)
+
+    def observe(self):
+        return np.zeros((500, 400, 3), np.uint8)
+
+
+class GrayFrames(ChannelsFirst):
+    observation_space = gs.Box(0, 255, (4, 84, 84), np.uint8)
+
+    def observe(self):
+        return np.zeros((4, 84, 84), np.uint8)
+
+
 class FlatImage(ChannelsFirst):
     observation_space = gs.Box(0, 255, (64, 48), np.uint8)
 
@@ -139,23 +155,52 @@ class Unbuildable(Good):
         raise OSError("no licence")
 
 
+class Exiting(Good):
+    def step(self, action):
+        raise SystemExit(3)
+
+
+class ExitingStart(Good):
+    def __init__(self):
+        raise SystemExit("no display")
+
+
+class LogsText(Good):
+    def step(self, action):
+        return (*super().step(action)[:4], {"log/name": "hey"})
+
+
+def logs_nothing_but_numbers():
+    class LogsNumbers(Good):
+        def step(self, action):
+            return (*super().step(action)[:4], {"log/x": 1.0, "name": "hey"})
+
+    return LogsNumbers()
+
+
 @pytest.mark.parametrize(
     ("env", "level", "words"),
     [
         (NotANumber, "error", ["NotANumber", "step 5", "'obs'", "NaN"]),
         (WrongShape, "error", ["'obs'", "(3,)", "(2,)"]),
-        (OutOfBounds, "error", ["'obs'", "bound", "env.gym.bounds"]),
+        (OutOfBounds, "error", ["'obs'", "bound", "Training lets such values through after one"]),
         (OldStep, "error", ["4 values", "terminated"]),
         (OldReset, "error", ["reset(*, seed=None, options=None)"]),
         (Crashing, "error", ["ZeroDivisionError: bug"]),
         (Speaking, "error", ["Text"]),
-        (TinyImage, "error", ["image", "7x7", "env.gym.size", "[64, 64]"]),
+        (Exiting, "error", ["SystemExit: 3", "test_envs_check.py, line", "raise SystemExit(3)"]),
+        (ExitingStart, "error", ["cannot be built", "SystemExit: no display"]),
+        (LogsText, "error", ["info['log/name'] is 'hey'", "Return a number"]),
+        (TinyImage, "note", ["7x7 pixels are resized to 48x48", "env.gym.size"]),
+        (LargeImage, "note", ["500x400 pixels are resized to 96x96"]),
+        (GrayFrames, "warning", ["'image'", "(4, 84, 84)", "channels in front: 84x84x4"]),
         (Unbuildable, "error", ["cannot be built", "no licence"]),
         (Unseeded, "warning", ["'obs' differs at step 0", "self.np_random"]),
         (NoneFlag, "warning", ["truncated=None", "True or False"]),
         (ChannelsFirst, "warning", ["'image'", "(3, 64, 64)", "channels in front", "64x64x3"]),
         (Stacked, "warning", ["'image'", "a stack of 4 images", "64x64x4"]),
         (FlatImage, "warning", ["'image'", "(64, 48)", "gray image", "64x48x1"]),
+        (logs_nothing_but_numbers, "note", ["steps per second"]),
         (FloatImage, "warning", ["'image'", "float32 in 0..1", "64x64x3"]),
         (NoImage, "warning", ["'obs'", "(64, 48)", "3072 numbers", "uint8 in 0..255"]),
         (Unbounded, "warning", ["'action'", "finite bounds", "[-1, 1]"]),
@@ -228,6 +273,41 @@ def test_the_check_only_reports(source, level, words, discrete, monkeypatch):
         assert word in text
 
 
+def test_an_interrupt_still_ends_the_check():
+    class Interrupted(Good):
+        def step(self, action):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(Interrupted)
+
+
+def test_a_value_that_is_no_number_is_never_let_through():
+    (error,) = (each for each in check(NotANumber) if each.level == "error")
+    assert "lets" not in str(error)
+
+
+def test_the_check_says_of_images_what_a_run_says():
+    config = load(["--task", "custom_GrayFrames", "--run.env_backend", "sync"])
+    source = EnvSource(config.task, config.env, GrayFrames).resolved(config)
+    recognized, resized = source.spaces().notes
+    assert "channels in front: 84x84x4" in recognized
+    assert "84x84 pixels are resized to 80x80" in resized
+    found = [str(each) for each in check(GrayFrames)]
+    assert recognized in found[0].replace("-> ", "")
+    assert f"note: {resized}" in found
+
+
+def test_a_size_that_was_asked_for_is_not_changed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_images", sys.modules[__name__])
+    levels = [each.level for each in check("own_images:TinyImage")]
+    assert "error" not in levels
+    (error,) = (
+        each for each in check("own_images:TinyImage", {"size": (40, 40)}) if each.level == "error"
+    )
+    assert "40x40 pixels" in str(error)
+
+
 def test_a_faultless_environment_only_gets_its_rates():
     (finding,) = check(Good, steps=150)
     assert finding.level == "note"
@@ -242,7 +322,7 @@ def test_an_instance_is_checked_and_left_open_as_it_was():
 
 
 def test_findings_come_worst_first():
-    class Several(TinyImage, Unbounded):
+    class Several(NotANumber, Unbounded):
         pass
 
     levels = [finding.level for finding in check(Several)]

@@ -71,13 +71,14 @@ def test_a_broken_environment_fails_and_is_explained(capsys, broken_id):
 
 def test_images_have_a_size_that_the_agent_takes(capsys, small_images):
     words = ["envs", "check", small_images, "--steps", "100"]
-    assert cli.main(words) == 1
+    assert cli.main(words) == 0
     out = capsys.readouterr().out
-    assert "error: Observation image is 40x40 pixels" in out
+    assert "note: Images of 40x40 pixels are resized to 48x48" in out
     assert "env.gym.size" in out
     assert cli.main([*words, "--env.gym.size", "64", "64"]) == 0
     fewer = ["--agent.enc.simple.mults", "[2,3,4]", "--agent.dec.simple.mults", "[2,3,4]"]
     assert cli.main([*words, *fewer]) == 0
+    assert "resized" not in capsys.readouterr().out
 
 
 def test_a_task_that_does_not_exist_fails(capsys):

@@ -6,7 +6,7 @@
 Nothing here imports the device library, so that environment processes stay small.
 """
 
-from reverie.envs.check import Finding, check
+from reverie.envs.check import check
 from reverie.envs.conform import is_wrapped, spaces
 from reverie.envs.errors import (
     Cancelled,
@@ -22,6 +22,7 @@ from reverie.envs.errors import (
 )
 from reverie.envs.leaves import random_actions
 from reverie.envs.masks import MaskFromInfo, valid_actions
+from reverie.envs.notes import Finding
 from reverie.envs.registry import (
     SUITES,
     Suite,

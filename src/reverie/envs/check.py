@@ -1,10 +1,9 @@
 """The public conformance check: does an environment keep what the agent relies on?"""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import gymnasium
@@ -16,15 +15,17 @@ from reverie.envs.errors import (
     MissingPackageError,
     NotAnEnvError,
     OptionError,
+    OutOfBoundsError,
     SpaceError,
     UnknownTaskError,
     ValueMismatchError,
     own_frame,
 )
-from reverie.envs.leaves import describe
+from reverie.envs.logs import OnlyLogs
 from reverie.envs.masks import RandomPlay
-from reverie.envs.registry import factory_of
-from reverie.envs.wrappers import require_env, wrap
+from reverie.envs.notes import Finding, notes, resize_note
+from reverie.envs.registry import factory_of, split
+from reverie.envs.wrappers import ResizeImages, require_env, wrap
 from reverie.spaces import mask_keys
 
 if TYPE_CHECKING:
@@ -33,30 +34,11 @@ if TYPE_CHECKING:
 SLOW = 20.0
 """Steps per second below which training waits for the environment."""
 
-SMALLEST_PICTURE = 48
-"""Sides from which an array of numbers looks like an image: the smallest that encoders take."""
+_ANYTHING = (Exception, SystemExit)
+"""What an environment may raise; an interrupt comes from the user, and ends the check."""
 
 _EXPLAINED = (UnknownTaskError, MissingPackageError, MissingDataError, OptionError, SpaceError)
 """Their messages say what to do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing to know about an environment.
-
-    Args:
-        level: `error` stops training, `warning` makes it worse or not repeatable, `note` is good
-            to know.
-        problem: What is wrong, with names and values.
-        mend: What to do about it.
-    """
-
-    level: Literal["error", "warning", "note"]
-    problem: str
-    mend: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.level}: {self.problem}" + (f" -> {self.mend}" if self.mend else "")
 
 
 def check(
@@ -86,10 +68,10 @@ def check(
     found: list[Finding] = []
     try:
         if isinstance(source, gymnasium.Env):
-            found += _inspect(source, steps, agent)
+            found += _inspect(source, steps, agent, "gym")
         else:
             found += _build_and_inspect(source, options, steps, agent)
-    except Exception as error:  # Whatever else an environment can do: the check only reports.
+    except _ANYTHING as error:  # Whatever else an environment can do: the check only reports.
         found.append(Finding("error", f"The check met {_say(error)}.", "See its traceback."))
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.level])
@@ -119,21 +101,24 @@ def _build_and_inspect(
     except _EXPLAINED as error:
         yield Finding("error", str(error))
         return
-    except Exception as error:
+    except _ANYTHING as error:
         mend = "Make the environment's constructor work."
         yield Finding("error", f"It cannot be built: {_say(error).removesuffix('.')}.", mend)
         return
     try:
-        yield from _inspect(env, steps, agent)
+        suite = split(source)[0].name if isinstance(source, str) else "gym"
+        yield from _inspect(env, steps, agent, suite, bool(options and options.get("size")))
     finally:
         close = getattr(env, "close", lambda: None)
         try:
             close()
-        except Exception as error:
+        except _ANYTHING as error:
             yield Finding("warning", f"close() raised {_say(error)}.", "Let it pass.")
 
 
-def _inspect(env: gymnasium.Env, steps: int, agent: "AgentConfig | None") -> Iterator[Finding]:
+def _inspect(
+    env: gymnasium.Env, steps: int, agent: "AgentConfig | None", suite: str, sized: bool = False
+) -> Iterator[Finding]:
     try:
         require_env(env)
     except NotAnEnvError as error:
@@ -142,15 +127,21 @@ def _inspect(env: gymnasium.Env, steps: int, agent: "AgentConfig | None") -> Ite
     masked = False
     try:
         wrapped = wrap(env, info_mask="auto")
-        yield from _check_images(wrapped, agent)
+        yield from _check_images(wrapped, agent, suite, sized)
         yield from notes(wrapped)
         masked = bool(mask_keys(*spaces(wrapped)))
         yield from _check_play(env, wrapped, steps)
     except SpaceError as error:
         yield Finding("error", str(error), "Change the space as the message says.")
+    except OutOfBoundsError as error:
+        mend = "Declare the bounds that values have."
+        if _foreign(suite):
+            key = f"env.{suite}.bounds"
+            mend = f"Training lets such values through after one warning, unless {key} is error."
+        yield Finding("error", str(error), mend)
     except ValueMismatchError as error:
         yield Finding("error", str(error), "Mend the value, or declare the space that fits it.")
-    except Exception as error:
+    except _ANYTHING as error:
         which = "that its mask declared valid" if masked else "from the action space"
         mend = f"Random actions {which} must work; so must a reset in mid-episode."
         if isinstance(error, TypeError):
@@ -159,7 +150,7 @@ def _inspect(env: gymnasium.Env, steps: int, agent: "AgentConfig | None") -> Ite
 
 
 def _check_play(env: gymnasium.Env, wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:
-    recorder = _Recorder(wrapped)
+    recorder = _Recorder(OnlyLogs(wrapped))
     with _watched_flags(env) as odd_flags:
         first = recorder.play(steps)
         again = recorder.play(steps)
@@ -174,52 +165,29 @@ def _check_play(env: gymnasium.Env, wrapped: gymnasium.Env, steps: int) -> Itera
     yield from _check_speed(recorder)
 
 
-def _check_images(wrapped: gymnasium.Env, agent: "AgentConfig | None") -> Iterator[Finding]:
+def _check_images(
+    wrapped: gymnasium.Env, agent: "AgentConfig | None", suite: str, sized: bool
+) -> Iterator[Finding]:
     # Environment processes import this file too, and shall start without it.
-    from reverie.config import AgentConfig, ConfigError, check_spaces
+    from reverie.config import AgentConfig, ConfigError, check_spaces, fitting_size
 
+    agent = agent or AgentConfig()
+    obs, act = spaces(wrapped)
+    size = fitting_size(obs, agent) if _foreign(suite) and not sized else ()
+    if size:
+        yield Finding("note", resize_note(obs, size, suite))
+        obs, _ = spaces(ResizeImages(wrapped, size))
     try:
-        obs, act = spaces(wrapped)
-        check_spaces({**obs, **act}, agent or AgentConfig())
+        check_spaces({**obs, **act}, agent)
     except ConfigError as error:
         yield Finding("error", str(error))
 
 
-def notes(wrapped: gymnasium.Env) -> Iterator[Finding]:
-    """What the spaces of a wrapped environment tell, without a step in it."""
-    for key in wrapped.get_wrapper_attr("text"):
-        yield Finding(
-            "warning",
-            f"The observation {key!r} is text, so it is left out.",
-            "If the task cannot be learned without it, turn it into numbers.",
-        )
-    for note in wrapped.get_wrapper_attr("notes"):
-        yield Finding("warning", note, "Give it another shape or other bounds if it is no image.")
-    for key, space in describe(wrapped.observation_space).items():
-        if space.kind == "continuous" and _like_an_image(space.shape):
-            yield Finding(
-                "warning",
-                f"The observation {key!r} of shape {space.shape} is learned as {space.size} "
-                "numbers, not as an image.",
-                "Images are uint8 in 0..255 of height x width x channels, or close to that.",
-            )
-    for key, used in _unbounded(wrapped).items():
-        yield Finding(
-            "warning",
-            f"The action {key!r} has no finite bounds, so that only {used} of it is used.",
-            "Declare the bounds that actions need.",
-        )
+def _foreign(suite: str) -> bool:
+    """Whether a suite has any package's environments, whose images training resizes."""
+    from reverie.config import EnvConfig, ForeignConfig
 
-
-def _like_an_image(shape: tuple[int, ...]) -> bool:
-    return len(shape) in (2, 3, 4) and sorted(shape)[-2] >= SMALLEST_PICTURE
-
-
-def _unbounded(wrapped: gymnasium.Env) -> Mapping[str, str]:
-    try:
-        return wrapped.get_wrapper_attr("unbounded")
-    except AttributeError:  # It has no continuous actions.
-        return {}
+    return isinstance(getattr(EnvConfig(), suite), ForeignConfig)
 
 
 def _check_episodes(recorder: "_Recorder", steps: int) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.codec import Codec
-from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.envs.errors import OutOfBoundsError, SpaceError, ValueMismatchError
 from reverie.envs.leaves import describe
 from reverie.envs.limits import LARGEST, action_check, mask_check, observation_check
 from reverie.spaces import Space, mask_keys
@@ -140,8 +140,10 @@ class Conform(gymnasium.Wrapper):
         """Warns of the first value outside its bounds, if it is a number and that is enough."""
         error = self._error(problem)
         finite = observation_check(gs.Box(-np.inf, np.inf, value.shape), False)
-        if self._bounds != "warn" or finite(value):
+        if finite(value):
             raise error
+        if self._bounds != "warn":
+            raise OutOfBoundsError(str(error))
         self._checks = {**self._checks, key: finite}
         self._warnings[key] = f"{error} This one and later ones are let through."
 

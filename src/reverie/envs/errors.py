@@ -33,6 +33,10 @@ class ValueMismatchError(ValueError):
     """An observation, action or reward does not fit its space, or is not a number."""
 
 
+class OutOfBoundsError(ValueMismatchError):
+    """An observation outside the bounds of its space."""
+
+
 class RenderingError(RuntimeError):
     """No OpenGL library can draw images without a screen."""
 

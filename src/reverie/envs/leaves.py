@@ -53,7 +53,7 @@ class Leaf:
         size = "x".join(map(str, self.picture.shape))
         return (
             f"The observation {self.key!r} of shape {self.native.shape} is taken as "
-            f"{self.picture.why}: it becomes {size}."
+            f"{self.picture.why}: {size} as height x width x channels."
         )
 
 

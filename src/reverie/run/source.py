@@ -11,9 +11,9 @@ import gymnasium
 from reverie import envs
 from reverie.config import Config, ConfigError, EnvConfig, ForeignConfig, RunConfig, fitting_size
 from reverie.envs.backend import choose
-from reverie.envs.check import notes
 from reverie.envs.look import Look, StandIn, look, look_in_process, native
 from reverie.envs.native import NativeVectorEnv
+from reverie.envs.notes import notes, resize_note
 from reverie.run.video import filmed
 from reverie.spaces import Space
 
@@ -108,11 +108,7 @@ class EnvSource:
         size = fitting_size(shown, config.agent)
         if not size:
             return found
-        sizes = {f"{h}x{w}" for h, w, _ in (s.shape for s in shown.values() if s.kind == "image")}
-        note = (
-            f"Images of {' and '.join(sorted(sizes))} pixels are resized to {size[0]}x{size[1]}, "
-            f"which the encoder takes; env.{self.suite}.size sets another size."
-        )
+        note = resize_note(shown, size, self.suite)
         options = options.model_copy(update={"size": size})
         return dataclasses.replace(
             found,
@@ -144,8 +140,9 @@ class EnvSource:
         both = seen.observation_space, seen.action_space
         env = envs.wrap(StandIn(seen.name, *both), size=size)
         found = [f"{each.problem} {each.mend}".strip() for each in notes(env)]
+        # Images are recognized before they are resized.
         own = [self.note] if self.note else []
-        return EnvSpaces(*envs.spaces(env), *both, (*own, *found))
+        return EnvSpaces(*envs.spaces(env), *both, (*found, *own))
 
     def _look(self, run: RunConfig | None = None) -> Look:
         """Looks at an environment, where the run's are going to be."""

@@ -1,0 +1,84 @@
+"""What there is to know about an environment from its spaces alone."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import gymnasium
+
+from reverie.envs.leaves import describe
+from reverie.spaces import Space
+
+SMALLEST_PICTURE = 48
+"""Sides from which an array of numbers looks like an image: the smallest that encoders take."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing to know about an environment.
+
+    Args:
+        level: `error` stops training, `warning` makes it worse or not repeatable, `note` is good
+            to know.
+        problem: What is wrong, with names and values.
+        mend: What to do about it.
+    """
+
+    level: Literal["error", "warning", "note"]
+    problem: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.problem}" + (f" -> {self.mend}" if self.mend else "")
+
+
+def notes(wrapped: gymnasium.Env) -> Iterator[Finding]:
+    """What the spaces of a wrapped environment tell, without a step in it."""
+    for key in wrapped.get_wrapper_attr("text"):
+        yield Finding(
+            "warning",
+            f"The observation {key!r} is text, so it is left out.",
+            "If the task cannot be learned without it, turn it into numbers.",
+        )
+    for note in wrapped.get_wrapper_attr("notes"):
+        yield Finding("warning", note, "Give it another shape or other bounds if it is no image.")
+    for key, space in describe(wrapped.observation_space).items():
+        if space.kind == "continuous" and _like_an_image(space.shape):
+            yield Finding(
+                "warning",
+                f"The observation {key!r} of shape {space.shape} is learned as {space.size} "
+                "numbers, not as an image.",
+                "Images are uint8 in 0..255 of height x width x channels, or close to that.",
+            )
+    for key, used in _unbounded(wrapped).items():
+        yield Finding(
+            "warning",
+            f"The action {key!r} has no finite bounds, so that only {used} of it is used.",
+            "Declare the bounds that actions need.",
+        )
+
+
+def resize_note(obs: Mapping[str, Space], size: Sequence[int], suite: str) -> str:
+    """Says that images are resized because the encoder takes no such size.
+
+    Args:
+        obs: Observation keys and their spaces, before.
+        size: Height and width that images get.
+        suite: Suite whose option sets another size.
+    """
+    sizes = {f"{h}x{w}" for h, w, _ in (s.shape for s in obs.values() if s.kind == "image")}
+    return (
+        f"Images of {' and '.join(sorted(sizes))} pixels are resized to {size[0]}x{size[1]}, "
+        f"which the encoder takes; env.{suite}.size sets another size."
+    )
+
+
+def _like_an_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) in (2, 3, 4) and sorted(shape)[-2] >= SMALLEST_PICTURE
+
+
+def _unbounded(wrapped: gymnasium.Env) -> Mapping[str, str]:
+    try:
+        return wrapped.get_wrapper_attr("unbounded")
+    except AttributeError:  # It has no continuous actions.
+        return {}
