@@ -86,6 +86,13 @@ def test_the_logdir_alone_goes_on_with_the_run(copied, command):
     assert "Run finished after 126 environment steps" in out, err
 
 
+def test_eval_on_a_task_with_other_spaces_names_them(copied, capsys):
+    assert cli.main(["eval", str(copied), "--task", "Acrobot-v1"]) == 2
+    err = capsys.readouterr().err
+    assert "cannot be evaluated with this environment, whose spaces are others:" in err
+    assert "- action 'action': saved Discrete(2), now Discrete(3)" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

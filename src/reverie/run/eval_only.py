@@ -39,7 +39,13 @@ def eval_only(
     # What a run was once started from is not its agent.
     elsewhere = "" if folder.config.exists() else config.run.from_checkpoint
     config = defaults.keep_size(config, elsewhere or folder.root)
-    learner, step = restore_learner(config, spaces.obs, spaces.act, elsewhere)
+    try:
+        learner, step = restore_learner(config, spaces.obs, spaces.act, elsewhere)
+    except CheckpointError:
+        if not elsewhere:
+            # The spaces say more than the shapes of parameters, which may fit in spite of them.
+            folder.check_spaces(spaces.native_obs, spaces.native_act, "evaluated")
+        raise
     folder.create()
     count = min(config.run.eval_envs, config.run.eval_eps)
     with (

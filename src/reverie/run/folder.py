@@ -128,8 +128,15 @@ class RunFolder:
             return None
         return read_config(self.config)
 
-    def check_spaces(self, observation: gymnasium.Space, action: gymnasium.Space) -> None:
+    def check_spaces(
+        self, observation: gymnasium.Space, action: gymnasium.Space, use: str = "resumed"
+    ) -> None:
         """Checks that an environment has the spaces of the run in the folder, if there is one.
+
+        Args:
+            observation: As the environment declares it.
+            action: As the environment declares it.
+            use: What is to be done with the run, for the message.
 
         Raises:
             ConfigError: If it has others; the message names them.
@@ -143,10 +150,9 @@ class RunFolder:
         ]
         if changes:
             raise ConfigError(
-                f"The run in {self.root} cannot be resumed with this environment, whose spaces "
+                f"The run in {self.root} cannot be {use} with this environment, whose spaces "
                 "are others:\n" + "\n".join(changes) + "\n"
-                "Resume it with the environment that it was started with. For a new run choose "
-                "another logdir."
+                "Take the environment that it was started with; a new run needs another logdir."
             )
 
     def set_aside(self) -> list[str]:
