@@ -353,3 +353,8 @@ def test_the_names_of_other_libraries_lead_to_options_that_exist():
     for name, meant in ELSEWHERE.items():
         assert meant in known
         assert name not in known
+
+
+def test_gpu_is_another_name_of_cuda():
+    assert load(["--jax.platform", "gpu"]).jax.platform == "cuda"
+    assert "expected one of 'auto', 'cpu', 'cuda', 'tpu'" in error(["--jax.platform", "rocm"])

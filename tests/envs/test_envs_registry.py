@@ -186,3 +186,10 @@ def test_gymnasium_ids_can_come_from_another_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     env = make("gym_added_envs:Added-v0")
     assert env.spec.max_episode_steps == 7
+
+
+def test_the_file_of_a_module_is_no_module(tmp_path, monkeypatch):
+    (tmp_path / "own_games.py").write_text("class Own:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnknownTaskError, match=r"Leave out \.py"):
+        make("own_games.py:Own")

@@ -38,6 +38,11 @@ def task_name(value: Any) -> Any:
 Task = Annotated[str, Strict(), BeforeValidator(task_name)]
 """A task; `CartPole-v1` becomes `gym_CartPole-v1`."""
 
+Platform = Annotated[
+    Literal["auto", "cpu", "cuda", "tpu"], BeforeValidator(lambda x: "cuda" if x == "gpu" else x)
+]
+"""A platform; `gpu`, as JAX says too, becomes `cuda`."""
+
 SEQUENCE = "it sets the length of the sequences that replay holds"
 
 
@@ -173,7 +178,7 @@ class ReplayConfig(Section):
 class JaxConfig(Section):
     """Devices and compilation."""
 
-    platform: Literal["auto", "cpu", "cuda", "tpu"] = option("auto", "Backend; auto: the fastest.")
+    platform: Platform = option("auto", "Backend; auto: the fastest.")
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "auto",
         "Type of activations; auto: float32 on CPU, bfloat16 elsewhere.",
