@@ -40,7 +40,6 @@ def test_a_run_on_four_devices_goes_on_with_two(tmp_path):
     done = train(tmp_path / "run", *cache, *two, "--run.steps", "80", "--run.report_every", "0")
     assert done.returncode == 0, done.stderr
     assert "Resumed at 60 environment steps" in done.stdout
-    assert "jax.devices: saved (0, 1, 2, 3), now (0, 1) (allowed)" in done.stdout
     after = checkpoints.restore().arrays
     assert after["opt/updates"] > before["opt/updates"]
     assert {k: v.shape for k, v in after.items()} == {k: v.shape for k, v in before.items()}
