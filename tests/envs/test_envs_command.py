@@ -91,7 +91,9 @@ def test_an_option_that_does_not_fit_is_explained_without_a_traceback(capsys, tm
     native = ["--task", "atari_pong", "--env.atari.backend", "native"]
     logdir = ["--logdir", str(tmp_path / "run")]
     assert cli.main(["train", "--random_agent", "true", *native, *logdir]) == 2
-    assert capsys.readouterr().err.startswith("reverie: env.atari.resize is 'bilinear'")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("reverie: ")
+    assert "OptionError: env.atari.resize is 'bilinear'" in line
     assert not (tmp_path / "run").exists()
     assert cli.main(["envs", "check", "atari_pong", *native[2:]]) == 1
     assert "error: env.atari.resize is 'bilinear'" in capsys.readouterr().out

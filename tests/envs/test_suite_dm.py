@@ -256,7 +256,7 @@ def test_settings_have_their_effect_and_the_defaults_of_the_configuration():
 def test_bounds_can_be_ignored(monkeypatch):
     monkeypatch.setattr(Maze, "_look", lambda self: {**LOOK(self), "near": 1.5})
     with pytest.raises(ValueError, match="near"):
-        make(f"dm_{HERE}:Maze").reset(seed=0)
+        make(f"dm_{HERE}:Maze", {"bounds": "error"}).reset(seed=0)
     assert make(f"dm_{HERE}:Maze", {"bounds": "ignore"}).reset(seed=0)[0]["near"] == 1.5
 
 

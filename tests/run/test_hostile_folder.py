@@ -134,6 +134,9 @@ class Agent:
     def arrays(self):
         return self._arrays
 
+    def take_back(self, held):
+        pass
+
     def load_arrays(self, arrays, counters):
         for name, value in arrays.items():
             if value.shape != self._arrays[name].shape:

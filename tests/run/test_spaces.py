@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces as gs
 
 import reverie
-from reverie.config import ConfigError
+from reverie.config import ConfigError, load_run
 from reverie.envs import SpaceError, ValueMismatchError
 
 # Environment processes cannot import test modules.
@@ -136,14 +136,14 @@ def test_spaces_that_cannot_be_used_leave_no_folder(train, tmp_path, space):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("images", "words"),
-    [
-        ({"a": (84, 84, 3)}, "a is 84x84"),
-        ({"a": (64, 64, 3), "b": (48, 64, 3)}, "a 64x64, b 48x64"),
-    ],
-)
-def test_images_that_do_not_fit_name_the_option_that_resizes(train, images, words):
-    space = gs.Dict({key: gs.Box(0, 255, shape, np.uint8) for key, shape in images.items()})
-    with pytest.raises(ConfigError, match=rf"{words}.*env\.gym\.size"):
-        train(space, gs.Discrete(2))
+@pytest.mark.parametrize("shapes", [[(84, 84, 3)], [(64, 64, 3), (48, 64, 3)]])
+def test_a_size_that_does_not_fit_is_refused_by_its_option(train, shapes):
+    space = gs.Dict({f"image{i}": gs.Box(0, 255, s, np.uint8) for i, s in enumerate(shapes)})
+    with pytest.raises(ConfigError, match=r"image0.*84x84.*env\.gym\.size"):
+        train(space, gs.Discrete(2), **{"env.gym.size": [84, 84]})
+
+
+def test_images_of_other_sizes_are_resized_to_one_that_fits(train, tmp_path):
+    space = gs.Dict({"a": gs.Box(0, 255, (84, 84, 3), np.uint8)})
+    assert train(space, gs.Discrete(2)).steps == 20
+    assert load_run(["--logdir", str(tmp_path)]).env.gym.size == (80, 80)

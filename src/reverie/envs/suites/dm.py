@@ -31,7 +31,7 @@ def make(
     kwargs: Mapping[str, Any] | None = None,
     size: Sequence[int] = (),
     repeat: int = 1,
-    bounds: Bounds = "error",
+    bounds: Bounds = "warn",
 ) -> gymnasium.Env:
     """Builds the environment that a function or class returns.
 
@@ -43,7 +43,7 @@ def make(
         kwargs: Arguments of the factory.
         size: Resize image observations to (height, width); empty keeps them.
         repeat: Apply each action this many times and sum the rewards.
-        bounds: `error` or `ignore` observations outside their declared bounds.
+        bounds: `error`, `warn` (once per key) or `ignore`: observations outside their bounds.
 
     Raises:
         UnknownTaskError: The module cannot be imported or has no such factory.

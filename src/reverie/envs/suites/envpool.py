@@ -132,7 +132,7 @@ def make(
     name: str,
     kwargs: Mapping[str, Any] | None = None,
     size: Sequence[int] = (),
-    bounds: Bounds = "error",
+    bounds: Bounds = "warn",
 ) -> gymnasium.Env:
     """Builds one environment.
 
@@ -140,7 +140,7 @@ def make(
         name: An EnvPool id, such as `Pong-v5`.
         kwargs: Arguments of the environment, as for `envpool.make`.
         size: Resize image observations to (height, width); empty keeps them.
-        bounds: `error` or `ignore` observations outside their declared bounds.
+        bounds: `error`, `warn` (once per key) or `ignore`: observations outside their bounds.
 
     Raises:
         UnknownTaskError: There is no such id.
@@ -157,7 +157,7 @@ def make_vec(
     seeds: Sequence[int],
     kwargs: Mapping[str, Any] | None = None,
     size: Sequence[int] = (),
-    bounds: Bounds = "error",
+    bounds: Bounds = "warn",
 ) -> NativeVectorEnv:
     """The environments as one pool; options and errors are those of `make`."""
     return NativeVectorEnv(EnvpoolEngine(name, num_envs, kwargs), seeds, bounds, size)

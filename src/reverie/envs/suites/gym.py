@@ -37,7 +37,7 @@ def make(
     kwargs: Mapping[str, Any] | None = None,
     size: Sequence[int] = (),
     repeat: int = 1,
-    bounds: Bounds = "error",
+    bounds: Bounds = "warn",
     info_mask: InfoMasks = "auto",
 ) -> gymnasium.Env:
     """Builds the environment with a gymnasium id.
@@ -48,7 +48,7 @@ def make(
         kwargs: Arguments of the environment, as for `gymnasium.make`.
         size: Resize image observations to (height, width); empty keeps them.
         repeat: Apply each action this many times and sum the rewards.
-        bounds: `error` or `ignore` observations outside their declared bounds.
+        bounds: `error`, `warn` (once per key) or `ignore`: observations outside their bounds.
         info_mask: Whether `info["action_mask"]` is used; `auto` resets once to find out.
 
     Raises:
