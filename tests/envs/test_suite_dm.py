@@ -249,7 +249,7 @@ def test_settings_have_their_effect_and_the_defaults_of_the_configuration():
     action = {"move": np.zeros(3, np.float32), "jump": np.int32(0)}
     assert [env.step(action)[1:4] for _ in range(2)] == [(2.0, False, False), (3.0, False, True)]
     defaults = DmConfig().model_dump()
-    assert defaults == {"kwargs": {}, "size": (), "repeat": 1, "bounds": "error"}
+    assert defaults == {"kwargs": {}, "size": (), "repeat": 1, "bounds": "warn"}
     assert make(f"dm_{HERE}:Maze", defaults).reset(seed=0)[0]["camera"].shape == (8, 9, 3)
 
 

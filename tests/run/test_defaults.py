@@ -66,7 +66,8 @@ def test_a_resume_keeps_what_was_chosen(tmp_path):
     assert defaults.choose_size(kept, placement("gpu", 70e9), IMAGE) == (kept, [])
     # Another size that was asked for is not overruled: it is refused later, by name.
     assert defaults.keep(load(configs=["size12m"]), chosen).agent.dyn.deter == 2048
-    assert defaults.keep(load(), None) == load()
+    config = load()
+    assert defaults.keep(config, None) == config
 
 
 @pytest.mark.parametrize("where", ["", "checkpoints", "checkpoints/000000100"])
