@@ -90,8 +90,10 @@ def look_in_process(factory: Callable[[], gymnasium.Env]) -> Look:
     nursery = Nursery()
     try:
         remote = RemoteEnv(0, nursery, factory, 0, None)
-        *_, found = remote.answer(Patience(None))
-        remote.close()
+        try:
+            *_, found = remote.answer(Patience(None))
+        finally:
+            remote.close()
         nursery.exit_code(remote.pid, timeout=5.0)
         return cloudpickle.loads(found)
     finally:
