@@ -80,13 +80,7 @@ SUITES = {
             "DeepMind Control Suite, proprioception or images",
             slow=True,
         ),
-        Suite(
-            "crafter",
-            "crafter",
-            "crafter",
-            "open-world survival: reward, noreward",
-            slow=True,
-        ),
+        Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward", slow=True),
         Suite(
             "atari",
             "ale_py",
@@ -143,14 +137,7 @@ SUITES = {
         Suite(
             "dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB, slow=True
         ),
-        Suite(
-            "minecraft",
-            "minerl",
-            "",
-            "Minecraft: wood, climb, diamond",
-            MINERL,
-            slow=True,
-        ),
+        Suite("minecraft", "minerl", "", "Minecraft: wood, climb, diamond", MINERL, slow=True),
         Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
     )
 }
