@@ -130,7 +130,7 @@ def test_a_refusal_names_the_model_where_its_latents_are_the_cause(tmp_path, sma
 
 
 def test_a_machine_without_room_for_some_batches_is_refused(tmp_path, small_machine):
-    small_machine(1e5)
+    small_machine(1e3)
     with pytest.raises(BudgetError, match="does not fit"):
         reverie.train("CartPole-v1", **TINY, logdir=tmp_path / "run")
 

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ from gymnasium import spaces as gs
 from reverie import config
 from reverie.learner import Checkpointer
 from reverie.run import EnvSource, launch
+
+# Some packages install a package `tests` of their own, which worker processes would find.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Ending(gymnasium.Env):
@@ -121,8 +126,10 @@ def test_a_worker_that_is_never_built_is_left_soon(run, saved, tmp_path):
     timer = threading.Timer(8.0, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     start = time.monotonic()
-    outcome = run(make, "--run.env_backend", "async")
-    timer.cancel()
+    try:
+        outcome = run(make, "--run.env_backend", "async")
+    finally:
+        timer.cancel()
     assert outcome.interrupted == signal.SIGTERM
     assert outcome.steps == 0
     assert "before its first step" in outcome.summary()

@@ -18,6 +18,14 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
+@pytest.fixture(autouse=True)
+def no_nohup():
+    """Under nohup a SIGHUP is ignored, by these tests too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def left(monkeypatch):
     """With what the process was left, instead of leaving it."""

@@ -4,8 +4,7 @@ import importlib
 
 import pytest
 
-from reverie.config import load
-from reverie.run.folder import RunFolder
+from reverie.config import foreign, load
 
 # The package has a function of the same name.
 eval_only = importlib.import_module("reverie.run.eval_only")
@@ -22,6 +21,6 @@ eval_only = importlib.import_module("reverie.run.eval_only")
 def test_viewers_of_the_run_get_an_evaluation_only_if_named(tmp_path, monkeypatch, words, outputs):
     config = load(["--logger.outputs", "jsonl", "wandb", "--logdir", str(tmp_path)])
     config.to_yaml(tmp_path / "config.yaml")
-    monkeypatch.setattr(eval_only, "open_run", lambda _: (RunFolder(tmp_path), config))
+    foreign.sign(tmp_path)  # As a run does for its user.
     monkeypatch.setattr(eval_only, "eval_only", lambda config, *, video: config)
     assert eval_only.eval_run(str(tmp_path), words).logger.outputs == outputs
