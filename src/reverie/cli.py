@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import json
 import os
 import signal
@@ -54,7 +55,9 @@ def _take_signals() -> None:
 
 def _run(words: list[str]) -> int:
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -62,6 +65,13 @@ def _run(words: list[str]) -> int:
         # The reader of the output, such as `head`, has left: nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Only writing to a stream tells no file: what a command has to say, a full disk refuses.
+        if error.errno != errno.ENOSPC or error.filename:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"reverie: The output could not be written: {error.strerror}.", file=sys.stderr)
+        return 2
     except Exception as error:
         if os.environ.get("REVERIE_DEBUG") or not _explained(error):
             raise

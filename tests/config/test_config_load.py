@@ -358,3 +358,8 @@ def test_the_names_of_other_libraries_lead_to_options_that_exist():
 def test_gpu_is_another_name_of_cuda():
     assert load(["--jax.platform", "gpu"]).jax.platform == "cuda"
     assert "expected one of 'auto', 'cpu', 'cuda', 'tpu'" in error(["--jax.platform", "rocm"])
+
+
+@pytest.mark.parametrize("configs", [3, ["debug", None]])
+def test_configs_of_another_type_are_refused(configs):
+    assert "expected names of blocks and paths of yaml files" in error(configs=configs)

@@ -89,6 +89,14 @@ def test_an_output_that_cannot_be_written_is_switched_off(tmp_path):
     assert (tmp_path / "run" / "scores.jsonl").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a file that is always full")
+def test_a_command_says_that_its_output_cannot_be_written(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = reverie_command("envs", folder=tmp_path, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr == b"reverie: The output could not be written: No space left on device.\n"
+
+
 def test_python_without_a_standard_output_trains(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     options = {"random_agent": True, "run.steps": 20}

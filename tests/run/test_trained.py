@@ -70,6 +70,17 @@ def test_a_seed_below_zero_is_refused(agent):
         agent.evaluate(make, 1, seed=-1)
 
 
+@pytest.mark.parametrize("episodes", [0, "3", 1.5])
+def test_a_number_of_episodes_that_is_none_is_refused(agent, episodes):
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        agent.evaluate(make, episodes)
+
+
+def test_a_state_that_is_none_of_its_own_is_refused(agent):
+    with pytest.raises(ValueError, match="The state is a tuple: expected what the previous call"):
+        agent.policy(np.zeros(2, np.float32), (1, 2))
+
+
 class Other(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)

@@ -333,3 +333,17 @@ def test_odd_names_stay_on_one_line_and_command_nothing():
     lines = file.buffer.getvalue().decode().splitlines()
     assert len(lines) == 2
     assert r"a\nb 1.00 | \x1b[2Jc 2.00 | gr\xf6\xdfe 3.00 | d two\nlines" in lines[0]
+
+
+def test_an_evaluation_is_told_once_and_a_step_past_the_end_is_all_of_it():
+    file = io.StringIO()
+    sink = TerminalSink(lambda: 80, total_steps=30, file=file)
+    sink.episode(80, {"episode/score": 1.0})
+    sink.episode(80, {"eval/episode/score": 2.0})
+    sink.write(80, METRICS)
+    sink.write(81, METRICS)
+    first, second = file.getvalue().splitlines()
+    assert "step 80/30 (100%)" in first
+    assert "eval score 2" in first
+    assert "eval" not in second
+    assert "score 1" in second

@@ -5,7 +5,7 @@ import datetime
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reverie.config import flags, text
@@ -157,7 +157,14 @@ def _names(configs: Configs) -> list[str]:
         configs = configs.split(",")
     elif isinstance(configs, os.PathLike):
         configs = [configs]
-    return [name for name in (os.fspath(each).strip() for each in configs) if name]
+    names = list(configs) if isinstance(configs, Iterable) else [configs]
+    for name in names:
+        if not isinstance(name, str | os.PathLike):
+            raise ConfigError(
+                f"configs has {name!r} in it: expected names of blocks and paths of yaml files, "
+                "such as configs='small' or configs=['small', 'mine.yaml']."
+            )
+    return [name for name in (os.fspath(each).strip() for each in names) if name]
 
 
 def _layer(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], str]:

@@ -115,10 +115,15 @@ class TrainedAgent:
 
         Raises:
             ValueMismatchError: If the observation does not fit the space of the run.
-            ValueError: If the mode is another word.
+            ValueError: If the mode or the state is something else.
         """
         if mode not in ("train", "eval"):
             raise ValueError(f"The mode is {mode!r}: expected 'train' or 'eval'.")
+        if not isinstance(state, PolicyState | None):
+            raise ValueError(
+                f"The state is a {type(state).__name__}: expected what the previous call of "
+                "policy returned beside the action, or None at the start of an episode."
+            )
         first = state is None
         carry = self._learner.init_policy(1) if state is None else state.carry
         batch = {key: value[None] for key, value in self._converter.observation(obs).items()}
@@ -161,9 +166,12 @@ class TrainedAgent:
 
         Raises:
             SpaceError: If the environment has other spaces than the agent was trained with.
+            ValueError: If the number of episodes or the seed is none.
             FilmingError: If it has no image to film: no image observation, and no render mode
                 `rgb_array`.
         """
+        if not isinstance(episodes, int | np.integer) or episodes < 1:
+            raise ValueError(f"The number of episodes is {episodes!r}: expected 1 or more.")
         if seed is None:
             # Of a kind of its own: the episodes of evaluations in training were others.
             seed = build.eval_seed(build.eval_seed(self._seed), self._evaluations)

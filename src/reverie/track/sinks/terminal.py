@@ -119,6 +119,8 @@ class TerminalSink:
         if losses:
             parts.append("loss " + ", ".join(f"{name} {value}" for name, value in losses))
         self._print(" | ".join([f"{datetime.datetime.now():%H:%M:%S}", *parts]))
+        # An evaluation is told once; training goes on under its lines.
+        self._scores = {k: x for k, x in self._scores.items() if k.startswith("episode/")}
 
     def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Counts one episode into the score shown."""
@@ -153,7 +155,7 @@ class TerminalSink:
         """Step, progress and time left."""
         cells = [("step", f"{step:,}")]
         if self._total > 0:
-            cells = [("step", f"{step:,}/{self._total:,} ({step / self._total:.0%})")]
+            cells = [("step", f"{step:,}/{self._total:,} ({min(step / self._total, 1):.0%})")]
         left = self._eta.left(step)
         if left is not None and left < MAX_ETA:
             cells.append(("eta", format_duration(left)))
