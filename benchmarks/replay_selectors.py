@@ -35,13 +35,14 @@ class Pool(RamStorage):
 
     def __init__(self, layout: Layout):
         super().__init__(layout)
-        self._pool = [super(Pool, self).allocate(0, ROWS) for _ in range(32)]
-        for block in self._pool:
+        blocks = [layout.empty(ROWS) for _ in range(32)]
+        for block in blocks:
             for array in block.values():
                 array[:] = 0
+        self._blocks = itertools.cycle(blocks)
 
-    def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
-        return {key: array[:rows] for key, array in self._pool[serial % 32].items()}
+    def allocate(self, rows: int) -> dict[str, np.ndarray]:
+        return {key: array[:rows] for key, array in next(self._blocks).items()}
 
 
 def _ids(chunk: Chunk, offset: int) -> np.ndarray:

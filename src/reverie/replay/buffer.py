@@ -14,7 +14,6 @@ from reverie.replay.counts import Counts
 from reverie.replay.draw import draw, make_again
 from reverie.replay.home import Home
 from reverie.replay.index import Index
-from reverie.replay.memory import Targets
 from reverie.replay.plan import Plan, gather
 from reverie.replay.ram import RamStorage
 from reverie.replay.restore import Loaded, restore
@@ -83,7 +82,6 @@ class Replay:
         self._rng = np.random.default_rng(seed)
         self._counts = Counts()
         self._latent_lock = threading.Lock()
-        self._targets = Targets()
         self._home = Home(self._storage, self._latent_lock)
         self._streams = Streams(self._index, self._storage, self._home, length, chunksize)
         self._worker: concurrent.futures.ThreadPoolExecutor | None = None
@@ -181,7 +179,7 @@ class Replay:
             the ids of its steps, int64 `[B, stop-start]`.
         """
         with self._latent_lock:
-            return gather(plan, self.layout, self.context, start, stop, self._targets.empty)
+            return gather(plan, self.layout, self.context, start, stop)
 
     def locate(self, ids: np.ndarray) -> Target:
         """Find the rows of steps; those that were evicted are left out and counted as missed.

@@ -8,7 +8,6 @@ rewritten after every update, while their durable copies are written only when t
 """
 
 import collections
-import mmap
 import os
 import tempfile
 import weakref
@@ -134,28 +133,15 @@ class DiskStorage:
         self._open = ram // 4
         self._room = ram // 2 if latents is None else latents
         self._scratch = Scratch(self.folder)
-        # Memory of chunks that are being filled, and of landed ones, to be used again: memory that
-        # is fresh from the system costs more than everything else that adding a step does.
-        self._blocks: dict[int, np.ndarray] = {}
-        self._spare: collections.deque[np.ndarray] = collections.deque()
 
     def most_rows(self, streams: int) -> int:
         """Rows with which a quarter of the memory holds an open chunk of every stream."""
         rows = self._open // (streams * self.layout.step_nbytes)
         return min(1 << OFFSET_BITS, max(1, rows))
 
-    def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
-        """Arrays over a block that holds nothing of use."""
-        size = self.layout.nbytes(rows)
-        try:
-            block = self._spare.popleft()
-        except IndexError:
-            block = np.empty(0, np.uint8)
-        if len(block) < size:
-            # Straight from the system, so that no allocator's pool keeps it.
-            block = np.frombuffer(mmap.mmap(-1, size), np.uint8)
-        self._blocks[serial] = block
-        return self.layout.carve(block, rows)
+    def allocate(self, rows: int) -> dict[str, np.ndarray]:
+        """Arrays of their own."""
+        return self.layout.empty(rows)
 
     def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], OnDisk]:
         """Only latents and `is_first` are read; the rest is checked before its first use.
@@ -178,12 +164,9 @@ class DiskStorage:
         # First the way to the file, then the arrays: readers look at these first.
         chunk.backing = OnDisk(file, self._settle(arrays))
         chunk.arrays = arrays
-        # Nobody reads the old arrays any more: batches are copied under the lock that holds now.
-        self._spare.append(self._blocks.pop(chunk.serial))
 
     def release(self, chunk: Chunk) -> None:
         """Make room for the latents of another chunk."""
-        self._blocks.pop(chunk.serial, None)
         if chunk.backing is not None:
             self._room += sum(chunk.arrays[k].nbytes for k in self._latents_of(chunk.arrays))
 

@@ -6,14 +6,11 @@ later steps nor evictions change what it stands for; the copying may then run in
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
 from reverie.replay.storage import Chunk, Layout, Piece
-
-Empty = Callable[[tuple[int, ...], np.dtype], np.ndarray]
-"""Makes an array of a shape and a type, whatever it holds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +58,6 @@ def gather(
     context: int,
     start: int = 0,
     stop: int | None = None,
-    empty: Empty = np.empty,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Copy the steps `start .. stop-1` of every planned sequence out of their chunks.
 
@@ -71,7 +67,6 @@ def gather(
         context: Number of leading steps whose latents are copied; with 0 there are no latent keys.
         start: First step.
         stop: Step after the last one; the whole sequence by default.
-        empty: Makes the arrays.
 
     Returns:
         The batch, `[B, stop-start, *shape]` per key and `[B, context, *shape]` per latent, and the
@@ -85,11 +80,11 @@ def gather(
         raise ValueError(f"Steps {start} .. {stop - 1} are not within 0 .. {plan.length - 1}.")
     size, length, context = len(plan), stop - start, min(context, stop - start)
     spans = _spans(plan, start, stop)
-    batch = _copy(spans, layout, layout.data, (size, length), empty)
+    batch = _copy(spans, layout, layout.data, (size, length))
     _mark(batch, plan, start, stop)
     if context:
         spans_context = _spans(plan, start, start + context)
-        batch |= _copy(spans_context, layout, layout.latents, (size, context), empty)
+        batch |= _copy(spans_context, layout, layout.latents, (size, context))
     return batch, _ids(spans).reshape(size, length)
 
 
@@ -109,14 +104,14 @@ def _spans(plan: Plan, start: int, stop: int) -> list[Piece]:
 
 
 def _copy(
-    spans: list[Piece], layout: Layout, keys: Iterable[str], shape: tuple[int, int], empty: Empty
+    spans: list[Piece], layout: Layout, keys: Iterable[str], shape: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     """The rows of all spans per key, as arrays `[B, T, ...]` of this shape `(B, T)`."""
     targets = {}
     for key in keys:
         dtype, rest = layout.specs[key]
-        targets[key] = empty((shape[0] * shape[1], *rest), dtype)
-    # Taken once: another thread may replace them. It reuses none while the caller has the lock.
+        targets[key] = np.empty((shape[0] * shape[1], *rest), dtype)
+    # Taken once: another thread may replace them.
     sources = [span.chunk.arrays for span in spans]
     if all(len(arrays) == len(layout.specs) for arrays in sources):
         rows = [slice(span.start, span.stop) for span in spans]

@@ -178,7 +178,7 @@ def _chunk(
     filled = wanted.get(serial, header.fields["rows"])
     try:
         if serial in writer.get("open", ()) and filled < writer["rows"]:
-            arrays, backing = storage.allocate(serial, writer["rows"]), None
+            arrays, backing = storage.allocate(writer["rows"]), None
             for path, keys in ((files[0], storage.layout.data), (files[1], storage.layout.latents)):
                 record.read_into(path, {key: arrays[key][:filled] for key in keys})
         else:

@@ -1,10 +1,8 @@
 """Chunks: fixed runs of consecutive steps of one environment, one contiguous array per key.
 
-A chunk owns a single block of memory that `Layout` carves into its arrays, so that the same layout
-can lie in RAM, in a file, or in a memory-mapped file. Rows are only ever appended; a row that was
-written never changes again, except its latents (which are refreshed after every update). Readers
-may therefore hold a chunk and read finished rows while another thread appends to it, or moves its
-rows to a file.
+Rows are only ever appended; a row that was written never changes again, except its latents (which
+are refreshed after every update). Readers may therefore hold a chunk and read finished rows while
+another thread appends to it, or moves its rows to a file.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,15 +14,12 @@ import numpy as np
 
 from reverie.spaces import FLAGS, RESERVED, Space
 
-ALIGN = 64
-"""Byte alignment of every array inside a chunk: a cache line."""
-
 OFFSET_BITS = 20
 """A step's id is `serial << OFFSET_BITS | offset`, so a chunk holds at most 2**20 steps."""
 
 
 class Layout:
-    """Where each key lies in a block of memory that holds a number of rows.
+    """Keys, dtypes and shapes of the arrays of a chunk.
 
     Args:
         spaces: Space of every stored key. `reward` (float32) and the flags (bool) are added when
@@ -50,12 +45,12 @@ class Layout:
         self.data = tuple(key for key in self.specs if key not in self.latents)
 
     def nbytes(self, rows: int) -> int:
-        """Bytes of a block that holds this many rows, with the padding between its arrays."""
-        return sum(_padded(self.size(key, rows)) for key in self.specs)
+        """Bytes of this many rows."""
+        return rows * self.step_nbytes
 
     @property
     def step_nbytes(self) -> int:
-        """Bytes of one step without padding."""
+        """Bytes of one step."""
         return sum(self.size(key, 1) for key in self.specs)
 
     @property
@@ -72,27 +67,9 @@ class Layout:
         """Those of them that are latents."""
         return sum(self.size(key, 1) for key in self.latents)
 
-    def carve(self, block: np.ndarray, rows: int) -> dict[str, np.ndarray]:
-        """Views into the block, one array `[rows, *shape]` per key.
-
-        Args:
-            block: uint8 of at least `nbytes(rows)` bytes.
-            rows: Number of rows.
-        """
-        arrays = {}
-        for key, start in self.starts(rows).items():
-            dtype, shape = self.specs[key]
-            size = self.size(key, rows)
-            arrays[key] = block[start : start + size].view(dtype).reshape(rows, *shape)
-        return arrays
-
-    def starts(self, rows: int) -> dict[str, int]:
-        """Where the array of each key begins in a block."""
-        starts, start = {}, 0
-        for key in self.specs:
-            starts[key] = start
-            start += _padded(self.size(key, rows))
-        return starts
+    def empty(self, rows: int) -> dict[str, np.ndarray]:
+        """Arrays `[rows, *shape]` per key, whatever they hold."""
+        return {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in self.specs.items()}
 
     def size(self, key: str, rows: int) -> int:
         """Bytes of the rows of a key."""
@@ -270,8 +247,8 @@ class Storage(Protocol):
         """Rows of a chunk that this many open ones may have."""
         ...
 
-    def allocate(self, serial: int, rows: int) -> dict[str, np.ndarray]:
-        """Arrays `[rows, *shape]` per key for the new chunk of this serial."""
+    def allocate(self, rows: int) -> dict[str, np.ndarray]:
+        """Arrays `[rows, *shape]` per key for a new chunk."""
         ...
 
     def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], Backing | None]:
@@ -293,7 +270,3 @@ class Storage(Protocol):
     def usage(self, chunk: Chunk) -> tuple[int, int]:
         """Bytes of the filled rows of a chunk, in RAM and on disk."""
         ...
-
-
-def _padded(size: int) -> int:
-    return -(-size // ALIGN) * ALIGN

@@ -73,7 +73,7 @@ class Streams:
     def _open(self, rows: int, stream: int, previous: Chunk | None) -> Chunk:
         if previous is not None:
             self._home.finish(previous)
-        arrays = self._storage.allocate(self.serial, rows)
+        arrays = self._storage.allocate(rows)
         chunk = Chunk(self.serial, stream, arrays, previous)
         self.serial += 1
         self._index.table.insert(chunk)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay.memory import LARGE
 from reverie.replay.storage import Chunk, Layout
 from reverie.replay.table import Table
 from reverie.spaces import LOG_PREFIX
@@ -91,7 +90,6 @@ class Writer:
         self._tails: list[Chunk] = []
         self._tail_offset = 0
         self._targets: list[list[np.ndarray]] = []
-        self._large: list[list[np.ndarray]] = []
 
     def append(self, columns: dict[str, np.ndarray]) -> bool:
         """Write one step of every stream; returns whether each stream has a new sequence.
@@ -119,7 +117,6 @@ class Writer:
         for chunk in self._open:
             chunk.filled = self._offset
         self._written += 1
-        self._touch_ahead()
         return self._written >= self.length
 
     def state(self) -> dict[str, Any]:
@@ -174,17 +171,6 @@ class Writer:
         self._tail_offset += 1
         return self._tails, offset, (self._written - self.length) % self.length == 0
 
-    def _touch_ahead(self) -> None:
-        """Let one stream write to a row that it will need soon.
-
-        The system clears a huge page when it is first written to, which takes milliseconds. The
-        streams come to the next one at the same step, so that they take turns before that.
-        """
-        row = self._offset + self.streams
-        if row < self._open[0].rows:
-            for arrays in self._large:
-                arrays[self._written % self.streams][row] = 0
-
     def _turn_over(self) -> None:
         before = self._open or [None] * self.streams
         self._open = [self.create(i, chunk) for i, chunk in enumerate(before)]
@@ -195,7 +181,6 @@ class Writer:
     def _aim(self) -> None:
         keys = self._open[0].arrays if self._open else ()
         self._targets = [[chunk.arrays[key] for chunk in self._open] for key in keys]
-        self._large = [arrays for arrays in self._targets if arrays[0].nbytes >= LARGE]
 
 
 def _follower(chunk: Chunk) -> Chunk:
