@@ -19,7 +19,6 @@ LAYERS = {
     "agent": 3,
     "learner": 4,
     "run": 5,
-    "bench": 6,
     "api": 7,
     "cli": 7,
     "usage": 6,

@@ -251,33 +251,6 @@ def _check_env(words: list[str]) -> int:
     return int(failed)
 
 
-def _bench(words: list[str]) -> int:
-    sizes, words = _take(words, "size", default="")
-    obs, words = _take(words, "obs", default="")
-    updates, words = _take(words, "updates", default="20")
-    dtype, words = _take(words, "dtype", default="")
-    devices, words = _take(words, "devices", default="")
-    as_json, words = _flag(words, "json")
-    sections = []
-    for section in ("train", "policy", "startup"):
-        given, words = _flag(words, section)
-        sections += [section] * given
-    words += ["--jax.compute_dtype", dtype] * bool(dtype)
-    words += ["--jax.devices", devices] * bool(devices)
-    if not updates.isdecimal():
-        raise UsageError(f"--updates is {updates}; expected a whole number.")
-    from reverie.bench import Request, measure, render
-
-    request = Request(_parts(sizes), _parts(obs), sections, int(updates), tuple(words))
-    with _kept_for_document() if as_json else contextlib.nullcontext():
-        results = measure(request, note=lambda text: print(text, file=sys.stderr, flush=True))
-    if as_json:
-        print(json.dumps(results))
-    else:
-        _print(render(results))
-    return 0
-
-
 def _print(renderable: object) -> None:
     """Prints a table, as wide as the terminal or 120 characters where there is none."""
     from rich.console import Console
@@ -292,7 +265,6 @@ _COMMANDS = {
     "plot": (_plot, usage.PLOT),
     "config": (_config, usage.CONFIG),
     "envs": (_envs, usage.ENVS),
-    "bench": (_bench, usage.BENCH),
 }
 
 
@@ -324,11 +296,6 @@ def _take(
 def _flag(words: list[str], name: str) -> tuple[bool, list[str]]:
     """Removes `--name`; returns whether it was there, and the other words."""
     return f"--{name}" in words, [word for word in words if word != f"--{name}"]
-
-
-def _parts(text: str) -> list[str]:
-    """The parts of a list with commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _explained(error: Exception) -> bool:

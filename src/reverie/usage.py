@@ -9,7 +9,6 @@ Commands:
   plot      Draw the learning curve of a run.
   config    Print the resolved configuration with the documentation of every option.
   envs      List the suites of environments, or check an environment.
-  bench     Measure the speed and the memory of updates, policy calls and start-up.
 
 Examples:
   reverie train --configs quickstart
@@ -77,22 +76,3 @@ a gymnasium id. Exit code 1 if training would fail.
 
   --steps N      Random steps to take, 200 by default.
   --KEY VALUE    Options of the suite, such as --env.dmc.repeat 2; see `reverie config`."""
-
-BENCH = """\
-Usage: reverie bench [--size SIZE] [--obs OBS] [--train] [--policy] [--startup] [--updates N]
-                     [--dtype DTYPE] [--devices N] [--json] [--configs BLOCK ...] [--KEY VALUE ...]
-
-Measures updates on synthetic batches and policy calls, each row in a process of its own. What the
-columns mean is in docs/performance.md. Other programs should rest meanwhile.
-
-  --size SIZE      Model sizes, such as size1m or size1m,size12m. By default size1m with vectors and
-                   images and size12m with images.
-  --obs OBS        Inputs: vector (24 numbers, 6 continuous actions) or image (64x64x3, 17 classes).
-  --train          Measure updates; --policy policy calls on one core; --startup the time from the
-                   command to the first update of a run in Crafter, with and without a compilation
-                   cache. Without these, updates, and if --size and --obs are left out policy calls.
-  --updates N      Timed updates of each row, 20 by default.
-  --dtype DTYPE    Compute dtype: float32, bfloat16 or float16; as --jax.compute_dtype.
-  --devices N      Devices that share the batch, such as 0,1; as --jax.devices.
-  --json           Print one JSON document and nothing else; times in seconds, memory in bytes.
-  --KEY VALUE      Any option of `reverie config`."""

@@ -17,7 +17,7 @@ import sys
 import pytest
 
 import reverie
-from reverie import bench, cli, envs, usage
+from reverie import cli, envs, usage
 from reverie.config import Config, load, presets
 from reverie.config.flags import split
 from reverie.config.leaves import groups
@@ -67,7 +67,7 @@ def flags_of(*texts):
 
 
 HELP = {name: flags_of(text) for name, (_, text) in cli._COMMANDS.items()}
-SCRIPTS = flags_of(*(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")))
+SCRIPTS = flags_of(*(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py")))
 
 
 def check_flags(words, command=""):
@@ -294,9 +294,6 @@ def play(line, cache, capsys, monkeypatch):
         # One learning agent on a task by name, and one on an own class, are enough compilation.
         if task not in ("", "CartPole-v1", "my_env:Target"):
             words += ["--random_agent", "true"]
-    if words[1] == "bench":
-        monkeypatch.setattr(bench, "measure", lambda request, note: [])
-        monkeypatch.setattr(bench, "render", lambda results: "")
     capsys.readouterr()
     assert cli.main(words[1:]) == 0, f"{line}: {capsys.readouterr().err}"
     output = capsys.readouterr().out

@@ -1,9 +1,8 @@
 """Which rows a request means."""
 
 import pytest
+from cases import TRAIN_ROWS, BenchError, Request
 
-from reverie.bench import BenchError, Request
-from reverie.bench.cases import TRAIN_ROWS
 from reverie.config import ConfigError
 
 

@@ -1,11 +1,11 @@
-"""The measured process: `python -m reverie.bench.child SPECIFICATION`, see `processes.py`."""
+"""The measured process: `python child.py SPECIFICATION`, see `processes.py`."""
 
 import json
 import pathlib
 import sys
 
-from reverie.bench.cases import PolicyCase, TrainCase
-from reverie.bench.machine import bind_to_one_core
+from cases import PolicyCase, TrainCase
+from machine import bind_to_one_core
 
 
 def main(specification: str) -> None:
@@ -20,11 +20,11 @@ def main(specification: str) -> None:
     fields = {**spec["case"], "words": tuple(spec["case"]["words"])}
     if spec["kind"] == "policy":
         core = bind_to_one_core()
-        from reverie.bench.policy_call import measure_policy_calls
+        from policy_call import measure_policy_calls
 
         record = {"core": core, **measure_policy_calls(PolicyCase(**fields), scratch)}
     else:
-        from reverie.bench import train_step
+        import train_step
 
         measures = {
             "train": train_step.measure_train_step,

@@ -5,9 +5,9 @@ import statistics
 import time
 from typing import Any
 
-from reverie.bench.cases import PolicyCase
-from reverie.bench.product import Product
-from reverie.bench.workload import make_workload
+from cases import PolicyCase
+from product import Product
+from workload import make_workload
 
 WARMUP = 20
 """Calls that are not timed."""

@@ -5,17 +5,18 @@ import subprocess
 import sys
 
 import jax
+import machine
 import numpy as np
 import pytest
-
-from reverie.bench.machine import cores, describe_machine
-from reverie.bench.product import SHORTEST, Product
+from machine import cores, describe_machine
+from product import SHORTEST, Product
 
 
 def in_process(script):
     """The numbers that a script prints, run in a process of its own."""
+    folder = os.path.dirname(machine.__file__)
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=folder
     )
     return [int(word) for word in done.stdout.split()]
 
@@ -23,7 +24,7 @@ def in_process(script):
 def test_peak_memory_is_that_of_the_process_alone():
     ballast = np.ones(2**27, np.uint8)  # The parent's memory must not show in the child's.
     before, after, freed = in_process(
-        "from reverie.bench.machine import peak_memory\n"
+        "from machine import peak_memory\n"
         "print(peak_memory())\n"
         "block = bytearray(b'x') * 2**27\n"
         "print(peak_memory())\n"
@@ -40,8 +41,7 @@ def test_peak_memory_is_that_of_the_process_alone():
 )
 def test_bound_process_has_one_core():
     core, *left = in_process(
-        "from reverie.bench.machine import bind_to_one_core, cores\n"
-        "print(bind_to_one_core(), *cores())\n"
+        "from machine import bind_to_one_core, cores\nprint(bind_to_one_core(), *cores())\n"
     )
     assert left == [core]
     assert core in cores()

@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from reverie.bench.cases import BenchError, startup_words
-from reverie.bench.processes import failure, measure_product
+from cases import BenchError, startup_words
+from processes import failure, measure_product
+
 from reverie.track.sinks.jsonl import METRICS, read_jsonl
 
 PERIOD = 0.05

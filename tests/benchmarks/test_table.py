@@ -4,8 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
-
-from reverie.bench import render
+from table import render
 
 MACHINE = {
     "cpu": "Some CPU", "cores": 2, "load": 0.0, "system": "Linux x86_64", "python": "3.11.7",

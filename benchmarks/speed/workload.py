@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 
 import numpy as np
+from cases import SPACES
 
-from reverie.bench.cases import SPACES
 from reverie.config import Config
 from reverie.learner import Learner
 from reverie.run import build

@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from reverie.bench.cases import BenchError, PolicyCase, TrainCase
+from cases import BenchError, PolicyCase, TrainCase
+
+CHILD = pathlib.Path(__file__).with_name("child.py")
 
 TAIL = 15
 """Lines of a failed process that are shown."""
@@ -63,7 +65,7 @@ def run_child(
             "scratch": folder,
             "output": str(output),
         }
-        command = [sys.executable, "-m", "reverie.bench.child", json.dumps(spec)]
+        command = [sys.executable, str(CHILD), json.dumps(spec)]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )

@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 import jax
+from cases import TrainCase
+from flops import Count, count_flops
+from machine import peak_memory
+from product import Product
+from workload import Arrays, Workload, make_workload
 
-from reverie.bench.cases import TrainCase
-from reverie.bench.flops import Count, count_flops
-from reverie.bench.machine import peak_memory
-from reverie.bench.product import Product
-from reverie.bench.workload import Arrays, Workload, make_workload
 from reverie.learner import configure
 
 WARMUP = 2

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from reverie.bench.cases import Request
-from reverie.bench.machine import describe_machine
-from reverie.bench.processes import measure_policy, measure_train
-from reverie.bench.startup import measure_startup
+from cases import Request
+from machine import describe_machine
+from processes import measure_policy, measure_train
+from startup import measure_startup
 
 
 def measure(request: Request, note: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
