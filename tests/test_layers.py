@@ -9,6 +9,7 @@ SOURCE = pathlib.Path(__file__).parents[1] / "src" / "reverie"
 LAYERS = {
     "spaces": -1,  # The vocabulary: everybody may use it.
     "disk": -1,
+    "clocks": -1,
     "extras": -1,
     "config": 0,
     "envs": 1,

@@ -7,7 +7,8 @@ agent = reverie.load(outcome.logdir)
 """
 
 from reverie.api import load, make, train
+from reverie.clocks import Every
 
-__all__ = ["__version__", "load", "make", "train"]
+__all__ = ["Every", "__version__", "load", "make", "train"]
 
 __version__ = "0.1.0"

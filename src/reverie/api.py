@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import gymnasium
 
     from reverie.run import Outcome
+    from reverie.run.hooks import Hook
     from reverie.run.trained import TrainedAgent
+    from reverie.track import Sink
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +43,9 @@ def train(
     env: "str | gymnasium.Env | Callable[[], gymnasium.Env]",
     /,
     configs: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]" = (),
+    *,
+    callbacks: "Sequence[Hook]" = (),
+    sinks: "Sequence[Sink]" = (),
     **overrides: Any,
 ) -> "Outcome":
     """Trains an agent on an environment, or goes on with the run in the same `logdir`.
@@ -57,6 +62,11 @@ def train(
             one, so that `run.envs` is 1, which a line of the output says.
         configs: Names of preset blocks or paths of yaml files, later ones win. Without any, an
             existing run goes on with its saved configuration, under the overrides.
+        callbacks: Functions that are called with the run after every step of the training loop,
+            or once per minute as `reverie.Every(60, function)`. The run has `steps`, `updates`,
+            `logger`, `learner`, `replay`, `folder` and `save()`.
+        sinks: Outputs of metrics besides `logger.outputs`: objects with the methods of
+            `reverie.track.Sink`. One that raises is reported and switched off.
         **overrides: Options, as nested mappings (`run={"steps": 1000}`) or as dotted keys
             (`**{"run.steps": 1000}`).
 
@@ -78,7 +88,7 @@ def train(
     choice = custom.resolve(env)
     config = load_run(configs=configs, overrides={**overrides, "task": choice.task})
     config = custom.limited(config, choice)
-    outcome = launch(config, custom.source(config, choice))
+    outcome = launch(config, custom.source(config, choice), callbacks=callbacks, sinks=sinks)
     if outcome.interrupted == signal.SIGINT:
         raise KeyboardInterrupt(outcome.summary())
     if outcome.interrupted:
@@ -129,7 +139,7 @@ def make(task: str, **options: Any) -> "gymnasium.Env":
         MissingPackageError: If the package of the suite is not installed.
     """
     from reverie import envs
-    from reverie.envs.look import native
+    from reverie.envs.probe import native
     from reverie.run.custom import resolve
 
     return native(envs.make(resolve(task).task, options))

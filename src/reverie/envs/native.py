@@ -16,7 +16,7 @@ from reverie.envs.conform import Bounds
 from reverie.envs.errors import ValueMismatchError
 from reverie.envs.leaves import describe_all
 from reverie.envs.limits import LARGEST, Check, action_check, observation_check
-from reverie.envs.look import StandIn
+from reverie.envs.probe import StandIn
 from reverie.envs.wrappers import ResizeImages, resize, wrap
 
 log = logging.getLogger("reverie.envs")

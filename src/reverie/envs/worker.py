@@ -15,7 +15,7 @@ import numpy as np
 from reverie.envs import shared, wire
 from reverie.envs.errors import raised
 from reverie.envs.logs import OnlyLogs
-from reverie.envs.look import look
+from reverie.envs.probe import probe
 from reverie.envs.wrappers import wrap
 
 ACTION, OBSERVATION, OUTCOME = "action:", "observation:", "outcome"
@@ -54,7 +54,7 @@ def _load(sock: socket.socket) -> OnlyLogs:
     np.random.seed(seed)
     env = OnlyLogs(wrap(pickle.loads(pickled)()))
     # Spaces of the user's own may be of classes that travel by cloudpickle alone.
-    seen = cloudpickle.dumps(look(env))
+    seen = cloudpickle.dumps(probe(env))
     wire.send_object(sock, wire.SPACES, (env.observation_space, env.action_space, seen))
     return env
 

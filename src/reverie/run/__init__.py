@@ -1,17 +1,55 @@
 """Whole runs: training, evaluation, and what they are built from."""
 
-from reverie.config import Config
+from collections.abc import Sequence
+
+from reverie.config import Config, ConfigError
 from reverie.run.build import EnvSource
 from reverie.run.eval_only import eval_only
+from reverie.run.hooks import Hook
 from reverie.run.result import Evaluation, Outcome
 from reverie.run.train import train
 from reverie.run.train_eval import train_eval
+from reverie.track import Sink
 
 __all__ = ["EnvSource", "Evaluation", "Outcome", "eval_only", "launch", "train", "train_eval"]
 
-_SCRIPTS = {"train": train, "train_eval": train_eval, "eval_only": eval_only}
+SINK_METHODS = ("write", "episode", "note", "close")
 
 
-def launch(config: Config, source: EnvSource | None = None) -> Outcome:
-    """Does what `script` in the configuration says."""
-    return _SCRIPTS[config.script](config, source)
+def launch(
+    config: Config,
+    source: EnvSource | None = None,
+    *,
+    callbacks: Sequence[Hook] = (),
+    sinks: Sequence[Sink] = (),
+) -> Outcome:
+    """Does what `script` in the configuration says.
+
+    Args:
+        config: Resolved configuration.
+        source: Where environments come from; the task of the configuration by default.
+        callbacks: Called with the run after every step of the training loop.
+        sinks: Outputs of metrics besides those of the configuration.
+
+    Raises:
+        ConfigError: If a callback or sink cannot be used as one, or there is no training loop.
+    """
+    if config.script == "eval_only":
+        if callbacks or sinks:
+            raise ConfigError("callbacks and sinks belong to training, and script is eval_only.")
+        return eval_only(config, source)
+    for callback in callbacks:
+        if not callable(callback):
+            raise ConfigError(
+                f"callbacks has {callback!r} in it: expected functions that take the run, such as "
+                "reverie.Every(60, function) or function."
+            )
+    for sink in sinks:
+        missing = [name for name in SINK_METHODS if not callable(getattr(sink, name, None))]
+        if missing:
+            raise ConfigError(
+                f"sinks has {sink!r} in it, without {', '.join(missing)}: expected objects with "
+                f"the methods {', '.join(SINK_METHODS)}, as reverie.track.Sink describes them."
+            )
+    script = train_eval if config.script == "train_eval" else train
+    return script(config, source, callbacks=callbacks, sinks=sinks)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from reverie import envs
@@ -16,7 +16,7 @@ from reverie.config import (
 from reverie.learner import Learner, Placement, configure, resolve_dtype
 from reverie.run.source import EnvSource
 from reverie.spaces import Space
-from reverie.track import Logger, make_sinks
+from reverie.track import Logger, Sink, make_sinks
 
 Role = Literal["train", "eval"]
 
@@ -124,9 +124,10 @@ def logger(
     options: Mapping[str, Any] | None = None,
     first_step: int | None = None,
     draw: Callable[[Callable[[], object]], object] = lambda job: job(),
+    sinks: Sequence[Sink] = (),
 ) -> Logger:
-    """Metrics to where `config.outputs` says; see `make_sinks`."""
-    sinks = make_sinks(
+    """Metrics to where `config.outputs` says, see `make_sinks`, and to other sinks."""
+    named = make_sinks(
         config.outputs,
         logdir,
         step=step,
@@ -138,7 +139,7 @@ def logger(
         first_step=first_step,
         draw=draw,
     )
-    return Logger(sinks, step)
+    return Logger([*named, *sinks], step)
 
 
 def placement(config: Config) -> Placement:

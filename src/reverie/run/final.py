@@ -36,7 +36,7 @@ def finish(
     with shutdown.interruptible():
         files += draw(parts)
         parts.logger.write()
-        parts.painter.wait()
+        parts.drawing.wait()
     root, step = parts.folder.root, parts.progress.steps
     files += sorted(root.glob(f"videos/report-*_{step:09d}.*"))
     files += sorted(root.glob("metrics.jsonl"))

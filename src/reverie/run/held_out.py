@@ -12,7 +12,7 @@ from reverie.replay import Replay
 from reverie.run import experience
 from reverie.run.report import report
 from reverie.spaces import Space
-from reverie.track import Logger, Painter
+from reverie.track import Drawing, Logger
 
 PREFIX = "eval/report"
 
@@ -44,10 +44,10 @@ class HeldOut:
         """Keeps one step of every evaluation environment."""
         self.replay.add(transition)
 
-    def report(self, learner: Learner, logger: Logger, painter: Painter) -> None:
+    def report(self, learner: Learner, logger: Logger, drawing: Drawing) -> None:
         """Logs a report as `eval/report/...` as soon as there are steps enough for a batch."""
         if self.replay.ready(self._batch_size):
-            to = (logger, self._folder, self._batches, PREFIX, painter)
+            to = (logger, self._folder, self._batches, PREFIX, drawing)
             report(learner, self._previews, *to)
             logger.add(self.replay.stats(), prefix="eval/replay")
 

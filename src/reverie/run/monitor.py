@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.learner import Learner
-from reverie.replay import Replay
+from reverie.envs import VectorEnv
+from reverie.run.parts import Parts
 from reverie.track import Achievements, EpisodeStats, Logger, Rates, usage
 
 
@@ -14,16 +14,19 @@ class Monitor:
 
     Args:
         logger: Receives finished episodes at once and everything else at `log`.
-        num_envs: Number of training environments.
+        envs: Training environments.
         batch_steps: Replayed steps per update.
         achievements: Counts the episodes of the whole run.
     """
 
-    def __init__(self, logger: Logger, num_envs: int, batch_steps: int, achievements: Achievements):
+    def __init__(
+        self, logger: Logger, envs: VectorEnv, batch_steps: int, achievements: Achievements
+    ):
         self._logger = logger
+        self._envs = envs
         self._batch_steps = batch_steps
         self._achievements = achievements
-        self._episodes = EpisodeStats(num_envs)
+        self._episodes = EpisodeStats(envs.num_envs)
         self._rates = Rates()
         self._ended = self._told = False
 
@@ -49,19 +52,13 @@ class Monitor:
                 "there is no score."
             )
 
-    def log(self, replay: Replay, learner: Learner | None, restarts: int) -> None:
-        """Writes the means over the time since the last call.
-
-        Args:
-            replay: Its statistics are written too.
-            learner: The metrics of its updates are written too.
-            restarts: How often this process has restarted an environment.
-        """
-        for metrics in learner.pop_metrics() if learner else ():
+    def log(self, run: Parts) -> None:
+        """Writes the means over the time since the last call, also of updates and replay."""
+        for metrics in run.learner.pop_metrics() if run.learner else ():
             self._logger.add(metrics, prefix="train")
-        self._logger.add(replay.stats(), prefix="replay")
+        self._logger.add(run.replay.stats(), prefix="replay")
         self._logger.add(self._achievements.metrics())
-        self._logger.add({"env/restarts": restarts})
+        self._logger.add({"env/restarts": self._envs.restarts})
         self._logger.add(usage())
         self._logger.add(self._rates.result())
         self._logger.write()

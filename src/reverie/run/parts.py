@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.space_file import write_spaces
 from reverie.spaces import FLAGS, Space
-from reverie.track import Logger, Painter, check_outputs
+from reverie.track import Drawing, Logger, Sink, check_outputs
 from reverie.track.sinks.jsonl import go_back
 
 
@@ -35,7 +35,7 @@ class Parts:
         batches: Sequences for updates.
         previews: Sequences for reports; drawing them changes nothing in training.
         logger: Receives metrics and messages.
-        painter: Draws pictures beside the run.
+        drawing: Draws pictures beside the run.
         progress: Counts of the run.
         ratio: Decides how many updates are due.
         saver: Writes checkpoints in the background.
@@ -50,12 +50,22 @@ class Parts:
     batches: Stream
     previews: Stream
     logger: Logger
-    painter: Painter
+    drawing: Drawing
     progress: Progress
     ratio: Ratio
     saver: Saver
     obs_space: Mapping[str, Space]
     act_space: Mapping[str, Space]
+
+    @property
+    def steps(self) -> int:
+        """Environment steps, summed over environments and processes of the run."""
+        return self.progress.steps
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps."""
+        return self.progress.updates
 
     def example_obs(self, num_envs: int) -> dict[str, np.ndarray]:
         """Zeros of the shapes and types that the policy gets from some environments."""
@@ -81,13 +91,19 @@ class Parts:
         self.saver.wait()
 
 
-def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStack) -> Parts:
+def assemble(
+    config: Config,
+    source: build.EnvSource,
+    stack: contextlib.ExitStack,
+    sinks: Sequence[Sink] = (),
+) -> Parts:
     """Makes all parts, and restores what the run folder holds.
 
     Args:
         config: Resolved configuration.
         source: Where environments come from.
         stack: Closes the parts.
+        sinks: Outputs of metrics besides those of the configuration.
 
     Raises:
         ConfigError: If the configuration does not fit the environment or the run in the folder.
@@ -166,7 +182,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         )
     go_back(folder.root, done.steps)
     left = max(0.0, config.run.duration - done.elapsed)
-    painter = Painter(lambda text: logger.note(text))
+    drawing = Drawing(lambda text: logger.note(text))
     logger = stack.enter_context(
         build.logger(
             config.logger,
@@ -176,7 +192,8 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
             left,
             options=config.model_dump(),
             first_step=done.steps,
-            draw=painter,
+            draw=drawing,
+            sinks=sinks,
         )
     )
     for note in (*notes, *restored, f"Run folder: {folder.root}"):
@@ -192,7 +209,7 @@ def assemble(config: Config, source: build.EnvSource, stack: contextlib.ExitStac
         batches=batches,
         previews=previews,
         logger=logger,
-        painter=painter,
+        drawing=drawing,
         progress=done,
         ratio=ratio,
         saver=saver,

@@ -11,9 +11,9 @@ import gymnasium
 from reverie import envs
 from reverie.config import Config, ConfigError, EnvConfig, ForeignConfig, RunConfig, fitting_size
 from reverie.envs.backend import choose
-from reverie.envs.look import Look, StandIn, look, look_in_process, native
 from reverie.envs.native import NativeVectorEnv
 from reverie.envs.notes import notes, resize_note
+from reverie.envs.probe import Probe, StandIn, native, probe, probe_in_process
 from reverie.run.video import filmed
 from reverie.spaces import Space
 
@@ -67,7 +67,7 @@ class EnvSource:
     filmed: bool = False
     folder: pathlib.Path | None = None
     max_steps: int = 0
-    seen: Look | None = None
+    seen: Probe | None = None
 
     @property
     def suite(self) -> str:
@@ -94,13 +94,13 @@ class EnvSource:
         return filmed(factory, dataclasses.replace(self, filmed=False).factory(index, seed))
 
     def resolved(self, config: Config) -> "EnvSource":
-        """The same after one look at an environment, with a size of images that the agent takes.
+        """The same after one environment was probed, with a size of images that the agent takes.
 
-        The look takes one environment at most, which is closed again: in a process of its own
+        That takes one environment at most, which is closed again: in a process of its own
         where all of them have one. It shows whether infos have masks, for which the others would
         have to be reset too.
         """
-        found = dataclasses.replace(self, seen=self.seen or self._look(config.run))
+        found = dataclasses.replace(self, seen=self.seen or self._probe(config.run))
         options = getattr(self.config, self.suite)
         if config.random_agent or not isinstance(options, ForeignConfig) or options.size:
             return found
@@ -133,7 +133,7 @@ class EnvSource:
 
     def spaces(self) -> EnvSpaces:
         """The spaces, of the environment that was looked at or else of a temporary one."""
-        seen = self.seen or self._look()
+        seen = self.seen or self._probe()
         options = getattr(self.config, self.suite)
         # Other suites draw their images in the size of the option.
         size = options.size if isinstance(options, ForeignConfig) else ()
@@ -144,17 +144,17 @@ class EnvSource:
         own = [self.note] if self.note else []
         return EnvSpaces(*envs.spaces(env), *both, (*found, *own))
 
-    def _look(self, run: RunConfig | None = None) -> Look:
+    def _probe(self, run: RunConfig | None = None) -> Probe:
         """Looks at an environment, where the run's are going to be."""
         factory, example = self._factory(0, 0), self.example
         if example is not None:
-            return look(_make_custom(lambda: example, self._gym_options()))
+            return probe(_make_custom(lambda: example, self._gym_options()))
         backend = run.env_backend if run and run.env_backend != "native" else "auto"
         if run and choose([factory] * run.envs, backend, self.slow)[0] == "async":
-            return look_in_process(factory)
+            return probe_in_process(factory)
         env = factory()
         try:
-            return look(env)
+            return probe(env)
         finally:
             env.close()
 

@@ -1,10 +1,11 @@
-"""The training loop: act, store, learn, and look at the clocks."""
+"""The training loop: act, store, learn, and what happens by the clock."""
 
 import contextlib
 import dataclasses
 import functools
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from reverie.config import Config
 from reverie.disk import explain_full_disk
@@ -17,20 +18,25 @@ from reverie.run.driver import Driver
 from reverie.run.evaluate import Evaluator
 from reverie.run.final import finish
 from reverie.run.held_out import HeldOut
-from reverie.run.looks import Looks
+from reverie.run.hooks import Hook, make_hooks
 from reverie.run.monitor import Monitor
 from reverie.run.parts import Parts, assemble
 from reverie.run.result import Outcome
 from reverie.run.shutdown import Shutdown, Stopped
 from reverie.run.trainer import Trainer
-from reverie.track import Every
+from reverie.track import Sink
 
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter while another one waits."""
 
 
 def train(
-    config: Config, source: build.EnvSource | None = None, *, evaluation: bool = False
+    config: Config,
+    source: build.EnvSource | None = None,
+    *,
+    evaluation: bool = False,
+    callbacks: Sequence[Hook] = (),
+    sinks: Sequence[Sink] = (),
 ) -> Outcome:
     """Trains an agent, or goes on with the run in the same folder.
 
@@ -41,6 +47,8 @@ def train(
         config: Resolved configuration.
         source: Where environments come from; the task of the configuration by default.
         evaluation: Whether to evaluate now and then in environments of their own.
+        callbacks: Called with the run after every step of the loop.
+        sinks: Outputs of metrics besides those of the configuration.
 
     Returns:
         How the run ended. One that has reached its limit is evaluated if the configuration asks.
@@ -62,10 +70,10 @@ def train(
         with contextlib.suppress(Stopped, Cancelled), explain_device_memory(config):
             with shutdown.interruptible():
                 source = source.resolved(config)
-                parts = assemble(config, source, stack)
+                parts = assemble(config, source, stack, sinks)
             shutdown.late = lambda: parts.progress.late(config.run.duration)
             try:
-                run(config, source, parts, shutdown, evaluation)
+                run(config, source, parts, shutdown, evaluation, callbacks)
             finally:
                 done = parts.progress
                 outcome = Outcome(parts.folder.root, done.steps, done.updates)
@@ -76,7 +84,12 @@ def train(
 
 
 def run(
-    config: Config, source: build.EnvSource, parts: Parts, shutdown: Shutdown, evaluation: bool
+    config: Config,
+    source: build.EnvSource,
+    parts: Parts,
+    shutdown: Shutdown,
+    evaluation: bool,
+    callbacks: Sequence[Hook] = (),
 ) -> None:
     """Makes the environments, runs the loop in them, and saves, whatever happens meanwhile.
 
@@ -86,6 +99,7 @@ def run(
         parts: What the run is made of.
         shutdown: Ends the run early.
         evaluation: As in `train`.
+        callbacks: As in `train`.
     """
     # The environments are closed before what follows: of some there can only be one at a time.
     with contextlib.ExitStack() as stack:
@@ -102,7 +116,7 @@ def run(
                 explain_full_disk(parts.folder.root),
                 explain_device_memory(config, parts.learner),
             ):
-                loop(config, parts, shutdown, *opened)
+                loop(config, parts, shutdown, *opened, callbacks)
         except NonFiniteError:
             raise  # What is broken is the agent itself: its last checkpoint is the better one.
         except (Stopped, Cancelled):
@@ -166,6 +180,7 @@ def loop(
     envs: VectorEnv,
     evaluator: Evaluator | None = None,
     held_out: HeldOut | None = None,
+    callbacks: Sequence[Hook] = (),
 ) -> None:
     """Runs until the limit of steps or seconds is reached, or a signal arrives.
 
@@ -176,18 +191,17 @@ def loop(
         envs: Training environments.
         evaluator: Evaluates now and then.
         held_out: Reports on the evaluation episodes.
+        callbacks: What the user wants to be called after every step of the loop.
     """
     done, replay = parts.progress, parts.replay
     check = functools.partial(check_numbers, what="transition")
-    callbacks = [check] if config.run.debug else []
-    driver = Driver(envs, parts.actor, callbacks=callbacks, waiting=shutdown.interruptible)
+    checks = [check] if config.run.debug else []
+    driver = Driver(envs, parts.actor, callbacks=checks, waiting=shutdown.interruptible)
     batch_steps = config.batch_size * config.batch_length
-    monitor = Monitor(parts.logger, envs.num_envs, batch_steps, done.achievements)
+    monitor = Monitor(parts.logger, envs, batch_steps, done.achievements)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
     trainer = make_trainer(config, parts)
-    looks = Looks(config, parts, shutdown, evaluator, held_out)
-    log = Every(config.run.log_every, lambda: monitor.log(replay, parts.learner, envs.restarts))
-    save = Every(config.run.save_every or -1.0, parts.save)
+    hooks = make_hooks(config, parts, shutdown, monitor, evaluator, held_out, callbacks)
 
     shutdown.install()  # Building environments may have taken them.
     while done.steps < config.run.steps and not shutdown.over:
@@ -200,15 +214,11 @@ def loop(
             trainer.wait(shutdown.interruptible)
             monitor.updated(update(parts, trainer, shutdown, envs.num_envs))
 
-        log()
-        looks()
-        save()
-        parts.saver.check()
-        if parts.saver.busy:
-            save.restart()
+        for hook in hooks:
+            hook(parts)
 
     # The step under way is left to close(): nobody needs it, and it may hang.
-    monitor.log(replay, parts.learner, envs.restarts)
+    monitor.log(parts)
     monitor.explain()
 
 

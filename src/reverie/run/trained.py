@@ -11,7 +11,7 @@ import numpy as np
 
 from reverie import envs
 from reverie.config import ForeignConfig, RunConfig
-from reverie.envs.look import StandIn
+from reverie.envs.probe import StandIn
 from reverie.learner import Learner
 from reverie.run import build, custom
 from reverie.run.eval_only import restore_learner

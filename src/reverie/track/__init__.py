@@ -2,19 +2,18 @@
 
 `Logger` collects metrics and hands them to sinks (the terminal, JSONL files, video and image
 files, TensorBoard, Weights & Biases, Scope). `EpisodeStats`, `Achievements`, `Aggregator`,
-`Rates` and `usage` produce the numbers; `Every` and `SideWork` say when it is time for something,
-and `Painter` draws in a thread. `learning_curve` and `openloop_plot` turn a run folder and a report
-into pictures. Importing this package imports neither jax nor matplotlib nor pillow: pictures load
-what they need when drawn.
+`Rates` and `usage` produce the numbers, and `Drawing` draws in a thread. `learning_curve` and
+`openloop_plot` turn a run folder and a report into pictures. Importing this package imports
+neither jax nor matplotlib nor pillow: pictures load what they need when drawn.
 """
 
 from reverie.track.achievements import Achievements
-from reverie.track.clocks import Every, Rates, SideWork
 from reverie.track.curve import learning_curve
+from reverie.track.drawing import Drawing
 from reverie.track.logger import Logger
 from reverie.track.openloop import openloop_plot
-from reverie.track.painter import Painter
 from reverie.track.published import Curve, published_curve
+from reverie.track.rates import Rates
 from reverie.track.sinks import (
     JsonlSink,
     MediaSink,
@@ -33,15 +32,13 @@ __all__ = [
     "Achievements",
     "Aggregator",
     "Curve",
+    "Drawing",
     "EpisodeStats",
-    "Every",
     "JsonlSink",
     "Logger",
     "MediaSink",
     "OutputError",
-    "Painter",
     "Rates",
-    "SideWork",
     "Sink",
     "TerminalSink",
     "check_outputs",

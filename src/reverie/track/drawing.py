@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class Painter:
+class Drawing:
     """Draws in a thread of its own, one thing after the other.
 
     One waits at most; what comes while one is waiting is left out, because the pictures after it
@@ -23,7 +23,7 @@ class Painter:
         self._error: Exception | None = None
         self._told = False
         # A picture never keeps the process from its end.
-        threading.Thread(target=self._work, name="painter", daemon=True).start()
+        threading.Thread(target=self._work, name="drawing", daemon=True).start()
 
     def __call__(self, draw: Callable[[], object]) -> None:
         """Hands over something to draw; returns at once."""

@@ -14,7 +14,7 @@ from reverie.envs.remote import Patience, RemoteEnv
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class Probe:
     """What was seen of an environment.
 
     Attributes:
@@ -74,14 +74,14 @@ def native(env: gymnasium.Env) -> gymnasium.Env:
     return env
 
 
-def look(env: gymnasium.Env) -> Look:
+def probe(env: gymnasium.Env) -> Probe:
     """Looks at a wrapped environment."""
     inner = native(env)
     masked = isinstance(inner, MaskFromInfo)
-    return Look(name_of(env), inner.observation_space, inner.action_space, masked)
+    return Probe(name_of(env), inner.observation_space, inner.action_space, masked)
 
 
-def look_in_process(factory: Callable[[], gymnasium.Env]) -> Look:
+def probe_in_process(factory: Callable[[], gymnasium.Env]) -> Probe:
     """Looks at an environment that is built in a process of its own, and closed again.
 
     Raises:

@@ -1,0 +1,45 @@
+"""When it is time for something."""
+
+import time
+from collections.abc import Callable
+
+
+class Every:
+    """Does something once per interval.
+
+    An interval begins when the clock is made, and anew when what it started has ended. So what
+    takes longer than its interval leaves as much time to everything else.
+
+    Example:
+        >>> reverie.train(MyEnv, callbacks=[reverie.Every(60, lambda run: print(run.steps))])
+
+    Args:
+        seconds: Length of the interval; 0 means at every call, a negative number never.
+        action: What to do with what it is called with. If it returns False it was not ready, and
+            is called again the next time.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        action: Callable[..., object],
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._seconds = seconds
+        self._action = action
+        self._clock = clock
+        self.restart()
+
+    def __call__(self, *args: object) -> bool:
+        """Does it if the interval has passed; returns whether it was done."""
+        if self._seconds < 0 or self._clock() < self._due:
+            return False
+        if self._action(*args) is False:
+            return False
+        self.restart()
+        return True
+
+    def restart(self) -> None:
+        """Begins a new interval."""
+        self._due = self._clock() + self._seconds

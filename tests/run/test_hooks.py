@@ -1,0 +1,71 @@
+"""Sinks and callbacks of the user in a run, as the examples show them."""
+
+import csv
+import importlib.util
+import pathlib
+
+import pytest
+
+import reverie
+from reverie.config import ConfigError
+from reverie.track import read_jsonl
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
+RANDOM = {"configs": "debug", "random_agent": True, "run.steps": 200, "run.envs": 2}
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_sink_of_ones_own_gets_episodes_and_notes(tmp_path, capfd):
+    path = tmp_path / "scores.csv"
+    example("own_sink").main(path, **RANDOM, logdir=tmp_path / "run")
+    rows = list(csv.reader(path.read_text().splitlines()))
+    logged = read_jsonl(tmp_path / "run" / "scores.jsonl")
+    assert [float(row[1]) for row in rows] == [record["episode/score"] for record in logged]
+    assert "NOTE Run folder: " in capfd.readouterr().out
+
+
+def test_a_sink_that_raises_is_switched_off(tmp_path, caplog):
+    table = example("own_sink").ScoreTable(tmp_path / "scores.csv")
+    table.close()
+    outcome = reverie.train("CartPole-v1", sinks=[table], **RANDOM, logdir=tmp_path / "run")
+    assert outcome.steps == 200
+    assert "ScoreTable failed and is switched off" in caplog.text
+
+
+def test_callbacks_see_the_run_after_every_step(tmp_path, capfd):
+    options = {**RANDOM, "run.log_every": 1e-3, "logger.outputs": ["jsonl"]}
+    example("own_callback").main(0, **options, logdir=tmp_path / "run")
+    assert "The loop went round 100 times." in capfd.readouterr().out
+    records = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert records[-1]["own/updates_per_step"] == 0
+
+
+def test_an_error_in_a_callback_ends_the_run_saved(tmp_path):
+    def fail(run):
+        if run.steps == 40:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        reverie.train("CartPole-v1", callbacks=[fail], **RANDOM, logdir=tmp_path / "run")
+    outcome = reverie.train("CartPole-v1", **RANDOM, logdir=tmp_path / "run")
+    assert outcome.steps == 200
+
+
+@pytest.mark.parametrize(
+    ("extras", "message"),
+    [
+        ({"callbacks": [60]}, "callbacks has 60 in it: expected functions that take the run"),
+        ({"sinks": [print]}, "without write, episode, note, close"),
+        ({"callbacks": [print], "script": "eval_only"}, "script is eval_only"),
+    ],
+)
+def test_what_cannot_be_called_is_refused(tmp_path, extras, message):
+    with pytest.raises(ConfigError, match=message):
+        reverie.train("CartPole-v1", **{**RANDOM, **extras}, logdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

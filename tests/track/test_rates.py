@@ -1,0 +1,61 @@
+"""Rates and the use of the machine, and that the package starts light."""
+
+import os
+import subprocess
+import sys
+
+from reverie.track import Rates, usage
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_rates_since_the_last_result():
+    clock = Clock()
+    rates = Rates(clock)
+    for _ in range(4):
+        rates.count(policy=10)
+        rates.count(train=1024, updates=2)
+    clock.now += 20
+    assert rates.result() == {"fps/policy": 2.0, "fps/train": 204.8, "train/update_ratio": 0.2}
+    rates.count(policy=5)
+    clock.now += 1
+    assert rates.result() == {"fps/policy": 5.0, "fps/train": 0.0, "train/update_ratio": 0.0}
+    assert rates.result() == {"fps/policy": 0.0, "fps/train": 0.0}
+
+
+def test_usage_sees_memory_workers_and_work():
+    others = usage()["usage/workers"]
+    start = sum(os.times()[:2])
+    while sum(os.times()[:2]) - start < 0.05:
+        sum(range(1000))
+    code = "import sys; print('up', flush=True); sys.stdin.read()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        used = usage()
+    assert all(key.startswith("usage/") for key in used)
+    assert 0.01 < used["usage/rss_gb"] < 100
+    assert used["usage/workers"] == others + 1
+    assert used["usage/workers_rss_gb"] > 0.001
+    assert used["usage/threads"] >= 1
+    assert used["usage/cpu_percent"] > 0
+    assert 0 < used["usage/ram_percent"] <= 100
+    assert usage()["usage/workers"] == others
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, reverie.track; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "reverie.track" in loaded
+    assert not {"matplotlib", "PIL", "jax", "imageio_ffmpeg", "gymnasium"} & set(loaded)
