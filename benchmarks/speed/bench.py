@@ -13,14 +13,16 @@ import json
 import sys
 from collections.abc import Sequence
 
-from cases import BenchError, Request
-from measure import measure
+from cases import BenchError, Request, Section
+from machine import describe_machine
+from processes import measure_policy, measure_train
 from rich.console import Console
-from table import render
+from startup import measure_startup
+from table import Record, render
 
 from reverie.config import ConfigError
 
-SECTIONS = ("train", "policy", "startup")
+SECTIONS: tuple[Section, ...] = ("train", "policy", "startup")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,18 +30,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, words = _parser().parse_known_args(argv)
     words += ["--jax.compute_dtype", args.dtype] * bool(args.dtype)
     words += ["--jax.devices", args.devices] * bool(args.devices)
-    sections = [section for section in SECTIONS if getattr(args, section)]
+    sections: list[Section] = [section for section in SECTIONS if getattr(args, section)]
     try:
         request = Request(_parts(args.size), _parts(args.obs), sections, args.updates, tuple(words))
-        results = measure(request, note=lambda text: print(text, file=sys.stderr, flush=True))
+        results = measure(request)
     except (BenchError, ConfigError) as error:
-        print("\n".join([str(error), getattr(error, "trace", "")]).strip(), file=sys.stderr)
+        _say("\n".join([str(error), getattr(error, "trace", "")]).strip())
         return 2
     if args.json:
         print(json.dumps(results))
     else:
         Console(width=None if sys.stdout.isatty() else 120).print(render(results))
     return 0
+
+
+def measure(request: Request) -> Record:
+    """Measures everything that is asked for, one row after the other.
+
+    Returns:
+        `machine`, see `describe_machine`; `train`, `policy` and `startup`, lists of records. All
+        values can be written as JSON. Times are in seconds, memory in bytes.
+
+    Raises:
+        BenchError: If a measured process fails.
+    """
+    results: Record = {"machine": describe_machine(), "train": [], "policy": [], "startup": []}
+    for case in request.train_cases():
+        _say(f"Updates of {case.name} ...")
+        results["train"].append(measure_train(case))
+    for case in request.policy_cases():
+        _say(f"Policy calls of {case.name} ...")
+        results["policy"].append(measure_policy(case))
+    for size in request.startup_sizes():
+        _say(f"Start-up of {size} ...")
+        results["startup"].append(measure_startup(size, request.words))
+    return results
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
