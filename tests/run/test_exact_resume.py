@@ -15,7 +15,7 @@ from gymnasium import spaces as gs
 
 from reverie import api, learner
 from reverie.replay import Stream
-from reverie.run import parts
+from reverie.run import setup
 
 ENVS, LENGTH = 2, 10
 """Episodes of ten steps: with the first one an environment gives eleven observations in each."""
@@ -66,7 +66,7 @@ def play(logdir, cache, options, begin, stop, at_save):
         at_save: A step to save at, and what to call then; what was before is left out.
     """
     batches, metrics = [], []
-    draw, pop, store = Stream.next, learner.Learner.pop_metrics, parts.Parts.save
+    draw, pop, store = Stream.next, learner.Learner.pop_metrics, setup.Run.save
 
     def drawn(self):
         sample = draw(self)
@@ -90,8 +90,8 @@ def play(logdir, cache, options, begin, stop, at_save):
         patch.setattr(Numbered, "first", begin // ENVS // (LENGTH + 1))
         patch.setattr(Stream, "next", drawn)
         patch.setattr(learner.Learner, "pop_metrics", popped)
-        patch.setattr(parts.Parts, "save", saved)
-        patch.setattr(parts.Parts, "save_now", lambda self: (store(self), self.saver.wait()))
+        patch.setattr(setup.Run, "save", saved)
+        patch.setattr(setup.Run, "save_now", lambda self: (store(self), self.saver.wait()))
         # Asks to save in every step.
         base = {"run.save_every": 1e-9, "run.report_every": 0, "run.log_every": 1e9}
         api.train(

@@ -10,18 +10,18 @@ from reverie.run.driver import Arrays
 from reverie.run.evaluate import Evaluator
 from reverie.run.held_out import HeldOut
 from reverie.run.monitor import Monitor
-from reverie.run.parts import Parts
 from reverie.run.report import report
+from reverie.run.setup import Run
 from reverie.run.shutdown import Shutdown
 from reverie.run.side_work import SideWork
 
-Hook = Callable[[Parts], object]
+Hook = Callable[[Run], object]
 """Is called with the run after every step of the loop."""
 
 
 def make_hooks(
     config: Config,
-    parts: Parts,
+    run: Run,
     shutdown: Shutdown,
     monitor: Monitor,
     evaluator: Evaluator | None = None,
@@ -32,7 +32,7 @@ def make_hooks(
 
     Args:
         config: Resolved configuration.
-        parts: What the run is made of.
+        run: What the run is made of.
         shutdown: Ends reports and evaluations early.
         monitor: Logs.
         evaluator: Plays the evaluations, if there are any.
@@ -40,8 +40,8 @@ def make_hooks(
         callbacks: Those of the user.
     """
     options, jobs = config.run, []
-    if parts.learner and options.report_every:
-        action = functools.partial(_report, config, shutdown, held_out, parts.previews.example())
+    if run.learner and options.report_every:
+        action = functools.partial(_report, config, shutdown, held_out, run.previews.example())
         jobs.append(Every(options.report_every, action))
     if evaluator and options.eval_every:
         jobs.append(Every(options.eval_every, functools.partial(_evaluate, config, evaluator)))
@@ -60,7 +60,7 @@ def _side_work(config: Config, evaluates: bool, jobs: Sequence[Every]) -> Hook:
     shortest = min([seconds for seconds in intervals if seconds], default=0)
     work, told = SideWork(options.side_share, jobs), False
 
-    def hook(run: Parts) -> None:
+    def hook(run: Run) -> None:
         nonlocal told
         if run.drawing.busy:
             return
@@ -79,7 +79,7 @@ def _side_work(config: Config, evaluates: bool, jobs: Sequence[Every]) -> Hook:
 
 
 def _report(
-    config: Config, shutdown: Shutdown, held_out: HeldOut | None, example: Arrays, run: Parts
+    config: Config, shutdown: Shutdown, held_out: HeldOut | None, example: Arrays, run: Run
 ) -> bool:
     """Reports on batches of replay, as soon as that takes no compiling."""
     assert run.learner
@@ -93,7 +93,7 @@ def _report(
     return True
 
 
-def _evaluate(config: Config, evaluator: Evaluator, run: Parts) -> None:
+def _evaluate(config: Config, evaluator: Evaluator, run: Run) -> None:
     done = run.progress
     number, done.evaluations = done.evaluations, done.evaluations + 1
     evaluator.run(build.eval_seed(config.seed, number))
@@ -101,9 +101,9 @@ def _evaluate(config: Config, evaluator: Evaluator, run: Parts) -> None:
 
 def _save(seconds: float) -> Hook:
     """Starts a save now and then; the time until the next counts from the end of a save."""
-    save = Every(seconds or -1.0, Parts.save)
+    save = Every(seconds or -1.0, Run.save)
 
-    def hook(run: Parts) -> None:
+    def hook(run: Run) -> None:
         save(run)
         run.saver.check()
         if run.saver.busy:

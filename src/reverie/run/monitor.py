@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from reverie.envs import VectorEnv
-from reverie.run.parts import Parts
+from reverie.run.setup import Run
 from reverie.track import Achievements, EpisodeStats, Logger, Rates, usage
 
 
@@ -52,7 +52,7 @@ class Monitor:
                 "there is no score."
             )
 
-    def log(self, run: Parts) -> None:
+    def log(self, run: Run) -> None:
         """Writes the means over the time since the last call, also of updates and replay."""
         for metrics in run.learner.pop_metrics() if run.learner else ():
             self._logger.add(metrics, prefix="train")

@@ -1,4 +1,4 @@
-"""The parts of a training run, wired together and restored from the run folder."""
+"""What a training run is made of, wired together and restored from the run folder."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ from reverie.track.sinks.jsonl import go_back
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
+class Run:
     """What a run is made of, besides its environments.
 
     Attributes:
@@ -91,18 +91,18 @@ class Parts:
         self.saver.wait()
 
 
-def assemble(
+def set_up(
     config: Config,
     source: build.EnvSource,
     stack: contextlib.ExitStack,
     sinks: Sequence[Sink] = (),
-) -> Parts:
-    """Makes all parts, and restores what the run folder holds.
+) -> Run:
+    """Makes what a run is made of, and restores what the run folder holds.
 
     Args:
         config: Resolved configuration.
         source: Where environments come from.
-        stack: Closes the parts.
+        stack: Closes it.
         sinks: Outputs of metrics besides those of the configuration.
 
     Raises:
@@ -201,7 +201,7 @@ def assemble(
     previews = stack.enter_context(experience.report_stream(config, replay))
     reserve = experience.unsaved_bytes(config, replay) + (learner.nbytes if learner else 0)
     saver = stack.enter_context(contextlib.closing(Saver(folder.root, logger.note, reserve)))
-    return Parts(
+    return Run(
         folder=folder,
         learner=learner,
         actor=actor,
