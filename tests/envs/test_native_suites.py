@@ -7,7 +7,7 @@ import pytest
 
 from reverie.config import ConfigError, load
 from reverie.envs import VectorEnv, factory_of, make, make_vec, random_actions, spaces
-from reverie.envs.native import NativeVectorEnv
+from reverie.envs.batched import BatchedVectorEnv
 from reverie.run import EnvSource
 from reverie.run.build import vector_env
 
@@ -18,7 +18,7 @@ def atari(task, options, num=1, seed=0):
     """Games in ALE's vector environment."""
     pytest.importorskip("ale_py")
     engine = make_vec(task, num, {**options, "backend": "native"}, seed=seed)
-    return VectorEnv([None] * num, "native", seed, native=engine)
+    return VectorEnv([None] * num, "native", seed, engine=engine)
 
 
 def play(vector, steps, rng=0):
@@ -75,7 +75,7 @@ def test_the_frame_limit_of_native_games_truncates():
     from reverie.envs.suites.atari_native import AtariEngine
 
     engine = AtariEngine("atari", "pong", 2, limit=50, **AGREE)
-    with VectorEnv([None] * 2, "native", 0, native=NativeVectorEnv(engine, [0, 1])) as vector:
+    with VectorEnv([None] * 2, "native", 0, engine=BatchedVectorEnv(engine, [0, 1])) as vector:
         record = play(vector, 28)
     assert [i for i, step in enumerate(record) if step["is_last"].all()] == [13, 27]
     assert not any(step["is_terminal"].any() for step in record)
@@ -199,7 +199,7 @@ def procgen(task, num, seed=0, **options):
     pytest.importorskip("reverie.envs.suites.procgen", exc_type=ImportError)
     options = {**SMALL, **options}
     engine = make_vec(task, num, options, seed=seed)
-    return VectorEnv([factory_of(task, options)] * num, "native", seed, native=engine)
+    return VectorEnv([factory_of(task, options)] * num, "native", seed, engine=engine)
 
 
 @pytest.mark.parametrize("num", [1, 2, 4])

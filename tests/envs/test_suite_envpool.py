@@ -31,7 +31,7 @@ def vector(name, num, seed=0, **kwargs):
     options = {"kwargs": kwargs}
     engine = make_vec(f"envpool_{name}", num, options, seed=seed)
     single = factory_of(f"envpool_{name}", options)
-    return VectorEnv([single] * num, "native", seed, native=engine)
+    return VectorEnv([single] * num, "native", seed, engine=engine)
 
 
 def play(envs, steps, rng=0):

@@ -13,9 +13,9 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
+from reverie.envs.batched import BatchedVectorEnv
 from reverie.envs.conform import spaces
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
-from reverie.envs.native import NativeVectorEnv
 from reverie.envs.seeds import env_seed, env_seeds
 from reverie.envs.wrappers import wrap
 from reverie.extras import install
@@ -178,7 +178,7 @@ def make(
 
 def make_vec(
     task: str, num_envs: int, options: Mapping[str, Any] | None = None, *, seed: int = 0
-) -> NativeVectorEnv | None:
+) -> BatchedVectorEnv | None:
     """Builds environments that one engine steps together, where the suite has one.
 
     A suite has one if its file offers `make_vec(name, num_envs, seeds, **options)`, which is given

@@ -8,9 +8,9 @@ import gymnasium
 import numpy as np
 
 from reverie.envs.backend import choose
+from reverie.envs.batched import BatchedVectorEnv
 from reverie.envs.leaves import describe
 from reverie.envs.logs import present
-from reverie.envs.native import NativeVectorEnv
 from reverie.envs.processes import ProcessVectorEnv
 from reverie.envs.restarts import RESTARTED, Restarts
 from reverie.envs.seeds import env_seeds
@@ -45,7 +45,7 @@ class VectorEnv:
     Args:
         factories: One function per environment; `reverie.envs.wrap` is applied where it was not.
         backend: `sync` steps them one after another in this process, `async` in one process
-            each, `native` in the engine behind `native`; `auto` takes that where it is given, else
+            each, `native` all together in `engine`; `auto` takes that where it is given, else
             `async` for several that are `slow`, else `sync`. `choice` says what and why.
         seeds: Seeds of the first reset of every environment; an integer is the run's seed that
             they derive from; None leaves it to the environments.
@@ -53,7 +53,7 @@ class VectorEnv:
             Applies to `async`.
         restarts: Decides about restarts of environments that raised, died or hung, and counts
             them; by default there are none. With `sync` only exceptions can be survived.
-        native: The same environments as one engine steps them together, where they have such a
+        engine: The same environments as one engine steps them together, where they have such a
             form; see `reverie.envs.make_vec`. Then the factories are not called.
         slow: Whether their steps take long enough to be worth a process each.
 
@@ -78,17 +78,18 @@ class VectorEnv:
         *,
         timeout: float | None = None,
         restarts: Restarts | None = None,
-        native: NativeVectorEnv | None = None,
+        engine: BatchedVectorEnv | None = None,
         slow: bool = False,
     ):
         if not factories:
             raise ValueError("factories is empty: a VectorEnv needs at least one environment.")
         self.num_envs = len(factories)
         self._seeds = _spread(seeds, self.num_envs)
-        engine = native if backend in ("auto", "native") else None
+        if backend not in ("auto", "native"):
+            engine = None
         if engine is not None and engine.num_envs != self.num_envs:
             raise ValueError(
-                f"native has {engine.num_envs} environments, factories {self.num_envs}."
+                f"engine has {engine.num_envs} environments, factories {self.num_envs}."
             )
         if engine is not None:
             self.backend, self.choice = "native", "one engine steps all environments."

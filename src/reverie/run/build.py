@@ -84,7 +84,7 @@ def vector_env(
         seeds=seed,
         timeout=run.env_timeout or None,
         restarts=envs.Restarts(run.env_max_restarts, run.env_restart_window, cancelled),
-        native=engine,
+        engine=engine,
         slow=source.slow,
     )
 

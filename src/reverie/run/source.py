@@ -11,7 +11,7 @@ import gymnasium
 from reverie import envs
 from reverie.config import Config, ConfigError, EnvConfig, ForeignConfig, RunConfig, fitting_size
 from reverie.envs.backend import choose
-from reverie.envs.native import NativeVectorEnv
+from reverie.envs.batched import BatchedVectorEnv
 from reverie.envs.notes import notes, resize_note
 from reverie.envs.probe import Probe, StandIn, native, probe, probe_in_process
 from reverie.run.video import filmed
@@ -116,7 +116,7 @@ class EnvSource:
             note=f"{self.note} {note}".strip(),
         )
 
-    def engine(self, count: int, seed: int) -> NativeVectorEnv | None:
+    def engine(self, count: int, seed: int) -> BatchedVectorEnv | None:
         """The environments as one engine, where their suite has one and nothing is filmed.
 
         Args:

@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from reverie.envs.native import NativeVectorEnv
+from reverie.envs.batched import BatchedVectorEnv
 from reverie.envs.suites.atari_frames import Aggregate, Resize
 from reverie.envs.suites.atari_game import Actions, Atari, Lives, tasks
 from reverie.envs.suites.atari_native import Backend, check_backend, native_games
@@ -62,6 +62,6 @@ def make(
 
 def make_vec(
     name: str, num_envs: int, seeds: Sequence[int], **options: Any
-) -> NativeVectorEnv | None:
+) -> BatchedVectorEnv | None:
     """The vector environment of ALE where `backend` is `native`; options are those of `make`."""
     return native_games("atari", name, num_envs, seeds, **options)

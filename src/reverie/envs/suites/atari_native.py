@@ -9,8 +9,8 @@ import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 
 from reverie.envs.backend import cores
+from reverie.envs.batched import BatchedVectorEnv, Engine, Results
 from reverie.envs.errors import OptionError
-from reverie.envs.native import Engine, NativeVectorEnv, Results
 from reverie.envs.suites.atari_frames import LUMA
 from reverie.envs.suites.atari_game import FRAME_LIMIT, LIFE_LOST, STICKY, Atari
 
@@ -136,11 +136,11 @@ def native_games(
     seeds: Sequence[int],
     backend: Backend = "process",
     **options: Any,
-) -> NativeVectorEnv | None:
+) -> BatchedVectorEnv | None:
     """The games of a suite on one engine where `backend` is `native`; None where it is not."""
     if backend != "native":
         return None
-    return NativeVectorEnv(AtariEngine(suite, name, num_envs, **options), seeds)
+    return BatchedVectorEnv(AtariEngine(suite, name, num_envs, **options), seeds)
 
 
 def check_backend(

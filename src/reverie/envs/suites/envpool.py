@@ -15,9 +15,9 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.backend import cores
+from reverie.envs.batched import BatchedVectorEnv, Engine, Results
 from reverie.envs.conform import Bounds
 from reverie.envs.errors import MissingPackageError, OptionError, SpaceError, UnknownTaskError
-from reverie.envs.native import Engine, NativeVectorEnv, Results
 from reverie.envs.wrappers import wrap
 
 OURS = ("num_envs", "batch_size", "seed", "env_type")
@@ -158,9 +158,9 @@ def make_vec(
     kwargs: Mapping[str, Any] | None = None,
     size: Sequence[int] = (),
     bounds: Bounds = "warn",
-) -> NativeVectorEnv:
+) -> BatchedVectorEnv:
     """The environments as one pool; options and errors are those of `make`."""
-    return NativeVectorEnv(EnvpoolEngine(name, num_envs, kwargs), seeds, bounds, size)
+    return BatchedVectorEnv(EnvpoolEngine(name, num_envs, kwargs), seeds, bounds, size)
 
 
 def tasks() -> list[str]:

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from reverie.envs.backend import cores
+from reverie.envs.batched import BatchedVectorEnv, Engine, Results
 from reverie.envs.errors import OptionError, UnknownTaskError
-from reverie.envs.native import Engine, NativeVectorEnv, Results
 from reverie.envs.suites.submodules import import_submodule
 
 Mode = Literal["easy", "hard", "extreme", "memory", "exploration"]
@@ -262,12 +262,12 @@ def make(
 
 def make_vec(
     name: str, num_envs: int, seeds: Sequence[int], size: Sequence[int] = (96, 96), **options: Any
-) -> NativeVectorEnv | None:
+) -> BatchedVectorEnv | None:
     """The environments as one engine where their images are 64x64; options are those of `make`."""
     game = make(name, size, **options)
     if tuple(size) != (NATIVE, NATIVE):
         return None
-    return NativeVectorEnv(ProcgenEngine(game, num_envs), seeds)
+    return BatchedVectorEnv(ProcgenEngine(game, num_envs), seeds)
 
 
 def tasks() -> list[str]:

@@ -12,7 +12,7 @@ from reverie.envs import (
     VectorEnv,
     factory_of,
 )
-from reverie.envs.native import Engine, NativeVectorEnv
+from reverie.envs.batched import BatchedVectorEnv, Engine
 from reverie.envs.wrappers import resize
 from reverie.run import EnvSource
 from reverie.run.build import vector_env
@@ -90,8 +90,8 @@ class Counters(Engine):
 
 def counters(num=2, **options):
     engine = Counters(num)
-    native = NativeVectorEnv(engine, seeds=range(num), **options)
-    return engine, VectorEnv([None] * num, "native", 7, native=native)
+    native = BatchedVectorEnv(engine, seeds=range(num), **options)
+    return engine, VectorEnv([None] * num, "native", 7, engine=native)
 
 
 def test_an_engine_speaks_transitions():
@@ -128,7 +128,7 @@ def test_seeds_reach_every_environment():
     vector.reset()
     vector.reset()
     alone = Counters(2)
-    native = NativeVectorEnv(alone, seeds=[3, 4])
+    native = BatchedVectorEnv(alone, seeds=[3, 4])
     native.reset()
     native.reset()
     native.reset(seed=8)
@@ -185,14 +185,14 @@ def test_spaces_that_the_agent_cannot_use_are_refused():
         observation_space = gs.Text(5)
 
     with pytest.raises(SpaceError, match="counters: The observation 'observation' is a Text"):
-        NativeVectorEnv(Talkers(2), seeds=[0, 1])
+        BatchedVectorEnv(Talkers(2), seeds=[0, 1])
 
 
 def test_native_without_an_engine_is_an_error():
     with pytest.raises(ValueError, match="backend='native': these environments have no engine"):
         VectorEnv([factory_of("dummy_disc")], "native")
-    with pytest.raises(ValueError, match="native has 2 environments, factories 3"):
-        VectorEnv([factory_of("dummy_disc")] * 3, native=NativeVectorEnv(Counters(2), [0, 1]))
+    with pytest.raises(ValueError, match="engine has 2 environments, factories 3"):
+        VectorEnv([factory_of("dummy_disc")] * 3, engine=BatchedVectorEnv(Counters(2), [0, 1]))
     config = load(["--task", "dummy_disc", "--run.env_backend", "native"])
     having = r"run.env_backend is native, but 'dummy_disc' .*atari \(env.atari.backend native\)"
     with pytest.raises(ConfigError, match=having):

@@ -66,7 +66,7 @@ class Engine(abc.ABC):
         """Frees the engine; a second call does nothing."""
 
 
-class NativeVectorEnv(gymnasium.vector.VectorEnv):
+class BatchedVectorEnv(gymnasium.vector.VectorEnv):
     """An engine with the spaces, the conversions and the checks of `reverie.envs.wrap`.
 
     Args:
