@@ -16,8 +16,8 @@ their rounds counts.
   one: over `gymnasium_sync_wrapped` and over `gymnasium_async`. Medians of the rounds' ratios.
 - `stall_ms`: the longest step after a pause of the caller of one second, of several.
 
-With `--atari`: Pong in one process each, in ALE's native engine through the driver, and in
-`ale_py.AtariVectorEnv` alone; all with the resize `area`, the only one that ALE's engine has.
+With `--atari`: Pong in one process each through the driver, and in `ale_py.AtariVectorEnv` alone;
+both with the resize `area`, the only one that ALE's engine has.
 """
 
 import argparse
@@ -181,12 +181,8 @@ def compare(count: int, seconds: float, rounds: int, pauses: int) -> dict:
 
 
 def atari(count: int, seconds: float, rounds: int) -> dict:
-    """Pong: processes, the native engine through the driver, and the engine alone."""
-    contenders = {
-        "async": _atari_driver("async", "process", count),
-        "native": _atari_driver("native", "native", count),
-        "ale_py": _ale(count),
-    }
+    """Pong in processes, and ALE's engine alone."""
+    contenders = {"async": _atari_driver(count), "ale_py": _ale(count)}
     try:
         found = measure(contenders, count, seconds, rounds)
     finally:
@@ -196,9 +192,9 @@ def atari(count: int, seconds: float, rounds: int) -> dict:
     return {"envs": count, "steps_s": medians(found), "over_async": over}
 
 
-def _atari_driver(backend: str, emulator: str, count: int) -> Contender:
-    words = ["--task", "atari_pong", "--run.env_backend", backend, "--run.envs", str(count)]
-    words += ["--env.atari.resize", "area", "--env.atari.backend", emulator]
+def _atari_driver(count: int) -> Contender:
+    words = ["--task", "atari_pong", "--run.env_backend", "async", "--run.envs", str(count)]
+    words += ["--env.atari.resize", "area"]
     settings = config.load(words)
     source = build.EnvSource(settings.task, settings.env)
     return driver(build.vector_env(source, settings.run, seed=0))

@@ -140,6 +140,18 @@ def test_links_of_others_lead_nowhere(folder, tmp_path):
     assert load_run(["--logdir", str(root)], trust=True)
 
 
+def test_options_that_are_no_more_are_left_out_where_they_changed_nothing(folder):
+    root = folder(task="atari_pong")
+    path = root / "config.yaml"
+    content, place = path.read_text(), "  atari:\n"
+    assert content.count(place) == 1
+    path.write_text(content.replace(place, f"{place}    backend: process\n"))
+    assert load_run(["--logdir", str(root)]).env.atari == load([]).env.atari
+    path.write_text(content.replace(place, f"{place}    backend: native\n"))
+    with pytest.raises(ConfigError, match=r"'env.atari.backend', which is no .* Remove the line"):
+        load_run(["--logdir", str(root)])
+
+
 BOMB = "a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*a, *a]\n" for i in range(3))
 
 

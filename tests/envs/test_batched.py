@@ -90,8 +90,8 @@ class Counters(Engine):
 
 def counters(num=2, **options):
     engine = Counters(num)
-    native = BatchedVectorEnv(engine, seeds=range(num), **options)
-    return engine, VectorEnv([None] * num, "native", 7, engine=native)
+    batched = BatchedVectorEnv(engine, seeds=range(num), **options)
+    return engine, VectorEnv([None] * num, "native", 7, engine=batched)
 
 
 def test_an_engine_speaks_transitions():
@@ -194,13 +194,30 @@ def test_native_without_an_engine_is_an_error():
     with pytest.raises(ValueError, match="engine has 2 environments, factories 3"):
         VectorEnv([factory_of("dummy_disc")] * 3, engine=BatchedVectorEnv(Counters(2), [0, 1]))
     config = load(["--task", "dummy_disc", "--run.env_backend", "native"])
-    having = r"run.env_backend is native, but 'dummy_disc' .*atari \(env.atari.backend native\)"
+    having = "run.env_backend is native, but 'dummy_disc' has no .*suite that has one: envpool."
     with pytest.raises(ConfigError, match=having):
         vector_env(EnvSource(config.task, config.env), config.run, 0)
+
+
+def test_the_engine_of_a_suite_is_taken_unless_environments_are_filmed(monkeypatch):
+    def make_vec(task, num, options, seed):
+        return BatchedVectorEnv(Counters(num), range(num))
+
+    monkeypatch.setattr("reverie.envs.make_vec", make_vec)
+    config = load(["--task", "dummy_disc", "--run.envs", "2"])
+
+    def choice(backend, **options):
+        run = config.run.model_copy(update={"env_backend": backend})
+        with vector_env(EnvSource(config.task, config.env, **options), run, 0) as vector:
+            return vector.backend
+
+    assert choice("auto") == choice("native") == "native"
+    assert choice("sync") == "sync"
+    assert choice("native", filmed=True) == choice("native", max_steps=9) == "sync"
 
 
 def test_suites_that_promise_an_engine_are_those_that_offer_one():
     for suite in SUITES.values():
         path = f"src/reverie/envs/suites/{suite.name}.py"
         with open(path) as file:
-            assert ("def make_vec(" in file.read()) == bool(suite.native), suite.name
+            assert ("def make_vec(" in file.read()) == suite.batched, suite.name

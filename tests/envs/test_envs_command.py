@@ -86,17 +86,25 @@ def test_a_task_that_does_not_exist_fails(capsys):
     assert "error: gymnasium knows no environment 'NoSuch-v0'" in capsys.readouterr().out
 
 
-def test_an_option_that_does_not_fit_is_explained_without_a_traceback(capsys, tmp_path):
-    pytest.importorskip("ale_py")
-    native = ["--task", "atari_pong", "--env.atari.backend", "native"]
-    logdir = ["--logdir", str(tmp_path / "run")]
-    assert cli.main(["train", "--random_agent", "true", *native, *logdir]) == 2
+def test_an_option_that_does_not_fit_is_explained_without_a_traceback(
+    capsys, tmp_path, monkeypatch
+):
+    (tmp_path / "picky.py").write_text(
+        "from reverie.envs import OptionError\n"
+        "def make(room):\n"
+        "    raise OptionError(f'env.gym.kwargs holds room {room}, which is closed.')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    room = ["--env.gym.kwargs.room", "3"]
+    words = ["train", "--random_agent", "true", "--task", "picky:make", *room]
+    words += ["--run.envs", "2", "--run.env_backend", "async", "--logdir", str(tmp_path / "run")]
+    assert cli.main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("reverie: ")
-    assert "OptionError: env.atari.resize is 'bilinear'" in line
+    assert "OptionError: env.gym.kwargs holds room 3" in line
     assert not (tmp_path / "run").exists()
-    assert cli.main(["envs", "check", "atari_pong", *native[2:]]) == 1
-    assert "error: env.atari.resize is 'bilinear'" in capsys.readouterr().out
+    assert cli.main(["envs", "check", "picky:make", *room]) == 1
+    assert "error: env.gym.kwargs holds room 3" in capsys.readouterr().out
 
 
 def test_options_of_the_suite_reach_the_environment(capsys):

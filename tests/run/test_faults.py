@@ -7,8 +7,11 @@ import time
 
 import psutil
 import pytest
+from gymnasium.vector import SyncVectorEnv
 
 from reverie.config import load
+from reverie.envs.batched import BatchedVectorEnv, Engine
+from reverie.envs.suites import dummy
 from reverie.learner import Checkpointer
 from reverie.run import launch
 from reverie.track import read_jsonl
@@ -99,34 +102,51 @@ def test_a_run_goes_on_with_restarted_environments_and_counts_them(how, words, c
     assert [record["episode/length"] for record in scores] == [5] * 4
 
 
+class Pool(Engine):
+    """Dummies as an engine that steps them together, and breaks where its class says so."""
+
+    breaks, steps = True, 0
+
+    def __init__(self, num_envs):
+        self.vector = SyncVectorEnv([lambda: dummy.make("disc")] * num_envs)
+        self.name, self.num_envs = "pool", num_envs
+        self.observation_space = self.vector.single_observation_space
+        self.action_space = self.vector.single_action_space
+
+    def reset(self, seeds):
+        return self.vector.reset(seed=seeds)[0], {}
+
+    def send(self, actions):
+        self.actions = actions
+
+    def recv(self):
+        self.steps += 1
+        if self.breaks and self.steps == 6:
+            raise RuntimeError("the engine broke")
+        return *self.vector.step(self.actions)[:4], {}
+
+    def close(self):
+        self.vector.close()
+
+
 def test_an_engine_of_many_environments_that_raises_stops_the_run_which_is_saved(
     tmp_path, monkeypatch, capsys
 ):
-    pytest.importorskip("ale_py")
-    from reverie.envs.suites.atari_native import AtariEngine
+    def make_vec(task, num, options, seed):
+        return BatchedVectorEnv(Pool(num), range(num))
 
-    steps = 0
-
-    def breaking(engine):
-        nonlocal steps
-        steps += 1
-        if steps == 6:
-            raise RuntimeError("the emulator broke")
-        return recv(engine)
-
+    monkeypatch.setattr("reverie.envs.make_vec", make_vec)
     words = [
-        "--configs", "debug", "--task", "atari_pong", "--random_agent", "true", "--run.envs", "2",
-        "--env.atari.resize", "area", "--env.atari.backend", "native", "--run.env_backend",
-        "native", "--run.steps", "20", "--logdir", str(tmp_path), "--logger.outputs", "terminal",
+        "--configs", "debug", "--task", "dummy_disc", "--random_agent", "true", "--run.envs", "2",
+        "--run.env_backend", "native", "--run.steps", "20", "--logdir", str(tmp_path),
+        "--logger.outputs", "terminal",
     ]  # fmt: skip
-    recv = AtariEngine.recv
-    with monkeypatch.context() as patch:
-        patch.setattr(AtariEngine, "recv", breaking)
-        with pytest.raises(RuntimeError, match="the emulator broke"):
-            launch(load(words))
+    with pytest.raises(RuntimeError, match="the engine broke"):
+        launch(load(words))
     assert "2 environments, backend native: one engine steps all" in capsys.readouterr().out
-    # The first reset and five steps, of two games.
+    # The first reset and five steps, of two environments.
     assert Checkpointer(tmp_path / "checkpoints").steps() == [12]
+    monkeypatch.setattr(Pool, "breaks", False)
     assert launch(load(words)).steps == 20
 
 

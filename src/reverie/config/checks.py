@@ -34,7 +34,7 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: They do not; the message lists everything that is wrong.
     """
-    parts = (_replay, _batches, _model, _images, _training, _devices, _backends)
+    parts = (_replay, _batches, _model, _images, _training, _devices)
     problems = [problem for part in parts for problem in part(config)]
     if problems:
         lines = "".join(f"\n- {_with_sources(problem, config)}" for problem in problems)
@@ -297,16 +297,6 @@ def _devices(config: Config) -> Iterator[str]:
                 f"jax.{name} = {list(devices)} goes beyond the last of jax.mock_devices = "
                 f"{jax.mock_devices} devices, which is {jax.mock_devices - 1}."
             )
-
-
-def _backends(config: Config) -> Iterator[str]:
-    section = getattr(config.env, config.suite, None)
-    chosen = config.run.env_backend
-    if getattr(section, "backend", "") == "native" and chosen in ("sync", "async"):
-        yield (
-            f"env.{config.suite}.backend = native needs run.env_backend = auto or native, got "
-            f"{chosen}. Set one of them otherwise."
-        )
 
 
 def _with_sources(problem: str, config: Config) -> str:

@@ -103,11 +103,6 @@ class AtariConfig(Section):
         "bilinear", "Interpolation of the resize.", fixed=TASK
     )
     clip_reward: Bool = option(False, "Replace rewards by their sign.", fixed=TASK)
-    backend: Literal["process", "native"] = option(
-        "process",
-        "An emulator for each environment, or ALE's own vector environment, which is faster and "
-        "resizes by `area` only.",
-    )
 
 
 class Atari100kConfig(AtariConfig):

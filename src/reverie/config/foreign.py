@@ -39,16 +39,21 @@ _RENAMED = {"pillow": "bilinear"}
 # policy.unimix and never uses it.
 _SKIPPED = ("jax.", "logger.", "agent.policy.unimix")
 
+# Options that earlier versions saved, with the values under which they do as this one without.
+_REMOVED = {"env.atari.backend": "process", "env.atari100k.backend": "process"}
+
 
 def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The options in a saved configuration by dotted key, as they were written.
 
     Unlike in files that users write, keys are whole paths and nothing refers to anything else.
+    Options that are no more are left out where their value changes nothing.
 
     Raises:
         ConfigError: The file cannot be read, or a key is no option.
     """
-    content = dict(_flatten(text.read(path, saved=True)))
+    saved = _flatten(text.read(path, saved=True))
+    content = {key: value for key, value in saved if (key, value) not in _REMOVED.items()}
     if unknown := sorted(set(content) - set(leaves(Config))):
         raise ConfigError(
             f"The configuration file {os.fspath(path)} holds {shorten(repr(unknown[0]))}, which is "

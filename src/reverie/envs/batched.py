@@ -27,7 +27,7 @@ Results = tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]
 
 
 class Engine(abc.ABC):
-    """N environments of one suite that step at once; what a suite writes for its native form.
+    """N environments of one suite that step at once; what a suite writes that has them batched.
 
     Values are as the suite has them, batched: arrays [N, ...], in dictionaries or tuples where the
     spaces are nested. Infos hold `log/` keys only, as arrays [N], NaN where there is no value. The

@@ -33,8 +33,7 @@ class Suite:
         about: One line for people.
         also: A command that has to follow the installation of the extra, or stands for one, where
             a package asks for others that do harm; or where to read how it is built.
-        native: The settings under which its environments step in one native vector environment,
-            see `make_vec`; empty where it has none.
+        batched: Whether one engine steps its environments together, see `make_vec`.
         slow: Whether a step takes so long that each environment is worth a process.
     """
 
@@ -43,7 +42,7 @@ class Suite:
     extra: str
     about: str
     also: str = ""
-    native: str = ""
+    batched: bool = False
     slow: bool = False
 
     @property
@@ -86,7 +85,6 @@ SUITES = {
             "ale_py",
             "atari",
             "Atari 2600 games, full protocol",
-            native="env.atari.backend native",
             slow=True,
         ),
         Suite(
@@ -94,7 +92,6 @@ SUITES = {
             "ale_py",
             "atari",
             "Atari 2600 games, 100k protocol",
-            native="env.atari100k.backend native",
             slow=True,
         ),
         Suite("bsuite", "bsuite", "bsuite", "behaviour suite: experiments by id, catch/0"),
@@ -114,15 +111,14 @@ SUITES = {
             "procgen",
             "16 games with generated levels",
             PROCGEN,
-            native="env.procgen.size 64 64",
             slow=True,
         ),
         Suite(
             "envpool",
             "envpool",
             "envpool",
-            "any EnvPool id, as native vector environment: Pong-v5",
-            native="any settings",
+            "any EnvPool id, in one pool: Pong-v5",
+            batched=True,
         ),
         Suite(
             "memmaze",
@@ -181,8 +177,7 @@ def make_vec(
 ) -> BatchedVectorEnv | None:
     """Builds environments that one engine steps together, where the suite has one.
 
-    A suite has one if its file offers `make_vec(name, num_envs, seeds, **options)`, which is given
-    all options of its `make` and returns None where they leave no native form.
+    Its file then offers `make_vec(name, num_envs, seeds, **options)`, with the options of `make`.
 
     Args:
         task: As for `make`.
@@ -191,20 +186,18 @@ def make_vec(
         seed: Seed of the run, from which those of the first reset derive.
 
     Returns:
-        A vector environment with the spaces that `make` has; None without a native form.
+        A vector environment with the spaces that `make` has; None where the suite has no engine.
 
     Raises:
         UnknownTaskError, MissingPackageError, TypeError: As for `make`.
     """
     suite, name = split(task)
-    if not suite.native:
+    if not suite.batched:
         return None
     module = _module(suite)
     options = dict(options or {})
     _check_options(suite, module, options)
-    parameters = list(inspect.signature(module.make).parameters.values())[1:]
-    defaults = {each.name: each.default for each in parameters}
-    return module.make_vec(name, num_envs, env_seeds(seed, num_envs), **{**defaults, **options})
+    return module.make_vec(name, num_envs, env_seeds(seed, num_envs), **options)
 
 
 def spaces_of(

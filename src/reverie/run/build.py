@@ -65,7 +65,7 @@ def vector_env(
         cancelled: Ends the waiting for environments, by `envs.Cancelled`, when it returns True.
 
     Raises:
-        ConfigError: `run.env_backend` is `native` and the suite has no engine for these settings.
+        ConfigError: `run.env_backend` is `native` and the suite has no engine.
     """
     count = count or (run.envs if role == "train" else run.eval_envs)
     if role == "eval":
@@ -157,8 +157,8 @@ def placement(config: Config) -> Placement:
 
 
 def _no_engine(task: str) -> str:
-    having = ", ".join(f"{s.name} ({s.native})" for s in envs.SUITES.values() if s.native)
+    having = ", ".join(suite.name for suite in envs.SUITES.values() if suite.batched)
     return (
-        f"run.env_backend is native, but {task!r} with its settings has no engine that steps all "
-        f"environments together. Set run.env_backend auto, or use a suite that has one: {having}."
+        f"run.env_backend is native, but {task!r} has no engine that steps all environments "
+        f"together. Set run.env_backend auto, or use a suite that has one: {having}."
     )

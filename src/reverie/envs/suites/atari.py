@@ -1,16 +1,13 @@
 """Atari 2600 games with the settings of the full protocol, see `Atari`."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import gymnasium
 
-from reverie.envs.batched import BatchedVectorEnv
 from reverie.envs.suites.atari_frames import Aggregate, Resize
 from reverie.envs.suites.atari_game import Actions, Atari, Lives, tasks
-from reverie.envs.suites.atari_native import Backend, check_backend, native_games
 
-__all__ = ["Atari", "make", "make_vec", "tasks"]
+__all__ = ["Atari", "make", "tasks"]
 
 
 def make(
@@ -27,7 +24,6 @@ def make(
     aggregate: Aggregate = "max",
     resize: Resize = "bilinear",
     clip_reward: bool = False,
-    backend: Backend = "process",
 ) -> gymnasium.Env:
     """Builds a game with the settings of the full protocol; the options are those of `Atari`.
 
@@ -45,23 +41,12 @@ def make(
         aggregate: `max` or `mean`.
         resize: `bilinear` or `area`.
         clip_reward: Replace rewards by their sign.
-        backend: What parallel environments are made of: `process` is one emulator for each,
-            `native` the vector environment of ALE, which some settings do not fit.
 
     Raises:
         UnknownTaskError: There is no such game, or it needs several players.
-        ValueError: An option outside its range, or one that `native` cannot do.
+        OptionError: An option outside its range.
     """
-    env = Atari(
+    return Atari(
         name, size, repeat, sticky, gray, actions, lives, noops, autostart, pooling,
         aggregate, resize, clip_reward,
     )  # fmt: skip
-    check_backend(backend, "atari", env.screen, size, repeat, pooling, aggregate, resize)
-    return env
-
-
-def make_vec(
-    name: str, num_envs: int, seeds: Sequence[int], **options: Any
-) -> BatchedVectorEnv | None:
-    """The vector environment of ALE where `backend` is `native`; options are those of `make`."""
-    return native_games("atari", name, num_envs, seeds, **options)

@@ -64,8 +64,6 @@ class Atari(gymnasium.Env):
         suite: First part of the task's name in messages.
 
     Attributes:
-        rom: Name of the game's file.
-        screen: Height and width of the frames.
         press_fire: Whether fire is pressed at the start.
 
     Raises:
@@ -96,9 +94,9 @@ class Atari(gymnasium.Env):
     ):
         _check_choices(lives=lives, actions=actions, aggregate=aggregate, resize=resize)
         _check_counts(repeat=(repeat, 1), pooling=(pooling, 1), noops=(noops, 0), limit=(limit, 1))
-        self.rom = find(suite, name)
-        self.task_name = f"{suite}_{self.rom}"
-        self._path = str(roms.get_rom_path(self.rom))
+        rom = find(suite, name)
+        self.task_name = f"{suite}_{rom}"
+        self._path = str(roms.get_rom_path(rom))
         self._repeat, self._noops, self._pooling = repeat, noops, pooling
         self._lives_mode, self._clip = lives, clip_reward
         self._ale = ale_py.ALEInterface()
@@ -108,8 +106,7 @@ class Atari(gymnasium.Env):
         needed = self._ale.getMinimalActionSet()
         self._actions = self._ale.getLegalActionSet() if actions == "all" else needed
         self.press_fire = autostart and ale_py.Action.FIRE in needed
-        self.screen = self._ale.getScreenDims()
-        self._frames = Frames(self.screen, pooling, aggregate, size, resize, gray)
+        self._frames = Frames(self._ale.getScreenDims(), pooling, aggregate, size, resize, gray)
         self._started = self._life_over = False
         self._lives = 0
         self.observation_space = gymnasium.spaces.Box(0, 255, self._frames.shape, np.uint8)
@@ -156,10 +153,6 @@ class Atari(gymnasium.Env):
         """The last frame as the emulator draws it, uint8 [height, width, 3]."""
         self._check_started()
         return self._ale.getScreenRGB()
-
-    def index(self, action: ale_py.Action) -> int:
-        """The number of an action in the action space."""
-        return list(self._actions).index(action)
 
     def _play(self, action: ale_py.Action) -> int:
         """Emulates the frames of a step and keeps the last ones."""

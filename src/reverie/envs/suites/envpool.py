@@ -1,4 +1,4 @@
-"""Any EnvPool environment by its id, as native vector environment.
+"""Any EnvPool environment by its id; many step together in one pool.
 
 Weng et al., "EnvPool: A Highly Parallel Reinforcement Learning Environment Execution Engine"
 (arXiv 2206.10558).

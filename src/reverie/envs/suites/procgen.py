@@ -12,8 +12,6 @@ import gymnasium
 import numpy as np
 from PIL import Image
 
-from reverie.envs.backend import cores
-from reverie.envs.batched import BatchedVectorEnv, Engine, Results
 from reverie.envs.errors import OptionError, UnknownTaskError
 from reverie.envs.suites.submodules import import_submodule
 
@@ -50,8 +48,7 @@ class Procgen(gymnasium.Env):
 
     `info` holds `level_seed`, and `level_complete` at the end of a level.
 
-    `limit` is the number of steps after which the engine cuts off a level, and `options` are those
-    that the engine was given.
+    `limit` is the number of steps after which the engine cuts off a level.
 
     Args:
         game: One of `GAMES`.
@@ -87,11 +84,11 @@ class Procgen(gymnasium.Env):
         self._filter = FILTERS[resize]
         self.limit = 2000 if (game, mode) == ("jumper", "memory") else LIMITS.get(game, 1000)
         self._large = max(height, width) > NATIVE
-        self.options: dict[str, Any] = {"env_name": game, "distribution_mode": mode}
+        self._options: dict[str, Any] = {"env_name": game, "distribution_mode": mode}
         if num_levels:
-            self.options |= {"num_levels": num_levels, "start_level": start_level}
+            self._options |= {"num_levels": num_levels, "start_level": start_level}
         if self._large:
-            self.options["render_mode"] = "rgb_array"
+            self._options["render_mode"] = "rgb_array"
         self._game: Any = None
         self._image = np.zeros((height, width, 3), np.uint8)
         # Whether the engine has moved on to an episode that no reset has asked for yet.
@@ -108,7 +105,7 @@ class Procgen(gymnasium.Env):
                 num=1,
                 num_threads=0,
                 rand_seed=int(self.np_random.integers(2**31 - 1)),
-                **self.options,
+                **self._options,
             )
         elif not self._waiting:
             self._game.act(np.array([RESET]))
@@ -165,71 +162,6 @@ class Procgen(gymnasium.Env):
         return self._game
 
 
-class ProcgenEngine(Engine):
-    """N environments of one game with images of 64x64, which one engine steps together.
-
-    Episodes are those of `Procgen`, with one difference: the engine starts every episode twice,
-    since it cannot hold one environment back while it steps the others, and so the level that it
-    would have played next is passed over.
-
-    Args:
-        game: One environment of that game, which knows the settings.
-        num_envs: N.
-    """
-
-    def __init__(self, game: Procgen, num_envs: int):
-        self.name, self.num_envs = game.task_name, num_envs
-        self.observation_space, self.action_space = game.observation_space, game.action_space
-        self._options, self._limit = game.options, game.limit
-        self._game: Any = None
-        self._images = np.zeros((num_envs, NATIVE, NATIVE, 3), np.uint8)
-        self._lengths = np.zeros(num_envs, np.int64)
-        self._over = np.zeros(num_envs, bool)
-
-    def reset(self, seeds: Sequence[int] | None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Starts an episode everywhere; all seeds together make the one that the engine takes."""
-        if self._game is not None and seeds is None:
-            self._game.act(np.full(self.num_envs, RESET, np.int32))
-        else:
-            self.close()
-            entropy = list(seeds) if seeds is not None else None
-            threads = min(self.num_envs, cores())
-            self._game = _env.ProcgenGym3Env(
-                num=self.num_envs,
-                # None at all is faster than a single one.
-                num_threads=threads if threads > 1 else 0,
-                rand_seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1,
-                **self._options,
-            )
-        _, observation, _ = self._game.observe()
-        self._images = observation["rgb"].copy()
-        self._lengths[:], self._over[:] = 0, False
-        return self._images, {}
-
-    def send(self, actions: np.ndarray) -> None:
-        """Begins a step; where an episode is over, the next one."""
-        self._game.act(np.where(self._over, RESET, actions).astype(np.int32))
-
-    def recv(self) -> Results:
-        """Ends the step."""
-        rewards, observation, firsts = self._game.observe()
-        fresh = self._over
-        over = firsts & ~fresh
-        self._lengths = np.where(fresh, 0, self._lengths + 1)
-        # What the engine shows at an end is the start of another episode.
-        self._images = np.where(over[:, None, None, None], self._images, observation["rgb"])
-        complete = self._game._info["prev_level_complete"].astype(bool)
-        truncated = over & (self._lengths >= self._limit) & ~complete
-        self._over = over
-        return self._images, rewards, over & ~truncated, truncated, {}
-
-    def close(self) -> None:
-        """Frees the engine."""
-        if self._game is not None:
-            self._game.close()
-            self._game = None
-
-
 def make(
     name: str,
     size: Sequence[int] = (96, 96),
@@ -258,16 +190,6 @@ def make(
             f"ProcGen has no game {name!r}. Try {', '.join(f'procgen_{each}' for each in near)}."
         )
     return Procgen(name, size, resize, mode, num_levels, start_level)
-
-
-def make_vec(
-    name: str, num_envs: int, seeds: Sequence[int], size: Sequence[int] = (96, 96), **options: Any
-) -> BatchedVectorEnv | None:
-    """The environments as one engine where their images are 64x64; options are those of `make`."""
-    game = make(name, size, **options)
-    if tuple(size) != (NATIVE, NATIVE):
-        return None
-    return BatchedVectorEnv(ProcgenEngine(game, num_envs), seeds)
 
 
 def tasks() -> list[str]:
