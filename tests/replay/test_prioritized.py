@@ -29,10 +29,10 @@ def make(make_replay, fill):
     return run
 
 
-def give(replay, priorities):
+def give(replay, priorities, rows=3):
     """New priorities of the steps with these numbers."""
     for number, priority in priorities.items():
-        replay.update(ids(replay, [number]), {}, np.full((1, 1), priority, np.float32))
+        replay.update(ids(replay, [number], rows), {}, np.full((1, 1), priority, np.float32))
 
 
 def ids(replay, numbers, rows=3):
@@ -124,13 +124,13 @@ def test_a_drawn_sequence_waits_for_its_update(make):
     assert start in probe(replay)
 
 
-def test_a_chunk_that_is_lost_after_a_draw_is_not_drawn(make):
-    replay = make(steps=12)
-    give(replay, dict.fromkeys(range(12), 1.0))
-    chunk = replay.plan(4).pieces[0][0].chunk  # Its weights are out of date now.
-    lost = {number for number in range(12) if number // 3 == chunk.serial}
-    replay._index.discard(chunk)
-    assert not lost & set(probe(replay))
+def test_a_chunk_that_is_evicted_after_a_draw_is_not_drawn(make_replay, fill):
+    replay = make_replay(online=False, capacity=12, chunksize=2, selector=Prioritized())
+    fill(replay, 1, 12)
+    give(replay, dict.fromkeys(range(12), 1.0), rows=2)
+    replay.plan(4)  # Weights are out of date now.
+    fill(replay, 1, 1, start=12)
+    assert {0, 1}.isdisjoint(probe(replay))
 
 
 def test_probes_leave_priorities_as_they_are(make):

@@ -75,18 +75,18 @@ class Saving:
 
 
 class Archive:
-    """Writes one replay into one folder, in a thread of its own.
+    """Writes a replay into a folder, in a thread of its own.
+
+    The folder is that of the storage, or the one last saved to or loaded from. A replay in RAM has
+    none before that, and then nothing is written.
 
     Args:
-        folder: Created if it does not exist.
         storage: Where the chunks live.
         latent_lock: Held by whoever writes latents or copies them.
     """
 
-    def __init__(
-        self, folder: Path, storage: Storage, latent_lock: contextlib.AbstractContextManager
-    ):
-        self.folder = folder
+    def __init__(self, storage: Storage, latent_lock: contextlib.AbstractContextManager):
+        self._folder: Path | None = None
         # Per serial: rows in the chunk file, version of the latents, number of the save.
         self._written: dict[int, tuple[int, int, int]] = {}
         self._storage = storage
@@ -99,13 +99,41 @@ class Archive:
             collections.deque()
         )
 
-    def know(self, chunks: Iterable[Chunk]) -> None:
-        """Note chunks that were loaded from this folder, so that they are not written again."""
-        self._written |= {chunk.serial: (chunk.filled, chunk.version, 0) for chunk in chunks}
+    def begin(self) -> None:
+        """Called before the first step is added.
+
+        Raises:
+            FileExistsError: If the storage's folder holds the replay of another run.
+        """
+        if self._storage.folder is not None:
+            self._claim(self._storage.folder)
+
+    def check(self, folder: Path) -> None:
+        """Check that the storage can work with a folder.
+
+        Raises:
+            ValueError: If it lives in another one.
+        """
+        home = self._storage.folder
+        if home is not None and folder != home:
+            raise ValueError(f"A replay that lives on disk in {home} cannot use {folder}.")
+
+    def use(self, folder: Path, chunks: Iterable[Chunk] = ()) -> None:
+        """Write to a folder from now on, which holds these chunks already.
+
+        Raises:
+            OSError: If something could not be written to the one before.
+        """
+        self.close()
+        self._executor = concurrent.futures.ThreadPoolExecutor(1, "replay-save")
+        self._folder = folder
+        self._written = {chunk.serial: (chunk.filled, chunk.version, 0) for chunk in chunks}
 
     def finish(self, chunk: Chunk) -> None:
         """Start to write a chunk that is full; waits if too much waits to be written."""
-        self._submit(self._layout.nbytes(chunk.rows), self._finish, chunk)
+        if self._folder is None:
+            return
+        self._submit(self._layout.nbytes(chunk.rows), self._finish, self._folder, chunk)
         waiting = sum(size for job, size in self._jobs if not job.done())
         for job, size in self._jobs:
             if waiting <= self._storage.pending:
@@ -116,7 +144,8 @@ class Archive:
 
     def drop(self, chunk: Chunk) -> None:
         """Start to delete the files of a chunk that was evicted; plans can still read it."""
-        self._submit(0, self._drop, chunk)
+        if self._folder is not None:
+            self._submit(0, self._drop, self._folder, chunk)
 
     def report(self) -> None:
         """Raise the failure of a `finish` or `drop` that has ended.
@@ -129,6 +158,7 @@ class Archive:
 
     def save(
         self,
+        folder: Path,
         chunks: Sequence[Chunk],
         state: dict[str, Any],
         selector: Mapping[str, np.ndarray],
@@ -140,14 +170,18 @@ class Archive:
         waits for; the worker copies latents.
 
         Args:
+            folder: Created if it does not exist.
             chunks: Live chunks, oldest first.
             state: JSON-serialisable values to keep with them.
             selector: What the selector keeps.
             worker: Writes latents, one thread.
 
         Raises:
+            FileExistsError: If the folder holds chunks that are not ours.
             OSError: If the previous save has failed.
+            ValueError: If the storage lives in another folder.
         """
+        self._claim(folder)
         if self._previous is not None:
             self._previous.report()
         # Whatever could not be written when it was finished is tried again by this save.
@@ -156,7 +190,7 @@ class Archive:
         copies = worker.submit(self._copy, chunks, rows)
         self._previous = Saving(
             self._executor.submit(
-                _explaining, self.folder, self._write, chunks, rows, state, selector, copies
+                _explaining, folder, self._write, folder, chunks, rows, state, selector, copies
             )
         )
         return self._previous
@@ -168,26 +202,41 @@ class Archive:
             self._previous.report()
         self.report()
 
-    def _submit(self, size: int, job: Callable[[Chunk], None], chunk: Chunk) -> None:
-        self._jobs.append((self._executor.submit(_explaining, self.folder, job, chunk), size))
+    def _claim(self, folder: Path) -> None:
+        """Write to a folder that holds no chunks but ours."""
+        self.check(folder)
+        if folder == self._folder:
+            return
+        if serials(folder):
+            raise FileExistsError(
+                f"{folder} holds the replay of another run: load it first, or save elsewhere."
+            )
+        self.use(folder)
 
-    def _finish(self, chunk: Chunk) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _submit(
+        self, size: int, job: Callable[[Path, Chunk], None], folder: Path, chunk: Chunk
+    ) -> None:
+        future = self._executor.submit(_explaining, folder, job, folder, chunk)
+        self._jobs.append((future, size))
+
+    def _finish(self, folder: Path, chunk: Chunk) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         if chunk.rows > self._written.get(chunk.serial, (0, 0, 0))[0]:
-            self._write_chunk(chunk, chunk.rows)
+            self._write_chunk(folder, chunk, chunk.rows)
 
-    def _drop(self, chunk: Chunk) -> None:
+    def _drop(self, folder: Path, chunk: Chunk) -> None:
         if chunk.backing is not None:
             with contextlib.suppress(FileNotFoundError):
                 chunk.backing.detach()
         # A chunk goes before its latents, so that a kill between the two leaves none without.
         for kind in ("chunk", "latents"):
-            path_of(self.folder, chunk.serial, kind).unlink(missing_ok=True)
+            path_of(folder, chunk.serial, kind).unlink(missing_ok=True)
         self._written.pop(chunk.serial, None)
         self._storage.release(chunk)
 
     def _write(
         self,
+        folder: Path,
         chunks: list[Chunk],
         rows: list[int],
         state: dict[str, Any],
@@ -195,65 +244,58 @@ class Archive:
         copying: concurrent.futures.Future[Copies],
     ) -> None:
         copies = copying.result()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._saves += 1
         for chunk, count in zip(chunks, rows, strict=True):
             copy = copies.pop(chunk.serial, None)
             if count > self._written.get(chunk.serial, (0, 0, 0))[0]:
-                self._write_chunk(chunk, count, copy)
+                self._write_chunk(folder, chunk, count, copy)
             elif copy is not None:
-                self._written[chunk.serial] = (count, self._put(chunk, count, *copy), self._saves)
+                self._put(folder, chunk, count, copy[1])
+                self._written[chunk.serial] = (count, copy[0], self._saves)
         if selector:
-            record.write(self.folder / "selector", {"mark": state["mark"]}, selector)
+            record.write(folder / "selector", {"mark": state["mark"]}, selector)
         else:
-            (self.folder / "selector").unlink(missing_ok=True)
-        record.write(self.folder / "state", state, {})
-        record.sync(self.folder)
-        self._delete_others({chunk.serial for chunk in chunks})
+            (folder / "selector").unlink(missing_ok=True)
+        record.write(folder / "state", state, {})
+        record.sync(folder)
+        self._delete_others(folder, {chunk.serial for chunk in chunks})
 
     def _write_chunk(
-        self, chunk: Chunk, rows: int, copy: tuple[int, dict[str, np.ndarray]] | None = None
+        self,
+        folder: Path,
+        chunk: Chunk,
+        rows: int,
+        copy: tuple[int, dict[str, np.ndarray]] | None = None,
     ) -> None:
+        version, latents = copy or self._latents(chunk, rows)
         # Latents first: a chunk file that exists always finds latents for all its rows.
-        version = self._put(chunk, rows, *(copy or self._latents(chunk, rows)))
+        self._put(folder, chunk, rows, latents)
         fields = {
             "serial": chunk.serial,
             "stream": chunk.stream,
             "rows": rows,
             "origin": list(chunk.origin),
         }
-        path = path_of(self.folder, chunk.serial, "chunk")
-        record.write(path, fields, self._data(chunk, rows), compress=self._storage.compressed)
+        path = path_of(folder, chunk.serial, "chunk")
+        data = {key: chunk.arrays[key][:rows] for key in self._layout.data}
+        record.write(path, fields, data, compress=self._storage.compressed)
         self._written[chunk.serial] = (rows, version, self._saves)
         if rows == chunk.rows:
             with self._lock:
                 self._storage.land(chunk, path)
 
-    def _data(self, chunk: Chunk, rows: int) -> dict[str, np.ndarray]:
-        """The first rows of all keys but latents; read if they are in a file of another folder."""
-        data = {key: chunk.arrays[key][:rows] for key in self._layout.data if key in chunk.arrays}
-        elsewhere = {key: self._empty(key, rows) for key in self._layout.data if key not in data}
-        if elsewhere and chunk.backing is not None:
-            chunk.backing.check()
-            chunk.read(0, rows, elsewhere)
-        return data | elsewhere
-
-    def _empty(self, key: str, rows: int) -> np.ndarray:
-        dtype, shape = self._layout.specs[key]
-        return np.empty((rows, *shape), dtype)
-
     def _latents(self, chunk: Chunk, rows: int) -> tuple[int, dict[str, np.ndarray]]:
         """Version and copies of the latents of the first rows."""
-        arrays = {key: self._empty(key, rows) for key in self._layout.latents}
+        specs = {key: self._layout.specs[key] for key in self._layout.latents}
+        arrays = {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in specs.items()}
         with self._lock:
             version = chunk.version
             chunk.read(0, rows, arrays)
         return version, arrays
 
-    def _put(self, chunk: Chunk, rows: int, version: int, arrays: dict[str, np.ndarray]) -> int:
-        """Write latents; returns their version."""
-        record.write(path_of(self.folder, chunk.serial, "latents"), {"rows": rows}, arrays)
-        return version
+    def _put(self, folder: Path, chunk: Chunk, rows: int, latents: dict[str, np.ndarray]) -> None:
+        record.write(path_of(folder, chunk.serial, "latents"), {"rows": rows}, latents)
 
     def _copy(self, chunks: list[Chunk], rows: list[int]) -> Copies:
         """The latents that a save has to write: those of new rows, and as many more as it may."""
@@ -271,10 +313,10 @@ class Archive:
             copies[chunk.serial] = self._latents(chunk, count)
         return copies
 
-    def _delete_others(self, live: set[int]) -> None:
+    def _delete_others(self, folder: Path, live: set[int]) -> None:
         # In the order of names a chunk goes before its latents, so that a kill between the two
         # leaves no chunk without latents.
-        for path in sorted(self.folder.iterdir()):
+        for path in sorted(folder.iterdir()):
             temporary = path.name.endswith(record.TEMPORARY)
             serial = _serial(path)
             if temporary or (serial is not None and serial not in live):

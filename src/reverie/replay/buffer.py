@@ -11,14 +11,12 @@ import numpy as np
 
 from reverie.replay import archive, writeback
 from reverie.replay.counts import Counts
-from reverie.replay.draw import draw, make_again
-from reverie.replay.home import Home
 from reverie.replay.index import Index
-from reverie.replay.plan import Plan, gather
+from reverie.replay.plan import Plan, gather, make_plan
 from reverie.replay.ram import RamStorage
 from reverie.replay.restore import Loaded, restore
 from reverie.replay.selectors import Selector, Uniform
-from reverie.replay.storage import OFFSET_BITS, Chunk, Layout, Storage
+from reverie.replay.storage import OFFSET_BITS, Layout, Storage
 from reverie.replay.streams import Streams
 from reverie.replay.writeback import Target
 from reverie.replay.writer import check
@@ -82,8 +80,8 @@ class Replay:
         self._rng = np.random.default_rng(seed)
         self._counts = Counts()
         self._latent_lock = threading.Lock()
-        self._home = Home(self._storage, self._latent_lock)
-        self._streams = Streams(self._index, self._storage, self._home, length, chunksize)
+        self._archive = archive.Archive(self._storage, self._latent_lock)
+        self._streams = Streams(self._index, self._storage, self._archive, length, chunksize)
         self._worker: concurrent.futures.ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
@@ -115,7 +113,7 @@ class Replay:
                 priority is negative.
             OSError: If an earlier step could not be written; `DiskFullError` if the disk is full.
         """
-        self._home.report()
+        self._archive.report()
         columns = check(transition, self.layout)
         count = len(columns["is_first"])
         priority = None if priority is None else writeback.check_new(priority, count)
@@ -128,7 +126,7 @@ class Replay:
         self._index.table.steps += count
         self._counts.inserts += count
         for chunk in self._index.evict():
-            self._home.drop(chunk)
+            self._archive.drop(chunk)
 
     def ready(self, batch_size: int) -> bool:
         """Whether a full batch of sequences, without any overlap, was added and is drawable."""
@@ -149,17 +147,20 @@ class Replay:
         """
         _at_least("batch_size", batch_size, 1)
         rng, use_online = (self._rng, True) if probe is None else (probe, False)
-        plan = draw(self._index, batch_size, self.length, rng, use_online, self._discard)
+        starts, online = self._index.draw(batch_size, rng, use_online)
+        plan = make_plan(starts, self.length, online)
         if probe is not None:
             return plan
         self._counts.samples += batch_size
-        self._counts.online += int(plan.online.sum())
+        self._counts.online += online
         self._counts.replayed += batch_size * (self.length - self.context)
         return plan
 
     def plan_again(self, starts: Iterable[int]) -> Plan | None:
         """The plan of sequences with these first steps; None unless all of them are there."""
-        return make_again(self._index, list(starts), self.length)
+        found = [self._index.start(step) for step in starts]
+        there = [start for start in found if start is not None]
+        return make_plan(there, self.length, 0) if there and len(there) == len(found) else None
 
     def gather(
         self, plan: Plan, start: int = 0, stop: int | None = None
@@ -246,8 +247,8 @@ class Replay:
             in files that are read while training), `inserts` (steps), `samples` (sequences),
             `online_share` (of the samples), `online_queue` (sequences that wait in it),
             `replay_ratio` (trained steps drawn per step added), `missed_updates` (steps that were
-            evicted before their latents came back), `damaged_chunks` (found when they were drawn),
-            `capacity`, `streams`, and what the selector adds.
+            evicted before their latents came back), `damaged_chunks` (left out when they were
+            loaded), `capacity`, `streams`, and what the selector adds.
         """
         figures = self._counts.report(self._index, self._storage)
         return figures | {"streams": writer.streams if (writer := self._streams.writer) else 0}
@@ -268,7 +269,6 @@ class Replay:
             OSError: If an earlier save has failed.
         """
         folder = Path(folder).expanduser().resolve()
-        target = self._home.claim(folder)
         state = {
             "rng": self._rng.bit_generator.state,
             "online": list(self._index.online),
@@ -279,7 +279,7 @@ class Replay:
         if mark:
             state |= {**self._index.state(), "writer": self._streams.state()}
         selector = self._index.selector.state(bool(mark))
-        return target.save(list(self._index.table), state, selector, self.worker)
+        return self._archive.save(folder, list(self._index.table), state, selector, self.worker)
 
     def load(self, folder: Path | str, mark: str = "") -> Loaded:
         """Restore a saved replay into this empty one.
@@ -308,7 +308,7 @@ class Replay:
             raise FileNotFoundError(f"There is no replay to load in {folder}.")
         if self._streams.writer is not None or len(self._index.table):
             raise RuntimeError("Load a replay before adding steps to it.")
-        self._home.check(folder)
+        self._archive.check(folder)
         loaded, chunks, state = restore(folder, self._index, self._storage, mark)
         self._counts.inserts = loaded.steps
         streams = self._streams
@@ -320,7 +320,8 @@ class Replay:
             if loaded.exact:
                 streams.serial = state["serial"]
                 streams.restore(state["writer"])
-        self._home.use(folder).know(chunks)
+        self._counts.damaged += loaded.lost
+        self._archive.use(folder, chunks)
         return loaded
 
     def close(self) -> None:
@@ -331,13 +332,7 @@ class Replay:
         """
         if self._worker is not None:
             self._worker.shutdown(wait=True)
-        self._home.close()
-
-    def _discard(self, chunk: Chunk) -> None:
-        """Give up a chunk that turned out to be damaged."""
-        self._index.discard(chunk)
-        self._home.drop(chunk)
-        self._counts.damaged += 1
+        self._archive.close()
 
 
 def _at_least(name: str, value: int, least: int) -> None:

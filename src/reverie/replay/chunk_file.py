@@ -14,32 +14,26 @@ from pathlib import Path
 import numpy as np
 
 from reverie.replay import codec, record
-from reverie.replay.storage import Layout
 
 _lock = threading.Lock()
 """Held while a file is opened or detached; both take microseconds."""
 
 
 class ChunkFile:
-    """The rows of one chunk file, which never changes.
+    """The rows of one chunk file that is known to be whole, and never changes.
 
     Args:
         path: The file.
         header: Its header.
-        checked: Whether the content is known to agree with the checksums.
 
     Attributes:
         nbytes: Size of the file.
-
-    Raises:
-        DamagedFile: If the file is shorter than its header says.
     """
 
-    def __init__(self, path: Path, header: record.Header, checked: bool):
-        self.nbytes = record.check_size(path, header)
+    def __init__(self, path: Path, header: record.Header):
+        self.nbytes = path.stat().st_size
         self._path = path
         self._header = header
-        self._checked = checked
         self._handle: int | None = None
 
     def read(self, start: int, targets: Mapping[str, np.ndarray]) -> None:
@@ -54,22 +48,6 @@ class ChunkFile:
                 self._read_key(handle, key, start, target)
         finally:
             os.close(handle)
-
-    def check(self) -> None:
-        """Read everything and compare it with the checksums, the first time only.
-
-        Raises:
-            DamagedFile: If they differ.
-            FileNotFoundError: If the file was deleted.
-        """
-        if self._checked:
-            return
-        handle = self._open()
-        try:
-            record.check(self._path, handle, self._header)
-        finally:
-            os.close(handle)
-        self._checked = True
 
     def detach(self) -> None:
         """Stay readable although the file is about to be deleted."""
@@ -98,28 +76,6 @@ class ChunkFile:
             if self._handle is not None:
                 return os.dup(self._handle)
             return os.open(self._path, os.O_RDONLY)
-
-
-def open_chunk(
-    layout: Layout, chunk: Path, latents: Path
-) -> tuple[ChunkFile, dict[str, np.ndarray]]:
-    """A saved chunk as it was found, unchecked, and `is_first` and its latents, which are checked.
-
-    Args:
-        layout: Keys of the chunk.
-        chunk: File of its steps.
-        latents: File of its latents.
-
-    Raises:
-        DamagedFile: If a file is cut off, or what is read is damaged.
-    """
-    header = record.read_header(chunk)
-    file, rows = ChunkFile(chunk, header, checked=False), header.fields["rows"]
-    specs = {key: layout.specs[key] for key in ("is_first", *layout.latents)}
-    arrays = {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in specs.items()}
-    record.read_into(chunk, {"is_first": arrays["is_first"]})
-    record.read_into(latents, {key: arrays[key] for key in layout.latents})
-    return file, arrays
 
 
 def read_fully(handle: int, target: np.ndarray, position: int) -> bool:

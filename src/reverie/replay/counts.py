@@ -16,7 +16,7 @@ class Counts:
         online: Those of them that came from the online queue.
         replayed: Trained steps in the sequences drawn.
         missed: Steps that were evicted before their latents came back.
-        damaged: Chunks that turned out to be damaged when they were drawn.
+        damaged: Chunks that were left out when they were loaded.
     """
 
     inserts: int = 0

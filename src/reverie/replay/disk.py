@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from reverie.replay import record
-from reverie.replay.chunk_file import ChunkFile, open_chunk, read_fully, write_fully
+from reverie.replay.chunk_file import ChunkFile, read_fully, write_fully
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout
 
 
@@ -84,7 +84,6 @@ class OnDisk:
     def __init__(self, file: ChunkFile, slot: Slot | None):
         self._file = file
         self._slot = slot
-        self.check = file.check
         self.detach = file.detach
 
     @property
@@ -143,23 +142,13 @@ class DiskStorage:
         """Arrays of their own."""
         return self.layout.empty(rows)
 
-    def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], OnDisk]:
-        """Only latents and `is_first` are read; the rest is checked before its first use.
-
-        Raises:
-            DamagedFile: If a file is cut off, or what is read is damaged.
-        """
-        file, arrays = open_chunk(self.layout, chunk, latents)
-        slot = self._settle(arrays)
-        return arrays, OnDisk(file, slot)
-
     def land(self, chunk: Chunk, path: Path) -> None:
         """Let go of everything that the file holds.
 
         Raises:
             OSError: If the disk refuses the latents.
         """
-        file = ChunkFile(path, record.read_header(path), checked=True)
+        file = ChunkFile(path, record.read_header(path))
         arrays = {key: chunk.arrays[key].copy() for key in ("is_first", *self.layout.latents)}
         # First the way to the file, then the arrays: readers look at these first.
         chunk.backing = OnDisk(file, self._settle(arrays))

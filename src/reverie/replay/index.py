@@ -74,7 +74,8 @@ class Index:
         """
         while self.table.steps > self.capacity:
             chunk = self.table.pop_oldest()
-            self._shorten(chunk, 0)
+            self.selector.remove(self._rows(chunk))
+            chunk.starts = 0
             while self.online and not self.start(self.online[0]):
                 self.online.popleft()
             yield chunk
@@ -103,18 +104,6 @@ class Index:
             starts.extend(self.table.at(row) for row in rows.tolist())
         return starts, online
 
-    def discard(self, chunk: Chunk) -> None:
-        """Remove a chunk that cannot be read, and all sequences that touch it."""
-        self.table.remove(chunk)
-        self._shorten(chunk, 0)
-        after, steps = chunk, 0
-        while (before := self.table.get(after.origin[0])) and before.next is after:
-            steps += before.filled
-            self._shorten(before, max(0, steps - self._length + 1))
-            if after is chunk:
-                before.next = None
-            after = before
-
     def adopt(self, chunk: Chunk) -> None:
         """Take in a loaded chunk, newer than all others; `connect` makes it drawable."""
         serial, filled = chunk.origin
@@ -142,12 +131,6 @@ class Index:
             self.selector.insert(np.concatenate(rows)[np.argsort(offsets, kind="stable")])
         if self._use_online:
             self.online.extend(step for step in online if self.start(step))
-
-    def _shorten(self, chunk: Chunk, starts: int) -> None:
-        """Let only the first sequences of a chunk be drawn."""
-        if starts < chunk.starts:
-            self.selector.remove(self._rows(chunk)[starts:])
-            chunk.starts = starts
 
     def _rows(self, chunk: Chunk) -> np.ndarray:
         first = self.table.row(chunk)

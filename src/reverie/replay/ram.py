@@ -4,16 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from reverie.replay.chunk_file import open_chunk
-from reverie.replay.disk import OnDisk
 from reverie.replay.storage import OFFSET_BITS, Chunk, Layout
 
 
 class RamStorage:
     """Chunks in ordinary memory.
-
-    Those that a run has found when it was resumed stay in their files, except their latents: so
-    nobody waits for what is drawn later or never, and the system's file cache is memory as well.
 
     Args:
         layout: Keys of the chunks.
@@ -35,11 +30,6 @@ class RamStorage:
         """Arrays of their own."""
         return self.layout.empty(rows)
 
-    def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], OnDisk]:
-        """Only latents and `is_first` are read; the rest is checked before its first use."""
-        file, arrays = open_chunk(self.layout, chunk, latents)
-        return arrays, OnDisk(file, None)
-
     def land(self, chunk: Chunk, path: Path) -> None:
         """The chunk stays where it is."""
 
@@ -48,6 +38,4 @@ class RamStorage:
 
     def usage(self, chunk: Chunk) -> tuple[int, int]:
         """Bytes in RAM and on disk."""
-        if chunk.backing is None:
-            return self.layout.nbytes(chunk.filled), 0
-        return sum(array.nbytes for array in chunk.arrays.values()), chunk.backing.nbytes
+        return self.layout.nbytes(chunk.filled), 0

@@ -31,7 +31,6 @@ _DTYPES = {"bool", "bfloat16"} | {
 }
 _LARGEST = 256
 """Bytes of an array per byte of its file; LZ4 never reaches it."""
-_BLOCK = 1 << 20
 
 
 class DamagedFile(Exception):
@@ -139,43 +138,6 @@ def read_into(path: Path, targets: Mapping[str, np.ndarray]) -> None:
         header = _header(file, path)
         for key, target in targets.items():
             _read_array(file, path, header, key, target)
-
-
-def check(path: Path, handle: int, header: Header) -> None:
-    """Check all arrays of an open file, a little at a time.
-
-    Args:
-        path: Its name, for the message.
-        handle: File descriptor.
-        header: Its header.
-
-    Raises:
-        DamagedFile: If an array is not whole.
-    """
-    buffer = np.empty(_BLOCK, np.uint8)
-    for key, entry in header.arrays.items():
-        position, crc, left = header.position(key), 0, _size(entry)
-        while left > 0:
-            count = os.preadv(handle, [buffer[: min(left, _BLOCK)].data], position)
-            if not count:
-                break
-            crc = zlib.crc32(buffer[:count].data, crc)
-            position, left = position + count, left - count
-        if left or crc != entry["crc"]:
-            raise DamagedFile(f"{path} has a damaged array '{key}'.")
-
-
-def check_size(path: Path, header: Header) -> int:
-    """The size of a file that is at least as long as its header says; it is not read.
-
-    Raises:
-        DamagedFile: If it is shorter.
-    """
-    ends = [header.position(key) + _size(entry) for key, entry in header.arrays.items()]
-    size = path.stat().st_size
-    if size < max(ends, default=0):
-        raise DamagedFile(f"{path} is cut off.")
-    return size
 
 
 def unpack(

@@ -1,8 +1,10 @@
 """Reading back what `archive` wrote, whatever state a killed run has left it in."""
 
+import concurrent.futures
 import dataclasses
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from reverie.replay.archive import path_of, serials
 from reverie.replay.index import Index
 from reverie.replay.storage import Chunk, Layout, Storage
 from reverie.spaces import LATENT_PREFIX
+
+THREADS = 4
+"""That read chunks at once; each has memory for one."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,12 +30,14 @@ class Loaded:
         steps: Steps restored.
         chunks: Chunks restored.
         damaged: Reasons for the files that were skipped, each with the file's name.
+        lost: How many of these are chunks.
         exact: Whether all is as it was at the save.
     """
 
     steps: int
     chunks: int
     damaged: tuple[str, ...]
+    lost: int
     exact: bool = False
 
 
@@ -54,7 +61,8 @@ def restore(
     damaged: list[str] = []
     state = _state(folder, damaged)
     selector_mark, selector = _selector(folder, damaged)
-    headers, wanted = None, None
+    others = len(damaged)
+    headers, wanted = None, {}
     if (
         state
         and mark
@@ -65,24 +73,22 @@ def restore(
         wanted = dict(state["filled"])
         headers = _exactly(_headers(folder, storage.layout, [], wanted), wanted, state["writer"])
     if headers is None:
-        headers, wanted = _headers(folder, storage.layout, damaged, {}), None
+        wanted = {}
+        headers = _newest(_headers(folder, storage.layout, damaged, wanted), index.capacity)
     table = index.table
     table.stride = max([table.stride, *(header.fields["rows"] for header in headers)])
-    writing = state["writer"] if state and wanted is not None else None
-    for header in headers:
-        chunk = _chunk(folder, header, storage, damaged, wanted or {}, writing or {})
-        if chunk is not None:
-            index.adopt(chunk)
-            for old in index.evict():
-                storage.release(old)
-    exact = wanted is not None and len(table) == len(wanted)
+    writer = state["writer"] if state and wanted else None
+    for chunk in _chunks(folder, headers, storage, damaged, wanted, writer or {}):
+        index.adopt(chunk)
+    exact = bool(wanted) and len(table) == len(wanted)
     if exact and state:
         table.stride = max(table.stride, state["stride"])
         table.place(state["slots"])
     index.connect(state["online"] if state else ())
     index.selector.restore(selector, exact)
     chunks = list(table)
-    return Loaded(table.steps, len(chunks), tuple(damaged), exact), chunks, state
+    loaded = Loaded(table.steps, len(chunks), tuple(damaged), len(damaged) - others, exact)
+    return loaded, chunks, state
 
 
 def _exactly(
@@ -160,36 +166,69 @@ def _headers(
     return headers
 
 
-def _chunk(
+def _newest(headers: list[record.Header], capacity: int) -> list[record.Header]:
+    """Those of the newest chunks that fit the capacity."""
+    ends = np.cumsum([header.fields["rows"] for header in reversed(headers)])
+    return headers[len(headers) - int(np.searchsorted(ends, capacity, side="right")) :]
+
+
+def _chunks(
     folder: Path,
-    header: record.Header,
+    headers: list[record.Header],
     storage: Storage,
     damaged: list[str],
     wanted: Mapping[int, int],
     writer: Mapping[str, Any],
-) -> Chunk | None:
-    """One chunk; None (with the reason in `damaged`) if it is torn.
+) -> Iterator[Chunk]:
+    """The chunks that agree with their checksums, in order; the reasons for others in `damaged`.
 
-    It is closed and has all its rows, but for those that a writer goes on with: these have the
-    wanted rows, and room for the others.
+    They are closed and have all their rows, but for those that a writer goes on with: these have
+    the wanted rows, and room for the others.
     """
-    serial = header.fields["serial"]
-    files = path_of(folder, serial, "chunk"), path_of(folder, serial, "latents")
-    filled = wanted.get(serial, header.fields["rows"])
-    try:
-        if serial in writer.get("open", ()) and filled < writer["rows"]:
-            arrays, backing = storage.allocate(writer["rows"]), None
-            for path, keys in ((files[0], storage.layout.data), (files[1], storage.layout.latents)):
-                record.read_into(path, {key: arrays[key][:filled] for key in keys})
-        else:
-            arrays, backing = storage.load(*files)
-    except (record.DamagedFile, FileNotFoundError) as error:
-        _skip(error, damaged)
-        return None
+    lock = threading.Lock()
+
+    def load(header: record.Header) -> Chunk | Exception:
+        try:
+            return _chunk(folder, header, storage, wanted, writer, lock)
+        except (record.DamagedFile, FileNotFoundError) as error:
+            return error
+
+    # Reading and computing checksums leave the interpreter to other threads.
+    with concurrent.futures.ThreadPoolExecutor(THREADS, "replay-load") as pool:
+        for chunk in pool.map(load, headers):
+            if isinstance(chunk, Exception):
+                _skip(chunk, damaged)
+            else:
+                yield chunk
+
+
+def _chunk(
+    folder: Path,
+    header: record.Header,
+    storage: Storage,
+    wanted: Mapping[int, int],
+    writer: Mapping[str, Any],
+    lock: threading.Lock,
+) -> Chunk:
+    """One chunk, read as a whole.
+
+    Raises:
+        DamagedFile, FileNotFoundError: If it is torn or gone.
+    """
+    serial, rows = header.fields["serial"], header.fields["rows"]
+    filled = wanted.get(serial, rows)
+    growing = serial in writer.get("open", ()) and filled < writer["rows"]
+    arrays = storage.allocate(writer["rows"] if growing else rows)
+    path = path_of(folder, serial, "chunk")
+    latents = path_of(folder, serial, "latents")
+    for file, keys in ((path, storage.layout.data), (latents, storage.layout.latents)):
+        record.read_into(file, {key: arrays[key][:filled] for key in keys})
     chunk = Chunk(serial, header.fields["stream"], arrays)
-    chunk.backing = backing
     chunk.filled = filled
     chunk.origin = tuple(header.fields["origin"])
+    if filled == chunk.rows:
+        with lock:
+            storage.land(chunk, path)
     return chunk
 
 

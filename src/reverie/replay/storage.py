@@ -93,14 +93,6 @@ class Backing(Protocol):
         """Put latents `[n, *shape]` into the rows from `start` on."""
         ...
 
-    def check(self) -> None:
-        """Compare with the checksums, unless that was done before.
-
-        Raises:
-            DamagedFile: If they differ.
-        """
-        ...
-
     def detach(self) -> None:
         """Stay readable although the file is about to be deleted."""
         ...
@@ -249,14 +241,6 @@ class Storage(Protocol):
 
     def allocate(self, rows: int) -> dict[str, np.ndarray]:
         """Arrays `[rows, *shape]` per key for a new chunk."""
-        ...
-
-    def load(self, chunk: Path, latents: Path) -> tuple[dict[str, np.ndarray], Backing | None]:
-        """Arrays and backing of a chunk out of its files, as long as the chunk's file says.
-
-        Raises:
-            DamagedFile: If a file is not whole, as far as it is read.
-        """
         ...
 
     def land(self, chunk: Chunk, path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reverie.replay.home import Home
+from reverie.replay.archive import Archive
 from reverie.replay.index import Index
 from reverie.replay.storage import Chunk, Storage
 from reverie.replay.writer import Writer, chunk_rows
@@ -15,7 +15,7 @@ class Streams:
     Args:
         index: Takes the chunks.
         storage: Where they live.
-        home: Is told about those that are full.
+        archive: Is told about those that are full.
         length: Steps of a sequence.
         chunksize: Most rows of a chunk.
 
@@ -24,13 +24,15 @@ class Streams:
         writer: Takes the steps; None before the first one.
     """
 
-    def __init__(self, index: Index, storage: Storage, home: Home, length: int, chunksize: int):
+    def __init__(
+        self, index: Index, storage: Storage, archive: Archive, length: int, chunksize: int
+    ):
         self.serial = 0
         self.writer: Writer | None = None
         self._resumed: Writer | None = None
         self._index = index
         self._storage = storage
-        self._home = home
+        self._archive = archive
         self._length = length
         self._chunksize = chunksize
 
@@ -43,7 +45,7 @@ class Streams:
             FileExistsError: If the storage's folder holds the replay of another run.
             ValueError: If the capacity is too small.
         """
-        self._home.begin()
+        self._archive.begin()
         resumed, self._resumed = self._resumed, None
         if resumed is None or resumed.streams != count:
             resumed = self._make(count)
@@ -72,7 +74,7 @@ class Streams:
 
     def _open(self, rows: int, stream: int, previous: Chunk | None) -> Chunk:
         if previous is not None:
-            self._home.finish(previous)
+            self._archive.finish(previous)
         arrays = self._storage.allocate(rows)
         chunk = Chunk(self.serial, stream, arrays, previous)
         self.serial += 1
