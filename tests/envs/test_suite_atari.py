@@ -143,15 +143,16 @@ def test_no_ops_are_drawn_from_nothing_to_their_limit():
     assert min(frames) < 10
 
 
-def test_the_frame_limit_truncates():
-    env = Atari("pong", limit=50, **SMALL)
+def test_the_frame_limit_truncates(monkeypatch):
+    assert Atari("pong")._ale.getInt("max_num_frames_per_episode") == 108_000
+    monkeypatch.setattr(Atari, "limit", 50)
+    env = Atari("pong", **SMALL)
     env.reset(seed=0)
     results = [env.step(0) for _ in range(13)]
     assert [result[2:4] for result in results] == [(False, False)] * 12 + [(False, True)]
     assert results[-1][4]["episode_frame_number"] == 50
     assert env.reset()[1]["episode_frame_number"] == 0
     assert env.step(0)[2:4] == (False, False)
-    assert Atari("pong")._ale.getInt("max_num_frames_per_episode") == 108_000
 
 
 def test_lives_unused_end_the_game_only():
@@ -247,8 +248,9 @@ def test_pooling_shows_what_single_frames_miss():
     assert not same(play(env, 100), play(single, 100))
 
 
-def test_a_game_that_ends_within_a_step_shows_its_last_frame():
-    env = Atari("pong", limit=10, pooling=4, **FULL)
+def test_a_game_that_ends_within_a_step_shows_its_last_frame(monkeypatch):
+    monkeypatch.setattr(Atari, "limit", 10)
+    env = Atari("pong", pooling=4, **FULL)
     env.reset(seed=0)
     results = [env.step(2) for _ in range(3)]
     assert results[-1][3]

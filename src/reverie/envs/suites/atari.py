@@ -1,52 +1,253 @@
-"""Atari 2600 games with the settings of the full protocol, see `Atari`."""
+"""Atari 2600 games as gymnasium environments, on the emulator of `ale_py`.
 
+Bellemare et al., "The Arcade Learning Environment" (arXiv 1207.4708); sticky actions and the full
+action set after Machado et al., "Revisiting the Arcade Learning Environment" (arXiv 1709.06009).
+"""
+
+import difflib
+import functools
 from collections.abc import Sequence
+from typing import Any, Literal
 
+import ale_py
 import gymnasium
+import numpy as np
+from ale_py import roms
 
-from reverie.envs.suites.atari_frames import Aggregate, Resize
-from reverie.envs.suites.atari_game import Actions, Atari, Lives, tasks
+from reverie.envs.errors import OptionError, UnknownTaskError
+from reverie.envs.suites.atari_frames import Aggregate, Frames, Resize
 
-__all__ = ["Atari", "make", "tasks"]
+FRAME_LIMIT = 108_000
+"""Frames of a game after which it is cut off: half an hour of play."""
+
+STICKY = 0.25
+"""Probability per frame that the emulator keeps the previous action."""
+
+LIFE_LOST = "log/is_terminal"
+"""With `lives="discount"`: 1 in the `info` of a step that lost a life, otherwise 0."""
+
+Actions = Literal["all", "needed"]
+Lives = Literal["unused", "discount", "reset"]
+
+# Otherwise every emulator prints its version, its ROM and its seed.
+ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 
 
-def make(
-    name: str,
-    size: Sequence[int] = (96, 96),
-    repeat: int = 4,
-    sticky: bool = True,
-    gray: bool = True,
-    actions: Actions = "all",
-    lives: Lives = "unused",
-    noops: int = 30,
-    autostart: bool = False,
-    pooling: int = 2,
-    aggregate: Aggregate = "max",
-    resize: Resize = "bilinear",
-    clip_reward: bool = False,
-) -> gymnasium.Env:
-    """Builds a game with the settings of the full protocol; the options are those of `Atari`.
+class Atari(gymnasium.Env):
+    """One game: uint8 images [height, width, 1 or 3] and a Discrete action.
+
+    A game ends by termination when it is over and by truncation at the frame limit. `info` holds
+    `lives` and `episode_frame_number`, which counts the frames of the game.
+
+    What a lost life does while the game goes on:
+        unused: Nothing.
+        discount: `info["log/is_terminal"]` is 1, because gymnasium has no flag for a state whose
+            value is 0 without a reset.
+        reset: The step is terminated and the next `reset` without a seed goes on with the next
+            life, without no-ops. Other resets start a new game.
 
     Args:
         name: Such as `pong`; underscores may be added or left out, as in `james_bond`.
         size: Height and width of the images.
-        repeat: Frames per step.
-        sticky: Keep the previous action with probability 0.25.
-        gray: Gray images in place of colours.
-        actions: `all` or `needed`.
-        lives: `unused`, `discount` or `reset`.
-        noops: Largest number of no-ops at the start.
-        autostart: Press fire at the start.
+        repeat: Frames per step; their rewards are summed.
+        sticky: Whether every frame keeps the previous action with probability 0.25.
+        gray: Whether images are gray.
+        actions: `all` that the console has (18 in nearly every game), or those that are `needed`.
+        lives: See above.
+        noops: Largest number of frames without action at the start of a game, drawn evenly.
+        autostart: Press fire for one step at the start of a game or life, where the game has fire.
         pooling: How many of the last frames make an image.
-        aggregate: `max` or `mean`.
+        aggregate: Their `max` or `mean`.
         resize: `bilinear` or `area`.
-        clip_reward: Replace rewards by their sign.
+        clip_reward: Replace the reward of a step by its sign.
+
+    Attributes:
+        suite: First part of the task's name.
+        limit: Frames of a game until it is truncated.
+        press_fire: Whether fire is pressed at the start.
 
     Raises:
         UnknownTaskError: There is no such game, or it needs several players.
         OptionError: An option outside its range.
     """
-    return Atari(
-        name, size, repeat, sticky, gray, actions, lives, noops, autostart, pooling,
-        aggregate, resize, clip_reward,
-    )  # fmt: skip
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
+    render_mode = "rgb_array"
+    suite, limit = "atari", FRAME_LIMIT
+
+    def __init__(
+        self,
+        name: str,
+        size: Sequence[int] = (96, 96),
+        repeat: int = 4,
+        sticky: bool = True,
+        gray: bool = True,
+        actions: Actions = "all",
+        lives: Lives = "unused",
+        noops: int = 30,
+        autostart: bool = False,
+        pooling: int = 2,
+        aggregate: Aggregate = "max",
+        resize: Resize = "bilinear",
+        clip_reward: bool = False,
+    ):
+        _check_choices(lives=lives, actions=actions, aggregate=aggregate, resize=resize)
+        _check_counts(repeat=(repeat, 1), pooling=(pooling, 1), noops=(noops, 0))
+        rom = find(self.suite, name)
+        self.task_name = f"{self.suite}_{rom}"
+        self._path = str(roms.get_rom_path(rom))
+        self._repeat, self._noops, self._pooling = repeat, noops, pooling
+        self._lives_mode, self._clip = lives, clip_reward
+        self._ale = ale_py.ALEInterface()
+        self._ale.setFloat("repeat_action_probability", STICKY if sticky else 0.0)
+        self._ale.setInt("max_num_frames_per_episode", self.limit)
+        self._load(seed=0)
+        needed = self._ale.getMinimalActionSet()
+        self._actions = self._ale.getLegalActionSet() if actions == "all" else needed
+        self.press_fire = autostart and ale_py.Action.FIRE in needed
+        self._frames = Frames(self._ale.getScreenDims(), pooling, aggregate, size, resize, gray)
+        self._started = self._life_over = False
+        self._lives = 0
+        self.observation_space = gymnasium.spaces.Box(0, 255, self._frames.shape, np.uint8)
+        self.action_space = gymnasium.spaces.Discrete(len(self._actions))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts a game, or goes on with the next life (see `lives`)."""
+        super().reset(seed=seed)
+        if seed is not None or not self._started:
+            self._load(int(self.np_random.integers(2**31 - 1)))
+        if seed is not None or not self._life_over:
+            self._ale.reset_game()
+            self._hold(ale_py.Action.NOOP, int(self.np_random.integers(self._noops + 1)))
+        if self.press_fire:
+            self._hold(ale_py.Action.FIRE, self._repeat)
+        self._started, self._life_over = True, False
+        self._lives = self._ale.lives()
+        self._ale.getScreenRGB(self._frames.next())
+        self._frames.spread()
+        return self._frames.image(), self._info(life_lost=False)
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Plays `repeat` frames with one action, fewer where the game ends."""
+        self._check_started()
+        if not 0 <= action < len(self._actions):
+            raise ValueError(
+                f"{self.task_name}: the action is {action}, expected 0 to {len(self._actions) - 1}."
+            )
+        reward = float(self._play(self._actions[int(action)]))
+        terminated = self._ale.game_over(with_truncation=False)
+        truncated = self._ale.game_truncated() and not terminated
+        lives = self._ale.lives()
+        # Some games count down to 0 with the last life still in play; its end is the game's.
+        life_lost = 0 < lives < self._lives and not (terminated or truncated)
+        self._lives = lives
+        self._life_over = life_lost and self._lives_mode == "reset"
+        reward = float(np.sign(reward)) if self._clip else reward
+        info = self._info(life_lost)
+        return self._frames.image(), reward, terminated or self._life_over, truncated, info
+
+    def render(self) -> np.ndarray:
+        """The last frame as the emulator draws it, uint8 [height, width, 3]."""
+        self._check_started()
+        return self._ale.getScreenRGB()
+
+    def _play(self, action: ale_py.Action) -> int:
+        """Emulates the frames of a step and keeps the last ones."""
+        reward, last = 0, self._repeat - 1
+        for frame in range(self._repeat):
+            reward += self._ale.act(action)
+            over = self._ale.game_over()
+            if over or frame > last - self._pooling:
+                self._ale.getScreenRGB(self._frames.next())
+            if over and frame < last:
+                # Frames of the step before would show through the last image.
+                self._frames.spread()
+                break
+        return reward
+
+    def _hold(self, action: ale_py.Action, frames: int) -> None:
+        """Plays frames outside the agent's steps; a game that ends there starts anew."""
+        for _ in range(frames):
+            self._ale.act(action)
+            if self._ale.game_over():
+                self._ale.reset_game()
+
+    def _load(self, seed: int) -> None:
+        # The emulator reads its seed only when it loads a game.
+        self._ale.setInt("random_seed", seed)
+        self._ale.loadROM(self._path)
+
+    def _info(self, life_lost: bool) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "lives": self._lives,
+            "episode_frame_number": self._ale.getEpisodeFrameNumber(),
+        }
+        if self._lives_mode == "discount":
+            info[LIFE_LOST] = float(life_lost)
+        return info
+
+    def _check_started(self) -> None:
+        if not self._started:
+            raise gymnasium.error.ResetNeeded("Call reset() before step() or render().")
+
+
+make = Atari
+
+
+def tasks() -> list[str]:
+    """Names of the games."""
+    return [rom for rom in sorted(roms.get_all_rom_ids()) if _playable(rom)]
+
+
+def find(suite: str, name: str) -> str:
+    """The ROM that a task name means, whatever its underscores.
+
+    Args:
+        suite: First part of the task name, for the message.
+        name: Such as `up_n_down` or `upndown`.
+
+    Raises:
+        UnknownTaskError: There is no such game, or it needs several players.
+    """
+    spellings = {rom.replace("_", ""): rom for rom in roms.get_all_rom_ids()}
+    rom = spellings.get(name.lower().replace("_", ""))
+    if rom and _playable(rom):
+        return rom
+    if rom:
+        raise UnknownTaskError(
+            f"The game '{suite}_{name}' has no mode for one player. See "
+            f"reverie.envs.tasks({suite!r}) for the games that have."
+        )
+    near = difflib.get_close_matches(name.lower(), spellings.values(), n=3, cutoff=0.5)
+    raise UnknownTaskError(
+        f"There is no game {name!r}. "
+        + (f"Did you mean {' or '.join(f'{suite}_{each}' for each in near)}? " if near else "")
+        + f"See reverie.envs.tasks({suite!r}) for all of them."
+    )
+
+
+@functools.cache
+def _playable(rom: str) -> bool:
+    # The emulator ends the whole process when it loads a game that it cannot play.
+    path = roms.get_rom_path(rom)
+    return path is not None and bool(ale_py.ALEInterface.isSupportedROM(path))
+
+
+def _check_choices(**values: str) -> None:
+    known = {
+        "lives": ("unused", "discount", "reset"),
+        "actions": ("all", "needed"),
+        "aggregate": ("max", "mean"),
+        "resize": ("bilinear", "area"),
+    }
+    for key, value in values.items():
+        if value not in known[key]:
+            raise OptionError(f"{key}={value!r}: choose one of {', '.join(known[key])}.")
+
+
+def _check_counts(**values: tuple[int, int]) -> None:
+    for key, (value, least) in values.items():
+        if value < least:
+            raise OptionError(f"{key}={value}: expected {least} or more.")

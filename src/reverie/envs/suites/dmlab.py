@@ -191,24 +191,7 @@ class DmLab(gymnasium.Env):
         return self._seen
 
 
-def make(
-    name: str,
-    size: Sequence[int] = (64, 64),
-    repeat: int = 4,
-    actions: Actions = "popart",
-    episodic: bool = True,
-    instructions: Instructions = "auto",
-    held_out: bool = False,
-    use_seed: bool = True,
-    renderer: Renderer = "software",
-    level_cache: str = "",
-    dataset: str = "",
-) -> gymnasium.Env:
-    """Builds a level; options and errors are those of `DmLab`."""
-    return DmLab(
-        name, size, repeat, actions, episodic, instructions,
-        held_out, use_seed, renderer, level_cache, dataset,
-    )  # fmt: skip
+make = DmLab
 
 
 def tasks() -> list[str]:

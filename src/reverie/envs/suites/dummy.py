@@ -39,7 +39,7 @@ class Dummy(gymnasium.Env):
     after `length` steps.
 
     Args:
-        kind: `disc`, `cont`, `multi` or `hybrid`.
+        name: Kind of action: `disc`, `cont`, `multi` or `hybrid`.
         length: Steps per episode.
         size: Height and width of the image.
     """
@@ -47,13 +47,15 @@ class Dummy(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(self, kind: str = "disc", length: int = 100, size: Sequence[int] = (64, 64)):
+    def __init__(self, name: str = "disc", length: int = 100, size: Sequence[int] = (64, 64)):
+        if name not in ACTIONS:
+            raise UnknownTaskError(f"The task 'dummy_{name}' does not exist: use one of {tasks()}.")
         if length < 1:
             raise OptionError(f"length={length}: an episode has at least one step.")
-        self.task_name = f"dummy_{kind}"
+        self.task_name = f"dummy_{name}"
         self._length = length
         self._frames = _frames(tuple(size))
-        self.action_space = ACTIONS[kind]
+        self.action_space = ACTIONS[name]
         self.observation_space = gs.Dict(
             {
                 "image": gs.Box(0, 255, self._frames.shape[1:], np.uint8),
@@ -122,17 +124,7 @@ class Dummy(gymnasium.Env):
         }
 
 
-def make(name: str, length: int = 100, size: Sequence[int] = (64, 64)) -> gymnasium.Env:
-    """Builds a dummy task.
-
-    Args:
-        name: Kind of action: `disc`, `cont`, `multi` or `hybrid`.
-        length: Steps per episode.
-        size: Height and width of the image.
-    """
-    if name not in ACTIONS:
-        raise UnknownTaskError(f"The task 'dummy_{name}' does not exist: use one of {tasks()}.")
-    return Dummy(name, length, size)
+make = Dummy
 
 
 def tasks() -> list[str]:

@@ -35,15 +35,17 @@ class LangRoom(gymnasium.Env):
     Episodes never terminate and are truncated at their length.
 
     Args:
-        reward: `answer_only`: 1 for the right colour at the right time, -0.1 for a wrong one
-            then, -0.01 for talking at other times. `answer_and_echo`: 10 for the right colour, 0.1
-            for every other word or silence that was guessed. `echo`: 1 for everything guessed.
+        name: What is rewarded. `answer_only`: 1 for the right colour at the right time,
+            -0.1 for a wrong one then, -0.01 for talking at other times.
+            `answer_and_echo`: 10 for the right colour, 0.1 for every other word or silence that
+            was guessed. `echo`: 1 for everything guessed.
         length: Steps per episode.
         size: Height and width of the image, which must be equal.
         view: Cells that can be seen in each direction.
         vocab: Words that can be said: the 15 that mean something, and others without meaning.
 
     Raises:
+        UnknownTaskError: There is no such reward.
         OptionError: For a size, view or vocabulary that cannot be.
     """
 
@@ -52,15 +54,20 @@ class LangRoom(gymnasium.Env):
 
     def __init__(
         self,
-        reward: str = "answer_only",
+        name: str,
         length: int = 200,
         size: Sequence[int] = (64, 64),
         view: int = 2,
         vocab: int = len(game.VOCAB),
     ):
+        if name not in REWARDS:
+            raise UnknownTaskError(
+                f"The task 'langroom_{name}' does not exist: use one of "
+                f"{', '.join(f'langroom_{each}' for each in REWARDS)}."
+            )
         _check(length, size, view, vocab)
-        self.task_name = f"langroom_{reward}"
-        self._room = _Room(REWARDS[reward], view, length, size[0], vocab)
+        self.task_name = f"langroom_{name}"
+        self._room = _Room(REWARDS[name], view, length, size[0], vocab)
         self._running = False
         self.observation_space = gs.Dict(
             {"image": gs.Box(0, 255, (*size, 3), np.uint8), "text": gs.Discrete(vocab)}
@@ -135,31 +142,7 @@ class _Room(langroom.LangRoom):
         return image
 
 
-def make(
-    name: str,
-    length: int = 200,
-    size: Sequence[int] = (64, 64),
-    view: int = 2,
-    vocab: int = len(game.VOCAB),
-) -> gymnasium.Env:
-    """Builds LangRoom.
-
-    Args:
-        name: The reward: `answer_only`, `answer_and_echo` or `echo`.
-        length: Steps after which an episode is truncated.
-        size: Height and width of the image, which must be equal.
-        view: Cells that can be seen in each direction.
-        vocab: Words that can be said, at least 15.
-
-    Raises:
-        UnknownTaskError: There is no such reward.
-    """
-    if name not in REWARDS:
-        raise UnknownTaskError(
-            f"The task 'langroom_{name}' does not exist: use one of "
-            f"{', '.join(f'langroom_{each}' for each in REWARDS)}."
-        )
-    return LangRoom(name, length, size, view, vocab)
+make = LangRoom
 
 
 def tasks() -> list[str]:

@@ -40,7 +40,7 @@ class Minecraft(gymnasium.Env):
     `log/inventory_<item>`.
 
     Args:
-        task: `wood`, `climb` or `diamond`.
+        name: `wood`, `climb` or `diamond`.
         size: Height and width of the image.
         break_speed: How many times faster than usual blocks break.
         length: Steps after which an episode is truncated.
@@ -50,6 +50,7 @@ class Minecraft(gymnasium.Env):
         logs: Whether to log the inventory.
 
     Raises:
+        UnknownTaskError: There is no such task.
         EngineError: By `reset` or `step`, when the game fails again and again.
     """
 
@@ -58,7 +59,7 @@ class Minecraft(gymnasium.Env):
 
     def __init__(
         self,
-        task: str,
+        name: str,
         size: Sequence[int] = (64, 64),
         break_speed: float = 100.0,
         length: int = 36_000,
@@ -67,14 +68,19 @@ class Minecraft(gymnasium.Env):
         pitch: float = 60.0,
         logs: bool = False,
     ):
-        self.task_name = f"minecraft_{task}"
-        self._task = task
+        if name not in ACTIONS:
+            raise UnknownTaskError(
+                f"The task 'minecraft_{name}' does not exist: use one of "
+                f"{', '.join(f'minecraft_{each}' for each in ACTIONS)}."
+            )
+        self.task_name = f"minecraft_{name}"
+        self._task = name
         self._length = length
         self._log_inventory = logs
-        self.actions = tuple(ACTIONS[task])
+        self.actions = tuple(ACTIONS[name])
         # Where one blow breaks a block there is nothing to hold on to.
         sticky_attack = sticky_attack if break_speed == 1 else 0
-        commands = list(ACTIONS[task].values())
+        commands = list(ACTIONS[name].values())
         self._controls = Controls(commands, sticky_attack, sticky_jump, pitch)
         self._engine = Engine(functools.partial(build, tuple(size), break_speed), self.task_name)
         game = self._engine.game
@@ -170,37 +176,7 @@ class Minecraft(gymnasium.Env):
         return logs
 
 
-def make(
-    name: str,
-    size: Sequence[int] = (64, 64),
-    break_speed: float = 100.0,
-    length: int = 36_000,
-    sticky_attack: int = 30,
-    sticky_jump: int = 10,
-    pitch: float = 60.0,
-    logs: bool = False,
-) -> gymnasium.Env:
-    """Builds a task; the options are those of `Minecraft`.
-
-    Args:
-        name: `wood`, `climb` or `diamond`.
-        size: Height and width of the image.
-        break_speed: How many times faster than usual blocks break.
-        length: Steps after which an episode is truncated.
-        sticky_attack: Steps that an attack goes on, where `break_speed` is 1.
-        sticky_jump: Steps that a jump goes on.
-        pitch: Degrees by which the player may look up or down.
-        logs: Whether to log the inventory.
-
-    Raises:
-        UnknownTaskError: There is no such task.
-    """
-    if name not in ACTIONS:
-        raise UnknownTaskError(
-            f"The task 'minecraft_{name}' does not exist: use one of "
-            f"{', '.join(f'minecraft_{each}' for each in ACTIONS)}."
-        )
-    return Minecraft(name, size, break_speed, length, sticky_attack, sticky_jump, pitch, logs)
+make = Minecraft
 
 
 def tasks() -> list[str]:

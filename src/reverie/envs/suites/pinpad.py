@@ -74,6 +74,7 @@ class PinPad(gymnasium.Env):
         size: Height and width of the image, multiples of 16.
 
     Raises:
+        UnknownTaskError: There is no room with so many pads.
         OptionError: For a size or length that cannot be.
     """
 
@@ -81,6 +82,11 @@ class PinPad(gymnasium.Env):
     render_mode = "rgb_array"
 
     def __init__(self, name: str, length: int = 10_000, size: Sequence[int] = (64, 64)):
+        if name not in PADS:
+            raise UnknownTaskError(
+                f"The task 'pinpad_{name}' does not exist: use one of "
+                f"{', '.join(f'pinpad_{each}' for each in PADS)}."
+            )
         if length < 1:
             raise OptionError(f"length={length}: an episode has at least one step.")
         height, width = size
@@ -170,23 +176,7 @@ class PinPad(gymnasium.Env):
         return strip
 
 
-def make(name: str, length: int = 10_000, size: Sequence[int] = (64, 64)) -> gymnasium.Env:
-    """Builds a room.
-
-    Args:
-        name: Number of pads, `three` to `eight`.
-        length: Steps after which an episode is truncated.
-        size: Height and width of the image, multiples of 16.
-
-    Raises:
-        UnknownTaskError: There is no room with so many pads.
-    """
-    if name not in PADS:
-        raise UnknownTaskError(
-            f"The task 'pinpad_{name}' does not exist: use one of "
-            f"{', '.join(f'pinpad_{each}' for each in PADS)}."
-        )
-    return PinPad(name, length, size)
+make = PinPad
 
 
 def tasks() -> list[str]:

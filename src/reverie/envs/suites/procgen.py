@@ -51,7 +51,7 @@ class Procgen(gymnasium.Env):
     `limit` is the number of steps after which the engine cuts off a level.
 
     Args:
-        game: One of `GAMES`.
+        name: One of `GAMES`, such as `coinrun`.
         size: Height and width of the images.
         resize: Interpolation where the size is not 64x64.
         mode: Distribution of levels.
@@ -59,6 +59,7 @@ class Procgen(gymnasium.Env):
         start_level: The first of `num_levels`.
 
     Raises:
+        UnknownTaskError: There is no such game.
         OptionError: The game has no such mode, or the levels asked for do not fit the mode or each
             other.
     """
@@ -68,23 +69,23 @@ class Procgen(gymnasium.Env):
 
     def __init__(
         self,
-        game: str,
+        name: str,
         size: Sequence[int] = (96, 96),
         resize: Literal["bilinear", "area"] = "bilinear",
         mode: Mode = "hard",
         num_levels: int = 0,
         start_level: int = 0,
     ):
-        _check(game, resize, mode, num_levels, start_level)
-        self.task_name = f"procgen_{game}"
+        _check(name, resize, mode, num_levels, start_level)
+        self.task_name = f"procgen_{name}"
         height, width = size
         self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = gymnasium.spaces.Discrete(15)
         self._size = (width, height)
         self._filter = FILTERS[resize]
-        self.limit = 2000 if (game, mode) == ("jumper", "memory") else LIMITS.get(game, 1000)
+        self.limit = 2000 if (name, mode) == ("jumper", "memory") else LIMITS.get(name, 1000)
         self._large = max(height, width) > NATIVE
-        self._options: dict[str, Any] = {"env_name": game, "distribution_mode": mode}
+        self._options: dict[str, Any] = {"env_name": name, "distribution_mode": mode}
         if num_levels:
             self._options |= {"num_levels": num_levels, "start_level": start_level}
         if self._large:
@@ -162,34 +163,7 @@ class Procgen(gymnasium.Env):
         return self._game
 
 
-def make(
-    name: str,
-    size: Sequence[int] = (96, 96),
-    resize: Literal["bilinear", "area"] = "bilinear",
-    mode: Mode = "hard",
-    num_levels: int = 0,
-    start_level: int = 0,
-) -> Procgen:
-    """Builds a game; the options are those of `Procgen`.
-
-    Args:
-        name: One of the 16 games, such as `coinrun`.
-        size: Height and width of the images.
-        resize: Interpolation where the size is not 64x64.
-        mode: Distribution of levels.
-        num_levels: How many different levels there are; 0 means no limit.
-        start_level: The first of `num_levels`.
-
-    Raises:
-        UnknownTaskError: There is no such game.
-        OptionError: The options do not fit the game or each other.
-    """
-    if name not in GAMES:
-        near = difflib.get_close_matches(name, GAMES, n=3, cutoff=0.5) or GAMES
-        raise UnknownTaskError(
-            f"ProcGen has no game {name!r}. Try {', '.join(f'procgen_{each}' for each in near)}."
-        )
-    return Procgen(name, size, resize, mode, num_levels, start_level)
+make = Procgen
 
 
 def tasks() -> list[str]:
@@ -198,6 +172,11 @@ def tasks() -> list[str]:
 
 
 def _check(game: str, resize: str, mode: str, num_levels: int, start_level: int) -> None:
+    if game not in GAMES:
+        near = difflib.get_close_matches(game, GAMES, n=3, cutoff=0.5) or GAMES
+        raise UnknownTaskError(
+            f"ProcGen has no game {game!r}. Try {', '.join(f'procgen_{each}' for each in near)}."
+        )
     if resize not in FILTERS:
         raise OptionError(f"resize={resize!r}: choose {' or '.join(FILTERS)}.")
     if mode not in MODES:
