@@ -1,6 +1,13 @@
 """What a run says that is too short to learn, and about its environments."""
 
+import time
+
+import gymnasium
+import numpy as np
+
+import reverie
 from reverie.run import launch
+from reverie.track import read_jsonl
 
 
 def test_a_run_without_an_update_says_so_and_evaluates_nothing(make_config, tmp_path, capfd):
@@ -18,3 +25,25 @@ def test_a_run_without_an_update_says_so_and_evaluates_nothing(make_config, tmp_
     assert again.updates
     assert again.evaluation
     assert "will learn nothing" not in capfd.readouterr().out
+
+
+class Slow(gymnasium.Env):
+    """Takes a tenth of a second for a step."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        time.sleep(0.1)
+        return np.zeros(2, np.float32), 1.0, False, False, {}
+
+
+def test_a_run_says_when_it_waits_for_environments(tmp_path, cache, capfd):
+    options = {"configs": "debug", "run.steps": 60, "logdir": tmp_path, "jax.cache_dir": cache}
+    reverie.train(Slow, **options, **{"run.envs": 2, "run.env_backend": "sync"})
+    out = capfd.readouterr().out
+    assert out.count("of the time: --run.env_backend async steps each of them") == 1
+    assert read_jsonl(tmp_path / "metrics.jsonl")[-1]["env/waiting"] > 0.5

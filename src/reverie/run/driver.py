@@ -1,6 +1,7 @@
 """Steps environments with a policy."""
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
@@ -35,6 +36,9 @@ class Driver:
     The environments work between two calls of `step`, while the caller stores the transition and
     issues updates.
 
+    Attributes:
+        waited: Seconds that steps of the environments have kept everything else waiting.
+
     Args:
         envs: The environments; the driver resets them at its first step.
         actor: Chooses the actions.
@@ -64,6 +68,7 @@ class Driver:
         self._visible = (*envs.obs_space, *FLAGS)
         self._carry = actor.init_policy(envs.num_envs)
         self._stepping = False
+        self.waited = 0.0
 
     def step(self) -> Arrays:
         """Waits for the environments, acts, sets them going again and calls the callbacks.
@@ -98,8 +103,10 @@ class Driver:
             return obs, self._choose(obs)
 
     def _act(self) -> tuple[Arrays, Choice]:
+        start = time.monotonic()
         with self._waiting():
             obs = self._envs.step_wait()
+        self.waited += time.monotonic() - start
         return obs, self._choose(obs)
 
     def _choose(self, obs: Arrays) -> Choice:

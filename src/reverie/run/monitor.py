@@ -1,12 +1,17 @@
 """Numbers about a run on their way to the logger."""
 
+import time
 from collections.abc import Mapping
 
 import numpy as np
 
 from reverie.envs import VectorEnv
+from reverie.run.driver import Driver
 from reverie.run.setup import Run
 from reverie.track import Achievements, EpisodeStats, Logger, Rates, usage
+
+MUCH = 0.5
+"""Share of the time in environments from which a run says how to step them in parallel."""
 
 
 class Monitor:
@@ -15,15 +20,24 @@ class Monitor:
     Args:
         logger: Receives finished episodes at once and everything else at `log`.
         envs: Training environments.
+        driver: Steps them.
         batch_steps: Replayed steps per update.
         achievements: Counts the episodes of the whole run.
     """
 
     def __init__(
-        self, logger: Logger, envs: VectorEnv, batch_steps: int, achievements: Achievements
+        self,
+        logger: Logger,
+        envs: VectorEnv,
+        driver: Driver,
+        batch_steps: int,
+        achievements: Achievements,
     ):
         self._logger = logger
         self._envs = envs
+        self._driver = driver
+        self._start, self._waited = time.monotonic(), 0.0
+        self._advised = False
         self._batch_steps = batch_steps
         self._achievements = achievements
         self._episodes = EpisodeStats(envs.num_envs)
@@ -58,10 +72,24 @@ class Monitor:
             self._logger.add(metrics, prefix="train")
         self._logger.add(run.replay.stats(), prefix="replay")
         self._logger.add(self._achievements.metrics())
-        self._logger.add({"env/restarts": self._envs.restarts})
+        self._logger.add({"env/restarts": self._envs.restarts, "env/waiting": self._waiting(run)})
         self._logger.add(usage())
         self._logger.add(self._rates.result())
         self._logger.write()
         if not self._told:
             self._told = True
             self.explain()
+
+    def _waiting(self, run: Run) -> float:
+        """Share of the time since the last call in which everything waited for environments."""
+        seconds, waited = time.monotonic() - self._start, self._driver.waited - self._waited
+        self._start, self._waited = time.monotonic(), self._driver.waited
+        share = waited / max(seconds, 1e-6)
+        alone = self._envs.backend == "sync" and self._envs.num_envs > 1
+        if alone and run.updates and share > MUCH and not self._advised:
+            self._advised = True
+            self._logger.note(
+                f"Training waits for environments {share:.0%} of the time: --run.env_backend async "
+                "steps each of them in a process of its own."
+            )
+        return share

@@ -165,7 +165,7 @@ def loop(
     checks = [check] if config.run.debug else []
     driver = Driver(envs, run.actor, callbacks=checks, waiting=shutdown.interruptible)
     batch_steps = config.batch_size * config.batch_length
-    monitor = Monitor(run.logger, envs, batch_steps, done.achievements)
+    monitor = Monitor(run.logger, envs, driver, batch_steps, done.achievements)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
     trainer = make_trainer(config, run)
     hooks = make_hooks(config, run, shutdown, monitor, evaluator, held_out, callbacks)
