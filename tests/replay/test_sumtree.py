@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reverie.replay.sumtree import SumTree
-from reverie.replay.windows import sliding_max, sliding_sum
 
 
 @given(
@@ -49,15 +48,3 @@ def test_setting_nothing_changes_nothing():
     tree = SumTree()
     tree.set(np.empty(0, np.int64), np.empty(0))
     assert tree.total == 0
-
-
-@given(
-    st.lists(st.sampled_from([0.0, 1.0, 2.5, 7.0, np.inf]), min_size=1, max_size=80),
-    st.integers(1, 80),
-)
-def test_windows_are_those_of_slices(values, width):
-    width = min(width, len(values))
-    slices = [values[i : i + width] for i in range(len(values) - width + 1)]
-    line = np.array(values)
-    assert sliding_max(line, width).tolist() == [max(part) for part in slices]
-    assert sliding_sum(line, width).tolist() == [sum(part) for part in slices]

@@ -9,7 +9,7 @@ from reverie.replay.selectors import Rows, Selector
 from reverie.replay.table import Table
 
 
-class Mixture:
+class Mixture(Selector):
     """Every draw is made by one of several selectors, chosen at random by its share.
 
     Args:

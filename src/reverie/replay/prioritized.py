@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.replay.runs import Run, merged, runs_of
-from reverie.replay.selectors import Rows, Uniform, grown
+from reverie.replay.selectors import Rows, Selector, Uniform, grown
 from reverie.replay.storage import Chunk, Piece
 from reverie.replay.sumtree import SumTree
 from reverie.replay.table import Table
-from reverie.replay.windows import sliding_max, sliding_sum
 
 PENDING = 1 << 16
 """Sequences whose weights may be out of date before they are computed without need."""
@@ -18,7 +16,7 @@ PENDING = 1 << 16
 _LARGEST = np.finfo(np.float32).max
 
 
-class Prioritized:
+class Prioritized(Selector):
     """Draws sequences in proportion to `maxfrac * max + (1 - maxfrac) * mean` of their steps.
 
     What is aggregated are `priority ** exponent` of the steps that a sequence trains. A step has
@@ -73,12 +71,9 @@ class Prioritized:
         # Raised priority per row, and per slot the chunk whose rows they are.
         self._steps = np.empty(0, np.float32)
         self._owners: list[int] = []
-        # Sequences whose weights are out of date: one by one, and runs of rows (first, stop).
+        # Sequences whose weights are out of date.
         self._stale: list[Rows] = []
-        self._stale_runs: list[Run] = []
         self._stale_count = 0
-        # Whether sequences were removed since, which then have no weight.
-        self._removed = False
 
     def __len__(self) -> int:
         return len(self._members)
@@ -108,7 +103,6 @@ class Prioritized:
     def remove(self, rows: Rows) -> None:
         """Make sequences undrawable."""
         self._members.remove(rows)
-        self._removed = bool(self._stale_count)
         self._infinite.set(rows, np.zeros(len(rows)))
         self._finite.set(rows, np.zeros(len(rows)))
 
@@ -244,8 +238,7 @@ class Prioritized:
             first, stop = max(0, begin), min(end, chunk.starts)
             if first < stop:
                 base = self._table.row(chunk)
-                self._stale_runs.append((base + first, base + stop))
-                self._count_stale(stop - first)
+                self._note(np.arange(base + first, base + stop))
             if begin >= 0:
                 return
             serial, filled = chunk.origin
@@ -271,12 +264,8 @@ class Prioritized:
         return self._steps[first : first + chunk.filled]
 
     def _note(self, rows: Rows) -> None:
-        if len(rows):
-            self._stale.append(rows)
-            self._count_stale(len(rows))
-
-    def _count_stale(self, count: int) -> None:
-        self._stale_count += count
+        self._stale.append(rows)
+        self._stale_count += len(rows)
         if self._stale_count > PENDING:
             self._refresh()
 
@@ -284,19 +273,14 @@ class Prioritized:
         """Compute the weights of all sequences that were noted."""
         if not self._stale_count:
             return
-        runs, stride = self._stale_runs, self._table.stride
-        if self._stale:
-            runs = runs + runs_of(np.sort(np.concatenate(self._stale)), stride)
-        runs = merged(runs, stride)
-        self._stale, self._stale_runs, self._stale_count = [], [], 0
-        rows = np.concatenate([np.arange(*run) for run in runs])
-        if self._removed:
-            rows = rows[self._members.holds(rows)]
-            runs = runs_of(rows, stride)
-            self._removed = False
-            if not runs:
-                return
-        weights = self._aggregate(runs)
+        rows = np.sort(np.concatenate(self._stale), kind="stable")
+        self._stale, self._stale_count = [], 0
+        # Each of them once, and without those that were removed since.
+        rows = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
+        rows = rows[self._members.holds(rows)]
+        if not len(rows):
+            return
+        weights = self._aggregate(rows)
         infinite = np.isinf(weights)
         # Mostly there is no step without a finite priority, here or anywhere.
         if infinite.any() or self._infinite.total:
@@ -305,20 +289,22 @@ class Prioritized:
             weights = np.where(infinite, 0, weights)
         self._finite.set(rows, weights)
 
-    def _aggregate(self, runs: list[Run]) -> np.ndarray:
-        """Weights, float64 `[n]`, of the sequences that start in these runs."""
+    def _aggregate(self, rows: Rows) -> np.ndarray:
+        """Weights, float64 `[n]`, of sequences in ascending order."""
         # The steps of neighbouring sequences side by side: each sequence is a window of them.
-        lines: list[np.ndarray] = []
         more = self._length - 1
-        for first, stop in runs:
-            lines.extend(self._line(first, stop - first + more))
+        breaks = np.flatnonzero((np.diff(rows) != 1) | (rows[1:] % self._table.stride == 0)) + 1
+        firsts = np.concatenate(([0], breaks))
+        counts = np.diff(np.concatenate((firsts, [len(rows)])))
+        lines: list[np.ndarray] = []
+        for row, count in zip(rows[firsts].tolist(), counts.tolist(), strict=True):
+            lines.extend(self._line(row, count + more))
         steps = np.concatenate(lines).astype(np.float64)
+        places = np.arange(len(rows)) + self._context
+        places += np.repeat(np.arange(len(counts)) * more, counts)
         width = self._length - self._context
-        counts = [stop - first for first, stop in runs]
-        places = np.arange(sum(counts)) + self._context
-        places += np.repeat(np.arange(len(runs)) * more, counts)
-        largest = sliding_max(steps, width)[places]
-        mean = sliding_sum(steps, width)[places] / width
+        largest = _sliding(np.maximum, steps, width)[places]
+        mean = _sliding(np.add, steps, width)[places] / width
         if self._maxfrac in (0, 1):  # Zero times infinity is not a number.
             return largest if self._maxfrac else mean
         return self._maxfrac * largest + (1 - self._maxfrac) * mean
@@ -342,3 +328,22 @@ def _independent(sequences: list[list[Piece]]) -> int:
                 return index
             others.append((piece.start, piece.stop))
     return len(sequences)
+
+
+def _sliding(combine: np.ufunc, values: np.ndarray, width: int) -> np.ndarray:
+    """All windows of `width` neighbours combined, `[n]` to `[n - width + 1]`.
+
+    Windows of the sizes 1, 2, 4, ... are put together to the width. Differences of a running sum
+    would be inexact after large values and undefined after an infinite one.
+    """
+    count = len(values) - width + 1
+    done, result, size = 0, None, 1
+    while True:
+        if width & size:
+            part = values[done : done + count]
+            result = part if result is None else combine(result, part)
+            done += size
+        if done == width and result is not None:
+            return result
+        values = combine(values[:-size], values[size:])
+        size *= 2

@@ -1,17 +1,16 @@
 """Sequences drawn by their age."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.replay.selectors import Rows, check_same, grown
-from reverie.replay.table import Table
+from reverie.replay.selectors import Rows, Selector, check_same, grown
 
 _ROUNDS = 32
 """Draws that are repeated because they met removed sequences, before these are left out."""
 
 
-class Recency:
+class Recency(Selector):
     """Draws sequences with the weight `1 / age ** exponent`.
 
     The newest sequence has the age 1, the one inserted before it the age 2, and so on; a sequence
@@ -47,9 +46,6 @@ class Recency:
     def nbytes(self) -> int:
         """Memory of the order and of the sums in bytes."""
         return self._order.nbytes + self._places.nbytes + self._sums.nbytes
-
-    def connect(self, table: Table, length: int) -> None:
-        """Ignored: a sequence is its first row and nothing else."""
 
     def insert(self, rows: Rows) -> None:
         """Make sequences drawable, oldest first."""
@@ -95,13 +91,6 @@ class Recency:
         missing = np.flatnonzero(rows < 0)
         rows[missing] = self._sample_live(len(missing), rng)
         return rows
-
-    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
-        """Ignored: age is all that counts."""
-
-    def stats(self) -> dict[str, float]:
-        """Nothing to add."""
-        return {}
 
     def state(self, exact: bool = False) -> dict[str, np.ndarray]:
         """The order of the rows with the gaps in it, if it is to be exact."""

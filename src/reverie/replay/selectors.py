@@ -5,8 +5,8 @@ and dense, so every selector can keep its state in plain arrays indexed by them:
 inserted, removed or drawn with a handful of numpy calls.
 """
 
+import abc
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -16,51 +16,57 @@ Rows = np.ndarray
 """Row numbers, int64 `[n]`."""
 
 
-class Selector(Protocol):
-    """What `Replay` asks of a selector. All calls come from one thread, in a fixed order."""
+class Selector(abc.ABC):
+    """What `Replay` asks of a selector. All calls come from one thread, in a fixed order.
 
+    One of your own needs the first four methods. The others are for selectors that know more than
+    which sequences there are, or whose draws are to go on exactly after a restart.
+    """
+
+    @abc.abstractmethod
     def __len__(self) -> int:
         """Number of sequences that can be drawn."""
-        ...
+
+    @abc.abstractmethod
+    def insert(self, rows: Rows) -> None:
+        """Make sequences drawable, oldest first. None of them is drawable yet."""
+
+    @abc.abstractmethod
+    def remove(self, rows: Rows) -> None:
+        """Make sequences undrawable. All of them are drawable."""
+
+    @abc.abstractmethod
+    def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
+        """Draw with replacement. A probe leaves no trace.
+
+        Raises:
+            IndexError: If there is nothing to draw.
+        """
 
     @property
     def nbytes(self) -> int:
         """Memory that the selector uses."""
-        ...
+        return 0
 
-    def connect(self, table: Table, length: int) -> None:
+    def connect(self, table: Table, length: int) -> None:  # noqa: B027
         """Called once, before anything else.
 
         Args:
             table: Tells which rows follow one another, for selectors that need to know.
             length: Steps of a sequence.
         """
-        ...
 
-    def insert(self, rows: Rows) -> None:
-        """Make sequences drawable, oldest first. None of them is drawable yet."""
-        ...
-
-    def remove(self, rows: Rows) -> None:
-        """Make sequences undrawable. All of them are drawable."""
-        ...
-
-    def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
-        """Draw with replacement; the selector is not empty. A probe leaves no trace."""
-        ...
-
-    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
+    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:  # noqa: B027
         """Take new priorities of steps.
 
         Args:
             runs: Pairs of a row number and the float32 `[n]` priorities of the `n` consecutive
-                rows from there on. Uniform drawing ignores them.
+                rows from there on.
         """
-        ...
 
     def stats(self) -> dict[str, float]:
         """Figures for the logs, besides those that replay knows by itself."""
-        ...
+        return {}
 
     def state(self, exact: bool = False) -> dict[str, np.ndarray]:
         """Copies of what should survive a restart besides the sequences; may be empty.
@@ -68,9 +74,9 @@ class Selector(Protocol):
         Args:
             exact: Whether to add what an exact `restore` needs.
         """
-        ...
+        return {}
 
-    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:  # noqa: B027
         """Take back a state of an earlier run, after all sequences that are left were inserted.
 
         Args:
@@ -82,10 +88,9 @@ class Selector(Protocol):
         Raises:
             ValueError: If an exact state has other sequences.
         """
-        ...
 
 
-class Uniform:
+class Uniform(Selector):
     """Every sequence is equally likely. O(1) per draw, insert and removal, 16 bytes per sequence.
 
     The drawable rows fill the front of one array; a removed row is overwritten by one from the end.
@@ -103,9 +108,6 @@ class Uniform:
     def nbytes(self) -> int:
         """Memory of the two index arrays in bytes."""
         return self._rows.nbytes + self._places.nbytes
-
-    def connect(self, table: Table, length: int) -> None:
-        """Ignored: a sequence is its first row and nothing else."""
 
     def insert(self, rows: Rows) -> None:
         """Make sequences drawable."""
@@ -144,13 +146,6 @@ class Uniform:
         if not self._count:
             raise IndexError("No sequence can be drawn yet.")
         return self._rows[rng.integers(self._count, size=count)]
-
-    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
-        """Ignored: all sequences are equal."""
-
-    def stats(self) -> dict[str, float]:
-        """Nothing to add."""
-        return {}
 
     def state(self, exact: bool = False) -> dict[str, np.ndarray]:
         """The order of the rows, which decides what a random number draws, if it is to be exact."""
