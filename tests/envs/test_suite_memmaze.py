@@ -120,7 +120,7 @@ def test_it_shows_what_the_package_shows():
 
 
 def test_variants_change_what_they_say():
-    actions = {name: suite.MemoryMaze("9x9", name) for name in ("hifreq", "6cl", "vis")}
+    actions = {name: suite.MemoryMaze(f"9x9_{name}") for name in ("hifreq", "6cl", "vis")}
     assert actions["hifreq"]._control.control_timestep() == pytest.approx(1 / 40)
     assert actions["vis"]._control.task._maze_arena._z_height == 0.4
     many = actions["6cl"]

@@ -35,17 +35,27 @@ class Crafter(gymnasium.Env):
     limit by truncation.
 
     Args:
-        reward: Whether achievements and health give reward; without, it is always 0.
+        name: `reward` for achievements and health, or `noreward`, which is always 0.
         size: Height and width of the images.
         logs: Whether to log the inventory too.
+
+    Raises:
+        UnknownTaskError: The name is another one.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(self, reward: bool = True, size: Sequence[int] = (64, 64), logs: bool = False):
-        self.task_name = "crafter_reward" if reward else "crafter_noreward"
-        self._reward = reward
+    def __init__(self, name: str = "reward", size: Sequence[int] = (64, 64), logs: bool = False):
+        if name not in REWARDS:
+            raise UnknownTaskError(
+                f"The task 'crafter_{name}' does not exist: use crafter_reward or crafter_noreward."
+            )
+        # The terrain's noise compiles itself where numba is found.
+        if importlib.util.find_spec("numba") is None:
+            log.warning("Crafter is several times slower without numba: %s", install("crafter"))
+        self.task_name = f"crafter_{name}"
+        self._reward = REWARDS[name]
         self._log_inventory = logs
         height, width = size
         self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
@@ -117,22 +127,7 @@ class _OrderedSet(dict):
         del self[item]
 
 
-def make(name: str, size: Sequence[int] = (64, 64), logs: bool = False) -> gymnasium.Env:
-    """Builds Crafter.
-
-    Args:
-        name: `reward` or `noreward`.
-        size: Height and width of the images.
-        logs: Whether to log the inventory beside the achievements.
-    """
-    if name not in REWARDS:
-        raise UnknownTaskError(
-            f"The task 'crafter_{name}' does not exist: use crafter_reward or crafter_noreward."
-        )
-    # The terrain's noise compiles itself where numba is found.
-    if importlib.util.find_spec("numba") is None:
-        log.warning("Crafter is several times slower without numba: %s", install("crafter"))
-    return Crafter(REWARDS[name], size, logs)
+make = Crafter
 
 
 def tasks() -> list[str]:

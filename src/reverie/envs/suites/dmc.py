@@ -54,8 +54,8 @@ class ControlSuite(gymnasium.Env):
     termination when its discount is 0 and by truncation at its time limit.
 
     Args:
-        name: Name of the task, such as `walker_walk`.
-        task: The task itself.
+        name: Domain and task, such as `walker_walk` or `ball_in_cup_catch` (also `cup_catch`), or
+            `manip_` and a name of `dm_control.manipulation`, such as `manip_reach_site_features`.
         repeat: Apply each action this many times and sum the rewards; draws only the last image.
         size: Height and width of the image.
         camera: Number of the camera; negative chooses the one that shows the domain best.
@@ -63,6 +63,8 @@ class ControlSuite(gymnasium.Env):
         proprio: Whether to give the task's arrays.
 
     Raises:
+        UnknownTaskError: There is no such task.
+        OptionError: Nothing would be observed.
         RenderingError: Images are wanted and no OpenGL library works.
     """
 
@@ -72,7 +74,6 @@ class ControlSuite(gymnasium.Env):
     def __init__(
         self,
         name: str,
-        task: Task,
         repeat: int = 1,
         size: Sequence[int] = (64, 64),
         camera: int = -1,
@@ -83,6 +84,8 @@ class ControlSuite(gymnasium.Env):
             raise OptionError("image=False and proprio=False leave no observation. Turn one on.")
         if repeat < 1:
             raise OptionError(f"repeat={repeat}: an action is applied at least once.")
+        name = ALIASES.get(name, name)
+        task = _load(name, image)
         self.task_name = f"dmc_{name}"
         self._control = task.control
         self._random = task.random
@@ -136,40 +139,7 @@ class ControlSuite(gymnasium.Env):
         return observation
 
 
-def make(
-    name: str,
-    repeat: int = 1,
-    size: Sequence[int] = (64, 64),
-    camera: int = -1,
-    image: bool = True,
-    proprio: bool = True,
-) -> gymnasium.Env:
-    """Builds a task; the options are those of `ControlSuite`.
-
-    Args:
-        name: Domain and task, such as `walker_walk` or `ball_in_cup_catch` (also `cup_catch`), or
-            `manip_` and a name of `dm_control.manipulation`, such as `manip_reach_site_features`.
-        repeat: Apply each action this many times and sum the rewards.
-        size: Height and width of the image.
-        camera: Number of the camera; negative chooses a good one.
-        image: Whether to draw images.
-        proprio: Whether to give the task's arrays.
-
-    Raises:
-        UnknownTaskError: There is no such task.
-    """
-    name = ALIASES.get(name, name)
-    known = tasks()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        raise UnknownTaskError(
-            f"The DM Control suite has no task {name!r}. "
-            + (f"Did you mean {' or '.join(f'dmc_{each}' for each in near)}? " if near else "")
-            + "See reverie.envs.tasks('dmc') for all of them."
-        )
-    prepare(image or name in OPENGL)
-    load = _manipulation if name.startswith(MANIPULATION) else _suite
-    return ControlSuite(name, load(name), repeat, size, camera, image, proprio)
+make = ControlSuite
 
 
 def tasks() -> list[str]:
@@ -179,6 +149,19 @@ def tasks() -> list[str]:
     from dm_control import manipulation
 
     return [*_pairs(), *(MANIPULATION + name for name in manipulation.ALL)]
+
+
+def _load(name: str, image: bool) -> Task:
+    known = tasks()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        raise UnknownTaskError(
+            f"The DM Control suite has no task {name!r}. "
+            + (f"Did you mean {' or '.join(f'dmc_{each}' for each in near)}? " if near else "")
+            + "See reverie.envs.tasks('dmc') for all of them."
+        )
+    prepare(image or name in OPENGL)
+    return _manipulation(name) if name.startswith(MANIPULATION) else _suite(name)
 
 
 def _pairs() -> dict[str, tuple[str, str]]:

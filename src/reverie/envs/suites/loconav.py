@@ -42,13 +42,14 @@ class LocoNav(gymnasium.Env):
     `image`. Sensors without values are left out.
 
     Args:
-        walker: `ant` (8 actions) or `humanoid` (56 actions).
-        arena: One of `ARENAS`.
+        name: The walker, `ant` (8 actions) or `humanoid` (56 actions), and one of `ARENAS`, as in
+            `ant_maze_m` or `humanoid_gaps`.
         size: Height and width of the image.
         repeat: Apply each action this many times and sum the rewards; draws only the last image.
         camera: Number of the camera; negative: the walker's own eyes.
 
     Raises:
+        UnknownTaskError: There is no such task.
         RenderingError: No OpenGL library works.
         OptionError: There is no such camera.
     """
@@ -58,20 +59,18 @@ class LocoNav(gymnasium.Env):
 
     def __init__(
         self,
-        walker: str,
-        arena: str,
+        name: str,
         size: Sequence[int] = (64, 64),
         repeat: int = 1,
         camera: int = -1,
     ):
-        if repeat < 1:
-            raise OptionError(f"repeat={repeat}: an action is applied at least once.")
+        _check(name, repeat)
         prepare(images=True)
         quiet()
         from dm_control import composer
 
-        self.task_name = f"loconav_{walker}_{arena}"
-        self._task = task = _task(walker, arena)
+        self.task_name = f"loconav_{name}"
+        self._task = task = _task(*name.split("_", 1))
         # Images are drawn after the last repeat only, so not as an observable.
         task._walker.observables.egocentric_camera.enabled = False
         self._control: Any = composer.Environment(
@@ -136,32 +135,22 @@ class LocoNav(gymnasium.Env):
         return {**vectors, "image": self.render()}
 
 
-def make(
-    name: str, size: Sequence[int] = (64, 64), repeat: int = 1, camera: int = -1
-) -> gymnasium.Env:
-    """Builds a task; the options are those of `LocoNav`.
-
-    Args:
-        name: Walker and arena, such as `ant_maze_m` or `humanoid_gaps`.
-        size: Height and width of the image.
-        repeat: Apply each action this many times and sum the rewards.
-        camera: Number of the camera; negative: the walker's own eyes.
-
-    Raises:
-        UnknownTaskError: There is no such task.
-    """
-    if name not in tasks():
-        near = difflib.get_close_matches(name, tasks(), n=3, cutoff=0.5) or tasks()[:3]
-        raise UnknownTaskError(
-            f"LocoNav has no task {name!r}. Try {', '.join(f'loconav_{each}' for each in near)}."
-        )
-    walker, _, arena = name.partition("_")
-    return LocoNav(walker, arena, size, repeat, camera)
+make = LocoNav
 
 
 def tasks() -> list[str]:
     """Names of the tasks."""
     return [f"{walker}_{arena}" for walker in WALKERS for arena in ARENAS]
+
+
+def _check(name: str, repeat: int) -> None:
+    if name not in tasks():
+        near = difflib.get_close_matches(name, tasks(), n=3, cutoff=0.5) or tasks()[:3]
+        raise UnknownTaskError(
+            f"LocoNav has no task {name!r}. Try {', '.join(f'loconav_{each}' for each in near)}."
+        )
+    if repeat < 1:
+        raise OptionError(f"repeat={repeat}: an action is applied at least once.")
 
 
 def _task(walker: str, arena: str) -> Any:

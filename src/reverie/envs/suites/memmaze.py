@@ -42,29 +42,31 @@ class MemoryMaze(gymnasium.Env):
     `targets_pos`, `targets_vec`) and the walls, `maze_layout`.
 
     Args:
-        maze: `9x9`, `11x11`, `13x13` or `15x15`.
-        variant: One of `VARIANTS`: `extra` observations, `6cl` six colours in every maze size,
-            `hifreq` 40 steps per second in place of 4, `vis` objects that walls do not hide.
+        name: Size of the maze, `9x9`, `11x11`, `13x13` or `15x15`, and perhaps a variant, as in
+            `15x15_extra`: `extra` observations, `6cl` six colours in every maze size, `hifreq` 40
+            steps per second in place of 4, `vis` objects that walls do not hide.
         size: Height and width of the image.
         color: Whether the colour to look for is an observation too, as RGB from 0 to 1.
 
     Raises:
+        UnknownTaskError: There is no such maze.
         RenderingError: No OpenGL library works.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(
-        self,
-        maze: str,
-        variant: str = "",
-        size: Sequence[int] = (64, 64),
-        color: bool = False,
-    ):
+    def __init__(self, name: str, size: Sequence[int] = (64, 64), color: bool = False):
+        if name not in tasks():
+            near = difflib.get_close_matches(name, tasks(), n=3, cutoff=0.5) or SIZES
+            raise UnknownTaskError(
+                f"Memory Maze has no task {name!r}. "
+                f"Try {', '.join(f'memmaze_{each}' for each in near)}."
+            )
         prepare(images=True)
         quiet()
-        self.task_name = f"memmaze_{maze}" + (f"_{variant}" if variant else "")
+        self.task_name = f"memmaze_{name}"
+        maze, _, variant = name.partition("_")
         # The border is drawn here: the package's own covers images below 64 pixels entirely.
         self._control = _build(maze, target_color_in_image=False, **VARIANTS[variant])
         height, width = size
@@ -131,25 +133,7 @@ class MemoryMaze(gymnasium.Env):
         return {**vectors, "image": image}
 
 
-def make(name: str, size: Sequence[int] = (64, 64), color: bool = False) -> gymnasium.Env:
-    """Builds a maze; the options are those of `MemoryMaze`.
-
-    Args:
-        name: Size of the maze and perhaps a variant, such as `9x9` or `15x15_extra`.
-        size: Height and width of the image.
-        color: Whether the colour to look for is an observation too.
-
-    Raises:
-        UnknownTaskError: There is no such maze.
-    """
-    if name not in tasks():
-        near = difflib.get_close_matches(name, tasks(), n=3, cutoff=0.5) or SIZES
-        raise UnknownTaskError(
-            f"Memory Maze has no task {name!r}. "
-            f"Try {', '.join(f'memmaze_{each}' for each in near)}."
-        )
-    maze, _, variant = name.partition("_")
-    return MemoryMaze(maze, variant, size, color)
+make = MemoryMaze
 
 
 def tasks() -> list[str]:
