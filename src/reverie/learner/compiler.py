@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 
-from reverie.learner.allocator import keep_memory, release_memory
 from reverie.learner.cache import forget_damaged
 from reverie.learner.programs import Batch, Kind, Programs
 
@@ -61,14 +60,7 @@ class Compiler:
         """As `get`, but in this thread."""
         if self._closed or _ending.is_set():
             raise concurrent.futures.CancelledError
-        compiled = _compile(self._programs.lower(kind, batch))
-        if kind == "train":
-            # What compiling or loading used would otherwise add to the peak of the update. Not
-            # for other programs, because it undoes what `keep_memory` has arranged.
-            release_memory()
-            sizes = compiled.memory_analysis()
-            keep_memory(sizes.temp_size_in_bytes if sizes else 0)
-        return compiled
+        return _compile(self._programs.lower(kind, batch))
 
     def memory_needs(self) -> dict[Kind, int]:
         """Bytes on a device of each program that is there, as far as its compiler tells them."""

@@ -16,7 +16,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reverie.extras import install
-from reverie.learner.allocator import use_one_heap
 from reverie.learner.cache import configure_cache
 
 MAX_CPU_DEVICES = 8
@@ -75,7 +74,6 @@ def configure(
     shares = max(*devices, *policy_devices) + 1 if devices else _even_shares(batch_size, _cores())
     _open_cpu_devices(mock_devices or min(shares, _cores()) + 1)
     note = configure_cache(cache_dir)
-    use_one_heap()
     found = _find(platform)
     training = _select(found, devices or _automatic(found, batch_size), "jax.devices")
     policy = _select(found, policy_devices, "jax.policy_devices")[0]

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from reverie.learner import lag, names, nonfinite
-from reverie.learner.allocator import release_memory
 from reverie.learner.compiler import Compiler, background
 from reverie.learner.devices import Placement
 from reverie.learner.issued import IssuedUpdate
@@ -326,7 +325,6 @@ class Learner:
     def _initialize(self, key: jax.Array) -> None:
         self._state = self._compiler.compile("init", {})(key)
         self._act_with_newest()
-        release_memory()
 
     def _act_with_newest(self) -> None:
         # Copies, because the next update overwrites the state.

@@ -1,0 +1,36 @@
+"""`reverie train` keeps the working memory of small updates."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys, types
+import numpy as np
+from reverie.cli import _keep_memory
+
+def touch():
+    np.full(100_000_000, 1, np.uint8)
+
+learner = types.SimpleNamespace(memory_needs=lambda: {"train": int(sys.argv[1])})
+_keep_memory(types.SimpleNamespace(learner=learner))
+_keep_memory(types.SimpleNamespace(learner=None))
+touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(needs: int) -> int:
+    command = [sys.executable, "-c", PROGRAM, str(needs)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is the allocator of Linux")
+def test_blocks_of_small_updates_are_kept_and_those_of_large_ones_mapped():
+    kept, mapped, unknown = faults(2**27), faults(2**30), faults(0)
+    assert kept < mapped // 10
+    assert kept < unknown // 10
