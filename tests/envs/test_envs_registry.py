@@ -1,6 +1,7 @@
 """Task names, options and what is said when they are wrong."""
 
 import importlib.util
+import inspect
 import pathlib
 import re
 import sys
@@ -10,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from reverie.config import load
 from reverie.envs import (
     SUITES,
     MissingPackageError,
@@ -193,3 +195,13 @@ def test_the_file_of_a_module_is_no_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UnknownTaskError, match=r"Leave out \.py"):
         make("own_games.py:Own")
+
+
+@pytest.mark.parametrize("name", [suite.name for suite in SUITES.values() if suite.installed])
+def test_a_suite_has_the_options_and_defaults_of_its_configuration(name):
+    module = importlib.import_module(f"reverie.envs.suites.{name}")
+    parameters = list(inspect.signature(module.make).parameters.values())[1:]
+    found = {each.name: each.default for each in parameters}
+    section = getattr(load([]).env, name).model_dump()
+    # No arguments are written None where they are given.
+    assert {**found, "kwargs": found.get("kwargs") or {}} == {"kwargs": {}, **section}

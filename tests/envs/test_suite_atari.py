@@ -1,6 +1,5 @@
 """Atari games: settings, lives, both ends of a game, images, seeds."""
 
-import inspect
 import itertools
 
 import gymnasium
@@ -12,10 +11,8 @@ pytest.importorskip("ale_py")
 
 from ale_py import roms
 
-from reverie.config.env import Atari100kConfig, AtariConfig
 from reverie.envs import UnknownTaskError, VectorEnv, check, factory_of, make, tasks
 from reverie.envs.conform import name_of
-from reverie.envs.suites import atari, atari100k
 from reverie.envs.suites.atari import Atari
 
 GAMES = """
@@ -83,15 +80,6 @@ def test_unknown_games_name_the_nearest_and_games_for_two_are_refused():
     with pytest.raises(UnknownTaskError, match=r"atari100k_combat.*no mode for one player"):
         make("atari100k_combat")
     assert not {"combat", "joust", "warlords", "maze_craze"} & set(tasks("atari"))
-
-
-@pytest.mark.parametrize(
-    ("module", "section"), [(atari, AtariConfig()), (atari100k, Atari100kConfig())]
-)
-def test_options_are_those_of_the_configuration(module, section):
-    parameters = list(inspect.signature(module.make).parameters.values())[1:]
-    found = {each.name: each.default for each in parameters}
-    assert found == section.model_dump()
 
 
 @pytest.mark.parametrize(
