@@ -106,7 +106,6 @@ def test_any_rows_are_those_of_a_plain_file(tmp_path_factory, rows, shape, dtype
         assert (found.dtype, found.shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(found, array)
     file = ChunkFile(path, header)
-    file.check()
     ranges = [(0, rows), (rows, 0), (max(0, rows - 1), min(rows, 1))]
     if data is not None:
         start = data.draw(st.integers(0, rows))
