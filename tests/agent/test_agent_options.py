@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixed_draws import FixedDraws
 
 from reverie.agent import Agent
 from reverie.config import load
-from reverie.nn.draws import FixedDraws
 from reverie.spaces import Space
 
 OBS = {

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
+from fixed_draws import FixedDraws
 
 from reverie.agent import Agent, AgentState
 from reverie.agent.actor_critic import Norms
 from reverie.agent.normalize import NormState
 from reverie.config.agent import AgentConfig
 from reverie.learner.reference_names import our_layout, our_name
-from reverie.nn.draws import FixedDraws
 from reverie.spaces import FLAGS, Space
 
 

@@ -3,9 +3,10 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fixed_draws import FixedDraws
 
 from reverie.nn import draws as draws_module
-from reverie.nn.draws import FixedDraws, RandomDraws
+from reverie.nn.draws import RandomDraws
 from reverie.nn.functional import one_hot, symexp, symexp_bins, symlog, where_mask
 
 

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixed_draws import FixedDraws
 
 from reverie.config import ContinueHeadConfig, PolicyConfig, RewardHeadConfig
 from reverie.nn.dists import Categorical, Normal
-from reverie.nn.draws import FixedDraws, RandomDraws
+from reverie.nn.draws import RandomDraws
 from reverie.spaces import Space
 from reverie.world.heads import ContinueHead, PolicyHead, TwoHotHead
 

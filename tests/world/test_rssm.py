@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixed_draws import FixedDraws
 
 from reverie.config import DynamicsConfig
-from reverie.nn.draws import FixedDraws, RandomDraws
+from reverie.nn.draws import RandomDraws
 from reverie.nn.layers import from_blocks
 from reverie.world.rssm import RSSM, State, entropy
 

@@ -19,7 +19,6 @@ from reverie.agent.world_loss import Sequences, flat_samples, observe, world_los
 from reverie.config import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
 from reverie.nn.functional import sg, where_mask
-from reverie.nn.kernels import drawn_together
 from reverie.spaces import LATENT_PREFIX, Space
 from reverie.world.features import encode_flat
 from reverie.world.heads import TwoHotHead
@@ -116,8 +115,7 @@ class Agent:
 
     def init(self, key: Key[Array, ""]) -> AgentState:
         """Initial parameters and statistics."""
-        spaces = self.obs_space, self.act_space
-        params = drawn_together(lambda k: Networks(self.config, *spaces, key=k), key)
+        params = Networks(self.config, self.obs_space, self.act_space, key=key)
         norms = Norms(normalize.init(), normalize.init(), normalize.init())
         slow = jax.tree.map(jnp.copy, params.val)
         return AgentState(params, slow, norms, optimizer.init(params, self.config.opt, self.dtype))

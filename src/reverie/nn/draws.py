@@ -69,21 +69,3 @@ def _invert(noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]) -> Int[A
     beyond = possible & (jnp.cumsum(probs, -2) > noise[..., None, :])
     last = probs.shape[-2] - 1 - jnp.argmax(jnp.flip(possible, -2), -2)
     return jnp.where(beyond.any(-2), jnp.argmax(beyond, -2), last).astype(jnp.int32)
-
-
-class FixedDraws:
-    """No chance: the most likely class and a standard normal of `z`, as golden vectors need."""
-
-    def __init__(self, z: float = 0.5):
-        self.z = z
-
-    def uniform(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-        return jnp.zeros(shape, jnp.float32)
-
-    def normal(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-        return jnp.full(shape, self.z, jnp.float32)
-
-    def categorical(
-        self, noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]
-    ) -> Int[Array, "*b n"]:
-        return jnp.argmax(probs, -2).astype(jnp.int32)

@@ -4,14 +4,24 @@ Parameters are float32. A layer computes in the dtype of its input and casts its
 norms compute in float32. Kernels start as a truncated normal (`init_kernel`), biases as zeros.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from reverie.nn.conv import conv2d
-from reverie.nn.kernels import init_kernel
 from reverie.nn.phases import phase_conv, upsampled_conv
+
+
+def init_kernel(
+    key: Key[Array, ""], shape: tuple[int, ...], fan_in: int, outscale: float
+) -> Float[Array, "..."]:
+    """Normal truncated to two standard deviations, rescaled to variance `outscale^2 / fan_in`."""
+    # 1.1368 restores the variance that truncation at two standard deviations removes.
+    scale = 1.1368 * math.sqrt(1 / fan_in) * outscale
+    return scale * jax.random.truncated_normal(key, -2.0, 2.0, shape, jnp.float32)
 
 
 class Linear(eqx.Module):
