@@ -11,6 +11,7 @@ from fixed_draws import FixedDraws
 from reverie.agent import Agent
 from reverie.config import load
 from reverie.spaces import Space
+from reverie.track import openloop_video
 
 OBS = {
     "mode": Space("discrete", (), "int32", (3,)),
@@ -147,11 +148,10 @@ def test_report_of_images_and_vectors():
     report = jax.jit(agent.report, compiler_options=FAST)
     _, results = report(agent.init(KEY), agent.init_carry(B), batch_of(agent), KEY)
     names = {name for name in results if name.startswith("openloop/")}
-    assert names == {
-        "openloop/view",
-        *(f"openloop/{key}/{part}" for key in OBS for part in ("true", "pred")),
-    }
-    video = np.asarray(results["openloop/view"])
+    assert names == {*(f"openloop/{key}/{part}" for key in obs for part in ("true", "pred"))}
+    true, pred = (np.asarray(results[f"openloop/view/{x}"]) for x in ("true", "pred"))
+    assert true.dtype == pred.dtype == np.uint8
+    video = openloop_video(true, pred, T // 2)
     # Truth, prediction and error above one another, two sequences side by side, all framed.
     assert video.shape == (2 * T, 3 * 48 + 4, B * (64 + 4), 3)
     assert video.dtype == np.uint8

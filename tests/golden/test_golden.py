@@ -8,6 +8,7 @@ import pytest
 from reverie.agent.world_loss import flat_samples, observe
 from reverie.nn.dists import mix_uniform
 from reverie.nn.functional import symexp
+from reverie.track import openloop_video
 from reverie.world.rssm import State
 
 KEY = jax.random.key(0)
@@ -169,4 +170,6 @@ def test_report_video(case):
     report = jax.jit(case.agent.report)(case.state, carry, batch, KEY)[1]
     golden = case.sub("report")["openloop/image"].astype(int)
     # Rounding to whole grey levels may fall either way.
-    assert np.abs(np.asarray(report["openloop/image"], int) - golden).max() <= 1
+    true, pred = (np.asarray(report[f"openloop/image/{x}"]) for x in ("true", "pred"))
+    video = openloop_video(true, pred, true.shape[1] // 2)
+    assert np.abs(video.astype(int) - golden).max() <= 1

@@ -27,7 +27,8 @@ class Model:
         value = np.full((2, 4, 3), batch["n"], np.float32)
         return {
             "loss/rew": np.float32(batch["n"]),
-            "openloop/image": np.full((4, 8, 8, 3), batch["n"], np.uint8),
+            "openloop/image/true": np.full((1, 4, 8, 8, 3), batch["n"], np.uint8),
+            "openloop/image/pred": np.full((1, 4, 8, 8, 3), batch["n"], np.uint8),
             "openloop/deep/vector/true": value,
             "openloop/deep/vector/pred": value + 1,
         }
@@ -51,7 +52,9 @@ def test_numbers_are_averaged_and_the_last_batch_is_shown(tmp_path):
         logger.write()
     assert batches.count == 3
     assert memory.metrics["report/loss/rew"] == 2.0
-    assert (memory.metrics["report/openloop/image"] == 3).all()
+    video = memory.metrics["report/openloop/image"]
+    assert video.shape == (8, 28, 12, 3)
+    assert (video[:4, 2:18, 2:-2] == 3).all()
     # Two sequences, two steps that were not observed, three dimensions.
     assert memory.metrics["report/openloop/deep/vector/error"].tolist() == [1.0] * 12
     assert (tmp_path / "openloop" / "deep-vector.png").read_bytes().startswith(b"\x89PNG")
@@ -92,4 +95,7 @@ def test_alike_keys_have_pictures_of_their_own(tmp_path):
 
 
 def test_a_camera_may_be_called_true(tmp_path):
-    assert plot_vectors({"openloop/cam/true": np.zeros((4, 8, 8, 3), np.uint8)}, tmp_path) == []
+    images = np.zeros((1, 4, 8, 8, 3), np.uint8)
+    assert (
+        plot_vectors({f"openloop/cam/true/{x}": images for x in ("true", "pred")}, tmp_path) == []
+    )

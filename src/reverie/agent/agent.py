@@ -14,7 +14,7 @@ from reverie.agent.loss_scale import keep_if
 from reverie.agent.networks import Networks
 from reverie.agent.optimizer import OptState
 from reverie.agent.precision import cast_floats
-from reverie.agent.report import open_loop, video
+from reverie.agent.report import open_loop
 from reverie.agent.world_loss import Sequences, flat_samples, observe, world_loss
 from reverie.config import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
@@ -217,9 +217,9 @@ class Agent:
             key: For all draws.
 
         Returns:
-            The carry for the next chunk, and per name: `loss/<term>` scalars; `openloop/<key>`,
-            a uint8 video [t, h, w, 3] of each image key; for each other key
-            `openloop/<key>/true` and `/pred` [b, t, n], whose first T // 2 steps were observed.
+            The carry for the next chunk, and per name: `loss/<term>` scalars;
+            `openloop/<key>/true` and `/pred`, whose first T // 2 steps were observed: uint8
+            images [b, t, h, w, c], and of other keys [b, t, n].
         """
         loss_key, open_key = jax.random.split(key)
         _, aux = self.loss(state.params, state.slow, state.norms, carry, batch, loss_key)
@@ -235,11 +235,12 @@ class Agent:
         for name, pred in shown.pred.items():
             true = shown.true[name]
             if self.obs_space[name].kind == "image":
-                results[f"openloop/{name}"] = video(true, pred, shown.observed)
+                pred = jnp.clip(pred * 255, 0, 255).astype(jnp.uint8)
             else:
                 flat = lambda x: x.reshape(*x.shape[:2], -1).astype(jnp.float32)  # noqa: E731
-                results[f"openloop/{name}/true"] = flat(true)
-                results[f"openloop/{name}/pred"] = flat(pred)
+                true, pred = flat(true), flat(pred)
+            results[f"openloop/{name}/true"] = true
+            results[f"openloop/{name}/pred"] = pred
         return aux.carry, results
 
     def loss(

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Shaped
+from jaxtyping import Array, Key, Shaped
 
 from reverie.agent.world_loss import Sequences, flat_samples, observe
 from reverie.nn.draws import Draws
@@ -13,18 +13,12 @@ from reverie.world.features import encode_flat
 from reverie.world.model import WorldModel
 from reverie.world.rssm import State
 
-GREEN, RED = (0, 255, 0), (255, 0, 0)
-BORDER = 2
-PAUSE = 10
-"""Black frames that separate the repetitions of a looping video."""
-
 
 class OpenLoop(NamedTuple):
-    """True and predicted observations [b, t, ...]; the first `observed` steps were seen."""
+    """True and predicted observations [b, t, ...]."""
 
     true: dict[str, Shaped[Array, "b t ..."]]
     pred: dict[str, Shaped[Array, "b t ..."]]
-    observed: int
 
 
 def open_loop(
@@ -67,35 +61,4 @@ def open_loop(
     seen = model.dec(post.deter, flat_samples(post))
     imagined = model.dec(states.deter, stoch)
     pred = {k: jnp.concatenate([seen[k].pred(), imagined[k].pred()], 1) for k in seen}
-    return OpenLoop({k: data.obs[k] for k in pred}, pred, half)
-
-
-def video(
-    true: Shaped[Array, "b t h w c"], pred: Float[Array, "b t h w c"], observed: int
-) -> Shaped[Array, "frames h2 w2 3"]:
-    """Truth, prediction and error map above one another, sequences side by side.
-
-    The frame is green while the model observes and red while it imagines. Gray images are shown
-    in three channels; of other images the first three channels are shown.
-
-    Returns:
-        uint8 video of T steps and up to `PAUSE` black frames.
-    """
-    pred = jnp.clip(pred * 255, 0, 255).astype(jnp.uint8)
-    error = (pred.astype(jnp.int32) - true.astype(jnp.int32) + 255) // 2
-    frames = jnp.concatenate([true, pred, error.astype(jnp.uint8)], 2)
-    frames = frames[..., :3] if frames.shape[-1] >= 3 else frames[..., :1].repeat(3, -1)
-    length = frames.shape[1]
-    colors = jnp.where(
-        jnp.arange(length)[:, None] < observed,
-        jnp.array(GREEN, jnp.uint8),
-        jnp.array(RED, jnp.uint8),
-    )
-    b, t, h, w, _ = frames.shape
-    framed = jnp.broadcast_to(
-        colors[None, :, None, None], (b, t, h + 2 * BORDER, w + 2 * BORDER, 3)
-    )
-    framed = framed.at[:, :, BORDER:-BORDER, BORDER:-BORDER].set(frames)
-    framed = jnp.concatenate([framed, jnp.zeros_like(framed[:, :PAUSE])], 1)
-    b, t, h, w, c = framed.shape
-    return framed.transpose(1, 2, 0, 3, 4).reshape(t, h, b * w, c)
+    return OpenLoop({k: data.obs[k] for k in pred}, pred)

@@ -9,7 +9,7 @@ import numpy as np
 
 from reverie.learner import Learner
 from reverie.replay import Stream
-from reverie.track import Aggregator, Logger, openloop_plot
+from reverie.track import Aggregator, Logger, openloop_plot, openloop_video
 from reverie.track.names import file_name
 
 _PLOT, _TRUE, _PRED = "openloop/", "/true", "/pred"
@@ -41,7 +41,11 @@ def report(
     for _ in range(batches):
         results = learner.report(stream.next().batch, prefix)
         scalars.add({k: v for k, v in results.items() if np.ndim(v) == 0})
-    videos = {k: v for k, v in results.items() if v.dtype == np.uint8 and v.ndim == 4}
+    videos = {
+        name: openloop_video(results[name + _TRUE], results[name + _PRED], length // 2)
+        for name in _names(results, ndim=5)
+        for length in [results[name + _TRUE].shape[1]]
+    }
     logger.add({**scalars.result(), **videos, **errors(results)}, prefix=prefix)
     draw(functools.partial(plot_vectors, results, folder))
 
@@ -64,7 +68,7 @@ def plot_vectors(results: Mapping[str, Any], folder: pathlib.Path) -> list[pathl
             folder / "openloop" / f"{file_name(name.removeprefix(_PLOT))}.png",
             title=name.removeprefix(_PLOT),
         )
-        for name in _vectors(results)
+        for name in _names(results, ndim=3)
     ]
 
 
@@ -72,15 +76,15 @@ def errors(results: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Distances [N] between what happened and what was predicted open-loop, by `<name>/error`."""
     return {
         f"{name}/error": np.abs(results[name + _PRED] - true)[:, true.shape[1] // 2 :].ravel()
-        for name in _vectors(results)
+        for name in _names(results, ndim=3)
         for true in [results[name + _TRUE]]
     }
 
 
-def _vectors(results: Mapping[str, Any]) -> list[str]:
-    # An image key may be called `true` as well: its video is no array [B, T, D].
+def _names(results: Mapping[str, Any], ndim: int) -> list[str]:
+    """What was predicted: vectors [B, T, D], or images [B, T, H, W, C]."""
     return sorted(
         key.removesuffix(_TRUE)
         for key, value in results.items()
-        if key.endswith(_TRUE) and value.ndim == 3
+        if key.endswith(_TRUE) and value.ndim == ndim
     )

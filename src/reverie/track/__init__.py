@@ -11,7 +11,7 @@ from reverie.track.achievements import Achievements
 from reverie.track.curve import learning_curve
 from reverie.track.drawing import Drawing
 from reverie.track.logger import Logger
-from reverie.track.openloop import openloop_plot
+from reverie.track.openloop import openloop_plot, openloop_video
 from reverie.track.published import Curve, published_curve
 from reverie.track.rates import Rates
 from reverie.track.sinks import (
@@ -45,6 +45,7 @@ __all__ = [
     "learning_curve",
     "make_sinks",
     "openloop_plot",
+    "openloop_video",
     "published_curve",
     "read_jsonl",
     "usage",

@@ -1,4 +1,4 @@
-"""Open-loop predictions of vectors: what the world model expects, against what happened."""
+"""Open-loop predictions: what the world model expects, against what happened."""
 
 import pathlib
 from collections.abc import Sequence
@@ -12,6 +12,36 @@ from reverie.track.names import plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+GREEN, RED = (0, 255, 0), (255, 0, 0)
+BORDER = 2
+PAUSE = 10
+"""Black frames that separate the repetitions of a looping video."""
+
+
+def openloop_video(true: np.ndarray, pred: np.ndarray, observed: int) -> np.ndarray:
+    """Truth, prediction and error map above one another, sequences side by side.
+
+    The frame is green while the model observes and red while it imagines. Gray images are shown
+    in three channels; of other images the first three channels are shown.
+
+    Args:
+        true: Images [B, T, H, W, C] in uint8 that the environment gave.
+        pred: Those of the model.
+        observed: Number of steps that the model sees.
+
+    Returns:
+        uint8 video of T steps and up to `PAUSE` black frames.
+    """
+    error = (pred.astype(np.int32) - true + 255) // 2
+    frames = np.concatenate([true, pred, error.astype(np.uint8)], 2)
+    frames = frames[..., :3] if frames.shape[-1] >= 3 else frames[..., :1].repeat(3, -1)
+    b, t, h, w, c = frames.shape
+    framed = np.zeros((b, t + min(t, PAUSE), h + 2 * BORDER, w + 2 * BORDER, c), np.uint8)
+    framed[:, :observed], framed[:, observed:t] = GREEN, RED
+    framed[:, :t, BORDER:-BORDER, BORDER:-BORDER] = frames
+    return framed.transpose(1, 2, 0, 3, 4).reshape(framed.shape[1], framed.shape[2], -1, c)
 
 
 def openloop_plot(
