@@ -79,8 +79,8 @@ def test_all_problems_are_listed_at_once():
         (["--jax.devices", "0,1,2"], "batch_size = 16 must be divisible by the 3"),
         (["--jax.mock_devices", "4"], "expected jax.platform cpu, got auto"),
         (
-            ["--jax.platform", "cpu", "--jax.mock_devices", "2", "--jax.policy_devices", "2"],
-            "jax.policy_devices = [2] goes beyond",
+            ["--jax.platform", "cpu", "--jax.mock_devices", "2", "--jax.policy_device", "2"],
+            "jax.policy_device = [2] goes beyond",
         ),
         (
             ["--task", "dmc_walker_walk", "--env.dmc.image", "false", "--env.dmc.proprio", "false"],

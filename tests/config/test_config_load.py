@@ -252,7 +252,7 @@ def test_an_expression_that_matches_a_wrong_type_names_the_option():
         (["--env.dmc.size", "64", "x"], "env.dmc.size = '64 x'"),
         (["--env.gym.size", "64"], "or an empty list (got 1)"),
         (["--jax.devices", "0,0"], "an entry is repeated"),
-        (["--jax.policy_devices", "[]"], "a list of one or more integers >= 0"),
+        (["--jax.policy_device", "[]"], "expected an integer >= 0"),
         (["--logger.outputs", "jsonl", "paper"], "a list of 'terminal', 'jsonl'"),
         (["--logger.filter", "("], "expected a regular expression (missing )"),
         (["--env.gym.kwargs", "5"], "expected a mapping"),

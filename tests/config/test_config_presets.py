@@ -145,4 +145,4 @@ def test_small_differs_from_the_paper_in_size_and_speed_alone():
 def test_multicpu_has_a_device_for_each_use():
     jax = load(configs=["multicpu"]).jax
     assert (jax.platform, jax.mock_devices) == ("cpu", 4)
-    assert {*jax.devices, *jax.policy_devices} == {0, 1, 2, 3}
+    assert {*jax.devices, jax.policy_device} == {0, 1, 2, 3}

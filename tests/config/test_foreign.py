@@ -180,3 +180,12 @@ def test_options_are_signed_as_they_are_written(folder):
     assert foreign.sign(root)
     assert read_run(root).code == {}
     assert text.read(root / "config.yaml")["env"]["gym"]["kwargs"]["b"] == {"é": "ü:x"}
+
+
+def test_the_policy_devices_of_earlier_versions_are_not_in_the_way(folder):
+    root = folder()
+    path = root / "config.yaml"
+    path.write_text(path.read_text().replace("policy_device: 0", "policy_devices: [0]"))
+    assert "policy_devices: [0]" in path.read_text()
+    assert load_run(["--logdir", str(root)], trust=True).jax.policy_device == 0
+    assert foreign.read_config(path).jax.policy_device == 0

@@ -69,7 +69,7 @@ def disturbed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def main(count: int, folder: pathlib.Path) -> None:
     placement = configure(
-        "cpu", devices=range(count), policy_devices=[4], mock_devices=5, cache_dir="off"
+        "cpu", devices=range(count), policy_device=4, mock_devices=5, cache_dir="off"
     )
     agent = Agent(load(FLAGS).agent, OBS, ACT)
     learner = Learner(agent, placement=placement, seed=3, fast_compile=True)

@@ -26,10 +26,8 @@ def test_auto_precision_is_bfloat16_on_accelerators(platform):
 
 
 def test_missing_device_and_platform_are_named():
-    with pytest.raises(
-        DeviceError, match=r"jax.policy_devices is \[50\], but the devices here are"
-    ):
-        configure("cpu", policy_devices=[50], cache_dir="off")
+    with pytest.raises(DeviceError, match=r"jax.policy_device is \[50\], but the devices here are"):
+        configure("cpu", policy_device=50, cache_dir="off")
     with pytest.raises(DeviceError, match=r"no such device.*-e '.\[cuda\]'"):
         devices._find("cuda")
 

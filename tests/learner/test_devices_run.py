@@ -28,7 +28,7 @@ def train(logdir, *words):
 @pytest.mark.slow
 def test_a_run_on_four_devices_goes_on_with_two(tmp_path):
     cache = ["--jax.cache_dir", str(tmp_path / "compiled")]
-    four = ["--jax.mock_devices", "4", "--jax.devices", "0,1,2,3", "--jax.policy_devices", "3"]
+    four = ["--jax.mock_devices", "4", "--jax.devices", "0,1,2,3", "--jax.policy_device", "3"]
     done = train(tmp_path / "run", *cache, *four, "--run.steps", "60")
     assert done.returncode == 0, done.stderr
     assert "Run finished after 60 environment steps" in done.stdout
@@ -36,7 +36,7 @@ def test_a_run_on_four_devices_goes_on_with_two(tmp_path):
     before = checkpoints.restore().arrays
     assert before["opt/updates"] > 0
 
-    two = ["--jax.mock_devices", "3", "--jax.devices", "0,1", "--jax.policy_devices", "2"]
+    two = ["--jax.mock_devices", "3", "--jax.devices", "0,1", "--jax.policy_device", "2"]
     done = train(tmp_path / "run", *cache, *two, "--run.steps", "80", "--run.report_every", "0")
     assert done.returncode == 0, done.stderr
     assert "Resumed at 60 environment steps" in done.stdout

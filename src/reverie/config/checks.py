@@ -291,7 +291,7 @@ def _devices(config: Config) -> Iterator[str]:
             f"jax.mock_devices = {jax.mock_devices} simulates CPU devices: expected jax.platform "
             f"cpu, got {jax.platform}."
         )
-    for name, devices in (("devices", jax.devices), ("policy_devices", jax.policy_devices)):
+    for name, devices in (("devices", jax.devices), ("policy_device", (jax.policy_device,))):
         if jax.mock_devices and max(devices, default=0) >= jax.mock_devices:
             yield (
                 f"jax.{name} = {list(devices)} goes beyond the last of jax.mock_devices = "

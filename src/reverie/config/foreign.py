@@ -54,6 +54,7 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     saved = _flatten(text.read(path, saved=True))
     content = {key: value for key, value in saved if (key, value) not in _REMOVED.items()}
+    content.pop("jax.policy_devices", None)  # A list in earlier versions; of machines, as all jax.
     if unknown := sorted(set(content) - set(leaves(Config))):
         raise ConfigError(
             f"The configuration file {os.fspath(path)} holds {shorten(repr(unknown[0]))}, which is "

@@ -188,7 +188,7 @@ class JaxConfig(Section):
     devices: Indices = option(
         (), "Devices that share each batch; empty: one accelerator, or one per CPU core."
     )
-    policy_devices: Indices = option((0,), "Devices that act.", min_length=1)
+    policy_device: Int = option(0, "Device that acts.", ge=0)
     mock_devices: Int = option(0, "Simulated CPU devices, for tests; 0: off.", ge=0, le=64)
     fast_compile: Bool = option(
         False, "Compile several times faster, to slower programs; for tests and debugging."

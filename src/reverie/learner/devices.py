@@ -33,7 +33,7 @@ def configure(
     platform: str = "auto",
     *,
     devices: Sequence[int] = (),
-    policy_devices: Sequence[int] = (0,),
+    policy_device: int = 0,
     mock_devices: int = 0,
     batch_size: int = 1,
     prealloc: bool = True,
@@ -52,7 +52,7 @@ def configure(
         devices: Indices of the devices that share every training batch. Empty for the first
             accelerator, or for one CPU device per core: as many as divide the batch evenly, at
             most `MAX_CPU_DEVICES`.
-        policy_devices: Index of the device that computes actions; only the first is used.
+        policy_device: Index of the device that computes actions.
         mock_devices: Number of simulated CPU devices, to try several devices without having them;
             0 for none.
         batch_size: Number of sequences in a batch.
@@ -71,12 +71,12 @@ def configure(
     platform = "cpu" if mock_devices else platform
     if platform != "auto":
         jax.config.update("jax_platforms", platform)
-    shares = max(*devices, *policy_devices) + 1 if devices else _even_shares(batch_size, _cores())
+    shares = max(*devices, policy_device) + 1 if devices else _even_shares(batch_size, _cores())
     _open_cpu_devices(mock_devices or min(shares, _cores()) + 1)
     note = configure_cache(cache_dir)
     found = _find(platform)
     training = _select(found, devices or _automatic(found, batch_size), "jax.devices")
-    policy = _select(found, policy_devices, "jax.policy_devices")[0]
+    policy = _select(found, [policy_device], "jax.policy_device")[0]
     if policy.platform == "cpu" and policy in training:
         spare = [device for device in found if device not in training]
         policy = spare[0] if spare else policy

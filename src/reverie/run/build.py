@@ -148,7 +148,7 @@ def placement(config: Config) -> Placement:
     return configure(
         jax.platform,
         devices=jax.devices,
-        policy_devices=jax.policy_devices,
+        policy_device=jax.policy_device,
         mock_devices=jax.mock_devices,
         batch_size=config.batch_size,
         prealloc=jax.prealloc,
