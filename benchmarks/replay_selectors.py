@@ -21,10 +21,10 @@ import numpy as np
 from replay import BATCH, ENVS, LATENTS, LENGTH, median, spaces, transition
 
 from reverie.replay import Mixture, Prioritized, Recency, Replay, Uniform
+from reverie.replay.chunk import Chunk, Layout
+from reverie.replay.files.storage import RamStorage
 from reverie.replay.index import Index
-from reverie.replay.ram import RamStorage
-from reverie.replay.selectors import Selector
-from reverie.replay.storage import Chunk, Layout
+from reverie.replay.selectors.base import Selector
 from reverie.replay.writeback import locate, row_runs
 
 ROWS = 1024

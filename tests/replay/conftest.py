@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 from reverie.replay import DiskStorage, Replay
-from reverie.replay.ram import RamStorage
+from reverie.replay.files.storage import RamStorage
 from reverie.spaces import Space
 
 SPACES = {

@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from reverie.replay import DiskStorage, Replay, archive, record
-from reverie.replay.ram import RamStorage
+from reverie.replay import DiskStorage, Replay
+from reverie.replay.files import archive, record
+from reverie.replay.files.storage import RamStorage
 from reverie.spaces import Space
 
 
@@ -332,7 +333,7 @@ import functools
 import sys
 import numpy as np
 from reverie.replay import DiskStorage, Replay
-from reverie.replay.ram import RamStorage
+from reverie.replay.files.storage import RamStorage
 from reverie.spaces import Space
 
 spaces = {

@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from reverie.replay import budget, choose_budget, estimate_budget
-from reverie.replay.storage import Layout
+from reverie.replay.chunk import Layout
 from reverie.spaces import Space
 
 SPACES = {

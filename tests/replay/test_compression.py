@@ -8,16 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reverie.replay import (
-    DamagedFile,
-    DiskStorage,
-    MissingCodecError,
-    RamStorage,
-    Replay,
-    codec,
-    record,
-)
-from reverie.replay.chunk_file import ChunkFile
+from reverie.replay import DamagedFile, DiskStorage, MissingCodecError, RamStorage, Replay
+from reverie.replay.files import codec, record
+from reverie.replay.files.chunk_file import ChunkFile
 from reverie.spaces import Space
 
 pytest.importorskip("lz4")

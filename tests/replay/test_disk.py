@@ -10,12 +10,7 @@ import psutil
 import pytest
 
 from reverie.disk import DiskFullError
-from reverie.replay import (
-    DamagedFile,
-    DiskStorage,
-    Replay,
-    Stream,
-)
+from reverie.replay import DamagedFile, DiskStorage, Replay, Stream
 from reverie.spaces import Space
 
 MB = 1 << 20

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reverie.replay import DiskStorage, Mixture, Prioritized, Recency, Uniform
-from reverie.replay.ram import RamStorage
+from reverie.replay.files.storage import RamStorage
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from reverie.replay import Prioritized
-from reverie.replay.ram import RamStorage
-from reverie.replay.storage import OFFSET_BITS
+from reverie.replay.chunk import OFFSET_BITS
+from reverie.replay.files.storage import RamStorage
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_streams_do_not_mix(make, assert_drawn):
 
 
 def test_long_waiting_for_a_draw_computes_weights_in_between(make, monkeypatch, assert_drawn):
-    monkeypatch.setattr("reverie.replay.prioritized.PENDING", 10)
+    monkeypatch.setattr("reverie.replay.selectors.prioritized.PENDING", 10)
     replay = make(steps=50)
     give(replay, dict.fromkeys(range(45), 1.0))
     assert_drawn(probe(replay), dict.fromkeys(range(42, 47), 1))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.replay import DamagedFile, record
+from reverie.replay import DamagedFile
+from reverie.replay.files import record
 
 FIELDS = {"serial": 3, "big": 2**127, "names": ["a", "b"]}
 ARRAYS = {

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reverie.replay import DiskStorage, Mixture, Prioritized, Recency, Replay, Uniform
-from reverie.replay.ram import RamStorage
+from reverie.replay.files.storage import RamStorage
 from reverie.spaces import Space
 
 SPACES = {

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reverie.replay.sumtree import SumTree
+from reverie.replay.selectors.sumtree import SumTree
 
 
 @given(

@@ -19,8 +19,8 @@ import reverie
 from reverie.cli import main
 from reverie.config import ConfigError
 from reverie.learner import Checkpointer, CheckpointError, checkpoint
-from reverie.replay import record
-from reverie.replay.record import DamagedFile
+from reverie.replay.files import record
+from reverie.replay.files.record import DamagedFile
 from reverie.run import EnvSource, build, experience, progress
 from reverie.run.folder import open_run
 from reverie.run.ratio import Ratio

@@ -4,20 +4,20 @@
 Nothing here imports jax.
 """
 
-from reverie.replay.archive import Saving
 from reverie.replay.budget import Budget, BudgetError, choose_budget, estimate_budget
-from reverie.replay.buffer import Replay
-from reverie.replay.codec import MissingCodecError, check_codec
-from reverie.replay.disk import DiskStorage
-from reverie.replay.mixture import Mixture
+from reverie.replay.chunk import Layout
+from reverie.replay.files.archive import Saving
+from reverie.replay.files.codec import MissingCodecError, check_codec
+from reverie.replay.files.record import DamagedFile
+from reverie.replay.files.restore import Loaded
+from reverie.replay.files.storage import DiskStorage, RamStorage
 from reverie.replay.plan import Plan
-from reverie.replay.prioritized import Prioritized
-from reverie.replay.ram import RamStorage
-from reverie.replay.recency import Recency
-from reverie.replay.record import DamagedFile
-from reverie.replay.restore import Loaded
-from reverie.replay.selectors import Selector, Uniform
-from reverie.replay.storage import Layout
+from reverie.replay.replay import Replay
+from reverie.replay.selectors.base import Selector
+from reverie.replay.selectors.mixture import Mixture
+from reverie.replay.selectors.prioritized import Prioritized
+from reverie.replay.selectors.recency import Recency
+from reverie.replay.selectors.uniform import Uniform
 from reverie.replay.stream import Sample, Stream
 
 __all__ = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from reverie.disk import free_space
-from reverie.replay.storage import Layout
+from reverie.replay.chunk import Layout
 
 INDEX = 60
 """Bytes per step that tell where sequences start: what a mixture of selectors takes."""

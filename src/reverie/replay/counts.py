@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from reverie.replay.chunk import Storage
 from reverie.replay.index import Index
-from reverie.replay.storage import Storage
 
 
 @dataclasses.dataclass

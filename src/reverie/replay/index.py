@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay.selectors import Selector
-from reverie.replay.storage import Chunk
-from reverie.replay.table import Table
+from reverie.replay.chunk import Chunk
+from reverie.replay.rows import Table
+from reverie.replay.selectors.base import Selector
 
 Start = tuple[Chunk, int]
 """Chunk and offset of the first step of a sequence."""

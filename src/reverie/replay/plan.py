@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from reverie.replay.storage import Chunk, Layout, Piece
+from reverie.replay.chunk import Chunk, Layout, Piece
 
 
 @dataclasses.dataclass(frozen=True)

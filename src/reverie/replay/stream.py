@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay.buffer import Replay
 from reverie.replay.plan import Plan
+from reverie.replay.replay import Replay
 from reverie.replay.writeback import Target
 
 Arrays = dict[str, np.ndarray]

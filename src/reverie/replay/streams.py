@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reverie.replay.archive import Archive
+from reverie.replay.chunk import Chunk, Storage
+from reverie.replay.files.archive import Archive
 from reverie.replay.index import Index
-from reverie.replay.storage import Chunk, Storage
 from reverie.replay.writer import Writer, chunk_rows
 
 

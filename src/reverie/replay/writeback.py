@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay.storage import Chunk, Layout
-from reverie.replay.table import Table
+from reverie.replay.chunk import Chunk, Layout
+from reverie.replay.rows import Table
 
 
 @dataclasses.dataclass(frozen=True)

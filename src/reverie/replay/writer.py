@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay.storage import Chunk, Layout
-from reverie.replay.table import Table
+from reverie.replay.chunk import Chunk, Layout
+from reverie.replay.rows import Table
 from reverie.spaces import LOG_PREFIX
 
 

@@ -3,7 +3,7 @@
 import collections
 from collections.abc import Iterator
 
-from reverie.replay.storage import OFFSET_BITS, Chunk
+from reverie.replay.chunk import OFFSET_BITS, Chunk
 
 _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reverie.replay import codec, record
+from reverie.replay.files import codec, record
 
 _lock = threading.Lock()
 """Held while a file is opened or detached; both take microseconds."""

@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from reverie.disk import explain_full_disk
-from reverie.replay import record
-from reverie.replay.storage import Chunk, Storage
+from reverie.replay.chunk import Chunk, Storage
+from reverie.replay.files import record
 
 LATENT_BUDGET = 1 << 30
 """Bytes of latents of finished chunks that one save copies and writes anew."""

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
 import numpy as np
 
-from reverie.replay import codec
+from reverie.replay.files import codec
 
 MAGIC = b"RVREPLAY"
 TEMPORARY = ".tmp"

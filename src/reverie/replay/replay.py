@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay import archive, writeback
+from reverie.replay import writeback
+from reverie.replay.chunk import OFFSET_BITS, Layout, Storage
 from reverie.replay.counts import Counts
+from reverie.replay.files import archive
+from reverie.replay.files.restore import Loaded, restore
+from reverie.replay.files.storage import RamStorage
 from reverie.replay.index import Index
 from reverie.replay.plan import Plan, gather, make_plan
-from reverie.replay.ram import RamStorage
-from reverie.replay.restore import Loaded, restore
-from reverie.replay.selectors import Selector, Uniform
-from reverie.replay.storage import OFFSET_BITS, Layout, Storage
+from reverie.replay.selectors.base import Selector
+from reverie.replay.selectors.uniform import Uniform
 from reverie.replay.streams import Streams
 from reverie.replay.writeback import Target
 from reverie.replay.writer import check

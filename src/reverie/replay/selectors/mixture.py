@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.replay.selectors import Rows, Selector
-from reverie.replay.table import Table
+from reverie.replay.rows import Table
+from reverie.replay.selectors.base import Rows, Selector
 
 
 class Mixture(Selector):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay import record
-from reverie.replay.archive import path_of, serials
+from reverie.replay.chunk import Chunk, Layout, Storage
+from reverie.replay.files import record
+from reverie.replay.files.archive import path_of, serials
 from reverie.replay.index import Index
-from reverie.replay.storage import Chunk, Layout, Storage
 from reverie.spaces import LATENT_PREFIX
 
 THREADS = 4

@@ -1,6 +1,6 @@
-"""Chunks on disk, with a bound on the memory that replay takes.
+"""Where chunks live: in memory, or on disk with a bound on the memory that replay takes.
 
-In memory are the chunks that are being filled or wait to be written (half of the bound), the
+In memory are then the chunks that are being filled or wait to be written (half of the bound), the
 latents of as many finished chunks as fit into the other half, and one byte per step. The steps of
 finished chunks are read from the files that `archive` writes. Latents without room in memory are in
 a scratch file that has no name, so that the system frees it however the process ends: they are
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reverie.replay import record
-from reverie.replay.chunk_file import ChunkFile, read_fully, write_fully
-from reverie.replay.storage import OFFSET_BITS, Chunk, Layout
+from reverie.replay.chunk import OFFSET_BITS, Chunk, Layout
+from reverie.replay.files import record
+from reverie.replay.files.chunk_file import ChunkFile, read_fully, write_fully
 
 
 class Scratch:
@@ -176,6 +176,40 @@ class DiskStorage:
 
     def _latents_of(self, arrays: Mapping[str, np.ndarray]) -> list[str]:
         return [key for key in self.layout.latents if key in arrays]
+
+
+class RamStorage:
+    """Chunks in ordinary memory.
+
+    Args:
+        layout: Keys of the chunks.
+        compress: Whether images are compressed when they are saved.
+    """
+
+    folder = None
+    pending = 1 << 30
+
+    def __init__(self, layout: Layout, compress: bool = False):
+        self.layout = layout
+        self.compressed = layout.images if compress else ()
+
+    def most_rows(self, streams: int) -> int:
+        """Any number."""
+        return 1 << OFFSET_BITS
+
+    def allocate(self, rows: int) -> dict[str, np.ndarray]:
+        """Arrays of their own."""
+        return self.layout.empty(rows)
+
+    def land(self, chunk: Chunk, path: Path) -> None:
+        """The chunk stays where it is."""
+
+    def release(self, chunk: Chunk) -> None:
+        """Nothing to do: its memory is free when nothing refers to the arrays any more."""
+
+    def usage(self, chunk: Chunk) -> tuple[int, int]:
+        """Bytes in RAM and on disk."""
+        return self.layout.nbytes(chunk.filled), 0
 
 
 def _nameless(folder: Path) -> int:

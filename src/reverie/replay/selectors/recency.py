@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.replay.selectors import Rows, Selector, check_same, grown
+from reverie.replay.selectors.base import Rows, Selector, check_same, grown
 
 _ROUNDS = 32
 """Draws that are repeated because they met removed sequences, before these are left out."""

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.replay.selectors import Rows, Selector, Uniform, grown
-from reverie.replay.storage import Chunk, Piece
-from reverie.replay.sumtree import SumTree
-from reverie.replay.table import Table
+from reverie.replay.chunk import Chunk, Piece
+from reverie.replay.rows import Table
+from reverie.replay.selectors.base import Rows, Selector, grown
+from reverie.replay.selectors.sumtree import SumTree
+from reverie.replay.selectors.uniform import Uniform
 
 PENDING = 1 << 16
 """Sequences whose weights may be out of date before they are computed without need."""

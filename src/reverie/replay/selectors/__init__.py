@@ -1,0 +1,1 @@
+"""What chooses the sequences that are drawn."""
