@@ -25,42 +25,6 @@ def test_programs_are_compiled_in_the_order_of_their_preparation(agent, placemen
 
 
 @pytest.fixture
-def prepared(agent, placement, monkeypatch):
-    """A learner, and the kinds of programs that it has prepared."""
-    learner, kinds = Learner(agent, placement=placement), []
-    prepare = learner._compiler.prepare
-
-    def record(kind, batch):
-        kinds.append(kind)
-        return prepare(kind, batch)
-
-    monkeypatch.setattr(learner._compiler, "prepare", record)
-    return learner, kinds
-
-
-def test_what_is_for_later_waits_for_the_first_update_also_of_a_resumed_run(prepared, batch):
-    learner, kinds = prepared
-    learner.load_arrays({}, {"updates": 5})
-    learner.prepare("train", batch)
-    learner.prepare("report", batch, later=True)
-    learner.train(batch)
-    assert kinds == ["train"]
-    learner.train(batch)
-    assert kinds == ["train", "report"]
-    learner.report(batch)
-    assert len(kinds) == 2
-
-
-def test_a_report_that_comes_early_uses_what_was_prepared_for_later(prepared, batch):
-    learner, kinds = prepared
-    learner.prepare("report", batch, later=True)
-    learner.report(batch)
-    learner.train(batch)
-    learner.train(batch)
-    assert kinds == ["report"]
-
-
-@pytest.fixture
 def slow(agent, monkeypatch):
     """An agent whose update is not traced before the event, and the event."""
     going_on, train = threading.Event(), agent.train

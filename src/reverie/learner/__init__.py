@@ -3,9 +3,9 @@
 from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from reverie.learner.devices import DeviceError, Placement, configure, resolve_dtype
 from reverie.learner.executor import Learner
-from reverie.learner.metrics import MetricVector
 from reverie.learner.names import MismatchError
 from reverie.learner.nonfinite import NonFiniteError
+from reverie.learner.pending import MetricVector
 
 __all__ = [
     "Checkpoint",

@@ -10,8 +10,7 @@ import numpy as np
 from reverie.learner import lag, names, nonfinite
 from reverie.learner.compiler import Compiler, background
 from reverie.learner.devices import Placement
-from reverie.learner.issued import IssuedUpdate
-from reverie.learner.previews import Previews
+from reverie.learner.pending import IssuedUpdate
 from reverie.learner.programs import POLICIES, Batch, Kind, Programs, local, size
 from reverie.spaces import Space
 
@@ -67,8 +66,8 @@ class Learner:
         self._train_key = placement.put_state(train)
         self._policy_keys = placement.put_policy({"train": act, "eval": evaluate})
         self._programs = Programs(agent, placement, fast_compile)
-        on = placement.training[0]
-        self._previews = Previews(self._programs, on, placement.put_state(report))
+        self._report_key = placement.put_state(report)
+        self._report_carries: dict[str, PyTree] = {}
         self._compiler = Compiler(self._programs)
         self._state: PyTree = None
         self._acting: PyTree = None
@@ -79,8 +78,6 @@ class Learner:
             self._copy = background(lambda: self._compiler.compile("copy", {}), self._initial)
         self._carry: PyTree = None
         self._previous: IssuedUpdate | None = None
-        self._later: list[tuple[Kind, Batch]] = []
-        self._trained = False
         self._finished: list[dict[str, float]] = []
         self._counts: dict[str, int] = dict.fromkeys(
             ("updates", "reports", "train_calls", "eval_calls"), 0
@@ -150,7 +147,7 @@ class Learner:
         """Lets the policy draw again what it drew in its first calls."""
         self._counts[f"{mode}_calls"] = 0
 
-    def prepare(self, kind: Kind, batch: Batch, *, later: bool = False) -> None:
+    def prepare(self, kind: Kind, batch: Batch) -> None:
         """Starts to compile a program in the background.
 
         Without it the first call waits for all of it.
@@ -159,12 +156,8 @@ class Learner:
             kind: `train`, `report`, or the policy in the mode `train` (`act`) or `eval`
                 (`evaluate`).
             batch: Arrays as the call takes them; their values do not matter.
-            later: Whether to wait for the end of the first update, which is not to be held up.
         """
-        if later:
-            self._later.append((kind, batch))
-        else:
-            self._compiler.prepare(kind, batch)
+        self._compiler.prepare(kind, batch)
 
     def ready(self, kind: Kind, batch: Batch) -> bool:
         """Whether a call would not wait for what `prepare` starts; starts it if need be."""
@@ -214,9 +207,6 @@ class Learner:
         issued = IssuedUpdate(self.updates, batch, metrics)
         previous, self._previous = self._previous, issued
         self._finish(previous)
-        if self._trained:
-            self._prepare_later()
-        self._trained = True
         return outputs
 
     def report(self, batch: Batch, source: str = "train") -> dict[str, np.ndarray]:
@@ -227,9 +217,15 @@ class Learner:
                 the same source.
             source: Name of what delivers the batches.
         """
-        self._prepare_later()
-        preview = self._compiler.get("report", batch)
-        return self._previews.run(preview, self.state, batch, source, self._next("reports"))
+        program = self._compiler.get("report", batch)
+        carry = self._report_carries.get(source)
+        if carry is None:
+            carry = self._programs.init_carry(size(batch))
+        # On one device: the others would only repeat it.
+        inputs = jax.device_put((carry, batch), self.placement.training[0])
+        key, count = self._report_key.addressable_data(0), self._next("reports")
+        self._report_carries[source], results = program(local(self.state), *inputs, key, count)
+        return jax.device_get(results)
 
     def pop_metrics(self) -> list[dict[str, float]]:
         """Metrics of the updates that were checked since the last call, oldest first."""
@@ -298,7 +294,7 @@ class Learner:
         """
         self._state = self.placement.put_state(names.replace(self.state, arrays))
         self._carry = None
-        self._previews.restart()
+        self._report_carries.clear()
         self._counts.update(counters or {})
         self.flush_acting()
 
@@ -317,10 +313,6 @@ class Learner:
             self._acting = jax.device_put(jax.tree.leaves(acting), self.placement.policy)
         carry = lag.take_carry(arrays, self._programs.init_carry)
         self._carry = None if carry is None else self.placement.put_batch(carry)
-
-    def _prepare_later(self) -> None:
-        while self._later:
-            self.prepare(*self._later.pop())
 
     def _initialize(self, key: jax.Array) -> None:
         self._state = self._compiler.compile("init", {})(key)

@@ -11,10 +11,9 @@ from jax.sharding import SingleDeviceSharding
 
 from reverie.learner.cache import PREFIX
 from reverie.learner.devices import Placement
-from reverie.learner.metrics import MetricVector
+from reverie.learner.pending import Batch, MetricVector
 
 PyTree = Any
-Batch = dict[str, np.ndarray]
 Kind = Literal["init", "copy", "train", "report", "act", "evaluate"]
 ON_BATCHES: tuple[Kind, ...] = ("train", "report", "act", "evaluate")
 """Programs that take a batch; making and copying a state takes none."""

@@ -79,8 +79,6 @@ def prepare(config: Config, run: Run, evaluation: bool = False) -> None:
     run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
     if _will_train(config, run):
         run.learner.prepare("train", run.batches.example())
-        if config.run.report_every:
-            run.learner.prepare("report", run.previews.example(), later=True)
     else:
         run.logger.note(
             f"This run will learn nothing: the first update needs {_first_batch(config, run):,} "
