@@ -2,14 +2,19 @@
 
 import json
 import os
+import resource
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
+import tracemalloc
+import zlib
 
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from reverie.learner import Checkpointer, CheckpointError, checkpoint
 from reverie.learner.checkpoint import locate
@@ -19,23 +24,119 @@ ARRAYS = {
     "opt/updates": np.array(7, np.int32),
     "latent": np.array([1.5, -2.0], ml_dtypes.bfloat16),
 }
+OTHERS = {
+    "half": np.array([1.5, -2.0], np.float16),
+    "seeds": np.array([[1, 2]], np.uint32),
+    "first": np.array([True, False]),
+    "image": np.arange(4, dtype=np.uint8),
+    "empty": np.zeros((0, 2)),
+    "columns": np.arange(6).reshape(2, 3).T,
+    "strided": np.arange(6)[::2],
+    "reversed": np.arange(3, dtype=">i4"),
+}
 
 
 def files(folder):
-    return sorted(p for p in (folder / "arrays").rglob("*") if p.is_file() and p.stat().st_size > 9)
+    return sorted(folder.glob("*.safetensors"))
+
+
+def assert_equal(found, expected):
+    assert sorted(found) == sorted(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(found[name], value)
 
 
 def test_round_trip_keeps_values_and_types(tmp_path):
     checkpointer = Checkpointer(tmp_path / "checkpoints")
     assert checkpointer.restore() is None
-    checkpointer.save(120, {**ARRAYS, "empty": np.zeros((0, 2))}, {"updates": 7, "rest": [1, 2]})
+    checkpointer.save(120, {**ARRAYS, **OTHERS}, {"updates": 7, "rest": [1, 2]}, OTHERS)
     restored = checkpointer.restore()
     assert restored.step == 120
     assert restored.meta == {"updates": 7, "rest": [1, 2]}
-    assert sorted(restored.arrays) == sorted(ARRAYS)
-    for name, value in ARRAYS.items():
-        assert restored.arrays[name].dtype == value.dtype
-        np.testing.assert_array_equal(restored.arrays[name], value)
+    assert_equal(restored.arrays, {**ARRAYS, **OTHERS})
+    assert_equal(restored.held, OTHERS)
+
+
+def test_anyone_can_read_the_files(tmp_path):
+    Checkpointer(tmp_path).save(1, ARRAYS, {"updates": 7}, OTHERS)
+    folder = tmp_path / "000000000001"
+    assert_equal(load_file(folder / "agent.safetensors"), ARRAYS)
+    assert_equal(load_file(folder / "held.safetensors"), OTHERS)
+    assert json.loads((folder / "meta.json").read_text()) == {"format": 2, "updates": 7}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, (size, checksum) in manifest.items():
+        content = (folder / name).read_bytes()
+        assert (size, checksum) == (len(content), zlib.crc32(content))
+    assert {*manifest, "manifest.json"} == {path.name for path in folder.iterdir()}
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
+def test_some_arrays_are_read_without_the_others(tmp_path):
+    arrays = {"params/x": np.ones(3), "norms/x": np.ones(3), "opt/x": np.ones(1 << 24)}
+    Checkpointer(tmp_path).save(1, arrays, {}, {"x": np.ones(3)})
+    tracemalloc.start()
+    found = checkpoint.newest(tmp_path, ("params/", "norms/"))
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+    assert sorted(found.arrays) == ["norms/x", "params/x"]
+    assert found.held == {}
+
+
+def rewrite(folder, name, content):
+    """Changes a file, and its checksum as whoever makes a folder can."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest[name] = [len(content), zlib.crc32(content)]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("meta", [{}, {"format": 1}, {"format": 3}, {"format": "\n" * 100}])
+def test_another_format_is_refused_in_one_line(tmp_path, meta):
+    Checkpointer(tmp_path).save(1, ARRAYS, {})
+    Checkpointer(tmp_path).save(2, ARRAYS, {})
+    rewrite(tmp_path / "000000000002", "meta.json", json.dumps(meta).encode())
+    for read in (Checkpointer(tmp_path).restore, lambda: checkpoint.newest(tmp_path)):
+        with pytest.raises(CheckpointError, match=r"000000000002 has format .*another logdir") as e:
+            read()
+        assert "\n" not in str(e.value)
+
+
+def header(text, length=None):
+    return struct.pack("<Q", len(text) if length is None else length) + text
+
+
+def entry(shape, start, stop, dtype="F32"):
+    return header(
+        json.dumps({"x": {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}}).encode()
+    )
+
+
+HOSTILE = {
+    "no header": b"",
+    "header as long as memory": header(b"{}", 1 << 62),
+    "header of negative length": header(b"{}", (1 << 64) - 1),
+    "header longer than the file": header(b"{}", 90_000_000),
+    "nested header": header(b"[" * 1_000_000),
+    "more entries than bytes": entry([1 << 50], 0, 4) + b"1234",
+    "more bytes than the file has": entry([1 << 40], 0, 1 << 42),
+    "product that overflows": entry([1 << 40, 1 << 40], 0, 0),
+    "negative shape": entry([-1], 0, 4) + b"1234",
+    "stop before start": entry([1], 4, 0) + b"1234",
+    "type that is none": entry([1], 0, 4, "O") + b"1234",
+    "type of half bytes": entry([8], 0, 4, "F4") + b"1234",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("file", ["agent.safetensors", "held.safetensors"])
+def test_hostile_files_take_no_memory(tmp_path, file, name):
+    Checkpointer(tmp_path).save(1, ARRAYS, {})
+    rewrite(tmp_path / "000000000001", file, HOSTILE[name])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="000000000001 is no checkpoint that can be read"):
+        Checkpointer(tmp_path).restore()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 50_000
 
 
 def test_agent_without_arrays_can_be_saved(tmp_path):
@@ -118,11 +219,11 @@ def test_newest_survives_a_run_that_saves_meanwhile(tmp_path, monkeypatch):
     checkpointer.save(5, ARRAYS, {})
     read, busy = checkpoint.read, iter([10, 15])
 
-    def read_while_saving(folder):
+    def read_while_saving(folder, prefixes):
         for step in busy:
             checkpointer.save(step, ARRAYS, {})
             break
-        return read(folder)
+        return read(folder, prefixes)
 
     monkeypatch.setattr(checkpoint, "read", read_while_saving)
     assert checkpoint.newest(tmp_path).step == 15

@@ -3,9 +3,10 @@
 A checkpoint is a folder named after its step:
 
     checkpoints/000000012000/
-      arrays/         the agent's arrays, written by orbax; missing if it has none
-      meta.json       counters and other plain values
-      manifest.json   size and checksum of every other file
+      agent.safetensors   the agent's arrays by name
+      held.safetensors    what only a resume of the very same run needs
+      meta.json           the format, counters and other plain values
+      manifest.json       size in bytes and CRC-32 of every other file
 
 It is written under a temporary name and renamed when complete, so that a folder with a step's name
 is whole. The manifest finds files that were damaged afterwards.
@@ -14,28 +15,28 @@ is whole. The manifest finds files that were damaged afterwards.
 import dataclasses
 import json
 import logging
-import math
 import os
 import pathlib
 import re
 import shutil
-import warnings
+import types
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes  # noqa: F401  With it numpy knows bfloat16 by name.
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 log = logging.getLogger(__name__)
 
-HELD = "held/"
-"""Names of arrays that only a resume needs begin so."""
+FORMAT = 2
+"""Written into `meta.json`. Checkpoints without it are of the first format, written by orbax."""
 
 _TEMPORARY = ".writing-"
-_MANIFEST = "manifest.json"
-
-_LARGEST = 1000
-"""Bytes of arrays per byte on the disk; of an agent at most ten, as random numbers stay large."""
+_AGENT, _HELD = "agent.safetensors", "held.safetensors"
+_META, _MANIFEST = "meta.json", "manifest.json"
 
 
 class CheckpointError(RuntimeError):
@@ -48,7 +49,7 @@ class Checkpoint:
 
     Args:
         step: Environment steps at which it was saved.
-        arrays: The agent's arrays by name; arrays of size zero are left out.
+        arrays: The agent's arrays by name, all or those that were asked for.
         meta: Counters and other JSON values.
         folder: Where it lies.
         held: Arrays that decide how a resumed run goes on and that no other use of it needs.
@@ -82,21 +83,33 @@ class Checkpointer:
         names = [path.name for path in self._folder.iterdir() if path.is_dir()]
         return sorted(int(name) for name in names if re.fullmatch("[0-9]{12,18}", name))
 
-    def save(self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        step: int,
+        arrays: Mapping[str, np.ndarray],
+        meta: Mapping[str, Any],
+        held: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+    ) -> None:
         """Writes a checkpoint and removes those that are too old.
 
         Args:
             step: Environment steps so far; a checkpoint of the same step is replaced.
             arrays: Host arrays by name.
             meta: Values that JSON can hold.
+            held: More arrays, as of `Checkpoint`.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._remove_unfinished()
         target = self._folder / f"{step:012d}"
         temporary = self._folder / f"{_TEMPORARY}{target.name}"
         temporary.mkdir()
-        _write_arrays(temporary / "arrays", arrays)
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=2))
+        (temporary / _META).write_text(json.dumps({"format": FORMAT, **meta}, indent=2))
+        for name, content in ((_AGENT, arrays), (_HELD, held)):
+            # It writes memory as it lies there.
+            content = {key: np.asarray(value, order="C") for key, value in content.items()}
+            safetensors.numpy.save_file(content, temporary / name)
+            # Its files are readable for the owner alone.
+            shutil.copymode(temporary / _META, temporary / name)
         (temporary / _MANIFEST).write_text(json.dumps(_fingerprints(temporary), indent=2))
         _flush(temporary)
         if target.exists():
@@ -112,53 +125,59 @@ class Checkpointer:
         A damaged one is skipped with a logged warning that says what is wrong with it.
 
         Raises:
-            CheckpointError: If there are checkpoints and every one is damaged.
+            CheckpointError: If there are checkpoints and every one is damaged, or the newest that
+                is not has another format.
         """
-        reasons = []
-        for step in reversed(self.steps()):
-            folder = self._folder / f"{step:012d}"
-            if reason := damage(folder):
-                reasons.append(f"{folder}: {reason}")
-                log.warning("Skipping the damaged checkpoint %s", reasons[-1])
-                continue
-            return read(folder)
-        if reasons:
+        found, damaged = _choose(self._folder)
+        if found is None and damaged:
             raise CheckpointError(
-                f"All checkpoints are damaged ({'; '.join(reasons)}). Restore them from a backup. "
+                f"All checkpoints are damaged ({'; '.join(damaged)}). Restore them from a backup. "
                 f"To start again, rename {self._folder}, or choose another logdir."
             )
-        return None
+        for reason in damaged:
+            log.warning("Skipping the damaged checkpoint %s", reason)
+        return found and read(found)
 
     def _remove_unfinished(self) -> None:
         for path in self._folder.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(path)
 
 
-def read(folder: pathlib.Path) -> Checkpoint:
+def read(folder: pathlib.Path, prefixes: tuple[str, ...] | None = None) -> Checkpoint:
     """Reads one undamaged checkpoint folder.
 
+    Args:
+        folder: Of the checkpoint.
+        prefixes: What the names of the arrays to read begin with; None reads all, and `held`.
+
     Raises:
-        CheckpointError: If it holds something else than a checkpoint, although its checksums say
-            that this is what was written.
+        CheckpointError: If it has another format, or holds something else than a checkpoint,
+            although its checksums say that this is what was written.
     """
     try:
-        meta = json.loads((folder / "meta.json").read_text())
-        if not isinstance(meta, dict):
-            raise TypeError("meta.json holds no names")
-        found = _read_arrays(folder / "arrays")
-        held = {name: x for name, x in found.items() if name.startswith(HELD)}
-        arrays = {name: x for name, x in found.items() if name not in held}
-        held = {name.removeprefix(HELD): x for name, x in held.items()}
+        meta = _read_json(folder / _META)
+        if (version := meta.pop("format", 1)) != FORMAT:
+            raise CheckpointError(
+                f"The checkpoint {folder} has format {version!r:.20}, that of another version of "
+                f"Reverie; this one reads format {FORMAT}. Go on with that version, or begin a new "
+                "run in another logdir."
+            )
+        arrays = _read_arrays(folder / _AGENT, prefixes or ("",))
+        held = {} if prefixes else _read_arrays(folder / _HELD)
         return Checkpoint(int(folder.name), arrays, meta, folder, held)
-    except (OSError, CheckpointError):
+    except CheckpointError:
         raise
-    except Exception as error:  # What orbax raises is not known.
+    except Exception as error:  # What safetensors raises has no class in common.
         reason = f"{type(error).__name__}: {str(error)[:300]}"
         raise CheckpointError(f"{folder} is no checkpoint that can be read ({reason}).") from error
 
 
-def newest(path: str | os.PathLike) -> Checkpoint:
+def newest(path: str | os.PathLike, prefixes: tuple[str, ...] | None = None) -> Checkpoint:
     """Reads what `locate` finds, also while a run saves there and removes its older checkpoints.
+
+    Args:
+        path: As of `locate`.
+        prefixes: As of `read`.
 
     Raises:
         CheckpointError: If there is no valid checkpoint.
@@ -166,8 +185,8 @@ def newest(path: str | os.PathLike) -> Checkpoint:
     while True:
         before = _names(path)
         try:
-            return read(locate(path))
-        except (OSError, ValueError, CheckpointError):
+            return read(locate(path), prefixes)
+        except (OSError, CheckpointError):
             if _names(path) == before:
                 raise
 
@@ -180,31 +199,35 @@ def locate(path: str | os.PathLike) -> pathlib.Path:
     """
     root = pathlib.Path(path).expanduser()
     if (root / _MANIFEST).exists():
-        if reason := damage(root):
+        if reason := _damage(root):
             raise CheckpointError(f"The checkpoint {root} is damaged: {reason}.")
         return root
     for folder in (root / "checkpoints", root):
-        steps = reversed(Checkpointer(folder).steps())
-        for candidate in (folder / f"{step:012d}" for step in steps):
-            if not damage(candidate):
-                return candidate
+        if found := _choose(folder)[0]:
+            return found
     raise CheckpointError(
         f"There is no valid checkpoint in {root}. Name a run folder, its checkpoints folder or one "
         "checkpoint in it."
     )
 
 
-def damage(folder: pathlib.Path) -> str:
+def _choose(folder: pathlib.Path) -> tuple[pathlib.Path | None, list[str]]:
+    """The newest checkpoint in a folder that is whole, and what is wrong with newer ones."""
+    damaged = []
+    for step in reversed(Checkpointer(folder).steps()):
+        candidate = folder / f"{step:012d}"
+        if not (reason := _damage(candidate)):
+            return candidate, damaged
+        damaged.append(f"{candidate}: {reason}")
+    return None, damaged
+
+
+def _damage(folder: pathlib.Path) -> str:
     """What is wrong with the files of a checkpoint; empty if nothing is."""
-    manifest = folder / _MANIFEST
-    if not manifest.exists():
-        return f"{_MANIFEST} is missing"
     try:
-        expected = json.loads(manifest.read_text())
-    except (ValueError, RecursionError) as error:
-        return f"{_MANIFEST} is not readable ({error})"
-    if not isinstance(expected, dict):
-        return f"{_MANIFEST} is not readable (it lists no files)"
+        expected = _read_json(folder / _MANIFEST)
+    except ValueError as error:
+        return str(error)
     found = _fingerprints(folder)
     if missing := sorted(set(expected) - set(found)):
         return f"missing files {missing}"
@@ -218,43 +241,24 @@ def _names(path: str | os.PathLike) -> set[str]:
     return {str(file) for pattern in ("*", "checkpoints/*") for file in root.glob(pattern)}
 
 
-def _write_arrays(folder: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    # orbax refuses arrays without entries; the agent that reads the checkpoint has them anyway.
-    arrays = {name: value for name, value in arrays.items() if value.size}
-    if arrays:
-        checkpointer = _orbax().PyTreeCheckpointer()
-        checkpointer.save(folder.absolute(), arrays)
-        checkpointer.close()
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Values by name; raises ValueError where the file holds none."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path.name} is missing") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is not readable ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is not readable (it holds no names)")
+    return content
 
 
-def _read_arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    if not folder.exists():
-        return {}
-    orbax = _orbax()
-    checkpointer = orbax.PyTreeCheckpointer()
-    saved = checkpointer.metadata(folder.absolute()).item_metadata
-    if saved is None:
-        raise CheckpointError(f"orbax finds no arrays in {folder}.")
-    tree = saved.tree
-    claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in tree.values())
-    stored = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if claimed > _LARGEST * stored:
-        raise CheckpointError(f"{folder} claims {claimed:,} bytes of arrays, and has {stored:,}.")
-    as_numpy = dict.fromkeys(tree, orbax.RestoreArgs(restore_type=np.ndarray))
-    arrays = checkpointer.restore(folder.absolute(), restore_args=as_numpy)
-    checkpointer.close()
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise CheckpointError(f"{folder} holds something else than arrays.")
-    return arrays
-
-
-def _orbax():
-    """orbax takes a while to import and warns about its own internals while it does."""
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import orbax.checkpoint
-    return orbax.checkpoint
+def _read_arrays(path: pathlib.Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
+    # A file that is mapped counts as memory of this process while it is read.
+    with safetensors.safe_open(path, framework="np", backend="pread") as file:
+        names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
+        return {name: file.get_tensor(name) for name in names}
 
 
 def _fingerprints(folder: pathlib.Path) -> dict[str, list[int]]:

@@ -12,6 +12,9 @@ from reverie.learner.checkpoint import CheckpointError
 PARAMS = "params/"
 """Names of parameters begin so. The value head has a slow copy below `slow/`."""
 
+TAKEN = (PARAMS, "slow/", "norms/")
+"""Names of all that a new run may take begin so."""
+
 SHOWN = 12
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from reverie.config import Config, check_spaces, with_values
 from reverie.config.load import load_saved, set_by
-from reverie.learner import CheckpointError, Learner, checkpoint
+from reverie.learner import CheckpointError, Learner, checkpoint, transfer
 from reverie.run import build, defaults, pretrained, progress
 from reverie.run.evaluate import evaluate
 from reverie.run.folder import RunFolder, open_run
@@ -129,7 +129,7 @@ def restore_learner(
         learner = build.learner(config, agent, placement, folder)
         learner.load_arrays(start.arrays)
         return learner, start.step
-    saved = checkpoint.newest(folder)
+    saved = checkpoint.newest(folder, (transfer.PARAMS,))
     learner = build.learner(config, agent, placement, folder)
     progress.load_policy(learner, saved)
     return learner, saved.step

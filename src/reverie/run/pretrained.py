@@ -70,7 +70,7 @@ def _read(path: str, agent: AgentConfig) -> tuple[pathlib.Path, int, dict[str, n
         except ValueError:
             # Other sizes than the agent's: it is enough to see which.
             return folder, step, convert(arrays, None)
-    saved = checkpoint.newest(path)
+    saved = checkpoint.newest(path, transfer.TAKEN)
     return saved.folder, saved.step, saved.arrays
 
 

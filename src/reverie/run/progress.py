@@ -127,9 +127,8 @@ def snapshot(
     def write() -> None:
         saving.wait()
         held = fetch_held() | {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
-        arrays = fetch() | {f"{checkpoint.HELD}{name}": x for name, x in held.items()}
         with explain_full_disk(folder.root):
-            Checkpointer(folder.checkpoints).save(step, arrays, meta)
+            Checkpointer(folder.checkpoints).save(step, fetch(), meta, held)
 
     return write
 
@@ -199,7 +198,7 @@ def _take_counts(progress: Progress, meta: Mapping[str, Any]) -> None:
 
 
 def load_policy(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
-    """Takes over what acts: the parameters. The optimizer's state need not fit.
+    """Takes over what acts: the parameters. Of the rest nothing needs to be there or to fit.
 
     Raises:
         CheckpointError: If parameters are missing or have other shapes.
