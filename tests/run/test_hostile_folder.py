@@ -170,7 +170,8 @@ def reader(finished, tmp_path_factory):
             experience.train_stream(config, replay) as batches,
         ):
             agent, ratio = Agent(arrays.arrays), Ratio(1.0, 16)
-            progress.restore(folder, progress.Progress(), agent, replay, batches, ratio)
+            done = progress.Progress()
+            progress.Reached(folder, done, agent, replay, batches, ratio).restore()
             if replay.ready(2):
                 batches.next()
 

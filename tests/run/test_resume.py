@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import zlib
 from typing import ClassVar
@@ -101,6 +102,26 @@ def test_what_cannot_be_restored_is_left_as_it_is(make_config, copied, damaged):
         launch(make_config(copied, "--run.steps", "200"))
     assert "delete" not in str(caught.value)
     assert content(copied) == before
+
+
+def test_another_format_is_refused_and_its_replay_is_of_use(make_config, copied, tmp_path, capfd):
+    for meta in copied.glob("checkpoints/*/meta.json"):
+        pretend(meta, format=1)
+    before = content(copied)
+    with pytest.raises(CheckpointError, match=r"has format 1.*in another logdir.*replay") as caught:
+        launch(make_config(copied, "--run.steps", "200"))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match="has format 1"):
+        reverie.load(copied)
+    assert content(copied) == before
+    new = tmp_path / "new"
+    launch(make_config(new, "--run.steps", "20"))
+    shutil.rmtree(new / "replay")
+    (copied / "replay").rename(new / "replay")
+    launch(make_config(new, "--run.steps", "60", "--logger.outputs", "terminal"))
+    text = " ".join(capfd.readouterr().out.split())
+    assert "Resumed at 20 environment steps" in text
+    assert int(re.search(r"with (\d+) steps in replay", text)[1]) > 100
 
 
 def test_replay_without_a_checkpoint_is_set_aside(make_config, copied, capfd):

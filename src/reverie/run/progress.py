@@ -89,102 +89,124 @@ class Progress:
         return 0 < duration <= self.elapsed
 
 
-def snapshot(
-    folder: RunFolder,
-    progress: Progress,
-    agent: Saveable,
-    replay: Replay,
-    batches: Stream,
-    ratio: Ratio,
-) -> Callable[[], None]:
-    """Takes hold of everything that the run has reached, to be written in another thread.
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """Everything that a run has reached: what its folder keeps.
 
-    Returns:
-        Writes replay, then a checkpoint. In this order a kill between the two leaves replay newer
-        than the checkpoint, never the other way round: every step that the counters know of is
-        there. Raises NonFiniteError if the agent holds a NaN or an infinity; the old checkpoint
-        then stays.
+    Args:
+        folder: Run folder.
+        progress: Counts of the run.
+        agent: What acts and learns.
+        replay: Stores the transitions.
+        batches: Sequences for updates.
+        ratio: Decides how many updates are due.
     """
-    mark = uuid.uuid4().hex
-    saving = replay.save(folder.replay, mark)
-    fetch, fetch_held = agent.snapshot(), agent.held()
-    drawn, fetch_drawn = batches.held()
-    step = progress.saved = progress.steps
-    meta = {
-        "steps": step,
-        "updates": progress.updates,
-        "episodes": progress.episodes,
-        "seconds": progress.elapsed,
-        "evaluations": progress.evaluations,
-        "achievements": progress.achievements.save(),
-        "ratio": ratio.save(),
-        "counters": agent.counters,
-        "platform": agent.platform,
-        "drawn": drawn,
-        "replay": mark,
-    }
 
-    def write() -> None:
-        saving.wait()
-        held = fetch_held() | {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
-        with explain_full_disk(folder.root):
-            Checkpointer(folder.checkpoints).save(step, fetch(), meta, held)
+    folder: RunFolder
+    progress: Progress
+    agent: Saveable
+    replay: Replay
+    batches: Stream
+    ratio: Ratio
 
-    return write
+    def snapshot(self) -> Callable[[], None]:
+        """Takes hold of it, to be written in another thread.
 
+        Returns:
+            Writes replay, then a checkpoint. In this order a kill between the two leaves replay
+            newer than the checkpoint, never the other way round: every step that the counters know
+            of is there. Raises NonFiniteError if the agent holds a NaN or an infinity; the old
+            checkpoint then stays.
+        """
+        mark = uuid.uuid4().hex
+        folder, progress, agent = self.folder, self.progress, self.agent
+        saving = self.replay.save(folder.replay, mark)
+        fetch, fetch_held = agent.snapshot(), agent.held()
+        drawn, fetch_drawn = self.batches.held()
+        step = progress.saved = progress.steps
+        meta = {
+            "steps": step,
+            "updates": progress.updates,
+            "episodes": progress.episodes,
+            "seconds": progress.elapsed,
+            "evaluations": progress.evaluations,
+            "achievements": progress.achievements.save(),
+            "ratio": self.ratio.save(),
+            "counters": agent.counters,
+            "platform": agent.platform,
+            "drawn": drawn,
+            "replay": mark,
+        }
 
-def restore(
-    folder: RunFolder,
-    progress: Progress,
-    agent: Saveable,
-    replay: Replay,
-    batches: Stream,
-    ratio: Ratio,
-) -> list[str]:
-    """Restores the newest valid checkpoint and replay, if there are any.
+        def write() -> None:
+            saving.wait()
+            held = fetch_held() | {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
+            with explain_full_disk(folder.root):
+                Checkpointer(folder.checkpoints).save(step, fetch(), meta, held)
 
-    Returns:
-        Messages for the user; empty for a new run.
+        return write
 
-    Raises:
-        CheckpointError: If every checkpoint is damaged, or the agent or replay has another shape.
-    """
-    saved = Checkpointer(folder.checkpoints).restore()
-    if saved is None:
-        return []
-    load_agent(agent, saved)
-    agent.take_back(saved.held)
-    notes = []
-    if (platform := saved.meta.get("platform", agent.platform)) != agent.platform:
-        notes.append(
-            f"The run was computed on a {platform} so far and goes on on a {agent.platform}, with "
-            "the same precision (jax.compute_dtype). Sums are rounded in another way there, so "
-            "that numbers are not those that it would have had."
-        )
-    try:
-        _take_counts(progress, saved.meta)
-        ratio.load(saved.meta["ratio"])
-    except _MALFORMED as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"{saved.folder}/meta.json is damaged ({reason}).") from error
-    reached = f"{progress.steps:,} environment steps and {progress.updates:,} updates"
-    if not folder.replay.is_dir():
-        return [f"Resumed at {reached}, with an empty replay: there is no {folder.replay}.", *notes]
-    try:
-        loaded = replay.load(folder.replay, saved.meta.get("replay", ""))
-        held = saved.held.items()
-        drawn = {k.removeprefix(_DRAWN): x for k, x in held if k.startswith(_DRAWN)}
-        batches.take_back(saved.meta.get("drawn", {}), drawn)
-    except ValueError as error:
-        raise CheckpointError(str(error)) from error
-    except _MALFORMED as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"Replay in {folder.replay} is damaged ({reason}).") from error
-    return [
-        f"Resumed at {reached}, with {loaded.steps:,} steps in replay.",
-        *notes,
-        *(f"Skipped a damaged replay file: {reason}" for reason in loaded.damaged),
-    ]
+    def restore(self) -> list[str]:
+        """Restores the newest valid checkpoint and replay, if there are any.
+
+        Returns:
+            Messages for the user; empty for a new run.
+
+        Raises:
+            CheckpointError: If no checkpoint can be read, or the agent or replay has another shape.
+        """
+        saved = self._read()
+        if saved is None:
+            return []
+        load_agent(self.agent, saved)
+        self.agent.take_back(saved.held)
+        try:
+            _take_counts(self.progress, saved.meta)
+            self.ratio.load(saved.meta["ratio"])
+        except _MALFORMED as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise CheckpointError(f"{saved.folder}/meta.json is damaged ({reason}).") from error
+        notes = []
+        if (platform := saved.meta.get("platform", self.agent.platform)) != self.agent.platform:
+            notes.append(
+                f"The run was computed on a {platform} so far and goes on on a "
+                f"{self.agent.platform}, with the same precision (jax.compute_dtype). Sums are "
+                "rounded in another way there, so that numbers are not those that it would have "
+                "had."
+            )
+        reached = f"{self.progress.steps:,} environment steps and {self.progress.updates:,} updates"
+        found, *damaged = self._restore_replay(saved)
+        return [f"Resumed at {reached}, with {found}.", *notes, *damaged]
+
+    def _read(self) -> checkpoint.Checkpoint | None:
+        try:
+            return Checkpointer(self.folder.checkpoints).restore()
+        except CheckpointError as error:
+            if not self.folder.replay.is_dir():
+                raise
+            raise CheckpointError(
+                f"{error} A new run can train on the replay of this one: when it has saved and "
+                f"stopped, put {self.folder.replay} in the place of its own, and resume it."
+            ) from error
+
+    def _restore_replay(self, saved: checkpoint.Checkpoint) -> list[str]:
+        """What there is of replay, and one message for each of its damaged files."""
+        if not self.folder.replay.is_dir():
+            return [f"an empty replay: there is no {self.folder.replay}"]
+        try:
+            loaded = self.replay.load(self.folder.replay, saved.meta.get("replay", ""))
+            held = saved.held.items()
+            drawn = {k.removeprefix(_DRAWN): x for k, x in held if k.startswith(_DRAWN)}
+            self.batches.take_back(saved.meta.get("drawn", {}), drawn)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        except _MALFORMED as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise CheckpointError(
+                f"Replay in {self.folder.replay} is damaged ({reason})."
+            ) from error
+        damaged = [f"Skipped a damaged replay file: {reason}" for reason in loaded.damaged]
+        return [f"{loaded.steps:,} steps in replay", *damaged]
 
 
 def _take_counts(progress: Progress, meta: Mapping[str, Any]) -> None:

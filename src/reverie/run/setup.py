@@ -10,10 +10,10 @@ import numpy as np
 from reverie.config import STAMP, Config, check_spaces, foreign
 from reverie.learner import Learner
 from reverie.replay import Replay, Stream
-from reverie.run import build, defaults, experience, pretrained, progress
+from reverie.run import build, defaults, experience, pretrained
 from reverie.run.folder import RunFolder
 from reverie.run.lock import FolderLock
-from reverie.run.progress import Progress
+from reverie.run.progress import Progress, Reached
 from reverie.run.random_actor import RandomActor
 from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
@@ -38,6 +38,7 @@ class Run:
         drawing: Draws pictures beside the run.
         progress: Counts of the run.
         ratio: Decides how many updates are due.
+        reached: What is saved of them.
         saver: Writes checkpoints in the background.
         obs_space: What the policy sees.
         act_space: What it does.
@@ -53,6 +54,7 @@ class Run:
     drawing: Drawing
     progress: Progress
     ratio: Ratio
+    reached: Reached
     saver: Saver
     obs_space: Mapping[str, Space]
     act_space: Mapping[str, Space]
@@ -81,8 +83,7 @@ class Run:
         if self.progress.steps in (0, self.progress.saved):
             return
         self.saver.wait()
-        reached = self.progress, self.actor, self.replay, self.batches, self.ratio
-        write = progress.snapshot(self.folder, *reached)
+        write = self.reached.snapshot()
         self.saver.start(write, f"Saved at {self.progress.steps:,} environment steps.")
 
     def save_now(self) -> None:
@@ -165,7 +166,8 @@ def set_up(
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     batches = stack.enter_context(experience.train_stream(config, replay))
-    restored = progress.restore(folder, done, actor, replay, batches, ratio)
+    reached = Reached(folder, done, actor, replay, batches, ratio)
+    restored = reached.restore()
     if start and learner and not restored:
         learner.load_arrays(start.arrays)
         restored = list(start.notes)
@@ -212,6 +214,7 @@ def set_up(
         drawing=drawing,
         progress=done,
         ratio=ratio,
+        reached=reached,
         saver=saver,
         obs_space=spaces.obs,
         act_space=spaces.act,
