@@ -131,8 +131,9 @@ class Agent:
     def __init__(self, arrays):
         self._arrays = arrays
 
-    def arrays(self):
-        return self._arrays
+    @property
+    def array_names(self):
+        return {*self._arrays}
 
     def take_back(self, held):
         pass

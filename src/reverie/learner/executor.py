@@ -109,6 +109,11 @@ class Learner:
         """Bytes of the agent's state: parameters, optimizer and normalizers."""
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self._programs.example))
 
+    @property
+    def array_names(self) -> set[str]:
+        """Names of what `arrays` gives."""
+        return set(names.flatten(self._programs.example))
+
     def init_policy(self, num_envs: int) -> PyTree:
         """Recurrent state of the policy for `num_envs` environments before their first step."""
         return self.placement.put_policy(self._programs.init_carry(num_envs))

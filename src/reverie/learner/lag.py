@@ -37,14 +37,10 @@ def take(arrays: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree 
         prefix: `acting` or `carry`.
         like: A tree of the same structure, shapes and types.
     """
-    found = {name: arrays.get(f"{prefix}/{name}") for name in names.flatten(like)}
-    known = {name: x for name, x in found.items() if x is not None}
-    # A checkpoint has no arrays without entries.
-    if any(found[name] is None for name, x in names.flatten(like).items() if x.size):
-        return None
     try:
-        return names.replace(like, known)
-    except names.MismatchError:
+        found = {name: arrays[f"{prefix}/{name}"] for name in names.flatten(like)}
+        return names.replace(like, found)
+    except (KeyError, names.MismatchError):
         return None
 
 

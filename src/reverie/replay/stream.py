@@ -186,8 +186,7 @@ class Stream:
             head = f"{number}/"
             found = {k.removeprefix(head): x for k, x in arrays.items() if k.startswith(head)}
             if kind == "batch":
-                # Arrays without entries are not in a checkpoint.
-                batch = {k: found.get(f"{i}", example[k]) for i, k in enumerate(sorted(example))}
+                batch = {key: found[f"{i}"] for i, key in enumerate(sorted(example))}
                 kinds = [(x.shape, x.dtype) for x in batch.values()]
                 if kinds == [(example[k].shape, example[k].dtype) for k in batch]:
                     self._append(_done(Sample(batch, found["ids"])))

@@ -35,12 +35,13 @@ class Saveable(Protocol):
         """Counts that determine the random draws."""
         ...
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Arrays by name."""
+    @property
+    def array_names(self) -> set[str]:
+        """Names of all arrays."""
         ...
 
     def snapshot(self) -> Callable[[], dict[str, np.ndarray]]:
-        """Takes hold of the arrays, to be fetched in another thread."""
+        """Takes hold of the arrays, to be fetched by name in another thread."""
         ...
 
     def held(self) -> Callable[[], dict[str, np.ndarray]]:
@@ -239,7 +240,7 @@ def load_agent(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
 
 def _load(agent: Saveable, saved: checkpoint.Checkpoint, prefix: str) -> None:
     arrays = {name: value for name, value in saved.arrays.items() if name.startswith(prefix)}
-    expected = {k for k, value in agent.arrays().items() if value.size and k.startswith(prefix)}
+    expected = {name for name in agent.array_names if name.startswith(prefix)}
     if missing := sorted(expected - set(arrays)):
         raise CheckpointError(
             f"The checkpoint {saved.folder} has no array {missing[:8]}, which the agent of this "

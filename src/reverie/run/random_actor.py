@@ -41,17 +41,18 @@ class RandomActor:
         """Counts that determine the next draws; belongs into every checkpoint."""
         return {"calls": self._calls}
 
-    def arrays(self) -> Arrays:
+    @property
+    def array_names(self) -> set[str]:
         """A random policy has no parameters to save."""
-        return {}
+        return set()
 
     def snapshot(self) -> Callable[[], Arrays]:
-        """Gives what `arrays` returns."""
-        return self.arrays
+        """Gives no arrays."""
+        return dict
 
     def held(self) -> Callable[[], Arrays]:
         """Nothing decides the next draws but the counters."""
-        return self.arrays
+        return dict
 
     def take_back(self, arrays: Arrays) -> None:
         """Takes nothing."""
