@@ -110,7 +110,7 @@ class Checkpointer:
             safetensors.numpy.save_file(content, temporary / name)
             # Its files are readable for the owner alone.
             shutil.copymode(temporary / _META, temporary / name)
-        (temporary / _MANIFEST).write_text(json.dumps(_fingerprints(temporary), indent=2))
+        (temporary / _MANIFEST).write_text(json.dumps(_checksums(temporary), indent=2))
         _flush(temporary)
         if target.exists():
             shutil.rmtree(target)
@@ -228,7 +228,7 @@ def _damage(folder: pathlib.Path) -> str:
         expected = _read_json(folder / _MANIFEST)
     except ValueError as error:
         return str(error)
-    found = _fingerprints(folder)
+    found = _checksums(folder)
     if missing := sorted(set(expected) - set(found)):
         return f"missing files {missing}"
     changed = sorted(name for name in expected if expected[name] != found[name])
@@ -261,13 +261,13 @@ def _read_arrays(path: pathlib.Path, prefixes: tuple[str, ...] = ("",)) -> dict[
         return {name: file.get_tensor(name) for name in names}
 
 
-def _fingerprints(folder: pathlib.Path) -> dict[str, list[int]]:
+def _checksums(folder: pathlib.Path) -> dict[str, list[int]]:
     """Size in bytes and CRC-32 of every file but the manifest, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _MANIFEST)
-    return {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}
+    return {path.relative_to(folder).as_posix(): _checksum(path) for path in files}
 
 
-def _fingerprint(path: pathlib.Path) -> list[int]:
+def _checksum(path: pathlib.Path) -> list[int]:
     size, checksum = 0, 0
     with path.open("rb") as file:
         while block := file.read(1 << 20):
