@@ -107,6 +107,7 @@ def draw(rows: list[dict[str, float]]) -> None:
         style.clean(axis)
         axis.set_title(f"{name(task)}\n{about}", loc="left", fontsize=9, color=style.INK)
         mine = [row for row in rows if row["task"] == task]
+        axis.set_visible(bool(mine))
         for seed in sorted({row["seed"] for row in mine}):
             line = [(r["env_steps"], r["mean_score"]) for r in mine if r["seed"] == seed]
             axis.plot(*zip(*line, strict=True), color=style.BLUE, lw=1.6, alpha=0.8)
