@@ -73,14 +73,12 @@ def _run(words: list[str]) -> int:
         # The reader of the output, such as `head`, has left: nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except OSError as error:
-        # Only writing to a stream tells no file: what a command has to say, a full disk refuses.
-        if error.errno != errno.ENOSPC or error.filename:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"reverie: The output could not be written: {error.strerror}.", file=sys.stderr)
-        return 2
     except Exception as error:
+        # Only writing to a stream tells no file: what a command has to say, a full disk refuses.
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print(f"reverie: The output could not be written: {error.strerror}.", file=sys.stderr)
+            return 2
         if os.environ.get("REVERIE_DEBUG") or not _explained(error):
             raise
         print(f"reverie: {_message(error)}", file=sys.stderr)

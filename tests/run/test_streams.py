@@ -9,6 +9,7 @@ import pytest
 
 import reverie
 from reverie import cli
+from reverie.disk import DiskFullError
 
 MODULE = """
 import gymnasium
@@ -95,6 +96,15 @@ def test_a_command_says_that_its_output_cannot_be_written(tmp_path):
         done = reverie_command("envs", folder=tmp_path, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert done.stderr == b"reverie: The output could not be written: No space left on device.\n"
+
+
+def test_a_full_disk_is_explained_without_a_traceback(tmp_path, monkeypatch, capfd):
+    def fail(words):
+        raise DiskFullError(tmp_path)
+
+    monkeypatch.setitem(cli._COMMANDS, "envs", (fail, ""))
+    assert cli.main(["envs"]) == 2
+    assert capfd.readouterr().err.startswith(f"reverie: The disk is full: {tmp_path} has ")
 
 
 def test_python_without_a_standard_output_trains(tmp_path, monkeypatch):
