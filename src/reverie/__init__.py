@@ -6,9 +6,9 @@ outcome = reverie.train("CartPole-v1", configs="quickstart")
 agent = reverie.load(outcome.logdir)
 """
 
-from reverie.api import load, make, train
+from reverie.api import check, load, make, train
 from reverie.clocks import Every
 
-__all__ = ["Every", "__version__", "load", "make", "train"]
+__all__ = ["Every", "__version__", "check", "load", "make", "train"]
 
 __version__ = "0.1.0"

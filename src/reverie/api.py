@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 if TYPE_CHECKING:
     import gymnasium
 
+    from reverie.envs import Finding
     from reverie.run import Outcome
     from reverie.run.hooks import Hook
     from reverie.run.trained import TrainedAgent
@@ -143,3 +144,25 @@ def make(task: str, **options: Any) -> "gymnasium.Env":
     from reverie.run.custom import resolve
 
     return native(envs.make(resolve(task).task, options))
+
+
+@_led_by_message
+def check(
+    env: "str | gymnasium.Env | Callable[[], gymnasium.Env]", /, *, steps: int = 200
+) -> "list[Finding]":
+    """Looks for mistakes in an environment, with random actions, before anything is trained.
+
+    Example:
+        >>> print(*reverie.check(MyEnv), sep="\\n")
+
+    Args:
+        env: A task, a gymnasium id, an environment class, a function that makes an environment,
+            or an environment, which is left open.
+        steps: Random steps to take, at least 100.
+
+    Returns:
+        What was found, worst first; errors stop training. A faultless environment has only notes.
+    """
+    from reverie import envs
+
+    return envs.check(envs.full_name(env) if isinstance(env, str) else env, steps=steps)

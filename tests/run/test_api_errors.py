@@ -46,3 +46,22 @@ def test_the_interface_keeps_its_signature():
     assert names[:2] == ["env", "configs"]
     with pytest.raises(ConfigError, match=r"Did you mean run\.steps"):
         reverie.train("CartPole-v1", total_timesteps=10)
+
+
+class Faulty(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.low - 1, 0.0, False, False, {}
+
+
+@pytest.mark.parametrize("env", [Faulty, Faulty(), lambda: Faulty(), "CartPole-v1"])
+def test_check_takes_what_train_takes(env):
+    found = [str(finding) for finding in reverie.check(env, steps=100)]
+    errors = [text for text in found if text.startswith("error")]
+    assert bool(errors) == (env != "CartPole-v1"), found
