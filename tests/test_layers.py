@@ -11,6 +11,7 @@ LAYERS = {
     "disk": -1,
     "clocks": -1,
     "extras": -1,
+    "options": -1,
     "config": 0,
     "envs": 1,
     "replay": 1,

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from reverie.config.fields import Bool, Float, Int, Section, option, section
 from reverie.config.model import (
     ContinueHeadConfig,
     DecoderConfig,
@@ -12,6 +11,7 @@ from reverie.config.model import (
     RewardHeadConfig,
     ValueConfig,
 )
+from reverie.options import Bool, Float, Int, Section, option, section
 
 MEANING = "it sets what the running statistics mean"
 HORIZON = "it sets what the continue head and the value have learnt"

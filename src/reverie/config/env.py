@@ -5,7 +5,7 @@ Defaults are the settings under which published DreamerV3 scores were measured.
 
 from typing import Literal
 
-from reverie.config.fields import (
+from reverie.options import (
     Bool,
     Float,
     Int,

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel, TypeAdapter, ValidationError
+import yaml
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from reverie.config import text
 from reverie.config.errors import ConfigError, shorten, suggestion
 
 _NAMES = {
@@ -51,6 +53,8 @@ class Leaf:
         annotation: Any = self._field.annotation
         for note in self._field.metadata:
             annotation = Annotated[annotation, note]
+        if self.kind is dict:
+            annotation = Annotated[annotation, AfterValidator(_saved)]
         return TypeAdapter(annotation)
 
     def is_default(self, value: Any) -> bool:
@@ -115,6 +119,14 @@ def _kind(annotation: Any) -> type:
     if origin is Literal:
         return str
     return origin or annotation
+
+
+def _saved(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text.dump(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{error}, which the run folder keeps") from None
+    return value
 
 
 def _is_text(annotation: Any) -> bool:

@@ -6,7 +6,7 @@ size, a run chooses one by the machine (`reverie.run.defaults`).
 
 from typing import Literal
 
-from reverie.config.fields import Bool, Count, Float, Int, Keywords, Section, Text, option, section
+from reverie.options import Bool, Count, Float, Int, Keywords, Section, Text, option, section
 
 SHAPE = "it sets the shapes of the parameters"
 MODEL = "it changes the function that the parameters compute"

@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, PrivateAttr, Strict
 from reverie.config import text
 from reverie.config.agent import AgentConfig
 from reverie.config.env import EnvConfig
-from reverie.config.fields import (
+from reverie.config.overlay import Overlay
+from reverie.options import (
     Bool,
     Float,
     FloatOrInf,
@@ -24,7 +25,6 @@ from reverie.config.fields import (
     option,
     section,
 )
-from reverie.config.overlay import Overlay
 
 
 def task_name(value: Any) -> Any:

@@ -1,11 +1,13 @@
-"""The building blocks of the schema: value types, the section base and the `option` field."""
+"""What an option is: value types, the section base and the `option` field.
+
+It stands below all packages, so that suites from elsewhere can use it too.
+"""
 
 import numbers
 import os
 import re
 from typing import Annotated, Any
 
-import yaml
 from pydantic import (
     AfterValidator,
     AllowInfNan,
@@ -15,8 +17,6 @@ from pydantic import (
     Field,
     Strict,
 )
-
-from reverie.config import text
 
 
 class Section(BaseModel):
@@ -81,14 +81,6 @@ def _resize(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
-def _saved(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        text.dump(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{error}, which the run folder keeps") from None
-    return value
-
-
 def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(value)) != len(value):
         raise ValueError("an entry is repeated")
@@ -116,7 +108,7 @@ PathText = Annotated[str, Strict(), BeforeValidator(_path)]
 Regex = Annotated[str, Strict(), AfterValidator(_regex)]
 """A string that compiles as a regular expression."""
 
-Keywords = Annotated[dict[str, Any], AfterValidator(_saved)]
+Keywords = dict[str, Any]
 """Keyword arguments, of values that a file can hold."""
 
 Count = Annotated[int, Strict(), BeforeValidator(_whole), Field(ge=1)]
