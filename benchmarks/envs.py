@@ -36,7 +36,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from reverie import config, envs
 from reverie.run import build
 from reverie.run.driver import Driver
-from reverie.run.random_actor import RandomActor
+from reverie.run.random_policy import RandomPolicy
 from reverie.spaces import Space
 
 LENGTH = 1000
@@ -94,12 +94,12 @@ def gymnasium_vector(kind: type, count: int, wrap: bool = False) -> Contender:
 
 
 def actor(count: int) -> Contender:
-    chooser, flags = RandomActor({"action": ACTIONS}, 0), {"is_first": np.zeros(count, bool)}
-    return lambda: chooser.policy(None, flags)[1], lambda: None
+    chooser, flags = RandomPolicy({"action": ACTIONS}, 0), {"is_first": np.zeros(count, bool)}
+    return lambda: chooser.act(None, flags)[1], lambda: None
 
 
 def driver(vector: envs.VectorEnv) -> Contender:
-    return Driver(vector, RandomActor(vector.act_space, 0)).step, vector.close
+    return Driver(vector, RandomPolicy(vector.act_space, 0)).step, vector.close
 
 
 def dummies(backend: str, count: int) -> Contender:

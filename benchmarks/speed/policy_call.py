@@ -21,15 +21,16 @@ def measure_policy_calls(case: PolicyCase, scratch: pathlib.Path) -> dict[str, A
         matrices would empty the caches that a policy lives in.
     """
     work = make_workload(case.config(), case.obs, scratch)
-    device = work.learner.placement.policy
+    policy = work.policy()
+    device = policy.device
     product = Product(device)
     inputs = [work.obs(case.envs, seed) for seed in range(4)]
-    carry = work.learner.init_policy(case.envs)
+    carry = policy.init(case.envs)
     products = [product.seconds() for _ in range(3)]
     times = []
     for i in range(WARMUP + case.calls):
         start = time.perf_counter()
-        carry, _, _ = work.learner.policy(carry, inputs[i % len(inputs)])
+        carry, _, _ = policy.act(carry, inputs[i % len(inputs)])
         times.append(time.perf_counter() - start)
     products += [product.seconds() for _ in range(3)]
     times = times[WARMUP:]

@@ -74,7 +74,7 @@ def _issue_first(work: Workload, batch: Arrays) -> float:
     """Seconds until the first update is issued: tracing, and compiling or loading the program."""
     start = time.perf_counter()
     work.learner.prepare("train", batch)
-    outputs = work.learner.train(batch)
+    outputs = work.learner.update(batch)
     seconds = time.perf_counter() - start
     jax.block_until_ready((outputs, work.learner.state))
     return seconds
@@ -83,7 +83,7 @@ def _issue_first(work: Workload, batch: Arrays) -> float:
 def _update(work: Workload, batch: Arrays) -> float:
     """Seconds of one update, waited for."""
     start = time.perf_counter()
-    outputs = work.learner.train(batch)
+    outputs = work.learner.update(batch)
     jax.block_until_ready((outputs, work.learner.state))
     return time.perf_counter() - start
 

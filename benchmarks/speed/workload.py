@@ -7,7 +7,7 @@ import numpy as np
 from cases import SPACES
 
 from reverie.config import Config
-from reverie.learner import Learner
+from reverie.learner import Learner, Policy
 from reverie.run import build
 from reverie.spaces import FLAGS, Space
 
@@ -33,7 +33,12 @@ class Workload:
     @property
     def dtype(self) -> str:
         """Compute dtype, resolved; the recurrent state is stored in it."""
-        return self.learner.latent_spaces["latent/deter"].dtype
+        return self.learner.agent.latent_spaces["latent/deter"].dtype
+
+    def policy(self) -> Policy:
+        """Acts with the parameters of the learner, where a run does."""
+        params, device = self.learner.acting(), self.learner.placement.policy
+        return Policy(self.learner.agent, params, device=device, seed=self.config.seed)
 
     def batch(self, seed: int) -> Arrays:
         """A replayed batch [B, K+T, ...] of random steps without an episode end."""
@@ -46,7 +51,7 @@ class Workload:
         arrays |= {key: np.zeros(shape, bool) for key in FLAGS}
         arrays["reward"] = rng.uniform(0, 1, shape).astype(np.float32)
         arrays["consec"] = np.zeros(size, np.int32)
-        latents = self.learner.latent_spaces.items()
+        latents = self.learner.agent.latent_spaces.items()
         return arrays | {key: space.zeros(size, context) for key, space in latents}
 
     def obs(self, envs: int, seed: int) -> Arrays:
@@ -65,7 +70,9 @@ def make_workload(config: Config, obs: str, scratch: pathlib.Path) -> Workload:
         scratch: Folder for evidence, should training produce a NaN.
     """
     obs_space, act_space = SPACES[obs]
-    learner = build.learner(config, *build.agent(config, obs_space, act_space), scratch)
+    placement = build.placement(config)
+    agent = build.agent(config, obs_space, act_space, placement.platform)
+    learner = build.learner(config, agent, placement, scratch)
     return Workload(config, obs_space, act_space, learner)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reverie.envs import Finding
     from reverie.run import Outcome
     from reverie.run.hooks import Hook
-    from reverie.run.trained import TrainedAgent
+    from reverie.run.load import TrainedAgent
     from reverie.track import Sink
 
 P = ParamSpec("P")
@@ -118,7 +118,7 @@ def load(logdir: str | os.PathLike[str], *, trust: bool = False) -> "TrainedAgen
         ConfigError: If there is no run in the folder.
         CheckpointError: If it has no valid checkpoint.
     """
-    from reverie.run.trained import load_agent
+    from reverie.run.load import load_agent
 
     return load_agent(logdir, trust)
 

@@ -22,7 +22,7 @@ from reverie.config import Config, load, presets
 from reverie.config.flags import split
 from reverie.config.leaves import groups
 from reverie.config.overlay import Overlay
-from reverie.run.trained import TrainedAgent
+from reverie.run.load import TrainedAgent
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.learner import Learner, configure
+from reverie.learner import Learner, Policy, configure
+from reverie.spaces import Space
 
 
 class FakeState(NamedTuple):
@@ -23,6 +24,8 @@ class FakeOutputs(NamedTuple):
 
 class FakeAgent:
     """Predicts the observation from itself by a matrix; acts with the sign of a product."""
+
+    obs_space = {"obs": Space("continuous", (3,), "float32")}  # noqa: RUF012
 
     def init(self, key):
         params = {"enc/kernel": jax.random.normal(key, (3, 3)), "policy": jnp.ones(3)}
@@ -70,6 +73,13 @@ def agent():
 @pytest.fixture
 def make_learner(agent, placement):
     return lambda seed=0, **kwargs: Learner(agent, placement=placement, seed=seed, **kwargs)
+
+
+@pytest.fixture
+def make_policy(agent, placement):
+    return lambda params=None, seed=0, **kwargs: Policy(
+        agent, params, device=placement.policy, seed=seed, **kwargs
+    )
 
 
 @pytest.fixture

@@ -73,11 +73,11 @@ def main(count: int, folder: pathlib.Path) -> None:
     )
     agent = Agent(load(FLAGS).agent, OBS, ACT)
     learner = Learner(agent, placement=placement, seed=3, fast_compile=True)
-    learner.load_arrays(disturbed(learner.arrays()))
+    learner.load(disturbed(learner.arrays()))
 
     arrays = {}
     for i in range(UPDATES):
-        out = learner.train(make_batch(agent, i))
+        out = learner.update(make_batch(agent, i))
         arrays |= {f"{i}/state/{k}": v for k, v in learner.arrays().items()}
         arrays |= {f"{i}/out/{k}": v for k, v in out.latents.items()}
         arrays[f"{i}/out/priority"] = out.priority

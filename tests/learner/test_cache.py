@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from reverie.learner import Learner, cache, configure
+from reverie.learner import Learner, Policy, cache, configure
 
 EVENTS = []
 jax.monitoring.register_event_listener(lambda name, **_: EVENTS.append(name))
@@ -19,8 +19,9 @@ def run(agent, batch, obs, cache_dir):
     placement = configure("cpu", cache_dir=str(cache_dir))
     EVENTS.clear()
     learner = Learner(agent, placement=placement, seed=3)
-    acted = [learner.policy(learner.init_policy(2), obs, mode)[1:] for mode in ("train", "eval")]
-    learner.train(batch)
+    policy = Policy(agent, learner.acting(), device=placement.policy, seed=3)
+    acted = [policy.act(policy.init(2), obs, mode)[1:] for mode in ("train", "eval")]
+    learner.update(batch)
     learner.synchronize()
     copies = learner.snapshot()()
     results = acted, learner.pop_metrics(), learner.report(batch), copies
@@ -148,10 +149,11 @@ def test_cache_goes_to_the_users_cache_folder(monkeypatch, tmp_path):
 def test_programs_are_the_same_in_a_process_with_64_bits(agent, placement, batch, obs):
     def results():
         learner = Learner(agent, placement=placement, seed=3)
-        acted = learner.policy(learner.init_policy(2), obs)[1:]
-        learner.train(batch)
-        learner.load_arrays(learner.arrays())
-        learner.train(batch)
+        policy = Policy(agent, learner.acting(), device=placement.policy, seed=3)
+        acted = policy.act(policy.init(2), obs)[1:]
+        learner.update(batch)
+        learner.load(learner.arrays())
+        learner.update(batch)
         return acted, learner.report(batch), learner.arrays()
 
     expected = results()

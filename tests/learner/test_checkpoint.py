@@ -219,7 +219,7 @@ def test_newest_survives_a_run_that_saves_meanwhile(tmp_path, monkeypatch):
     checkpointer.save(5, ARRAYS, {})
     read, busy = checkpoint.read, iter([10, 15])
 
-    def read_while_saving(folder, prefixes):
+    def read_while_saving(folder, prefixes, place):
         for step in busy:
             checkpointer.save(step, ARRAYS, {})
             break

@@ -8,19 +8,24 @@ import time
 
 import pytest
 
-from reverie.learner import Learner
+from reverie.learner import Learner, Policy, compiler
+from reverie.learner.programs import Program
 
 
-def test_programs_are_compiled_in_the_order_of_their_preparation(agent, placement, batch, obs):
-    learner, kinds = Learner(agent, placement=placement), []
+def test_programs_are_compiled_in_the_order_of_their_preparation(
+    agent, placement, batch, obs, monkeypatch
+):
+    shared, kinds = compiler.Compiler(), []
+    learner = Learner(agent, placement=placement, compiler=shared)
     learner.snapshot()  # Its own programs are there.
-    lower = learner._programs.lower
-    learner._programs.lower = lambda kind, shapes: kinds.append(kind) or lower(kind, shapes)
-    learner.prepare("act", obs)
+    policy = Policy(agent, learner.acting(), device=placement.policy, compiler=shared)
+    lower = Program.lower
+    monkeypatch.setattr(Program, "lower", lambda self, x: kinds.append(self.name) or lower(self, x))
+    policy.prepare(2)
     learner.prepare("train", batch)
-    learner.prepare("evaluate", obs)
-    learner.train(batch)
-    learner.policy(learner.init_policy(2), obs, "eval")
+    policy.prepare(2, "eval")
+    learner.update(batch)
+    policy.act(policy.init(2), obs, "eval")
     assert kinds == ["act", "train", "evaluate"]
 
 
@@ -49,14 +54,16 @@ def test_one_can_look_whether_a_program_is_there(slow, placement, batch):
 
 
 def test_closing_waits_for_nothing_and_gives_up_what_is_next(slow, placement, batch):
-    learner = Learner(slow[0], placement=placement)
+    shared = compiler.Compiler()
+    learner = Learner(slow[0], placement=placement, compiler=shared)
     learner.prepare("train", batch)
     learner.prepare("report", batch)
     before = time.monotonic()
-    learner.close()
+    shared.close()
     assert time.monotonic() - before < 10
+    slow[1].set()
     with pytest.raises(concurrent.futures.CancelledError):
-        learner._compiler.compile("report", batch)
+        learner.wait("report", batch)
 
 
 LEAVING = """

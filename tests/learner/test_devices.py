@@ -13,16 +13,16 @@ from reverie.learner import DeviceError, Placement, configure, devices, resolve_
 
 
 def test_auto_precision_is_float32_on_cpu(placement):
-    assert resolve_dtype("auto", placement) == "float32"
-    assert resolve_dtype("bfloat16", placement) == "bfloat16"
+    assert resolve_dtype("auto", placement.platform) == "float32"
+    assert resolve_dtype("bfloat16", placement.platform) == "bfloat16"
 
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu"])
 def test_auto_precision_is_bfloat16_on_accelerators(platform):
     device = types.SimpleNamespace(platform=platform)
     placement = Placement((device,), device)
-    assert resolve_dtype("auto", placement) == "bfloat16"
-    assert resolve_dtype("float16", placement) == "float16"
+    assert resolve_dtype("auto", placement.platform) == "bfloat16"
+    assert resolve_dtype("float16", placement.platform) == "float16"
 
 
 def test_missing_device_and_platform_are_named():
@@ -61,7 +61,7 @@ SCRIPT = """
     import numpy as np
     sys.path.insert(0, {folder!r})
     from conftest import FakeAgent
-    from reverie.learner import Learner, configure
+    from reverie.learner import Learner, Policy, configure
 
     count = int(sys.argv[1])
     placement = configure("cpu", devices=range(count), mock_devices=count + 1,
@@ -70,10 +70,10 @@ SCRIPT = """
     rng = np.random.default_rng(0)
     batch = {{"obs": rng.normal(size=(8, 6, 3)).astype(np.float32)}}
     for _ in range(3):
-        out = learner.train(batch)
+        out = learner.update(batch)
     obs = {{"obs": np.ones((2, 3), np.float32), "is_first": np.ones(2, bool)}}
-    learner.flush_acting()
-    action = learner.policy(learner.init_policy(2), obs)[1]["action"]
+    policy = Policy(learner.agent, learner.acting(newest=True), device=placement.policy, seed=3)
+    action = policy.act(policy.init(2), obs)[1]["action"]
     result = {{
         "devices": [len(out.priority.sharding.device_set), placement.policy.id],
         "kernel": learner.arrays()["params/enc/kernel"].ravel().tolist(),

@@ -59,7 +59,7 @@ def batch(value):
 def train(learner, value, updates):
     """Metrics of several updates."""
     for _ in range(updates):
-        learner.train(batch(value))
+        learner.update(batch(value))
     learner.synchronize()
     return learner.pop_metrics()
 
@@ -81,7 +81,7 @@ def test_a_gradient_that_no_scale_makes_finite_stops_the_run(make):
     metrics = train(learner, 0.0, 27)
     assert all(m["opt/grad_overflow"] == 1 for m in metrics)
     np.testing.assert_array_equal(learner.arrays()["params/kernel"], 1)
-    learner.train(batch(0.0))
+    learner.update(batch(0.0))
     with pytest.raises(NonFiniteError, match="opt/grad_norm"):
         learner.synchronize()
 
@@ -100,7 +100,7 @@ def test_the_scale_is_saved_with_the_run(make, tmp_path):
     arrays = Checkpointer(tmp_path).restore().arrays
     assert float(arrays["opt/scale/factor"]) == 2.5e3
     restored = make("float16")
-    restored.load_arrays(arrays)
+    restored.load(arrays)
     assert [m["opt/grad_overflow"] for m in train(restored, 100.0, 2)] == [0, 0]
 
 
@@ -108,7 +108,7 @@ def test_checkpoints_with_and_without_a_scale_meet_agents_of_the_other_kind(make
     half, single = make("float16").arrays(), make("float32").arrays()
     assert set(half) - set(single) == {"opt/scale/factor", "opt/scale/good"}
     learner = make("float16")
-    learner.load_arrays(single)
+    learner.load(single)
     assert float(learner.arrays()["opt/scale/factor"]) == loss_scale.START
     with pytest.raises(MismatchError, match="no array opt/scale/factor, opt/scale/good"):
-        make("float32").load_arrays(half)
+        make("float32").load(half)

@@ -139,21 +139,21 @@ def scripted():
     return ScriptedEnvs
 
 
-class CountingActor:
+class CountingPolicy:
     """Numbers its calls in the action."""
 
     def __init__(self):
         self.seen = []
 
-    def init_policy(self, num_envs):
+    def init(self, num):
         return 0
 
-    def policy(self, carry, obs, mode="train"):
+    def act(self, carry, obs, mode="train"):
         self.seen.append((carry, sorted(obs), mode))
         count = np.full(len(obs["is_first"]), carry + 1.0, np.float32)
         return carry + 1, {"action": count}, {"latent/deter": count[:, None]}
 
 
 @pytest.fixture
-def actor():
-    return CountingActor()
+def policy():
+    return CountingPolicy()

@@ -75,14 +75,14 @@ def prepare():
     gymnasium.register("Scripted-v0", Scripted)
     if PHASE in ("imports", "building", "collecting"):
         return
+
     from reverie.learner import Checkpointer, Learner
     from reverie.run import final
     from reverie.run.evaluate import Evaluator
-    from reverie.run.trainer import Trainer
 
     where = {
-        "compiling": (Trainer, "wait"),
-        "updating": (Trainer, "update", 5),
+        "compiling": (Learner, "wait"),
+        "updating": (Learner, "update", 5),
         "reporting": (Learner, "report", 1, LONG),
         "evaluating": (Evaluator, "run"),
         "saving": (Checkpointer, "save", 2, 1.0),

@@ -141,6 +141,6 @@ def test_small_takes_images_numbers_and_every_kind_of_action(task):
     spaces = build.EnvSource(config.task, config.env).spaces()
     kinds = {space.kind for space in spaces.obs.values()}
     assert {"image", "continuous", "discrete"} <= kinds
-    made, _ = build.agent(config, spaces.obs, spaces.act)
+    made = build.agent(config, spaces.obs, spaces.act, "cpu")
     state = jax.eval_shape(made.init, jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) < 1_500_000

@@ -10,12 +10,12 @@ from reverie.learner import NonFiniteError
 from reverie.run.debug import check_numbers
 from reverie.run.driver import Driver
 from reverie.run.evaluate import evaluate
-from reverie.run.random_actor import RandomActor
+from reverie.run.random_policy import RandomPolicy
 from reverie.spaces import Space
 
 
-def test_transition_holds_observation_action_and_latents_of_one_time(scripted, actor):
-    driver = Driver(scripted([[2], [3]]), actor)
+def test_transition_holds_observation_action_and_latents_of_one_time(scripted, policy):
+    driver = Driver(scripted([[2], [3]]), policy)
     first, second = driver.step(), driver.step()
     assert first["obs"].tolist() == [0, 0]
     assert first["action"].tolist() == [1, 1]
@@ -25,24 +25,24 @@ def test_transition_holds_observation_action_and_latents_of_one_time(scripted, a
     assert "log/time" in second
 
 
-def test_action_is_zero_on_the_last_step(scripted, actor):
+def test_action_is_zero_on_the_last_step(scripted, policy):
     envs = scripted([[2], [3]])
-    driver = Driver(envs, actor)
+    driver = Driver(envs, policy)
     actions = [driver.step()["action"].tolist() for _ in range(4)]
     assert actions == [[1, 1], [2, 2], [0, 3], [4, 0]]
     assert [a.tolist() for a in envs.actions] == actions
 
 
-def test_policy_sees_observations_and_flags_but_no_logs_and_no_reward(scripted, actor):
-    Driver(scripted([[2]]), actor, mode="eval").step()
-    assert actor.seen == [(0, ["is_first", "is_last", "is_terminal", "obs"], "eval")]
+def test_policy_sees_observations_and_flags_but_no_logs_and_no_reward(scripted, policy):
+    Driver(scripted([[2]]), policy, mode="eval").step()
+    assert policy.seen == [(0, ["is_first", "is_last", "is_terminal", "obs"], "eval")]
 
 
-def test_callbacks_run_in_order_with_every_transition(scripted, actor):
+def test_callbacks_run_in_order_with_every_transition(scripted, policy):
     seen = []
     driver = Driver(
         scripted([[2]]),
-        actor,
+        policy,
         callbacks=[lambda t: seen.append(("a", t)), lambda t: seen.append(("b", t))],
     )
     transition = driver.step()
@@ -50,9 +50,9 @@ def test_callbacks_run_in_order_with_every_transition(scripted, actor):
     assert seen[0][1] is transition
 
 
-def test_finish_leaves_environments_that_can_be_reset(scripted, actor):
+def test_finish_leaves_environments_that_can_be_reset(scripted, policy):
     envs = scripted([[5]])
-    driver = Driver(envs, actor)
+    driver = Driver(envs, policy)
     driver.step()
     driver.finish()
     driver.finish()
@@ -74,43 +74,43 @@ class Scribbler(gymnasium.Env):
         return np.zeros(1, np.float32), 0.0, False, False, {}
 
 
-class FixedActor:
+class FixedPolicy:
     """Always the same array, which is read-only like those of an accelerator."""
 
     def __init__(self):
         self.action = np.ones((1, 2), bool)
         self.action.setflags(write=False)
 
-    def init_policy(self, num_envs):
+    def init(self, num):
         return None
 
-    def policy(self, carry, obs, mode="train"):
+    def act(self, carry, obs, mode="train"):
         return None, {"action": self.action}, {}
 
 
 def test_environments_may_write_into_their_actions():
-    actor = FixedActor()
+    policy = FixedPolicy()
     with VectorEnv([Scribbler], "sync") as envs:
-        driver = Driver(envs, actor)
+        driver = Driver(envs, policy)
         seen = [driver.step()["action"].tolist() for _ in range(3)]
     assert seen == [[[1, 1]]] * 3
-    assert actor.action.tolist() == [[1, 1]]
+    assert policy.action.tolist() == [[1, 1]]
 
 
-def test_evaluation_plays_a_fixed_number_of_episodes_per_environment(scripted, actor):
-    result, records = evaluate(actor, scripted([[1], [9]]), 5)
+def test_evaluation_plays_a_fixed_number_of_episodes_per_environment(scripted, policy):
+    result, records = evaluate(policy, scripted([[1], [9]]), 5)
     assert result.scores == (1, 1, 1, 90, 90)
     assert result.lengths == (1, 1, 1, 9, 9)
     assert len(records) == 5
-    assert actor.seen[0][2] == "eval"
+    assert policy.seen[0][2] == "eval"
     assert result.mean_score == pytest.approx(36.6)
     assert str(result) == "mean return 36.6 +- 44 over 5 episodes"
     assert result.to_json()["score_mean"] == pytest.approx(36.6)
 
 
-def test_evaluation_of_nothing_is_refused(scripted, actor):
+def test_evaluation_of_nothing_is_refused(scripted, policy):
     with pytest.raises(ValueError, match="at least one episode, got 0"):
-        evaluate(actor, scripted([[1]]), 0)
+        evaluate(policy, scripted([[1]]), 0)
 
 
 SPACES = {
@@ -119,10 +119,10 @@ SPACES = {
 }
 
 
-def test_random_actor_covers_the_spaces_and_repeats_after_restoring():
-    actor = RandomActor(SPACES, seed=1)
+def test_random_policy_covers_the_spaces_and_repeats_after_restoring():
+    policy = RandomPolicy(SPACES, seed=1)
     obs = {"is_first": np.zeros(500, bool)}
-    _, actions, latents = actor.policy(None, obs)
+    _, actions, latents = policy.act(None, obs)
     assert latents == {}
     assert actions["move"].dtype == np.int32
     assert set(actions["move"][:, 0]) == {0, 1, 2}
@@ -130,9 +130,9 @@ def test_random_actor_covers_the_spaces_and_repeats_after_restoring():
     assert actions["push"].dtype == np.float32
     assert -1 <= actions["push"].min() < -0.9
     assert 0.9 < actions["push"].max() <= 1
-    restored = RandomActor(SPACES, seed=1)
-    restored.load_arrays({}, actor.counters)
-    one, two = actor.policy(None, obs)[1], restored.policy(None, obs)[1]
+    restored = RandomPolicy(SPACES, seed=1)
+    restored.restore(policy.counters)
+    one, two = policy.act(None, obs)[1], restored.act(None, obs)[1]
     np.testing.assert_array_equal(one["push"], two["push"])
     assert not np.array_equal(one["push"], actions["push"])
 

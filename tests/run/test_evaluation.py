@@ -14,7 +14,7 @@ from reverie.envs import VectorEnv
 from reverie.learner import Learner
 from reverie.run import EnvSource, build, evaluate, launch
 from reverie.run.evaluate import Evaluator
-from reverie.run.random_actor import RandomActor
+from reverie.run.random_policy import RandomPolicy
 from reverie.run.shutdown import Shutdown, Stopped
 from reverie.spaces import Space
 from reverie.track import Logger, read_jsonl
@@ -77,7 +77,7 @@ def make(tmp_path):
 
 def evaluator(logger, steps=3, episodes=2, shutdown=None):
     envs = VectorEnv([lambda: Worlds(steps)], "sync", seeds=0)
-    return Evaluator(envs, RandomActor(ACTIONS, 0), logger, episodes, shutdown=shutdown)
+    return Evaluator(envs, RandomPolicy(ACTIONS, 0), logger, episodes, shutdown=shutdown)
 
 
 def test_each_evaluation_of_a_run_plays_other_episodes_and_runs_repeat_them(make, tmp_path):

@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import sys
+import types
 import warnings
 import zlib
 
@@ -23,6 +24,7 @@ from reverie.replay.files import record
 from reverie.replay.files.record import DamagedFile
 from reverie.run import EnvSource, build, experience, progress
 from reverie.run.folder import open_run
+from reverie.run.random_policy import RandomPolicy
 from reverie.run.ratio import Ratio
 from reverie.run.space_file import read_spaces
 from reverie.track import learning_curve
@@ -125,8 +127,7 @@ def test_spaces_that_make_no_sense(copied, space):
 class Agent:
     """Has the arrays of the run's agent, and takes whatever fits."""
 
-    platform = "cpu"
-    counters: dict = {}  # noqa: RUF012
+    placement = types.SimpleNamespace(platform="cpu")
 
     def __init__(self, arrays):
         self._arrays = arrays
@@ -135,10 +136,7 @@ class Agent:
     def array_names(self):
         return {*self._arrays}
 
-    def take_back(self, held):
-        pass
-
-    def load_arrays(self, arrays, counters):
+    def load(self, arrays, counters, held):
         for name, value in arrays.items():
             if value.shape != self._arrays[name].shape:
                 raise ValueError(name)
@@ -151,7 +149,7 @@ def reader(finished, tmp_path_factory):
     _, config, saved = open_run(finished.logdir)
     assert not saved.code
     spaces = EnvSource(config.task, config.env).spaces()
-    latents = build.agent(config, spaces.obs, spaces.act)[0].latent_spaces
+    latents = build.agent(config, spaces.obs, spaces.act, "cpu").latent_spaces
     keys = {**spaces.obs, **spaces.act}
     budget = experience.budget(config, keys, latents, root / "replay")
     arrays = Checkpointer(root / "checkpoints").restore()
@@ -172,7 +170,8 @@ def reader(finished, tmp_path_factory):
         ):
             agent, ratio = Agent(arrays.arrays), Ratio(1.0, 16)
             done = progress.Progress()
-            progress.Reached(folder, done, agent, replay, batches, ratio).restore()
+            policy = RandomPolicy(spaces.act, 0)
+            progress.Reached(folder, done, agent, policy, replay, batches, ratio).restore()
             if replay.ready(2):
                 batches.next()
 

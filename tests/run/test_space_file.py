@@ -8,8 +8,8 @@ import pytest
 from gymnasium import spaces as gs
 
 from reverie import envs
+from reverie.envs.converter import Converter
 from reverie.run.space_file import decode, encode, read_spaces, write_spaces
-from reverie.run.trained import Converter
 
 SPACES = [
     gs.Discrete(5, start=-2),

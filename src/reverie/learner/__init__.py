@@ -2,10 +2,11 @@
 
 from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from reverie.learner.devices import DeviceError, Placement, configure, resolve_dtype
-from reverie.learner.executor import Learner
+from reverie.learner.learner import Learner
 from reverie.learner.names import MismatchError
 from reverie.learner.nonfinite import NonFiniteError
 from reverie.learner.pending import MetricVector
+from reverie.learner.policy import Params, Policy
 
 __all__ = [
     "Checkpoint",
@@ -16,7 +17,9 @@ __all__ = [
     "MetricVector",
     "MismatchError",
     "NonFiniteError",
+    "Params",
     "Placement",
+    "Policy",
     "configure",
     "resolve_dtype",
 ]

@@ -15,13 +15,14 @@ is whole. The manifest finds files that were damaged afterwards.
 import dataclasses
 import json
 import logging
+import math
 import os
 import pathlib
 import re
 import shutil
 import types
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ml_dtypes  # noqa: F401  With it numpy knows bfloat16 by name.
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 FORMAT = 2
 """Written into `meta.json`. Checkpoints without it are of the first format, written by orbax."""
+
+Place = Callable[[str, np.ndarray], Any]
+"""Takes an array by its name; gives what is kept of it."""
 
 _TEMPORARY = ".writing-"
 _AGENT, _HELD = "agent.safetensors", "held.safetensors"
@@ -60,6 +64,28 @@ class Checkpoint:
     meta: dict[str, Any]
     folder: pathlib.Path
     held: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Counts that determine random keys.
+
+        Raises:
+            CheckpointError: If they are no whole numbers.
+        """
+        counts = self.meta.get("counters") or {}
+        if isinstance(counts, dict) and all(type(x) is int and x >= 0 for x in counts.values()):
+            return counts
+        raise CheckpointError(
+            f"The checkpoint {self.folder} does not fit: its counters are no whole numbers."
+        )
+
+    def need(self, names: Iterable[str]) -> None:
+        """Raises CheckpointError unless there are arrays of all of these names."""
+        if missing := sorted(set(names) - set(self.arrays)):
+            raise CheckpointError(
+                f"The checkpoint {self.folder} has no array {missing[:8]}, which the agent of this "
+                "configuration needs. Use the model settings that the run was started with."
+            )
 
 
 class Checkpointer:
@@ -143,12 +169,16 @@ class Checkpointer:
             shutil.rmtree(path)
 
 
-def read(folder: pathlib.Path, prefixes: tuple[str, ...] | None = None) -> Checkpoint:
+def read(
+    folder: pathlib.Path, prefixes: tuple[str, ...] | None = None, place: Place | None = None
+) -> Checkpoint:
     """Reads one undamaged checkpoint folder.
 
     Args:
         folder: Of the checkpoint.
         prefixes: What the names of the arrays to read begin with; None reads all, and `held`.
+        place: Gives what is kept of each array as soon as it was read, such as a copy of it on a
+            device, so that no more than one is on the host.
 
     Raises:
         CheckpointError: If it has another format, or holds something else than a checkpoint,
@@ -162,7 +192,7 @@ def read(folder: pathlib.Path, prefixes: tuple[str, ...] | None = None) -> Check
                 f"Reverie; this one reads format {FORMAT}. Go on with that version, or begin a new "
                 "run in another logdir."
             )
-        arrays = _read_arrays(folder / _AGENT, prefixes or ("",))
+        arrays = _read_arrays(folder / _AGENT, prefixes or ("",), place or _keep)
         held = {} if prefixes else _read_arrays(folder / _HELD)
         return Checkpoint(int(folder.name), arrays, meta, folder, held)
     except CheckpointError:
@@ -172,12 +202,17 @@ def read(folder: pathlib.Path, prefixes: tuple[str, ...] | None = None) -> Check
         raise CheckpointError(f"{folder} is no checkpoint that can be read ({reason}).") from error
 
 
-def newest(path: str | os.PathLike, prefixes: tuple[str, ...] | None = None) -> Checkpoint:
+def newest(
+    path: str | os.PathLike,
+    prefixes: tuple[str, ...] | None = None,
+    place: Place | None = None,
+) -> Checkpoint:
     """Reads what `locate` finds, also while a run saves there and removes its older checkpoints.
 
     Args:
         path: As of `locate`.
         prefixes: As of `read`.
+        place: As of `read`.
 
     Raises:
         CheckpointError: If there is no valid checkpoint.
@@ -185,7 +220,7 @@ def newest(path: str | os.PathLike, prefixes: tuple[str, ...] | None = None) -> 
     while True:
         before = _names(path)
         try:
-            return read(locate(path), prefixes)
+            return read(locate(path), prefixes, place)
         except (OSError, CheckpointError):
             if _names(path) == before:
                 raise
@@ -254,11 +289,20 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def _read_arrays(path: pathlib.Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
+def _keep(name: str, array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def _read_arrays(
+    path: pathlib.Path, prefixes: tuple[str, ...] = ("",), place: Place = _keep
+) -> dict[str, Any]:
     # A file that is mapped counts as memory of this process while it is read.
     with safetensors.safe_open(path, framework="np", backend="pread") as file:
         names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
-        return {name: file.get_tensor(name) for name in names}
+        # Large ones first: each needs its memory twice for a moment, while little else is there.
+        order = sorted(names, key=lambda name: -math.prod(file.get_slice(name).get_shape()))
+        arrays = {name: place(name, file.get_tensor(name)) for name in order}
+        return {name: arrays[name] for name in names}
 
 
 def _checksums(folder: pathlib.Path) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""Compiles a learner's programs in threads, in the order in which a run needs them."""
+"""Compiles programs in threads, in the order in which a run needs them."""
 
 import atexit
 import concurrent.futures
@@ -7,13 +7,13 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from reverie.learner.cache import forget_damaged
-from reverie.learner.programs import Batch, Kind, Programs
+from reverie.learner.programs import Batch, Program
 
 log = logging.getLogger("reverie.learner")
 
@@ -26,50 +26,46 @@ class Compiler:
 
     Always in a thread, even where nothing else can be done meanwhile: a signal would have to wait
     for the end of a compilation in the main one.
-
-    Args:
-        programs: What to compile.
     """
 
-    def __init__(self, programs: Programs):
-        self._programs = programs
+    def __init__(self):
         self._compiled: dict[Any, concurrent.futures.Future[Any]] = {}
         self._last: concurrent.futures.Future[Any] | None = None
         self._closed = False
 
-    def prepare(self, kind: Kind, batch: Batch) -> None:
+    def prepare(self, program: Program, batch: Batch) -> None:
         """Starts to compile for batches of these shapes, after all that was prepared before."""
-        if _key(kind, batch) not in self._compiled:
-            self._last = self._start(kind, batch, self._last)
+        if _key(program, batch) not in self._compiled:
+            self._last = self._start(program, batch, self._last)
 
-    def ready(self, kind: Kind, batch: Batch) -> bool:
+    def ready(self, program: Program, batch: Batch) -> bool:
         """Whether `get` would not wait; starts to compile what was not prepared."""
-        self.prepare(kind, batch)
-        return self._compiled[_key(kind, batch)].done()
+        self.prepare(program, batch)
+        return self._compiled[_key(program, batch)].done()
 
-    def get(self, kind: Kind, batch: Batch) -> Any:
+    def get(self, program: Program, batch: Batch) -> Any:
         """The program for a batch, waited for; compiled now where it was not prepared.
 
         Raises:
             CancelledError: After `close`.
             Exception: Whatever the compilation has raised.
         """
-        return (self._compiled.get(_key(kind, batch)) or self._start(kind, batch)).result()
+        return (self._compiled.get(_key(program, batch)) or self._start(program, batch)).result()
 
-    def compile(self, kind: Kind, batch: Mapping[str, Any]) -> Any:
+    def compile(self, program: Program, batch: Batch) -> Any:
         """As `get`, but in this thread."""
         if self._closed or _ending.is_set():
             raise concurrent.futures.CancelledError
-        return _compile(self._programs.lower(kind, batch))
+        return _compile(program.lower(batch))
 
-    def memory_needs(self) -> dict[Kind, int]:
-        """Bytes on a device of each program that is there, as far as its compiler tells them."""
+    def memory_needs(self) -> dict[str, int]:
+        """Bytes on a device of each program that is there, by name, as far as they are known."""
         needs = {}
-        for (kind, _), future in list(self._compiled.items()):
-            program = future.result() if future.done() and not future.exception() else None
-            if x := program and program.memory_analysis():
+        for (program, _), future in list(self._compiled.items()):
+            compiled = future.result() if future.done() and not future.exception() else None
+            if x := compiled and compiled.memory_analysis():
                 arrays = x.argument_size_in_bytes + x.output_size_in_bytes - x.alias_size_in_bytes
-                needs[kind] = arrays + x.temp_size_in_bytes
+                needs[program.name] = arrays + x.temp_size_in_bytes
         return needs
 
     def close(self) -> None:
@@ -77,11 +73,11 @@ class Compiler:
         self._closed = True
 
     def _start(
-        self, kind: Kind, batch: Batch, after: concurrent.futures.Future[Any] | None = None
+        self, program: Program, batch: Batch, after: concurrent.futures.Future[Any] | None = None
     ) -> concurrent.futures.Future[Any]:
         shapes = {key: jax.ShapeDtypeStruct(x.shape, x.dtype) for key, x in batch.items()}
-        future = background(lambda: self.compile(kind, shapes), after)
-        self._compiled[_key(kind, batch)] = future
+        future = background(lambda: self.compile(program, shapes), after)
+        self._compiled[_key(program, batch)] = future
         return future
 
 
@@ -150,5 +146,5 @@ def _compile(lowered: jax.stages.Lowered) -> Any:
         return lowered.compile()
 
 
-def _key(kind: Kind, batch: Batch) -> Any:
-    return kind, frozenset((key, array.shape, array.dtype) for key, array in batch.items())
+def _key(program: Program, batch: Batch) -> Any:
+    return program, frozenset((key, array.shape, array.dtype) for key, array in batch.items())

@@ -83,11 +83,11 @@ def configure(
     return Placement(training, policy, note)
 
 
-def resolve_dtype(compute_dtype: str, placement: "Placement") -> str:
+def resolve_dtype(compute_dtype: str, platform: str) -> str:
     """Precision of activations: `auto` is float32 on CPU and bfloat16 on accelerators."""
     if compute_dtype != "auto":
         return compute_dtype
-    return "float32" if placement.platform == "cpu" else "bfloat16"
+    return "float32" if platform == "cpu" else "bfloat16"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,10 +139,6 @@ class Placement:
     def put_state(self, state: Any) -> Any:
         """Copies agent state to every training device."""
         return jax.device_put(state, self.replicated)
-
-    def put_policy(self, tree: Any) -> Any:
-        """Copies arrays to the acting device; the copy is asynchronous."""
-        return jax.device_put(tree, self.policy)
 
 
 def _automatic(found: Sequence[Device], batch_size: int) -> range:

@@ -1,6 +1,6 @@
 """What decides the next calls of a learner besides the agent's state, for a checkpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from reverie.learner import names
 PyTree = Any
 
 
-def hold(params: PyTree, acting: list[jax.Array], carry: PyTree) -> Callable[[], dict[str, Any]]:
+def hold(params: PyTree, acting: Sequence[Any], carry: PyTree) -> Callable[[], dict[str, Any]]:
     """Takes hold of the parameters that act and of the recurrent state of updates.
 
     Args:

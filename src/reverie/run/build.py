@@ -13,7 +13,8 @@ from reverie.config import (
     LoggerConfig,
     RunConfig,
 )
-from reverie.learner import Learner, Placement, configure, resolve_dtype
+from reverie.learner import Learner, Params, Placement, Policy, configure, resolve_dtype
+from reverie.learner.compiler import Compiler
 from reverie.run.source import EnvSource
 from reverie.spaces import Space
 from reverie.track import Logger, Sink, make_sinks
@@ -90,21 +91,25 @@ def vector_env(
 
 
 def agent(
-    config: Config, obs_space: Mapping[str, Space], act_space: Mapping[str, Space]
-) -> tuple[Agent, Placement]:
-    """The agent without its parameters, and the devices that it is going to run on."""
-    where = placement(config)
-    made = Agent(
+    config: Config, obs_space: Mapping[str, Space], act_space: Mapping[str, Space], platform: str
+) -> Agent:
+    """The agent without its parameters, for a kind of device."""
+    return Agent(
         config.agent,
         dict(obs_space),
         dict(act_space),
         context=config.replay_context,
-        dtype=resolve_dtype(config.jax.compute_dtype, where),
+        dtype=resolve_dtype(config.jax.compute_dtype, platform),
     )
-    return made, where
 
 
-def learner(config: Config, agent: Agent, placement: Placement, logdir: pathlib.Path) -> Learner:
+def learner(
+    config: Config,
+    agent: Agent,
+    placement: Placement,
+    logdir: pathlib.Path,
+    compiler: Compiler | None = None,
+) -> Learner:
     """The agent on its devices, with initial parameters."""
     return Learner(
         agent,
@@ -112,6 +117,27 @@ def learner(config: Config, agent: Agent, placement: Placement, logdir: pathlib.
         seed=config.seed,
         dump_folder=logdir,
         fast_compile=config.jax.fast_compile,
+        compiler=compiler,
+    )
+
+
+def policy(
+    config: Config,
+    agent: Agent,
+    device: Any,
+    logdir: pathlib.Path,
+    params: Params | None = None,
+    compiler: Compiler | None = None,
+) -> Policy:
+    """What acts, on a device; with draws of its own that no learner makes."""
+    return Policy(
+        agent,
+        params,
+        device=device,
+        seed=config.seed,
+        dump_folder=logdir,
+        fast_compile=config.jax.fast_compile,
+        compiler=compiler,
     )
 
 

@@ -17,13 +17,13 @@ Waiting = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class Actor(Protocol):
-    """Chooses actions: a `Learner` or a `RandomActor`."""
+    """Chooses actions: a `Policy` or a `RandomPolicy`."""
 
-    def init_policy(self, num_envs: int) -> Any:
-        """Recurrent state before the first step."""
+    def init(self, num: int) -> Any:
+        """What is remembered of `num` environments before their first step."""
         ...
 
-    def policy(
+    def act(
         self, carry: Any, obs: Arrays, mode: Literal["train", "eval"]
     ) -> tuple[Any, Arrays, Arrays]:
         """Returns the next carry, the actions and the latents for observations [N, ...]."""
@@ -41,8 +41,8 @@ class Driver:
 
     Args:
         envs: The environments; the driver resets them at its first step.
-        actor: Chooses the actions.
-        mode: Passed to the actor.
+        policy: Chooses the actions.
+        mode: Passed to the policy.
         callbacks: Called in this order with every transition.
         seed: Seed of the environments' first reset; None keeps those that they were made with.
         waiting: Entered while the environments are waited for, and the first call of the policy.
@@ -52,7 +52,7 @@ class Driver:
     def __init__(
         self,
         envs: VectorEnv,
-        actor: Actor,
+        policy: Actor,
         *,
         mode: Literal["train", "eval"] = "train",
         callbacks: Sequence[Callback] = (),
@@ -60,13 +60,13 @@ class Driver:
         waiting: Waiting = contextlib.nullcontext,
     ):
         self._envs = envs
-        self._actor = actor
+        self._policy = policy
         self._mode: Literal["train", "eval"] = mode
         self._callbacks = tuple(callbacks)
         self._seed = seed
         self._waiting = waiting
         self._visible = (*envs.obs_space, *FLAGS)
-        self._carry = actor.init_policy(envs.num_envs)
+        self._carry = policy.init(envs.num_envs)
         self._stepping = False
         self.waited = 0.0
 
@@ -111,4 +111,4 @@ class Driver:
 
     def _choose(self, obs: Arrays) -> Choice:
         visible = {key: obs[key] for key in self._visible}
-        return self._actor.policy(self._carry, visible, self._mode)
+        return self._policy.act(self._carry, visible, self._mode)

@@ -2,19 +2,19 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from reverie.config import Config, check_spaces, with_values
+from reverie.config import Config, with_values
 from reverie.config.load import load_saved, set_by
-from reverie.learner import CheckpointError, Learner, checkpoint, transfer
-from reverie.run import build, defaults, pretrained, progress
+from reverie.learner import CheckpointError
+from reverie.run import build, defaults
 from reverie.run.evaluate import evaluate
 from reverie.run.folder import RunFolder, open_run
+from reverie.run.load import load_policy
 from reverie.run.result import Outcome, write_json
 from reverie.run.video import cut_films, write_film
-from reverie.spaces import Space
 from reverie.track.sinks import REMOTE
 
 
@@ -40,7 +40,8 @@ def eval_only(
     elsewhere = "" if folder.config.exists() else config.run.from_checkpoint
     config = defaults.keep_size(config, elsewhere or folder.root)
     try:
-        learner, step = restore_learner(config, spaces.obs, spaces.act, elsewhere)
+        device = build.placement(config).policy
+        policy, step = load_policy(config, spaces.obs, spaces.act, device, elsewhere)
     except CheckpointError:
         if not elsewhere:
             # The spaces say more than the shapes of parameters, which may fit in spite of them.
@@ -52,7 +53,7 @@ def eval_only(
         build.vector_env(source, config.run, config.seed, "eval", count) as envs,
         build.logger(config.logger, folder.root, lambda: step) as logger,
     ):
-        result, records = evaluate(learner, envs, config.run.eval_eps)
+        result, records = evaluate(policy, envs, config.run.eval_eps)
         for record in records:
             logger.add({k: v for k, v in record.items() if np.ndim(v) == 0}, prefix="eval")
         logger.add(result.achievements, prefix="eval")
@@ -64,7 +65,7 @@ def eval_only(
     return Outcome(
         folder.root,
         step,
-        learner.updates,
+        policy.version,
         evaluation=result,
         files=tuple(files),
         trained=False,
@@ -93,43 +94,3 @@ def eval_run(
         outputs = [name for name in config.logger.outputs if name not in REMOTE]
         config = with_values(config, {"logger.outputs": outputs}, "evaluation")
     return eval_only(config, video=video)
-
-
-def restore_learner(
-    config: Config,
-    obs_space: Mapping[str, Space],
-    act_space: Mapping[str, Space],
-    elsewhere: str = "",
-) -> tuple[Learner, int]:
-    """The agent of the newest valid checkpoint in the run folder, ready to act.
-
-    Args:
-        config: Resolved configuration; its `run.from_checkpoint` plays no part.
-        obs_space: What the policy sees.
-        act_space: What it does.
-        elsewhere: Folder of another checkpoint, also of the original implementation, to be taken
-            in place of the run's.
-
-    Returns:
-        The agent, and the environment steps after which it was saved.
-
-    Raises:
-        CheckpointError: If there is none, or it is of an agent with other settings.
-    """
-    if config.random_agent:
-        raise CheckpointError(
-            "random_agent is true, and a random agent has no checkpoint to evaluate. Set it to "
-            "false, or train with --random_agent true, which logs the scores."
-        )
-    check_spaces({**obs_space, **act_space}, config.agent)
-    folder = pathlib.Path(config.logdir).expanduser()
-    agent, placement = build.agent(config, obs_space, act_space)
-    if elsewhere:
-        start = pretrained.choose(config, agent, elsewhere)
-        learner = build.learner(config, agent, placement, folder)
-        learner.load_arrays(start.arrays)
-        return learner, start.step
-    saved = checkpoint.newest(folder, (transfer.PARAMS,))
-    learner = build.learner(config, agent, placement, folder)
-    progress.load_policy(learner, saved)
-    return learner, saved.step

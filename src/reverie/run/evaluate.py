@@ -21,7 +21,7 @@ class Evaluator:
 
     Args:
         envs: Environments of the evaluation alone.
-        actor: Chooses the actions.
+        policy: Chooses the actions.
         logger: Receives the episodes.
         episodes: Number of episodes per evaluation.
         callbacks: Called with every transition.
@@ -31,14 +31,14 @@ class Evaluator:
     def __init__(
         self,
         envs: VectorEnv,
-        actor: Actor,
+        policy: Actor,
         logger: Logger,
         episodes: int,
         callbacks: tuple[Callback, ...] = (),
         shutdown: Shutdown | None = None,
     ):
         self._envs = envs
-        self._actor = actor
+        self._policy = policy
         self._logger = logger
         self._episodes = episodes
         self._callbacks = callbacks
@@ -57,7 +57,7 @@ class Evaluator:
             Stopped: When a signal arrives.
         """
         result, records = evaluate(
-            self._actor,
+            self._policy,
             self._envs,
             self._episodes,
             self._callbacks,
@@ -78,7 +78,7 @@ class Evaluator:
 
 
 def evaluate(
-    actor: Actor,
+    policy: Actor,
     envs: VectorEnv,
     episodes: int,
     callbacks: tuple[Callback, ...] = (),
@@ -95,7 +95,7 @@ def evaluate(
     broke does not count: another one is played.
 
     Args:
-        actor: Chooses the actions.
+        policy: Chooses the actions.
         envs: Environments; they are reset at the start and idle at the end.
         episodes: Number of episodes in total, at least 1.
         callbacks: Called with every transition.
@@ -116,7 +116,7 @@ def evaluate(
     missing[: episodes % envs.num_envs] += 1
     shutdown = shutdown or Shutdown()
     driver = Driver(
-        envs, actor, mode=mode, callbacks=callbacks, seed=seed, waiting=shutdown.interruptible
+        envs, policy, mode=mode, callbacks=callbacks, seed=seed, waiting=shutdown.interruptible
     )
     stats, achievements = EpisodeStats(envs.num_envs), Achievements()
     records, limit = [], time.monotonic() + PATIENCE

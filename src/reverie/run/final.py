@@ -62,7 +62,7 @@ def evaluate(
         return None
     run.logger.note(f"Evaluating {episodes} episodes.")
     if run.learner:
-        run.learner.flush_acting()
+        run.policy.set_params(run.learner.acting(newest=True))
     count = min(config.run.eval_envs, episodes)
     with shutdown.interruptible():
         envs = build.vector_env(
@@ -74,7 +74,7 @@ def evaluate(
             cancelled=lambda: shutdown.requested is not None,
         )
     with envs:
-        evaluator = Evaluator(envs, run.actor, run.logger, episodes, shutdown=shutdown)
+        evaluator = Evaluator(envs, run.policy, run.logger, episodes, shutdown=shutdown)
         return evaluator.run(build.eval_seed(config.seed, done.evaluations - 1))
 
 

@@ -4,14 +4,13 @@ import dataclasses
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from reverie.disk import explain_full_disk
-from reverie.learner import Checkpointer, CheckpointError, checkpoint, transfer
+from reverie.learner import Checkpointer, CheckpointError, Learner, Policy, checkpoint
 from reverie.replay import Replay, Stream
 from reverie.run.folder import RunFolder
+from reverie.run.random_policy import RandomPolicy
 from reverie.run.ratio import Ratio
 from reverie.track import Achievements
 
@@ -20,41 +19,6 @@ _DRAWN = "drawn/"
 
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What values raise that are not those which a run has written."""
-
-
-class Saveable(Protocol):
-    """What acts and learns: a `Learner` or a `RandomActor`."""
-
-    @property
-    def platform(self) -> str:
-        """Kind of device that computes; empty where none does."""
-        ...
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """Counts that determine the random draws."""
-        ...
-
-    @property
-    def array_names(self) -> set[str]:
-        """Names of all arrays."""
-        ...
-
-    def snapshot(self) -> Callable[[], dict[str, np.ndarray]]:
-        """Takes hold of the arrays, to be fetched by name in another thread."""
-        ...
-
-    def held(self) -> Callable[[], dict[str, np.ndarray]]:
-        """Takes hold of what decides the next calls besides these arrays."""
-        ...
-
-    def take_back(self, arrays: dict[str, np.ndarray]) -> None:
-        """Goes on with what `held` gave."""
-        ...
-
-    def load_arrays(self, arrays: dict[str, np.ndarray], counters: dict[str, int] | None) -> None:
-        """Takes arrays and counts over."""
-        ...
 
 
 @dataclasses.dataclass
@@ -97,7 +61,8 @@ class Reached:
     Args:
         folder: Run folder.
         progress: Counts of the run.
-        agent: What acts and learns.
+        learner: Updates the agent; None when actions are random.
+        policy: Chooses the actions.
         replay: Stores the transitions.
         batches: Sequences for updates.
         ratio: Decides how many updates are due.
@@ -105,7 +70,8 @@ class Reached:
 
     folder: RunFolder
     progress: Progress
-    agent: Saveable
+    learner: Learner | None
+    policy: Policy | RandomPolicy
     replay: Replay
     batches: Stream
     ratio: Ratio
@@ -120,9 +86,10 @@ class Reached:
             checkpoint then stays.
         """
         mark = uuid.uuid4().hex
-        folder, progress, agent = self.folder, self.progress, self.agent
+        folder, progress, learner = self.folder, self.progress, self.learner
         saving = self.replay.save(folder.replay, mark)
-        fetch, fetch_held = agent.snapshot(), agent.held()
+        fetch = learner.snapshot() if learner else lambda: ({}, {})
+        counters = {**(learner.counters if learner else {}), **self.policy.counters}
         drawn, fetch_drawn = self.batches.held()
         step = progress.saved = progress.steps
         meta = {
@@ -133,17 +100,18 @@ class Reached:
             "evaluations": progress.evaluations,
             "achievements": progress.achievements.save(),
             "ratio": self.ratio.save(),
-            "counters": agent.counters,
-            "platform": agent.platform,
+            "counters": counters,
+            "platform": self._platform,
             "drawn": drawn,
             "replay": mark,
         }
 
         def write() -> None:
             saving.wait()
-            held = fetch_held() | {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
+            arrays, held = fetch()
+            held |= {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
             with explain_full_disk(folder.root):
-                Checkpointer(folder.checkpoints).save(step, fetch(), meta, held)
+                Checkpointer(folder.checkpoints).save(step, arrays, meta, held)
 
         return write
 
@@ -159,8 +127,7 @@ class Reached:
         saved = self._read()
         if saved is None:
             return []
-        load_agent(self.agent, saved)
-        self.agent.take_back(saved.held)
+        self._load_agent(saved)
         try:
             _take_counts(self.progress, saved.meta)
             self.ratio.load(saved.meta["ratio"])
@@ -168,16 +135,33 @@ class Reached:
             reason = f"{type(error).__name__}: {error}"
             raise CheckpointError(f"{saved.folder}/meta.json is damaged ({reason}).") from error
         notes = []
-        if (platform := saved.meta.get("platform", self.agent.platform)) != self.agent.platform:
+        if (platform := saved.meta.get("platform", self._platform)) != self._platform:
             notes.append(
                 f"The run was computed on a {platform} so far and goes on on a "
-                f"{self.agent.platform}, with the same precision (jax.compute_dtype). Sums are "
+                f"{self._platform}, with the same precision (jax.compute_dtype). Sums are "
                 "rounded in another way there, so that numbers are not those that it would have "
                 "had."
             )
         reached = f"{self.progress.steps:,} environment steps and {self.progress.updates:,} updates"
         found, *damaged = self._restore_replay(saved)
         return [f"Resumed at {reached}, with {found}.", *notes, *damaged]
+
+    @property
+    def _platform(self) -> str:
+        """Kind of device that computes; empty where none does."""
+        return self.learner.placement.platform if self.learner else ""
+
+    def _load_agent(self, saved: checkpoint.Checkpoint) -> None:
+        """Takes over all arrays, which have to be there and to fit, and the counters."""
+        if self.learner:
+            saved.need(self.learner.array_names)
+            try:
+                self.learner.load(saved.arrays, saved.counters, saved.held)
+            except _MALFORMED as error:
+                raise CheckpointError(
+                    f"The checkpoint {saved.folder} does not fit: {error}"
+                ) from error
+        self.policy.restore(saved.counters)
 
     def _read(self) -> checkpoint.Checkpoint | None:
         try:
@@ -218,38 +202,3 @@ def _take_counts(progress: Progress, meta: Mapping[str, Any]) -> None:
         setattr(progress, name, count)
     progress.saved, progress.seconds = counts["steps"], float(meta["seconds"])
     progress.achievements = Achievements(**meta.get("achievements", {}))
-
-
-def load_policy(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
-    """Takes over what acts: the parameters. Of the rest nothing needs to be there or to fit.
-
-    Raises:
-        CheckpointError: If parameters are missing or have other shapes.
-    """
-    _load(agent, saved, transfer.PARAMS)
-
-
-def load_agent(agent: Saveable, saved: checkpoint.Checkpoint) -> None:
-    """Takes over all arrays of a checkpoint of the same agent.
-
-    Raises:
-        CheckpointError: If arrays are missing or have other shapes.
-    """
-    _load(agent, saved, "")
-
-
-def _load(agent: Saveable, saved: checkpoint.Checkpoint, prefix: str) -> None:
-    arrays = {name: value for name, value in saved.arrays.items() if name.startswith(prefix)}
-    expected = {name for name in agent.array_names if name.startswith(prefix)}
-    if missing := sorted(expected - set(arrays)):
-        raise CheckpointError(
-            f"The checkpoint {saved.folder} has no array {missing[:8]}, which the agent of this "
-            "configuration needs. Use the model settings that the run was started with."
-        )
-    counters = saved.meta.get("counters")
-    try:
-        if not all(type(count) is int and count >= 0 for count in dict(counters or ()).values()):
-            raise ValueError("its counters are no whole numbers.")
-        agent.load_arrays(arrays, counters)
-    except _MALFORMED as error:
-        raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error

@@ -5,20 +5,19 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from reverie.config import STAMP, Config, check_spaces, foreign
-from reverie.learner import Learner
+from reverie.learner import Learner, Policy
+from reverie.learner.compiler import Compiler
 from reverie.replay import Replay, Stream
 from reverie.run import build, defaults, experience, pretrained
 from reverie.run.folder import RunFolder
 from reverie.run.lock import FolderLock
 from reverie.run.progress import Progress, Reached
-from reverie.run.random_actor import RandomActor
+from reverie.run.random_policy import RandomPolicy
 from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.space_file import write_spaces
-from reverie.spaces import FLAGS, Space
+from reverie.spaces import Space
 from reverie.track import Drawing, Logger, Sink, check_outputs
 from reverie.track.sinks.jsonl import go_back
 
@@ -30,7 +29,7 @@ class Run:
     Attributes:
         folder: Run folder.
         learner: Updates the agent; None when actions are random.
-        actor: Chooses the actions: the learner, or a random actor.
+        policy: Chooses the actions; acts with the parameters that it was given last.
         replay: Stores the transitions.
         batches: Sequences for updates.
         previews: Sequences for reports; drawing them changes nothing in training.
@@ -46,7 +45,7 @@ class Run:
 
     folder: RunFolder
     learner: Learner | None
-    actor: Learner | RandomActor
+    policy: Policy | RandomPolicy
     replay: Replay
     batches: Stream
     previews: Stream
@@ -68,11 +67,6 @@ class Run:
     def updates(self) -> int:
         """Gradient steps."""
         return self.progress.updates
-
-    def example_obs(self, num_envs: int) -> dict[str, np.ndarray]:
-        """Zeros of the shapes and types that the policy gets from some environments."""
-        obs = {key: space.zeros(num_envs) for key, space in self.obs_space.items()}
-        return obs | {key: np.zeros(num_envs, bool) for key in FLAGS}
 
     def save(self) -> None:
         """Starts to write replay and a checkpoint, if there are steps that the newest ones lack.
@@ -132,21 +126,22 @@ def set_up(
     spaces = source.spaces()
     folder.check_spaces(spaces.native_obs, spaces.native_act)
     notes += spaces.notes
+    agent = placement = None
+    latents: Mapping[str, Space] = {}
     if not config.random_agent:
         check_spaces({**spaces.obs, **spaces.act}, config.agent)
-        config, chosen = defaults.choose_size(config, build.placement(config), spaces.obs)
+        placement = build.placement(config)
+        config, chosen = defaults.choose_size(config, placement, spaces.obs)
         notes += chosen
-    described = None if config.random_agent else build.agent(config, spaces.obs, spaces.act)
-    latents: Mapping[str, Space] = {}
-    if described:
-        latents = described[0].latent_spaces
-        config = config.replaced("jax.compute_dtype", described[0].dtype.name)
+        agent = build.agent(config, spaces.obs, spaces.act, placement.platform)
+        latents = agent.latent_spaces
+        config = config.replaced("jax.compute_dtype", agent.dtype.name)
     keys = {**spaces.obs, **spaces.act}
     budget = experience.budget(config, keys, latents, folder.replay)
     start = None
-    if described and config.run.from_checkpoint and not folder.saved():
+    if agent and config.run.from_checkpoint and not folder.saved():
         start = pretrained.choose(
-            config, described[0], config.run.from_checkpoint, config.run.from_checkpoint_regex
+            config, agent, config.run.from_checkpoint, config.run.from_checkpoint_regex
         )
     config, fitted = defaults.fit_replay(config, budget)
     # Mistakes that were found before leave no folder, and those found later leave it as it was.
@@ -155,21 +150,23 @@ def set_up(
     budget = dataclasses.replace(budget, folder=folder.replay)
     lock = stack.enter_context(FolderLock(folder.root))
     learner = None
-    actor: Learner | RandomActor = RandomActor(spaces.act, config.seed, spaces.obs)
-    if described:
-        actor = learner = build.learner(config, *described, folder.root)
-        notes += [described[1].note] if described[1].note else []
-        stack.callback(learner.close)
+    policy: Policy | RandomPolicy = RandomPolicy(spaces.act, config.seed, spaces.obs)
+    if agent and placement:
+        compiler = Compiler()
+        stack.callback(compiler.close)
+        learner = build.learner(config, agent, placement, folder.root, compiler)
+        policy = build.policy(config, agent, placement.policy, folder.root, compiler=compiler)
+        notes += [placement.note] if placement.note else []
     replay = experience.replay(config, keys, latents, budget)
     stack.enter_context(contextlib.closing(replay))
     notes += [*fitted, budget.problem or str(budget)]
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     batches = stack.enter_context(experience.train_stream(config, replay))
-    reached = Reached(folder, done, actor, replay, batches, ratio)
+    reached = Reached(folder, done, learner, policy, replay, batches, ratio)
     restored = reached.restore()
     if start and learner and not restored:
-        learner.load_arrays(start.arrays)
+        learner.load(start.arrays)
         restored = list(start.notes)
     # Only now is it certain that the run can begin.
     if done.saved < 0:
@@ -206,7 +203,7 @@ def set_up(
     return Run(
         folder=folder,
         learner=learner,
-        actor=actor,
+        policy=policy,
         replay=replay,
         batches=batches,
         previews=previews,

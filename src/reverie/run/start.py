@@ -43,7 +43,7 @@ def open_envs(
     held_out = keep_evaluations(config, run, stack)
     keep = (held_out.add,) if held_out else ()
     episodes = config.run.eval_eps
-    return envs, Evaluator(others, run.actor, run.logger, episodes, keep, shutdown), held_out
+    return envs, Evaluator(others, run.policy, run.logger, episodes, keep, shutdown), held_out
 
 
 def ineffective(config: Config) -> list[str]:
@@ -66,27 +66,27 @@ def keep_evaluations(config: Config, run: Run, stack: contextlib.ExitStack) -> H
     if not run.learner or not experience.held_out_steps(config):
         return None
     spaces = {**run.obs_space, **run.act_space}
-    held_out = HeldOut(config, spaces, run.learner.latent_spaces, run.folder.root)
+    held_out = HeldOut(config, spaces, run.learner.agent.latent_spaces, run.folder.root)
     return stack.enter_context(contextlib.closing(held_out))
 
 
 def prepare(config: Config, run: Run, evaluation: bool = False) -> None:
     """Starts to compile what the run will need, in the order in which it needs it."""
-    if not run.learner or run.progress.steps >= config.run.steps:
+    learner, policy = run.learner, run.policy
+    if not learner or run.progress.steps >= config.run.steps:
         return
-    run.learner.prepare("act", run.example_obs(config.run.envs))
+    policy.prepare(config.run.envs)
     kept = "" if config.jax.cache_dir == "off" else ", and seconds where an earlier start did it"
     run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
     if _will_train(config, run):
-        run.learner.prepare("train", run.batches.example())
+        learner.prepare("train", run.batches.example())
     else:
         run.logger.note(
             f"This run will learn nothing: the first update needs {_first_batch(config, run):,} "
             f"steps in replay, and run.steps is {config.run.steps:,}."
         )
     if evaluation:
-        count = min(config.run.eval_envs, config.run.eval_eps)
-        run.learner.prepare("evaluate", run.example_obs(count))
+        policy.prepare(min(config.run.eval_envs, config.run.eval_eps), "eval")
 
 
 def _will_train(config: Config, run: Run) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from reverie.config import Config
 from reverie.disk import explain_full_disk
 from reverie.envs import Cancelled, VectorEnv
-from reverie.learner import NonFiniteError
+from reverie.learner import Learner, NonFiniteError
 from reverie.run import build
 from reverie.run.debug import check_numbers
 from reverie.run.device_memory import explain_device_memory
@@ -24,7 +24,6 @@ from reverie.run.result import Outcome
 from reverie.run.setup import Run, set_up
 from reverie.run.shutdown import Shutdown, Stopped
 from reverie.run.start import open_envs, prepare
-from reverie.run.trainer import Trainer
 from reverie.track import Sink
 
 SWITCH_SECONDS = 0.0005
@@ -163,23 +162,29 @@ def loop(
     done, replay = run.progress, run.replay
     check = functools.partial(check_numbers, what="transition")
     checks = [check] if config.run.debug else []
-    driver = Driver(envs, run.actor, callbacks=checks, waiting=shutdown.interruptible)
+    driver = Driver(envs, run.policy, callbacks=checks, waiting=shutdown.interruptible)
     batch_steps = config.batch_size * config.batch_length
     monitor = Monitor(run.logger, envs, driver, batch_steps, done.achievements)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
-    trainer = make_trainer(config, run)
     hooks = make_hooks(config, run, shutdown, monitor, evaluator, held_out, callbacks)
 
     shutdown.install()  # Building environments may have taken them.
+    compiled = False
+    with shutdown.interruptible():
+        hand_over(run)
     while done.steps < config.run.steps and not shutdown.over:
         transition = driver.step()
         replay.add(transition, transition.get(signal) if signal else None)
         done.steps += envs.num_envs
         done.episodes += monitor.acted(transition)
 
-        if trainer and replay.ready(config.batch_size):
-            trainer.wait(shutdown.interruptible)
-            monitor.updated(update(run, trainer, shutdown, envs.num_envs))
+        if run.learner and replay.ready(config.batch_size):
+            if not compiled:
+                with shutdown.interruptible():
+                    run.learner.wait("train", run.batches.example())
+                compiled = True
+            monitor.updated(update(config, run, run.learner, shutdown, envs.num_envs))
+            hand_over(run)
 
         for hook in hooks:
             hook(run)
@@ -189,26 +194,28 @@ def loop(
     monitor.explain()
 
 
-def make_trainer(config: Config, run: Run) -> Trainer | None:
-    """What feeds the learner; None when actions are random."""
-    if not run.learner:
-        return None
-    return Trainer(
-        run.learner,
-        run.batches,
-        config.replay_context,
-        config.run.debug,
-        priorities=config.replay.priosignal == "model",
-    )
+def hand_over(run: Run) -> None:
+    """Gives what was learned to what acts."""
+    if run.learner:
+        run.policy.set_params(run.learner.acting())
 
 
-def update(run: Run, trainer: Trainer, shutdown: Shutdown, steps: int) -> int:
-    """Makes the updates that are due after some environment steps; returns their number."""
+def update(config: Config, run: Run, learner: Learner, shutdown: Shutdown, steps: int) -> int:
+    """Makes the updates that are due after some environment steps; returns their number.
+
+    What an update gives back reaches replay after the next one was issued, so that the device
+    always has work; it is the thread of the batches that waits for the values.
+    """
     due = run.ratio(steps)
     for made in range(due):
         if shutdown.requested:
             run.ratio.give_back(due - made)
             return made
-        trainer.update()
+        sample = run.batches.next()
+        if config.run.debug:
+            check_numbers(sample.batch, f"batch of update {learner.updates + 1}")
+        out = learner.update(sample.batch)
+        priority = out.priority if config.replay.priosignal == "model" else None
+        run.batches.postpone(sample.ids[:, config.replay_context :], out.latents, priority)
         run.progress.updates += 1
     return due

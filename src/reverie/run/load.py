@@ -1,4 +1,4 @@
-"""A trained agent outside of the training loop, for raw observations and actions."""
+"""Loads a trained agent, for raw observations and actions."""
 
 import dataclasses
 import os
@@ -10,11 +10,12 @@ import gymnasium
 import numpy as np
 
 from reverie import envs
-from reverie.config import ForeignConfig, RunConfig
-from reverie.envs.probe import StandIn
-from reverie.learner import Learner
-from reverie.run import build, custom
-from reverie.run.eval_only import restore_learner
+from reverie.config import Config, ForeignConfig, RunConfig, check_spaces
+from reverie.envs.converter import Converter
+from reverie.learner import Checkpoint, CheckpointError, Policy
+from reverie.learner.devices import Device
+from reverie.learner.policy import params_of, read_params
+from reverie.run import build, custom, pretrained
 from reverie.run.evaluate import evaluate
 from reverie.run.folder import open_run
 from reverie.run.result import Evaluation
@@ -48,7 +49,7 @@ class TrainedAgent:
         ...         break
 
     Args:
-        learner: Holds the parameters.
+        policy: Chooses the actions.
         source: Environments of the run, for `evaluate`.
         converter: Translates observations and actions.
         settings: Numbers and backend of environments in `evaluate`.
@@ -61,9 +62,9 @@ class TrainedAgent:
 
     def __init__(
         self,
-        learner: Learner,
+        policy: Policy,
         source: build.EnvSource,
-        converter: "Converter",
+        converter: Converter,
         settings: RunConfig,
         seed: int,
         step: int,
@@ -71,7 +72,7 @@ class TrainedAgent:
         fps: float,
         permitted: Callable[[], None] = lambda: None,
     ):
-        self._learner = learner
+        self._policy = policy
         self._source = source
         self._converter = converter
         self._settings = settings
@@ -125,11 +126,10 @@ class TrainedAgent:
                 "policy returned beside the action, or None at the start of an episode."
             )
         first = state is None
-        carry = self._learner.init_policy(1) if state is None else state.carry
+        carry = self._policy.init(1) if state is None else state.carry
         batch = {key: value[None] for key, value in self._converter.observation(obs).items()}
-        flags = {"is_first": first, "is_last": False, "is_terminal": False}
-        batch |= {key: np.array([value]) for key, value in flags.items()}
-        carry, actions, _ = self._learner.policy(carry, batch, mode)
+        batch["is_first"] = np.array([first])
+        carry, actions, _ = self._policy.act(carry, batch, mode)
         action = self._converter.action({key: value[0] for key, value in actions.items()})
         return action, PolicyState(carry)
 
@@ -188,11 +188,11 @@ class TrainedAgent:
             settings = settings.model_copy(update={**limits, **choice.limits})
         count = min(settings.eval_envs, episodes)
         mode = "eval" if deterministic else "train"
-        self._learner.restart_draws(mode)
+        self._policy.restore({f"{mode}_calls": 0})  # So that equal seeds repeat.
         source = dataclasses.replace(source, filmed=video is not False)
         with build.vector_env(source, settings, self._seed, "eval", count) as vector:
             self._check(vector)
-            result, records = evaluate(self._learner, vector, episodes, seed=seed, mode=mode)
+            result, records = evaluate(self._policy, vector, episodes, seed=seed, mode=mode)
         if video is False:
             return result
         path = self._logdir / "evaluation" if video is True else pathlib.Path(video).expanduser()
@@ -211,51 +211,6 @@ class TrainedAgent:
                     f"The agent was trained with the {what} {_describe(expected)}, the environment "
                     f"has {_describe(found)}. Pass one like that of its training, {self.task}."
                 )
-
-
-class Converter:
-    """Translates between an environment's own spaces and the flat arrays of the agent.
-
-    It sends values through the very wrappers that training uses, around a stand-in that plays them
-    back, so that the two cannot differ.
-
-    Args:
-        observation_space: As the environment declares it.
-        action_space: As the environment declares it.
-        size: Height and width to which images were resized in training; empty for none.
-        name: What messages call the environment.
-    """
-
-    def __init__(
-        self,
-        observation_space: gymnasium.Space,
-        action_space: gymnasium.Space,
-        size: tuple[int, ...] = (),
-        name: str = "the environment",
-    ):
-        self._stand_in = StandIn(name, observation_space, action_space)
-        self._wrapped = envs.wrap(self._stand_in, size=size, bounds="ignore")
-
-    @property
-    def native(self) -> gymnasium.Env:
-        """A stand-in with the spaces that the environment declares."""
-        return self._stand_in
-
-    @property
-    def wrapped(self) -> gymnasium.Env:
-        """An environment with the agent's spaces."""
-        return self._wrapped
-
-    def observation(self, obs: Any) -> dict[str, np.ndarray]:
-        """Flat arrays of an observation, without `log/` keys."""
-        self._stand_in.obs = obs
-        flat, _ = self._wrapped.reset()
-        return {key: np.asarray(flat[key]) for key in envs.spaces(self._wrapped)[0]}
-
-    def action(self, flat: dict[str, np.ndarray]) -> Any:
-        """The action that the environment takes."""
-        self._wrapped.step(flat)
-        return self._stand_in.action
 
 
 def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAgent:
@@ -282,9 +237,9 @@ def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAg
     size = section.size if isinstance(section, ForeignConfig) else ()
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
     spaces = envs.spaces(converter.wrapped)
-    learner, step = restore_learner(config, *spaces)
+    policy, step = load_policy(config, *spaces, build.placement(config).policy)
     return TrainedAgent(
-        learner,
+        policy,
         source,
         converter,
         config.run,
@@ -294,6 +249,48 @@ def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAg
         config.logger.fps,
         saved.refuse,
     )
+
+
+def load_policy(
+    config: Config,
+    obs_space: Mapping[str, Space],
+    act_space: Mapping[str, Space],
+    device: Device,
+    elsewhere: str = "",
+) -> tuple[Policy, int]:
+    """What acts with the newest valid checkpoint in the run folder.
+
+    Args:
+        config: Resolved configuration; its `run.from_checkpoint` plays no part.
+        obs_space: What the policy sees.
+        act_space: What it does.
+        device: Where it acts.
+        elsewhere: Folder of another checkpoint, also of the original implementation, to be taken
+            in place of the run's.
+
+    Returns:
+        The policy, and the environment steps after which it was saved.
+
+    Raises:
+        CheckpointError: If there is none, or it is of an agent with other settings.
+    """
+    if config.random_agent:
+        raise CheckpointError(
+            "random_agent is true, and a random agent has no checkpoint to evaluate. Set it to "
+            "false, or train with --random_agent true, which logs the scores."
+        )
+    check_spaces({**obs_space, **act_space}, config.agent)
+    folder = pathlib.Path(config.logdir).expanduser()
+    agent = build.agent(config, obs_space, act_space, device.platform)
+    if elsewhere:
+        start = pretrained.choose(config, agent, elsewhere)
+        saved = Checkpoint(start.step, start.arrays, {}, pathlib.Path(elsewhere))
+        params = params_of(saved, agent)
+    else:
+        params, saved = read_params(folder, agent, device)
+    policy = build.policy(config, agent, device, folder, params)
+    policy.restore(saved.counters)
+    return policy, saved.step
 
 
 def _describe(spaces: Mapping[str, Space]) -> str:

@@ -1,17 +1,18 @@
 """A policy that acts at random, as a baseline and to test environments without a model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from reverie.envs import valid_actions
+from reverie.learner import Params
 from reverie.spaces import Space, mask_keys
 
 Arrays = dict[str, np.ndarray]
 
 
-class RandomActor:
+class RandomPolicy:
     """Draws every action uniformly: classes of discrete keys, [-1, 1] of continuous ones.
 
     Args:
@@ -32,40 +33,25 @@ class RandomActor:
         self._calls = 0
 
     @property
-    def platform(self) -> str:
-        """None: it draws with numpy."""
-        return ""
-
-    @property
     def counters(self) -> dict[str, int]:
         """Counts that determine the next draws; belongs into every checkpoint."""
         return {"calls": self._calls}
 
-    @property
-    def array_names(self) -> set[str]:
-        """A random policy has no parameters to save."""
-        return set()
+    def restore(self, counters: Mapping[str, int]) -> None:
+        """Goes on where `counters` was taken."""
+        self._calls = counters.get("calls", self._calls)
 
-    def snapshot(self) -> Callable[[], Arrays]:
-        """Gives no arrays."""
-        return dict
+    def set_params(self, params: Params) -> None:
+        """It has no parameters."""
 
-    def held(self) -> Callable[[], Arrays]:
-        """Nothing decides the next draws but the counters."""
-        return dict
+    def prepare(self, num: int, mode: Literal["train", "eval"] = "train") -> None:
+        """There is nothing to compile."""
 
-    def take_back(self, arrays: Arrays) -> None:
-        """Takes nothing."""
+    def init(self, num: int) -> None:
+        """It remembers nothing."""
+        return
 
-    def load_arrays(self, arrays: Arrays, counters: Mapping[str, int] | None = None) -> None:
-        """Goes on where `counters` was saved."""
-        self._calls = counters["calls"] if counters else 0
-
-    def init_policy(self, num_envs: int) -> Any:
-        """A random policy remembers nothing."""
-        return None
-
-    def policy(
+    def act(
         self, carry: Any, obs: Arrays, mode: Literal["train", "eval"] = "train"
     ) -> tuple[Any, Arrays, Arrays]:
         """Returns the carry, random actions [N, ...] and no latents."""

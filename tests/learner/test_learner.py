@@ -17,7 +17,7 @@ def kernel(learner):
 def test_update_lowers_the_loss(make_learner, batch):
     learner = make_learner()
     for _ in range(30):
-        learner.train(batch)
+        learner.update(batch)
     learner.synchronize()
     losses = [metrics["loss/rec"] for metrics in learner.pop_metrics()]
     assert len(losses) == 30
@@ -34,8 +34,8 @@ def test_a_prepared_update_is_compiled_once_and_ahead(make_learner, batch, monke
         lambda *args: (traced.append(threading.current_thread().name), train(*args))[1],
     )
     learner.prepare("train", {key: np.zeros_like(x) for key, x in batch.items()})
-    learner.train(batch)
-    learner.train(batch)
+    learner.update(batch)
+    learner.update(batch)
     assert len(traced) == 1
     assert traced[0] != threading.current_thread().name
 
@@ -43,8 +43,8 @@ def test_a_prepared_update_is_compiled_once_and_ahead(make_learner, batch, monke
 def test_a_prepared_batch_of_another_size_is_compiled_anew(make_learner, batch):
     learner, other = make_learner(), make_learner()
     learner.prepare("train", {key: x[:2] for key, x in batch.items()})
-    learner.train(batch)
-    other.train(batch)
+    learner.update(batch)
+    other.update(batch)
     np.testing.assert_array_equal(kernel(learner), kernel(other))
 
 
@@ -53,14 +53,14 @@ def test_an_error_of_the_compilation_comes_out_of_train(make_learner, batch, mon
     monkeypatch.setattr(learner.agent, "train", lambda *args: {}["missing"])
     learner.prepare("train", batch)
     with pytest.raises(KeyError, match="missing"):
-        learner.train(batch)
+        learner.update(batch)
 
 
 def test_metrics_come_one_update_late(make_learner, batch):
     learner = make_learner()
-    learner.train(batch)
+    learner.update(batch)
     assert learner.pop_metrics() == []
-    learner.train(batch)
+    learner.update(batch)
     (metrics,) = learner.pop_metrics()
     assert sorted(metrics) == ["draw", "loss/rec", "opt/grad_norm"]
     assert all(type(value) is float for value in metrics.values())
@@ -68,55 +68,45 @@ def test_metrics_come_one_update_late(make_learner, batch):
 
 def test_training_carry_goes_from_update_to_update(make_learner, batch):
     learner = make_learner()
-    learner.train(batch)
-    outputs = learner.train(batch)
+    learner.update(batch)
+    outputs = learner.update(batch)
     np.testing.assert_allclose(outputs.latents["latent/deter"], batch["obs"][:, 1:] + 1, rtol=1e-6)
 
 
-def test_acting_lags_one_update_behind_the_last_issued(make_learner, batch, obs):
-    learner, reference = make_learner(), make_learner()
+def test_acting_lags_one_update_behind_the_last_issued(make_learner, make_policy, batch, obs):
+    learner, reference, policy = make_learner(), make_learner(), make_policy()
     after = [kernel(reference)]
     for issued in range(1, 4):
-        learner.train(batch)
-        reference.train(batch)
+        learner.update(batch)
+        reference.update(batch)
         after.append(kernel(reference))
-        _, _, latents = learner.policy(learner.init_policy(2), obs)
+        params = learner.acting()
+        assert params.version == issued - 1
+        assert learner.acting() is params
+        policy.set_params(params)
+        _, _, latents = policy.act(policy.init(2), obs)
         np.testing.assert_allclose(latents["latent/deter"], after[issued - 1][:2], rtol=1e-5)
 
 
-def test_flush_acting_acts_with_the_newest_parameters(make_learner, batch, obs):
+def test_the_newest_parameters_can_be_had_without_the_lag(make_learner, make_policy, batch, obs):
     learner = make_learner()
-    learner.train(batch)
-    learner.flush_acting()
-    _, _, latents = learner.policy(learner.init_policy(2), obs)
+    learner.update(batch)
+    policy = make_policy(learner.acting(newest=True))
+    assert policy.version == 1
+    _, _, latents = policy.act(policy.init(2), obs)
     np.testing.assert_allclose(latents["latent/deter"], kernel(learner)[:2], rtol=1e-5)
 
 
-def test_policy_carries_its_state_and_resets_it_on_first(make_learner, obs):
-    learner = make_learner()
-    carry = learner.init_policy(2)
-    carry, _, one = learner.policy(carry, obs)
-    _, _, two = learner.policy(carry, obs)
-    np.testing.assert_allclose(two["latent/deter"][0], one["latent/deter"][0])
-    np.testing.assert_allclose(two["latent/deter"][1], 2 * one["latent/deter"][1], rtol=1e-6)
-
-
-def test_modes_differ_and_eval_repeats(make_learner, obs):
-    learner = make_learner()
-    carry = learner.init_policy(2)
-    sampled = [learner.policy(carry, obs, mode="train")[1]["action"] for _ in range(2)]
-    greedy = [learner.policy(carry, obs, mode="eval")[1]["action"] for _ in range(2)]
-    assert not np.allclose(*sampled)
-    np.testing.assert_array_equal(*greedy)
-
-
-def test_equal_seeds_give_equal_runs_and_other_seeds_other_ones(make_learner, batch, obs):
+def test_equal_seeds_give_equal_runs_and_other_seeds_other_ones(
+    make_learner, make_policy, batch, obs
+):
     def run(seed):
-        learner = make_learner(seed)
+        learner, policy = make_learner(seed), make_policy(seed=seed)
         actions = []
         for _ in range(3):
-            learner.train(batch)
-            actions.append(learner.policy(learner.init_policy(2), obs)[1]["action"])
+            learner.update(batch)
+            policy.set_params(learner.acting())
+            actions.append(policy.act(policy.init(2), obs)[1]["action"])
         return np.stack(actions), kernel(learner)
 
     first, second, other = run(0), run(0), run(1)
@@ -125,21 +115,20 @@ def test_equal_seeds_give_equal_runs_and_other_seeds_other_ones(make_learner, ba
     assert not np.allclose(first[0], other[0])
 
 
-def test_restored_learner_goes_on_with_the_same_keys_and_arrays(make_learner, batch, obs):
+def test_restored_learner_goes_on_with_the_same_keys_and_arrays(make_learner, batch):
     learner = make_learner()
-    learner.train(batch)
-    learner.policy(learner.init_policy(2), obs)
+    learner.update(batch)
     restored = make_learner(seed=0)
-    restored.load_arrays(learner.arrays(), learner.counters)
-    learner.flush_acting()
-    assert restored.updates == 1
+    restored.load(learner.arrays(), {**learner.counters, "calls_of_a_policy": 3})
+    assert restored.updates == restored.acting().version == 1
     for one in (learner, restored):
         one.pop_metrics()
-        one.train(batch)
+        one.update(batch)
         one.synchronize()
     assert learner.pop_metrics() == restored.pop_metrics()
-    one, two = (x.policy(x.init_policy(2), obs)[1]["action"] for x in (learner, restored))
-    np.testing.assert_array_equal(one, two)
+    newest = (one.acting(newest=True).leaves for one in (learner, restored))
+    for mine, other in zip(*newest, strict=True):
+        np.testing.assert_array_equal(mine, other)
 
 
 def test_arrays_are_copies_that_the_next_update_leaves_alone(make_learner, batch):
@@ -147,7 +136,7 @@ def test_arrays_are_copies_that_the_next_update_leaves_alone(make_learner, batch
     arrays = learner.arrays()
     before = {name: value.copy() for name, value in arrays.items()}
     for _ in range(2):
-        learner.train(batch)
+        learner.update(batch)
     learner.synchronize()
     for name, value in arrays.items():
         np.testing.assert_array_equal(value, before[name])
@@ -155,58 +144,63 @@ def test_arrays_are_copies_that_the_next_update_leaves_alone(make_learner, batch
 
 def test_a_snapshot_is_of_its_moment_and_does_not_wait(make_learner, batch):
     learner = make_learner()
-    learner.train(batch)
+    learner.update(batch)
     expected = {name: value.copy() for name, value in learner.arrays().items()}
     fetch = learner.snapshot()
     for _ in range(2):
-        learner.train(batch)
-    found = fetch()
+        learner.update(batch)
+    found, _ = fetch()
     assert list(found) == list(expected)
     for name, value in found.items():
         np.testing.assert_array_equal(value, expected[name])
 
 
-def test_a_resumed_learner_goes_on_as_if_it_had_not_stopped(make_learner, batch, obs):
-    learner = make_learner()
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(make_learner, make_policy, batch, obs):
+    learner, policy = make_learner(), make_policy()
     for _ in range(3):
-        learner.train(batch)
-    fetch, held, counters = learner.snapshot(), learner.held(), learner.counters
+        learner.update(batch)
+    policy.set_params(learner.acting())
+    policy.act(policy.init(2), obs)
+    fetch, counters = learner.snapshot(), {**learner.counters, **policy.counters}
 
-    def go_on(one):
+    def go_on(learner, policy):
         seen = []
         for _ in range(3):
-            _, actions, latents = one.policy(one.init_policy(2), obs)
-            outputs = one.train(batch)
+            policy.set_params(learner.acting())
+            _, actions, latents = policy.act(policy.init(2), obs)
+            outputs = learner.update(batch)
             seen += [actions["action"], latents["latent/deter"], outputs.latents["latent/deter"]]
-        return [np.asarray(value) for value in (*seen, *one.arrays().values())]
+        return [np.asarray(value) for value in (*seen, *learner.arrays().values())]
 
-    expected = go_on(learner)
-    other = make_learner()
-    other.load_arrays(fetch(), counters)
-    other.take_back(held())
-    for value, wanted in zip(go_on(other), expected, strict=True):
+    expected = go_on(learner, policy)
+    arrays, held = fetch()
+    other, restored = make_learner(), make_policy()
+    other.load(arrays, counters, held)
+    restored.restore(counters)
+    assert other.acting().version == 2
+    for value, wanted in zip(go_on(other, restored), expected, strict=True):
         np.testing.assert_array_equal(value, wanted)
 
 
 def test_what_a_checkpoint_lacks_or_holds_in_another_size_is_made_anew(make_learner, batch):
     learner = make_learner()
-    learner.train(batch)
-    held = learner.held()()
+    learner.update(batch)
+    arrays, held = learner.snapshot()()
     other = make_learner()
-    other.take_back({})
-    other.take_back({name: value[:1] for name, value in held.items()})
-    outputs = other.train(batch)
+    other.load(arrays, held={name: value[:1] for name, value in held.items()})
+    other.load(arrays)
+    outputs = other.update(batch)
     np.testing.assert_allclose(outputs.latents["latent/deter"], batch["obs"][:, 1:], rtol=1e-6)
 
 
 def test_nan_in_a_batch_stops_at_the_next_update_and_is_dumped(make_learner, batch, tmp_path):
     learner = make_learner(dump_folder=tmp_path)
-    learner.train(batch)
+    learner.update(batch)
     broken = {**batch, "obs": batch["obs"].copy()}
     broken["obs"][2, 3, 1] = np.nan
-    learner.train(broken)
+    learner.update(broken)
     with pytest.raises(NonFiniteError, match=r"'loss/rec', 'opt/grad_norm'.*update-2.*nonfinite"):
-        learner.train(batch)
+        learner.update(batch)
     folder = tmp_path / "nonfinite" / "update-2"
     with np.load(folder / "arrays.npz") as saved:
         np.testing.assert_array_equal(saved["obs"], broken["obs"])
@@ -217,35 +211,26 @@ def test_nan_in_a_batch_stops_at_the_next_update_and_is_dumped(make_learner, bat
 
 def test_nan_of_the_last_update_stops_saving(make_learner, batch):
     learner = make_learner()
-    learner.train({**batch, "obs": np.full((4, 6, 3), np.inf, np.float32)})
+    learner.update({**batch, "obs": np.full((4, 6, 3), np.inf, np.float32)})
     with pytest.raises(NonFiniteError, match="update-1; nothing was written"):
         learner.arrays()
 
 
 def test_nan_parameters_are_never_handed_out(make_learner):
     learner = make_learner()
-    learner.load_arrays({"params/policy": np.array([1, np.nan, 1], np.float32)})
+    learner.load({"params/policy": np.array([1, np.nan, 1], np.float32)})
     with pytest.raises(NonFiniteError, match="params/policy"):
         learner.arrays()
     with pytest.raises(NonFiniteError, match="params/policy"):
         learner.snapshot()()
 
 
-def test_nan_action_stops_and_dumps_the_observation(make_learner, obs, tmp_path):
-    learner = make_learner(dump_folder=tmp_path)
-    obs["obs"][1, 0] = np.inf
-    with pytest.raises(NonFiniteError, match="action"):
-        learner.policy(learner.init_policy(2), obs)
-    with np.load(tmp_path / "nonfinite" / "policy-0" / "arrays.npz") as saved:
-        assert np.isinf(saved["obs"][1, 0])
-
-
 def test_loading_names_the_arrays_that_do_not_fit(make_learner):
     learner = make_learner()
     with pytest.raises(MismatchError, match=r"params/policy is \(4,\), the agent's is \(3,\)"):
-        learner.load_arrays({"params/policy": np.ones(4, np.float32)})
+        learner.load({"params/policy": np.ones(4, np.float32)})
     with pytest.raises(MismatchError, match="no array params/other"):
-        learner.load_arrays({"params/other": np.ones(4, np.float32)})
+        learner.load({"params/other": np.ones(4, np.float32)})
 
 
 def test_report_returns_host_arrays(make_learner, batch):
