@@ -55,9 +55,10 @@ def spaces(deter: str) -> dict[str, Space]:
 
 
 def transition(replay: Replay, seed: int) -> dict[str, np.ndarray]:
+    """A step of all environments, `[1, ENVS, *shape]` per key."""
     rng = np.random.default_rng(seed)
     shapes = replay.layout.specs.items()
-    return {k: rng.integers(0, 2, (ENVS, *shape)).astype(dtype) for k, (dtype, shape) in shapes}
+    return {k: rng.integers(0, 2, (1, ENVS, *shape)).astype(dtype) for k, (dtype, shape) in shapes}
 
 
 def play(task: str) -> np.ndarray:
@@ -130,7 +131,7 @@ def measure(steps: int, seconds: float, deter: str) -> dict[str, float]:
     def fill(count: int) -> float:
         start = time.perf_counter()
         for i in range(count):
-            replay.add(inputs[i % len(inputs)])
+            replay.add(inputs[i % len(inputs)], range(ENVS))
         return count * ENVS / (time.perf_counter() - start)
 
     results["adds_s_growing"] = fill(-(-steps // ENVS))
@@ -169,9 +170,9 @@ def measure_disk(
         if images is not None:
             # Every environment is at another place of the same play.
             places = i + np.arange(ENVS) * (FRAMES // ENVS)
-            step = {**step, "image": images[places % FRAMES]}
+            step = {**step, "image": images[places % FRAMES][None]}
         begun = time.perf_counter()
-        replay.add(step)
+        replay.add(step, range(ENVS))
         added += time.perf_counter() - begun
         if i % 100 == 99:
             _, ids = replay.gather(replay.plan(BATCH))

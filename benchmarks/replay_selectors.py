@@ -106,7 +106,7 @@ def measure_mixture(items: int, seconds: float) -> dict[str, float]:
     inputs = [transition(replay, seed) for seed in range(20)]
     start = time.process_time()
     for i in range(steps // ENVS):
-        replay.add(inputs[i % len(inputs)])
+        replay.add(inputs[i % len(inputs)], range(ENVS))
     adds = steps / (time.process_time() - start)
     rng = np.random.default_rng(0)
     give_priorities(replay._index, rng)

@@ -121,7 +121,8 @@ def test_replay_closes_the_broken_episode_and_statistics_leave_it_out():
         for i in range(11):
             actions = {"action": np.array([DIE if i == 2 else GO], np.int32)}
             records += stats.add(transition)
-            replay.add({**transition, **actions})
+            steps = {key: value[None] for key, value in (transition | actions).items()}
+            replay.add(steps, [0])
             transition = vector.step(actions)
     batch, _ = replay.gather(replay.plan(1))
     assert batch["obs"][0, :, 0].tolist() == [0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 0]

@@ -22,11 +22,11 @@ LATENTS = ("latent/deter", "latent/stoch")
 
 
 def make_transition(numbers, is_first=None, is_last=None, is_terminal=None) -> dict:
-    """One step of each environment; `vector`, `action` and `reward` all name it."""
+    """One step of each environment, `[1, N]`; `vector`, `action` and `reward` all name it."""
     numbers = np.asarray(numbers)
     n = len(numbers)
     flag = np.zeros(n, bool)
-    return {
+    columns = {
         "obs/image": np.broadcast_to(numbers[:, None, None, None] % 251, (n, 2, 2, 1)).astype("u1"),
         "obs/vector": np.stack([numbers, -numbers], 1).astype(np.float32),
         "action": numbers.astype(np.int32),
@@ -37,11 +37,12 @@ def make_transition(numbers, is_first=None, is_last=None, is_terminal=None) -> d
         "latent/deter": np.zeros((n, 3), SPACES["latent/deter"].dtype),
         "latent/stoch": np.zeros((n, 2), np.uint8),
     }
+    return {key: column[None] for key, column in columns.items()}
 
 
 @pytest.fixture
 def step():
-    """Makes a transition: `step([100, 200], is_first=[True, False])` for two environments."""
+    """Makes a step: `step([100, 200], is_first=[True, False])` for two environments."""
     return make_transition
 
 
@@ -87,7 +88,7 @@ def fill(step):
     def run(replay: Replay, streams: int, count: int, start: int = 0) -> None:
         for t in range(start, start + count):
             numbers = [100 * i + t for i in range(streams)]
-            replay.add(step(numbers, is_first=[t == 0] * streams))
+            replay.add(step(numbers, is_first=[t == 0] * streams), range(streams))
 
     return run
 

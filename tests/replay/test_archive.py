@@ -346,14 +346,14 @@ storage = {
 }[sys.argv[2]]
 settings = {"capacity": 4000, "chunksize": 64, "latents": ["latent/deter"]}
 replay = Replay(spaces, length=5, storage=storage, **settings)
-off = np.zeros(2, bool)
+off = np.zeros((1, 2), bool)
 for t in range(1_000_000):
-    number = np.array([t, t + 0.5], np.float32)
+    number = np.array([[t, t + 0.5]], np.float32)
     replay.add({
-        "step": np.repeat(number[:, None], 500, 1),
-        "latent/deter": np.repeat(number[:, None], 100, 1),
+        "step": np.repeat(number[..., None], 500, 2),
+        "latent/deter": np.repeat(number[..., None], 100, 2),
         "reward": number, "is_first": off, "is_last": off, "is_terminal": off,
-    })
+    }, range(2))
     if t % 50 == 49:
         replay.save(sys.argv[1]).wait()
         print(t, flush=True)

@@ -29,7 +29,7 @@ def test_a_sequence_longer_than_several_chunks(make_replay, fill):
 def test_batch_has_every_key_with_its_values(make_replay, step):
     replay = make_replay(online=False)
     for t in range(4):
-        replay.add(step([7 + t], is_first=[t == 0], is_last=[t == 3], is_terminal=[t == 3]))
+        replay.add(step([7 + t], is_first=[t == 0], is_last=[t == 3], is_terminal=[t == 3]), [0])
     batch, ids = replay.gather(replay.plan(2))
     row = [[7, 8, 9, 10]] * 2
     np.testing.assert_array_equal(batch["action"], np.array(row, np.int32))
@@ -57,7 +57,7 @@ def test_first_row_begins_an_episode_and_nothing_stored_changes(make_replay, fil
 def test_abandoned_episode_is_closed_where_the_next_one_begins(make_replay, step):
     replay = make_replay(online=False, chunksize=2, length=3)
     for t in range(6):
-        replay.add(step([t], is_first=[t in (0, 3)]))
+        replay.add(step([t], is_first=[t in (0, 3)]), [0])
     batch, _ = replay.gather(replay.plan(50))
     found = {int(a[0]): last.tolist() for a, last in
              zip(batch["action"], batch["is_last"], strict=True)}  # fmt: skip
@@ -226,9 +226,11 @@ def test_bytes_per_step_are_the_compact_ones():
     }
     latents = ("latent/deter", "latent/stoch")
     replay = Replay(spaces, length=65, capacity=10_000, chunksize=256, latents=latents)
-    zeros = {k: np.zeros((1, *shape), dtype) for k, (dtype, shape) in replay.layout.specs.items()}
+    zeros = {
+        k: np.zeros((1, 1, *shape), dtype) for k, (dtype, shape) in replay.layout.specs.items()
+    }
     for _ in range(4 * 256):
-        replay.add(zeros)
+        replay.add(zeros, [0])
     data = 64 * 64 * 3 + 512 * 2 + 32 + 4 + 4 + 3
     assert data <= replay.stats()["bytes_per_step"] <= data + 40
 
@@ -237,32 +239,31 @@ def test_bytes_per_step_are_the_compact_ones():
     ("change", "error", "match"),
     [
         ({"reward": None}, KeyError, r"\['reward'\] missing"),
-        ({"extra": np.zeros(1)}, KeyError, r"\['extra'\] unknown"),
-        ({"reward": np.zeros(1)}, TypeError, "'reward' has dtype float64, replay stores float32"),
-        ({"obs/vector": np.zeros((1, 3), "f4")}, ValueError, r"'obs/vector' has shape \(1, 3\)"),
+        ({"extra": np.zeros((1, 1))}, KeyError, r"\['extra'\] unknown"),
+        (
+            {"reward": np.zeros((1, 1))},
+            TypeError,
+            "'reward' has dtype float64, replay stores float32",
+        ),
+        ({"obs/vector": np.zeros((1, 1, 3), "f4")}, ValueError, r"vector' has shape \(1, 1, 3\)"),
         ({"is_first": np.array(True)}, ValueError, "'action' has shape"),
+        ({"is_first": np.zeros((2, 1), bool)}, ValueError, "'action' has shape"),
+        ({"reward": np.zeros((1, 2), "f4")}, ValueError, r"'reward' has shape \(1, 2\)"),
     ],
 )
 def test_wrong_transitions_are_refused(make_replay, step, change, error, match):
     replay = make_replay()
     transition = {k: v for k, v in (step([1]) | change).items() if v is not None}
     with pytest.raises(error, match=match):
-        replay.add(transition)
+        replay.add(transition, [0])
     assert replay.stats()["steps"] == 0
 
 
 def test_log_keys_are_not_stored(make_replay, step):
     replay = make_replay()
     for t in range(4):
-        replay.add(step([t]) | {"log/score": np.zeros(1)})
+        replay.add(step([t]) | {"log/score": np.zeros((1, 1))}, [0])
     assert "log/score" not in replay.gather(replay.plan(1))[0]
-
-
-def test_number_of_environments_is_fixed(make_replay, step):
-    replay = make_replay()
-    replay.add(step([1, 2]))
-    with pytest.raises(ValueError, match="3 environments was added to a replay of 2"):
-        replay.add(step([1, 2, 3]))
 
 
 @pytest.mark.parametrize(

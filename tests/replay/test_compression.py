@@ -49,7 +49,7 @@ def make_replay(storage, **kwargs):
 def fill(replay, start, count):
     frames, static = pictures(start + count), noise(start + count)
     for t in range(start, start + count):
-        replay.add({
+        step = {
             "image": frames[t : t + 1],
             "noise": static[t : t + 1],
             "map": np.zeros((1, 4, 4, 1), np.float32),
@@ -59,7 +59,8 @@ def fill(replay, start, count):
             "is_first": np.array([t == start]),
             "is_last": np.zeros(1, bool),
             "is_terminal": np.zeros(1, bool),
-        })  # fmt: skip
+        }  # fmt: skip
+        replay.add({key: value[None] for key, value in step.items()}, range(1))
 
 
 def times_drawn(replay, count=500):

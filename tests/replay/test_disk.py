@@ -40,11 +40,12 @@ def test_memory_stays_bounded_while_much_more_passes_through(tmp_path):
     before, peak = psutil.Process().memory_info().rss, 0
     for t in range(5_000):
         number = np.full(4, t, np.float32)
-        replay.add({
+        step = {
             "image": np.full((4, 64, 64, 3), t % 251, np.uint8),
             "latent/deter": np.repeat(number[:, None], 256, 1),
             "reward": number, "is_first": off, "is_last": off, "is_terminal": off,
-        })  # fmt: skip
+        }  # fmt: skip
+        replay.add({key: value[None] for key, value in step.items()}, range(4))
         if t % 50 == 49:
             batch, ids = replay.gather(replay.plan(8))
             assert (batch["image"][..., 0, 0, 0] == batch["reward"] % 251).all()

@@ -76,11 +76,11 @@ def test_rows_that_were_written_after_the_save_are_cut_off(make_replay, fill, tm
     assert make_replay().load(tmp_path).steps == 48
 
 
-def test_streams_end_where_there_are_more_environments_now(make_replay, fill, tmp_path):
+def test_streams_go_on_where_there_are_more_environments_now(make_replay, fill, tmp_path):
     replay = make_replay()
     fill(replay, 2, 21)
     replay.save(tmp_path, "here").wait()
     again = make_replay()
     assert again.load(tmp_path, "here").exact
     fill(again, 3, 4, start=21)
-    assert again.stats()["items"] == 2 * (21 - 3) + 3
+    assert again.stats()["items"] == 2 * (25 - 3) + 1

@@ -175,7 +175,7 @@ def test_steps_may_bring_their_priority_along(make_replay, step, assert_drawn):
     replay = make_replay(online=False, chunksize=3, selector=selector)
     for t in range(9):
         given = float(t) if t > 3 else np.nan
-        replay.add(step([t, 100 + t]), np.array([given, 1.0], np.float32))
+        replay.add(step([t, 100 + t]), [0, 1], np.array([[given, 1.0]], np.float32))
     own = {100 + t: 1 for t in range(6)}
     assert_drawn(probe(replay), dict.fromkeys(range(4), 1))
     give(replay, dict.fromkeys(range(4), 0.0))
@@ -187,7 +187,7 @@ def test_steps_may_bring_their_priority_along(make_replay, step, assert_drawn):
 def test_priorities_of_new_steps_are_checked_before_anything_is_stored(make_replay, step, values):
     replay = make_replay()
     with pytest.raises(ValueError, match=r"what replay\.priosignal names"):
-        replay.add(step([0, 100]), np.array(values))
+        replay.add(step([0, 100]), [0, 1], np.array([values]))
     assert replay.stats()["steps"] == 0
 
 

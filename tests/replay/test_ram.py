@@ -17,7 +17,8 @@ def test_a_plan_reads_what_it_was_made_of_whatever_is_added_later():
         for step in range(start, start + count):
             flags = {"is_first": np.array([step == 0]), "is_last": np.array([False])}
             row = {"obs": np.full((1, 3), step, np.float32), "reward": np.zeros(1, np.float32)}
-            replay.add({**row, **flags, "is_terminal": np.array([False])})
+            row |= {**flags, "is_terminal": np.array([False])}
+            replay.add({key: value[None] for key, value in row.items()}, [0])
 
     add(64, 0)
     plan = replay.plan(8)
@@ -31,11 +32,12 @@ def test_a_batch_stays_as_it_is_while_others_are_drawn():
     replay = Replay({"image": image}, length=32, capacity=600, context=0, online=False)
     rng = np.random.default_rng(0)
     for _ in range(500):
-        replay.add({
+        step = {
             "image": rng.integers(0, 256, (1, 64, 64, 3), np.uint8),
             "reward": np.zeros(1, np.float32),
             **{key: np.zeros(1, bool) for key in ("is_first", "is_last", "is_terminal")},
-        })  # fmt: skip
+        }  # fmt: skip
+        replay.add({key: value[None] for key, value in step.items()}, range(1))
     held = replay.gather(replay.plan(16))[0]["image"]
     before = held.copy()
     for _ in range(5):

@@ -5,6 +5,8 @@ may hit that thread anywhere, is in `test_archive`.
 """
 
 import collections
+import copy
+import dataclasses
 import functools
 import math
 import tempfile
@@ -34,8 +36,25 @@ SELECTORS = {
 }
 
 
+@dataclasses.dataclass
+class Chunk:
+    """Steps `first .. last-1` of a stream; as many as `durable` survive a kill."""
+
+    stream: int
+    name: int
+    first: int
+    last: int
+    rows: int
+    durable: int = 0
+
+
 class Model:
-    """Streams as lists of steps; chunks as [stream, first, last, durable] in order of creation."""
+    """Streams as lists of steps, numbered as they begin; chunks in the order of their creation.
+
+    Attributes:
+        open: Number of the stream that goes on under a name, which replay calls its id.
+        order: Where sequences start, in the order in which they got complete.
+    """
 
     def __init__(self, length, capacity, chunksize, online, recording):
         self.length, self.capacity, self.chunksize = length, capacity, chunksize
@@ -44,7 +63,7 @@ class Model:
         self.recording = recording
         self.saved_queue = []
         self.streams = []
-        self.open = []
+        self.open = {}
         self.chunks = []
         self.queue = []
         # What the latents of each step may be: after a kill anything that they have been.
@@ -55,38 +74,54 @@ class Model:
         self.order = []
         self.count = 0
 
-    def begin(self, envs):
-        self.rows = max(1, min(self.chunksize, (self.capacity // envs - self.length) // 4))
-        self.open = list(range(len(self.streams), len(self.streams) + envs))
-        self.streams += [[] for _ in range(envs)]
-
-    def add(self, firsts):
-        for stream, first in zip(self.open, firsts, strict=True):
-            steps = self.streams[stream]
-            if len(steps) % self.rows == 0:
-                if self.recording:
-                    self.finish(stream)
-                self.chunks.append([stream, len(steps), len(steps), 0])
-            chunk = [c for c in self.chunks if c[0] == stream][-1]
-            chunk[2] += 1
-            steps.append((self.count, first))
-            self.latents[self.count] = {float(self.count)}
-            self.history[self.count] = {float(self.count)}
-            self.priorities[self.count] = math.inf
-            self.count += 1
-        for stream in self.open:
+    def add(self, names, firsts):
+        """One step of each of these streams."""
+        for name, first in zip(names, firsts, strict=True):
+            self.append(name, bool(first), len(self.open.keys() | names))
+        for stream in [self.open[name] for name in names]:
             start = len(self.streams[stream]) - self.length
-            if start >= 0:
+            if start >= min(chunk.first for chunk in self.chunks if chunk.stream == stream):
                 self.order.append((stream, start))
-            if self.use_online and start >= 0 and start % self.length == 0:
-                self.queue.append((stream, start))
+                if self.use_online and start % self.length == 0:
+                    self.queue.append((stream, start))
         while self.steps() > self.capacity:
-            self.chunks.pop(0)
+            gone, *self.chunks = self.chunks
+            if gone.stream == self.open.get(gone.name) and gone.stream not in self.newest:
+                del self.open[gone.name]
+
+    def append(self, name, first, num):
+        if name not in self.open:
+            self.open[name] = len(self.streams)
+            self.streams.append([])
+        stream = self.open[name]
+        steps, chunk = self.streams[stream], self.newest.get(stream)
+        if chunk is None or chunk.last - chunk.first == chunk.rows:
+            if self.recording:
+                self.finish(stream)
+            rows = max(1, min(self.chunksize, (self.capacity // num - self.length) // 4))
+            chunk = Chunk(stream, name, len(steps), len(steps), rows)
+            self.chunks.append(chunk)
+        chunk.last += 1
+        steps.append((self.count, first))
+        self.latents[self.count] = {float(self.count)}
+        self.history[self.count] = {float(self.count)}
+        self.priorities[self.count] = math.inf
+        self.count += 1
+
+    def end(self, name):
+        stream = self.open.pop(name, None)
+        if self.recording:
+            self.finish(stream)
+
+    @property
+    def newest(self):
+        """The last chunk of each stream."""
+        return {chunk.stream: chunk for chunk in self.chunks}
 
     def finish(self, stream):
         for chunk in self.chunks:
-            if chunk[0] == stream:
-                chunk[3] = chunk[2] - chunk[1]
+            if chunk.stream == stream:
+                chunk.durable = chunk.last - chunk.first
 
     def save(self):
         for stream in range(len(self.streams)):
@@ -97,35 +132,49 @@ class Model:
         self.recording = True
 
     def kill(self):
-        self.chunks = [chunk for chunk in self.chunks if chunk[3]]
+        self.chunks = [chunk for chunk in self.chunks if chunk.durable]
         for chunk in self.chunks:
-            stream, first, last, durable = chunk
-            chunk[2] = first + durable
-            if chunk[2] < last:
-                del self.streams[stream][chunk[2] :]
+            chunk.last = chunk.first + chunk.durable
         for stream, steps in enumerate(self.streams):
-            ends = [last for s, _, last, _ in self.chunks if s == stream]
+            ends = [chunk.last for chunk in self.chunks if chunk.stream == stream]
             del steps[max(ends, default=0) :]
-        self.queue, self.open, self.recording = list(self.saved_queue), [], True
-        drawable = set(self.drawable())
-        self.order = [start for start in self.order if start in drawable]
+        self.queue, self.open, self.recording = list(self.saved_queue), {}, True
+        self.order = self.loaded_order()
         # A step that the last save did not know has no priority.
         self.priorities = {n: self.saved_priorities.get(n, math.inf) for n in self.live()}
 
+    def loaded_order(self):
+        """Nobody knows any more how steps came in turn: chunks that follow one another, of names
+        that ascend, are taken for those of streams that were equally fast."""
+        order, group, drawable = [], [], set(self.drawable())
+        for chunk in [*self.chunks, None]:
+            if chunk is None or (group and chunk.name <= group[-1].name):
+                found = [
+                    (at - c.first, c.stream, at) for c in group for at in range(c.first, c.last)
+                ]
+                found.sort(key=lambda entry: entry[0])
+                order += [(stream, at) for _, stream, at in found if (stream, at) in drawable]
+                group = []
+            group.append(chunk)
+        return order
+
     def steps(self):
-        return sum(last - first for _, first, last, _ in self.chunks)
+        return sum(chunk.last - chunk.first for chunk in self.chunks)
 
     def drawable(self):
         return [
-            (stream, at)
-            for stream, first, last, _ in self.chunks
-            for at in range(first, last)
-            if at + self.length <= len(self.streams[stream])
+            (chunk.stream, at)
+            for chunk in self.chunks
+            for at in range(chunk.first, chunk.last)
+            if at + self.length <= len(self.streams[chunk.stream])
         ]
 
     def live(self):
-        return {self.streams[s][at][0] for s, first, last, _ in self.chunks
-                for at in range(first, last)}  # fmt: skip
+        return {
+            self.streams[chunk.stream][at][0]
+            for chunk in self.chunks
+            for at in range(chunk.first, chunk.last)
+        }
 
     def numbers(self, start):
         """Of the steps of a sequence that are trained."""
@@ -201,18 +250,25 @@ def image_of(numbers):
     return np.broadcast_to(image, (*image.shape[:-3], 4, 4, 1))
 
 
-def add(replay, model, firsts):
-    numbers = np.arange(model.count, model.count + len(firsts))
-    replay.add({
-        "image": image_of(numbers),
-        "number": numbers.astype(np.int32),
-        "latent/x": np.repeat(numbers[:, None], 2, 1).astype(np.float32),
-        "reward": np.zeros(len(firsts), np.float32),
-        "is_first": np.array(firsts),
-        "is_last": np.zeros(len(firsts), bool),
-        "is_terminal": np.zeros(len(firsts), bool),
-    })  # fmt: skip
-    model.add(firsts)
+def add(replay, model, names, times, pattern):
+    """Some steps at once; an episode begins where the pattern has a bit."""
+    size = times, len(names)
+    numbers = model.count + np.arange(times * len(names)).reshape(size)
+    firsts = (pattern >> (np.arange(numbers.size) % 8).reshape(size)) & 1 > 0
+    replay.add(
+        {
+            "image": image_of(numbers),
+            "number": numbers.astype(np.int32),
+            "latent/x": np.repeat(numbers[..., None], 2, 2).astype(np.float32),
+            "reward": np.zeros(size, np.float32),
+            "is_first": firsts,
+            "is_last": np.zeros(size, bool),
+            "is_terminal": np.zeros(size, bool),
+        },
+        names,
+    )
+    for row in firsts:
+        model.add(names, row)
 
 
 def compare(replay, model, selector, assert_drawn):
@@ -262,6 +318,13 @@ def update(replay, model, drawn, value):
         model.priorities[number] = float(number * value % 7)
 
 
+def revive(model, selector):
+    """What waits for an update would wait for ever."""
+    if selector == "zeroed":
+        waiting = [n for n, priority in model.priorities.items() if not priority]
+        model.priorities |= dict.fromkeys(waiting, math.inf)
+
+
 def reload(replay, model, sizes, selector, folder, storage, kill):
     if not kill:
         replay.save(folder).wait()
@@ -270,10 +333,7 @@ def reload(replay, model, sizes, selector, folder, storage, kill):
     model.kill()
     if kill:
         model.latents |= model.history
-    if selector == "zeroed":
-        # What waits for an update would wait for ever.
-        waiting = [n for n, priority in model.priorities.items() if not priority]
-        model.priorities |= dict.fromkeys(waiting, math.inf)
+    revive(model, selector)
     other = make(sizes, selector, seed=1, storage=storage)
     loaded = other.load(folder)
     assert (loaded.steps, loaded.damaged) == (model.steps(), ())
@@ -287,17 +347,47 @@ def storage_of(kind, folder):
     return functools.partial(DiskStorage, folder=folder, ram=1_000_000, **settings)
 
 
-FLAGS = st.lists(st.booleans(), min_size=3, max_size=3)
+def rewind(replay, model, marked, sizes, selector, folder, storage):
+    """A kill, and a start from the marked save: exactly, as long as its chunks are there."""
+    replay.close()
+    other = make(sizes, selector, seed=1, storage=storage)
+    loaded = other.load(folder, "mark")
+    live = {(chunk.stream, chunk.first) for chunk in model.chunks}
+    assert loaded.exact == all((chunk.stream, chunk.first) in live for chunk in marked.chunks)
+    if loaded.exact:
+        latents = {number: model.history[number] for number in marked.latents}
+        model = copy.deepcopy(marked)
+        # Whatever was written of the steps that are there may be what comes back.
+        model.latents, model.history = latents, copy.deepcopy(latents)
+    else:
+        model.kill()
+        model.latents |= model.history
+        revive(model, selector)
+    assert (loaded.steps, loaded.damaged) == (model.steps(), ())
+    # Chunks that were written since go with the next save.
+    other.save(folder).wait()
+    model.save()
+    return other, model
+
+
+ROLLOUTS = st.tuples(
+    st.one_of(st.just([0, 1, 2]), st.lists(st.integers(0, 4), min_size=1, max_size=3, unique=True)),
+    st.integers(1, 25),
+    st.integers(0, 255),
+)
 OPERATIONS = st.one_of(
-    st.tuples(st.just("add"), st.lists(FLAGS, min_size=1, max_size=25)),
+    st.tuples(st.just("add"), st.lists(ROLLOUTS, min_size=1, max_size=4)),
+    st.tuples(st.just("end"), st.integers(0, 4)),
     st.tuples(st.just("draw"), st.integers(1, 6)),
     st.tuples(st.just("update"), st.integers(2_000_000, 2_000_100)),
-    st.tuples(st.just("save"), st.none()),
-    st.tuples(st.sampled_from(["reload", "kill"]), st.integers(1, 3)),
+    st.tuples(st.sampled_from(["save", "mark", "rewind", "reload", "kill"]), st.none()),
 )
-# Rare among random ones: priorities that are saved, and others that a kill costs.
-STEPS = ("add", [[False] * 3] * 20)
+# Rare among random ones: priorities that are saved, and others that a kill costs; streams that are
+# so slow that their open chunk is evicted, and streams that a restart goes on with.
+STEPS = ("add", [([0], 20, 0)])
 RESUMED = [STEPS, ("update", 2_000_001), ("reload", 1), STEPS, ("update", 2_000_002), ("kill", 1)]
+SLOW = [("add", [([0, 1], 1, 0), *[([0], 9, 4), ([1], 1, 1)] * 3, ([0], 25, 0), ([1], 9, 0)])]
+MARKED = [*SLOW, ("end", 0), ("mark", 0), ("add", [([1, 0], 5, 1)]), ("rewind", 0), *SLOW]
 SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st.booleans())
 
 
@@ -306,39 +396,47 @@ SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st
 @given(
     sizes=SIZES,
     selector=st.sampled_from(sorted(SELECTORS)),
-    envs=st.integers(1, 3),
     operations=st.lists(OPERATIONS, max_size=25),
 )
-@example(sizes=(4, 60, 5, False), selector="priority", envs=1, operations=RESUMED)
-@example(sizes=(4, 60, 5, False), selector="zeroed", envs=1, operations=RESUMED)
-def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, envs, operations):
+@example(sizes=(4, 60, 5, False), selector="priority", operations=RESUMED)
+@example(sizes=(4, 60, 5, False), selector="zeroed", operations=RESUMED)
+@example(sizes=(4, 30, 5, True), selector="recency", operations=MARKED)
+@example(sizes=(4, 80, 5, True), selector="mixture", operations=MARKED)
+def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, operations):
     if "compressed" in kind:
         pytest.importorskip("lz4")
     with tempfile.TemporaryDirectory() as folder:
         storage = storage_of(kind, folder)
-        model = Model(*sizes, recording=kind != "ram")
+        model, marked = Model(*sizes, recording=kind != "ram"), None
         replay, drawn = make(sizes, selector, 0, storage), None
         for name, value in operations:
             if name == "add":
-                if not model.open:
-                    model.begin(envs)
-                for firsts in value:
-                    add(replay, model, firsts[:envs])
+                for rollout in value:
+                    add(replay, model, *rollout)
+            elif name == "end":
+                replay.end(value)
+                model.end(value)
             elif name == "draw":
                 drawn = draw(replay, model, selector, value, assert_drawn) or drawn
             elif name == "update":
                 drawn = drawn or draw(replay, model, selector, 3, assert_drawn)
                 if drawn is not None:
                     update(replay, model, drawn, value)
-            elif name == "save":
-                replay.save(folder).wait()
+            elif name in ("save", "mark"):
+                replay.save(folder, "mark" if name == "mark" else "").wait()
                 model.save()
+                marked = copy.deepcopy(model) if name == "mark" and model.chunks else None
+            elif name == "rewind" and marked:
+                context = sizes, selector, folder, storage
+                replay, model = rewind(replay, model, marked, *context)
+                marked = drawn = None
+                compare(replay, model, selector, assert_drawn)
             elif name in ("reload", "kill"):
-                # The environments of the next run may be more or fewer.
                 kill = name == "kill"
                 replay = reload(replay, model, sizes, selector, folder, storage, kill)
-                envs, drawn = value, None
+                marked = drawn = None
                 compare(replay, model, selector, assert_drawn)
-            assert replay.stats()["steps"] == model.steps()
+            stats = replay.stats()
+            assert (stats["steps"], stats["streams"]) == (model.steps(), len(model.open))
             assert len(replay) == len(model.drawable())
         replay.close()

@@ -85,7 +85,7 @@ def test_consecutive_chunks_continue_the_same_sequences(make_replay, fill):
 def test_an_abandoned_episode_is_closed_at_the_border_of_consecutive_chunks(make_replay, step):
     replay = make_replay(length=5, online=True)
     for t in range(5):
-        replay.add(step([t], is_first=[t in (0, 3)]))
+        replay.add(step([t], is_first=[t in (0, 3)]), [0])
     with Stream(replay, batch_size=1, batch_length=2, consec=2) as stream:
         first, second = stream.next().batch, stream.next().batch
     assert first["is_last"].tolist() == [[False, False, True]]

@@ -44,38 +44,38 @@ class Index:
             "filled": [[chunk.serial, chunk.filled] for chunk in self.table],
         }
 
-    def complete(self, chunks: list[Chunk], offset: int, fresh: bool) -> None:
-        """Sequences from this offset of each chunk have got their last step.
+    def complete(self, found: list[tuple[Start, bool]]) -> None:
+        """Make sequences drawable that have got their last step.
 
         Args:
-            chunks: Where they start.
-            offset: At which row.
-            fresh: Whether they share no step with the fresh ones before them.
+            found: In the order of their last steps: where each one starts, and whether it shares no
+                step with the fresh one before it.
         """
-        for chunk in chunks:
-            chunk.starts = offset + 1
-        self.selector.insert(np.array([self.table.row(chunk, offset) for chunk in chunks]))
-        if fresh and self._use_online:
-            self.online.extend(chunk.id + offset for chunk in chunks)
+        rows = [self.table.row(chunk, offset) for (chunk, offset), _ in found]
+        if rows:
+            self.selector.insert(np.array(rows))
+        if self._use_online:
+            self.online.extend(chunk.id + offset for (chunk, offset), fresh in found if fresh)
 
-    def prioritize(self, chunks: list[Chunk], offset: int, priority: np.ndarray) -> None:
-        """Give the steps at this offset of each chunk a priority, `[N]`; NaN is none."""
+    def prioritize(self, chunks: list[Chunk], priority: np.ndarray) -> None:
+        """Give the newest steps of each chunk priorities, `[T, N]`; NaN is none."""
+        starts = [self.table.row(chunk, chunk.filled - len(priority)) for chunk in chunks]
         self.selector.prioritize([
-            (self.table.row(chunk, offset), priority[i : i + 1])
-            for i, chunk in enumerate(chunks)
-            if not np.isnan(priority[i])
+            (start + time, priority[time, i : i + 1])
+            for time in range(len(priority))
+            for i, start in enumerate(starts)
+            if not np.isnan(priority[time, i])
         ])  # fmt: skip
 
     def evict(self) -> Iterator[Chunk]:
         """Remove the oldest chunks until the capacity is kept.
 
         A sequence that touches an evicted chunk starts in it, because the chunks before it in its
-        stream are older and were evicted earlier.
+        stream are older and were evicted earlier. The chunk may be an open one of a slow stream.
         """
         while self.table.steps > self.capacity:
             chunk = self.table.pop_oldest()
             self.selector.remove(self._rows(chunk))
-            chunk.starts = 0
             while self.online and not self.start(self.online[0]):
                 self.online.popleft()
             yield chunk

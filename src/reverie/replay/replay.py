@@ -1,9 +1,9 @@
-"""The replay buffer: steps of parallel environments in, training sequences out."""
+"""The replay buffer: streams of steps in, training sequences out."""
 
 import concurrent.futures
 import dataclasses
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,24 @@ from reverie.replay.index import Index
 from reverie.replay.plan import Plan, gather, make_plan
 from reverie.replay.selectors.base import Selector
 from reverie.replay.selectors.uniform import Uniform
-from reverie.replay.streams import Streams
+from reverie.replay.streams import Streams, check
 from reverie.replay.writeback import Target
-from reverie.replay.writer import check
 from reverie.spaces import Space
 
 
 class Replay:
-    """Keeps the newest steps of every environment and draws sequences of consecutive ones.
+    """Keeps the newest steps of independent streams and draws sequences of consecutive ones.
 
-    The environments' streams never mix: a sequence lies in one of them, across the borders of
-    chunks and episodes. All methods but `gather` and `write` belong to one thread; those two may
+    Streams never mix: a sequence lies in one of them, across the borders of chunks and episodes.
+    All methods but `gather` and `write` belong to one thread; those two may
     run in another. The same seed and the same calls give the same batches.
 
     Args:
         spaces: Space per stored key: observations, actions, latents. `reward` and the flags are
             added when missing.
         length: Steps of a sequence, `consec_train * batch_length + replay_context`.
-        capacity: Most steps held, over all environments. The oldest chunk is evicted when there
-            are more, and no sequence that touches it can be drawn from then on.
+        capacity: Most steps held, over all streams. The oldest chunk is evicted when there are
+            more, and no sequence that touches it can be drawn from then on.
         chunksize: Steps per chunk; smaller chunks are used when the capacity asks for it.
         context: Leading steps of a sequence whose latents are handed out.
         latents: Those keys of `spaces` that hold latents.
@@ -100,35 +99,41 @@ class Replay:
             self._worker = concurrent.futures.ThreadPoolExecutor(1, "replay-stream")
         return self._worker
 
-    def add(self, transition: Mapping[str, np.ndarray], priority: Any = None) -> None:
-        """Append one step of every environment.
+    def add(
+        self, steps: Mapping[str, np.ndarray], streams: Sequence[int], priority: Any = None
+    ) -> None:
+        """Append consecutive steps of some streams.
+
+        Streams may differ in speed. One whose id is new begins; one whose open chunk was evicted,
+        because others were so much faster, begins anew.
 
         Args:
-            transition: `[N, *shape]` per key; row i belongs to environment i. Keys starting with
-                `log/` are ignored. N is fixed by the first call.
-            priority: Priorities `[N]` of these steps, where they are known: NaN for none.
+            steps: `[T, N, *shape]` per key; those at `[:, i]` follow one another in stream i. Keys
+                starting with `log/` are ignored.
+            streams: Ids of the N streams. Environments that step together may use `range(N)`.
+            priority: Priorities `[T, N]` of these steps, where they are known: NaN for none.
 
         Raises:
             KeyError: If a key is missing or unknown.
             TypeError: If a dtype is not that of the space.
-            ValueError: If a shape or N does not fit, the capacity is too small for N, or a
-                priority is negative.
+            ValueError: If a shape does not fit, a stream is named twice, the capacity is too small
+                for N, or a priority is negative.
             OSError: If an earlier step could not be written; `DiskFullError` if the disk is full.
         """
         self._archive.report()
-        columns = check(transition, self.layout)
-        count = len(columns["is_first"])
-        priority = None if priority is None else writeback.check_new(priority, count)
-        writer = self._streams.writer or self._streams.begin(count)
-        complete = writer.append(columns)
-        if priority is not None:
-            self._index.prioritize(*writer.newest, priority)
-        if complete:
-            self._index.complete(*writer.complete())
-        self._index.table.steps += count
-        self._counts.inserts += count
-        for chunk in self._index.evict():
-            self._archive.drop(chunk)
+        columns = check(steps, streams, self.layout)
+        shape = columns["is_first"].shape
+        priority = None if priority is None else writeback.check_new(priority, shape)
+        self._streams.append(columns, streams, priority)
+        self._counts.inserts += shape[0] * shape[1]
+
+    def end(self, stream: int) -> None:
+        """End a stream, which frees the memory of its open chunk; its steps stay.
+
+        The next step of this id begins a new stream. Nothing happens if there is none of it.
+        """
+        self._archive.report()
+        self._streams.end(stream)
 
     def ready(self, batch_size: int) -> bool:
         """Whether a full batch of sequences, without any overlap, was added and is drawable."""
@@ -250,10 +255,10 @@ class Replay:
             `online_share` (of the samples), `online_queue` (sequences that wait in it),
             `replay_ratio` (trained steps drawn per step added), `missed_updates` (steps that were
             evicted before their latents came back), `damaged_chunks` (left out when they were
-            loaded), `capacity`, `streams`, and what the selector adds.
+            loaded), `capacity`, `streams` (open ones), and what the selector adds.
         """
         figures = self._counts.report(self._index, self._storage)
-        return figures | {"streams": writer.streams if (writer := self._streams.writer) else 0}
+        return figures | {"streams": len(self._streams)}
 
     def save(self, folder: Path | str, mark: str = "") -> archive.Saving:
         """Start writing everything that the folder lacks; see `archive` for its files.
@@ -279,7 +284,7 @@ class Replay:
             "mark": mark,
         }
         if mark:
-            state |= {**self._index.state(), "writer": self._streams.state()}
+            state |= {**self._index.state(), "streams": self._streams.state()}
         selector = self._index.selector.state(bool(mark))
         return self._archive.save(folder, list(self._index.table), state, selector, self.worker)
 
@@ -287,11 +292,11 @@ class Replay:
         """Restore a saved replay into this empty one.
 
         If the newest save has the mark and was made with the same settings, all is as it was then:
-        the streams of as many environments go on where they were, and later rows are cut off.
+        streams go on where they were, and later rows are cut off.
 
-        Otherwise all streams are closed: the next step of an environment begins a new stream, so
-        the number of environments may differ. Capacity, sequence length, chunk size and selector
-        are those of this object; older chunks are dropped if the capacity is smaller now.
+        Otherwise all streams have ended: the next step of any id begins a new one. Capacity,
+        sequence length, chunk size and selector are those of this object; older chunks are dropped
+        if the capacity is smaller now.
 
         Args:
             folder: Where it was saved. Saving there again writes only what is new.
@@ -308,10 +313,10 @@ class Replay:
         folder = Path(folder).expanduser().resolve()
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no replay to load in {folder}.")
-        if self._streams.writer is not None or len(self._index.table):
+        if len(self._index.table):
             raise RuntimeError("Load a replay before adding steps to it.")
         self._archive.check(folder)
-        loaded, chunks, state = restore(folder, self._index, self._storage, mark)
+        loaded, chunks, state, open_streams = restore(folder, self._index, self._storage, mark)
         self._counts.inserts = loaded.steps
         streams = self._streams
         streams.serial = max(archive.serials(folder), default=-1) + 1
@@ -321,7 +326,7 @@ class Replay:
             streams.serial = max(streams.serial, state["serial"])
             if loaded.exact:
                 streams.serial = state["serial"]
-                streams.restore(state["writer"])
+                streams.restore(open_streams)
         self._counts.damaged += loaded.lost
         self._archive.use(folder, chunks)
         return loaded

@@ -36,6 +36,11 @@ class Table:
         """The live chunk of this serial, or None if it was evicted."""
         return self._chunks.get(serial)
 
+    def before(self, chunk: Chunk) -> Chunk | None:
+        """The live chunk that this one continues, if there is one."""
+        previous = self._chunks.get(chunk.origin[0])
+        return previous if previous is not None and previous.next is chunk else None
+
     def insert(self, chunk: Chunk) -> None:
         """Add the newest chunk; its rows count when they are written (`steps`)."""
         if self._free:

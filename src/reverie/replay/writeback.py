@@ -91,16 +91,16 @@ def check_priority(priority: Any, target: Target) -> np.ndarray:
     return values
 
 
-def check_new(priority: Any, count: int) -> np.ndarray:
-    """The priorities of new steps as float32 `[count]`.
+def check_new(priority: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The priorities of new steps as float32 of a shape `(T, N)`.
 
     Raises:
         ValueError: If the shape is another one, or a value is negative.
     """
     values = np.asarray(priority, np.float32)
-    if values.shape != (count,):
+    if values.shape != shape:
         raise ValueError(
-            f"The priorities of {count} new steps have the shape {values.shape}: what "
+            f"The priorities of {shape} new steps have the shape {values.shape}: what "
             "replay.priosignal names must be one number per step."
         )
     if (values < 0).any():

@@ -42,7 +42,8 @@ class HeldOut:
 
     def add(self, transition: Mapping[str, np.ndarray]) -> None:
         """Keeps one step of every evaluation environment."""
-        self.replay.add(transition)
+        steps = {key: value[None] for key, value in transition.items()}
+        self.replay.add(steps, range(len(transition["is_first"])))
 
     def report(self, learner: Learner, logger: Logger, drawing: Drawing) -> None:
         """Logs a report as `eval/report/...` as soon as there are steps enough for a batch."""

@@ -174,7 +174,8 @@ def loop(
         hand_over(run)
     while done.steps < config.run.steps and not shutdown.over:
         transition = driver.step()
-        replay.add(transition, transition.get(signal) if signal else None)
+        steps = {key: value[None] for key, value in transition.items()}  # One of each environment.
+        replay.add(steps, range(envs.num_envs), steps.get(signal) if signal else None)
         done.steps += envs.num_envs
         done.episodes += monitor.acted(transition)
 

@@ -223,6 +223,9 @@ class Archive:
         folder.mkdir(parents=True, exist_ok=True)
         if chunk.rows > self._written.get(chunk.serial, (0, 0, 0))[0]:
             self._write_chunk(folder, chunk, chunk.rows)
+        elif chunk.backing is None:  # It was saved before its stream ended.
+            with self._lock:
+                self._storage.land(chunk, path_of(folder, chunk.serial, "chunk"))
 
     def _drop(self, folder: Path, chunk: Chunk) -> None:
         if chunk.backing is not None:

@@ -43,7 +43,7 @@ class Loaded:
 
 def restore(
     folder: Path, index: Index, storage: Storage, mark: str
-) -> tuple[Loaded, list[Chunk], dict[str, Any] | None]:
+) -> tuple[Loaded, list[Chunk], dict[str, Any] | None, list[list[int]]]:
     """Take all chunks of a folder into an empty index.
 
     Args:
@@ -53,7 +53,8 @@ def restore(
         mark: Of the save that is to be restored exactly; empty for none.
 
     Returns:
-        What was found, the live chunks, and the saved state or None if it was lost.
+        What was found, the live chunks, the saved state or None if it was lost, and where the
+        streams go on if that is exact.
 
     Raises:
         ValueError: If keys, dtypes or shapes are not those of the storage's layout.
@@ -62,7 +63,7 @@ def restore(
     state = _state(folder, damaged)
     selector_mark, selector = _selector(folder, damaged)
     others = len(damaged)
-    headers, wanted = None, {}
+    headers, wanted, streams = None, {}, []
     if (
         state
         and mark
@@ -70,15 +71,16 @@ def restore(
         and state["filled"]
         and state["settings"] == index.settings
     ):
-        wanted = dict(state["filled"])
-        headers = _exactly(_headers(folder, storage.layout, [], wanted), wanted, state["writer"])
+        wanted, streams = dict(state["filled"]), _streams(state)
+        headers = _headers(folder, storage.layout, [], wanted)
+        headers = _exactly(headers, wanted, {serial for _, serial, _, _ in streams})
     if headers is None:
-        wanted = {}
+        wanted, streams = {}, []
         headers = _newest(_headers(folder, storage.layout, damaged, wanted), index.capacity)
     table = index.table
     table.stride = max([table.stride, *(header.fields["rows"] for header in headers)])
-    writer = state["writer"] if state and wanted else None
-    for chunk in _chunks(folder, headers, storage, damaged, wanted, writer or {}):
+    room = {serial: rows for _, serial, rows, _ in streams}
+    for chunk in _chunks(folder, headers, storage, damaged, wanted, room):
         index.adopt(chunk)
     exact = bool(wanted) and len(table) == len(wanted)
     if exact and state:
@@ -88,14 +90,23 @@ def restore(
     index.selector.restore(selector, exact)
     chunks = list(table)
     loaded = Loaded(table.steps, len(chunks), tuple(damaged), len(damaged) - others, exact)
-    return loaded, chunks, state
+    return loaded, chunks, state, streams
+
+
+def _streams(state: Mapping[str, Any]) -> list[list[int]]:
+    """Where streams were, as `Streams.state` gives it."""
+    if "streams" in state:
+        return state["streams"]
+    # Earlier versions had streams of equal speed.
+    old = state["writer"]
+    opened = enumerate(old["open"]) if old else ()
+    return [[stream, serial, old["rows"], old["written"]] for stream, serial in opened]
 
 
 def _exactly(
-    headers: list[record.Header], wanted: Mapping[int, int], writer: Mapping[str, Any] | None
+    headers: list[record.Header], wanted: Mapping[int, int], growing: set[int]
 ) -> list[record.Header] | None:
     """The headers, if they are those of all wanted chunks as they were; open ones may be longer."""
-    growing = writer["open"] if writer else ()
     for header in headers:
         serial, rows = header.fields["serial"], header.fields["rows"]
         if rows != wanted[serial] and serial not in growing:
@@ -178,18 +189,18 @@ def _chunks(
     storage: Storage,
     damaged: list[str],
     wanted: Mapping[int, int],
-    writer: Mapping[str, Any],
+    room: Mapping[int, int],
 ) -> Iterator[Chunk]:
     """The chunks that agree with their checksums, in order; the reasons for others in `damaged`.
 
-    They are closed and have all their rows, but for those that a writer goes on with: these have
-    the wanted rows, and room for the others.
+    They are closed and have all their rows, but for those that streams go on in: these have the
+    wanted rows, and room for others.
     """
     lock = threading.Lock()
 
     def load(header: record.Header) -> Chunk | Exception:
         try:
-            return _chunk(folder, header, storage, wanted, writer, lock)
+            return _chunk(folder, header, storage, wanted, room, lock)
         except (record.DamagedFile, FileNotFoundError) as error:
             return error
 
@@ -207,7 +218,7 @@ def _chunk(
     header: record.Header,
     storage: Storage,
     wanted: Mapping[int, int],
-    writer: Mapping[str, Any],
+    room: Mapping[int, int],
     lock: threading.Lock,
 ) -> Chunk:
     """One chunk, read as a whole.
@@ -217,8 +228,7 @@ def _chunk(
     """
     serial, rows = header.fields["serial"], header.fields["rows"]
     filled = wanted.get(serial, rows)
-    growing = serial in writer.get("open", ()) and filled < writer["rows"]
-    arrays = storage.allocate(writer["rows"] if growing else rows)
+    arrays = storage.allocate(max(filled, room.get(serial, rows)))
     path = path_of(folder, serial, "chunk")
     latents = path_of(folder, serial, "latents")
     for file, keys in ((path, storage.layout.data), (latents, storage.layout.latents)):

@@ -149,7 +149,8 @@ class DiskStorage:
             OSError: If the disk refuses the latents.
         """
         file = ChunkFile(path, record.read_header(path))
-        arrays = {key: chunk.arrays[key].copy() for key in ("is_first", *self.layout.latents)}
+        keys = ("is_first", *self.layout.latents)
+        arrays = {key: chunk.arrays[key][: chunk.rows].copy() for key in keys}
         # First the way to the file, then the arrays: readers look at these first.
         chunk.backing = OnDisk(file, self._settle(arrays))
         chunk.arrays = arrays

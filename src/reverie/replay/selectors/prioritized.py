@@ -242,11 +242,10 @@ class Prioritized(Selector):
                 self._note(np.arange(base + first, base + stop))
             if begin >= 0:
                 return
-            serial, filled = chunk.origin
-            previous = self._table.get(serial)
-            if previous is None or previous.next is not chunk:
+            previous = self._table.before(chunk)
+            if previous is None:
                 return
-            chunk, begin, end = previous, begin + filled, end + filled
+            chunk, begin, end = previous, begin + previous.filled, end + previous.filled
 
     def _own(self, chunk: Chunk) -> None:
         """Give the rows of a chunk that was not met before the initial priority."""
