@@ -10,8 +10,9 @@ LAYERS = {
     "spaces": -1,  # The vocabulary: everybody may use it.
     "disk": -1,
     "clocks": -1,
-    "extras": -1,
-    "options": -1,
+    "extras": -2,
+    "options": -2,
+    "catalog": -1,
     "config": 0,
     "envs": 1,
     "replay": 1,

@@ -6,7 +6,7 @@ It stands below all packages, so that suites from elsewhere can use it too.
 import numbers
 import os
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -18,11 +18,32 @@ from pydantic import (
     Strict,
 )
 
+KINDS = (int, float, bool, str, tuple, dict)
+"""What options are made of."""
+
+
+def bare(annotation: Any) -> Any:
+    """The type behind bounds and choices: `int`, `float`, `bool`, `str`, `tuple` or `dict`."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return bare(get_args(annotation)[0])
+    return str if origin is Literal else origin or annotation
+
 
 class Section(BaseModel):
     """A frozen group of options; unknown names are errors and defaults are validated too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for name, field in cls.model_fields.items():
+            kind = bare(field.annotation)
+            if kind not in KINDS and not (isinstance(kind, type) and issubclass(kind, Section)):
+                raise TypeError(
+                    f"{cls.__name__}.{name} is no type of an option: expected one of those in "
+                    "reverie.options, a Literal of texts or a tuple of them."
+                )
 
 
 def option(default: Any, doc: str, *, fixed: str = "", expects: str = "", **bounds: Any) -> Any:
@@ -63,7 +84,8 @@ def _real(value: Any) -> Any:
         return value
 
 
-def _path(value: Any) -> Any:
+def as_text(value: Any) -> Any:
+    """A path as text; anything else as it is."""
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
@@ -102,7 +124,7 @@ Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
 """A string."""
 
-PathText = Annotated[str, Strict(), BeforeValidator(_path)]
+PathText = Annotated[str, Strict(), BeforeValidator(as_text)]
 """A string or a path object, kept as a string."""
 
 Regex = Annotated[str, Strict(), AfterValidator(_regex)]
@@ -128,3 +150,25 @@ Indices = Annotated[
     AfterValidator(_distinct),
 ]
 """Distinct numbers counted from zero."""
+
+
+SPACES = "it changes the spaces that model and replay were built for"
+TASK = "it changes the task that the agent has learnt"
+"""Why an option of a suite is `fixed`."""
+
+
+class ForeignConfig(Section):
+    """What environments share that any package may define."""
+
+    kwargs: Keywords = option({}, "Keyword arguments that build the environment.", fixed=SPACES)
+    size: OptionalSize = option(
+        (),
+        "Height and width to which image observations are resized; empty: as they are.",
+        fixed=SPACES,
+        expects="two integers (height, width) from 3 to 4096, or an empty list",
+    )
+    bounds: Literal["warn", "error", "ignore"] = option(
+        "warn",
+        "What happens when an observation leaves the bounds that its space declares; warn: one "
+        "line for each key, and it is let through.",
+    )

@@ -23,7 +23,6 @@ from reverie.config.env import (
     DummyConfig,
     EnvConfig,
     EnvpoolConfig,
-    ForeignConfig,
     GymConfig,
     LangroomConfig,
     LoconavConfig,
@@ -57,6 +56,7 @@ from reverie.config.schema import (
     RunConfig,
 )
 from reverie.config.sizes import sizes, unset, with_values
+from reverie.options import ForeignConfig
 
 __all__ = [
     "RUN_CONFIG",

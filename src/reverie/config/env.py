@@ -3,14 +3,18 @@
 Defaults are the settings under which published DreamerV3 scores were measured.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from pydantic import create_model
+
+from reverie.catalog import announced
 from reverie.options import (
+    SPACES,
+    TASK,
     Bool,
     Float,
+    ForeignConfig,
     Int,
-    Keywords,
-    OptionalSize,
     PathText,
     Section,
     Size,
@@ -18,28 +22,9 @@ from reverie.options import (
     section,
 )
 
-SPACES = "it changes the spaces that model and replay were built for"
-TASK = "it changes the task that the agent has learnt"
 CAMERA = "Camera number; -1: the suite's own choice for the task."
 REPEAT = "Environment steps per agent step; the action is repeated and rewards are summed."
 SIZE = "Height and width of images, in pixels."
-
-
-class ForeignConfig(Section):
-    """What environments share that any package may define."""
-
-    kwargs: Keywords = option({}, "Keyword arguments that build the environment.", fixed=SPACES)
-    size: OptionalSize = option(
-        (),
-        "Height and width to which image observations are resized; empty: as they are.",
-        fixed=SPACES,
-        expects="two integers (height, width) from 3 to 4096, or an empty list",
-    )
-    bounds: Literal["warn", "error", "ignore"] = option(
-        "warn",
-        "What happens when an observation leaves the bounds that its space declares; warn: one "
-        "line for each key, and it is let through.",
-    )
 
 
 class GymConfig(ForeignConfig):
@@ -258,3 +243,16 @@ class EnvConfig(Section):
     envpool: EnvpoolConfig = section(EnvpoolConfig(), "Any EnvPool id: `envpool_Pong-v5`.")
     memmaze: MemmazeConfig = section(MemmazeConfig(), "Memory Maze: `memmaze_9x9`.")
     loconav: LoconavConfig = section(LoconavConfig(), "Mazes: `loconav_ant_maze_m`.")
+
+
+# Suites of other packages, which have to be installed before the program starts.
+if not TYPE_CHECKING and announced()[0]:
+    EnvConfig = create_model(
+        "EnvConfig",
+        __base__=EnvConfig,
+        __module__=__name__,
+        **{
+            name: (suite.options, section(suite.options(), suite.about))
+            for name, suite in announced()[0].items()
+        },
+    )

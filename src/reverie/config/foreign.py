@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from reverie.catalog import SUITES
 from reverie.config import signature, text
 from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError, shorten
@@ -47,7 +48,8 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The options in a saved configuration by dotted key, as they were written.
 
     Unlike in files that users write, keys are whole paths and nothing refers to anything else.
-    Options that are no more are left out where their value changes nothing.
+    Options that are no more are left out where their value changes nothing, and those of suites of
+    other packages unless the task is of theirs.
 
     Raises:
         ConfigError: The file cannot be read, or a key is no option.
@@ -55,6 +57,13 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     saved = _flatten(text.read(path, saved=True))
     content = {key: value for key, value in saved if (key, value) not in _REMOVED.items()}
     content.pop("jax.policy_devices", None)  # A list in earlier versions; of machines, as all jax.
+    suite = str(content.get("task", "")).partition("_")[0]
+    content = {k: x for k, x in content.items() if not _of_others(k, {*SUITES, suite})}
+    if suite not in SUITES and f"env.{suite}" in content:
+        raise ConfigError(
+            f"The run in {os.fspath(path)} has the suite {suite!r} of another package, which is "
+            "not installed here. `reverie envs` lists the suites that are."
+        )
     if unknown := sorted(set(content) - set(leaves(Config))):
         raise ConfigError(
             f"The configuration file {os.fspath(path)} holds {shorten(repr(unknown[0]))}, which is "
@@ -138,6 +147,12 @@ def sign(folder: pathlib.Path) -> bool:
     """
     options = read_options(folder / "config.yaml")
     return signature.sign(folder, _texts(options)) or not _named_code(options)
+
+
+def _of_others(key: str, suites: Collection[str]) -> bool:
+    """Whether an option is that of a suite which is none of these."""
+    part, _, rest = key.partition(".")
+    return part == "env" and rest.partition(".")[0] not in suites
 
 
 def _texts(options: Mapping[str, Any]) -> dict[str, Any]:

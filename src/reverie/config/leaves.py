@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from reverie.config import text
 from reverie.config.errors import ConfigError, shorten, suggestion
+from reverie.options import as_text, bare
 
 _NAMES = {
     int: ("an integer", "integers"),
@@ -32,19 +33,21 @@ class Leaf:
         expects: What a valid value is, in words.
         fixed: Why it cannot change when a run is resumed; empty if it can.
         default: Its default value.
+        path: Whether it is a path.
         plain: Whether it holds numbers, switches and choices, and no text of any content.
     """
 
     def __init__(self, key: str, field: FieldInfo):
         notes = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         self.key = key
-        self.kind = _kind(field.annotation)
-        self.item = _kind(get_args(field.annotation)[0]) if self.kind is tuple else self.kind
+        self.kind = bare(field.annotation)
+        self.item = bare(get_args(field.annotation)[0]) if self.kind is tuple else self.kind
         self.doc = field.description or ""
         self.expects = str(notes.get("expects") or _expects(field.annotation, field.metadata))
         self.fixed = str(notes.get("fixed", ""))
         self.default = field.get_default(call_default_factory=True)
         self.plain = self.item is not dict and not (self.item is str and _is_text(field.annotation))
+        self.path = any(getattr(note, "func", None) is as_text for note in field.metadata)
         self._field = field
 
     @functools.cached_property
@@ -112,15 +115,6 @@ def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
             yield prefix + name, field, False
 
 
-def _kind(annotation: Any) -> type:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _kind(get_args(annotation)[0])
-    if origin is Literal:
-        return str
-    return origin or annotation
-
-
 def _saved(value: dict[str, Any]) -> dict[str, Any]:
     try:
         text.dump(value)
@@ -137,7 +131,7 @@ def _is_text(annotation: Any) -> bool:
 
 
 def _expects(annotation: Any, metadata: list[Any]) -> str:
-    kind = _kind(annotation)
+    kind = bare(annotation)
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in get_args(annotation))
     if kind is dict:
@@ -157,7 +151,7 @@ def _expects_list(annotation: Any, metadata: list[Any]) -> str:
         bounds = _bounds(notes)
     if get_origin(item) is Literal:
         return "a list of " + ", ".join(repr(choice) for choice in get_args(item))
-    names = _NAMES[_kind(item)][1] + bounds
+    names = _NAMES[bare(item)][1] + bounds
     if items[-1] is not Ellipsis:
         return f"a list of {len(items)} {names}"
     filled = any(isinstance(note, annotated_types.MinLen) for note in metadata)

@@ -13,6 +13,7 @@ from reverie.config.blocks import presets
 from reverie.config.checks import check
 from reverie.config.errors import ConfigError, suggestion
 from reverie.config.foreign import SavedRun, read_run
+from reverie.config.leaves import leaves
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config, task_name
 
@@ -24,14 +25,6 @@ STAMP = "{timestamp}"
 
 Configs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Names of preset blocks, divided by commas where they are one text, and paths of yaml files."""
-
-_PATHS = (
-    "run.from_checkpoint",
-    "jax.cache_dir",
-    "env.dmlab.level_cache",
-    "env.dmlab.dataset",
-    "env.bsuite.folder",
-)
 
 
 def load(
@@ -203,7 +196,7 @@ def _expand(overlay: Overlay, now: datetime.datetime) -> None:
     logdir = os.path.expanduser(logdir)
     source = overlay.sources.get("logdir", "default")
     overlay.set("logdir", os.path.abspath(logdir), source if logdir == raw else f"{source} ({raw})")
-    for key in _PATHS:
+    for key in (key for key, leaf in leaves(Config).items() if leaf.path and key != "logdir"):
         path = os.path.expanduser(overlay.get(key))
         if path != "off" and os.path.exists(path):
             path = os.path.abspath(path)

@@ -6,6 +6,7 @@
 Nothing here imports the device library, so that environment processes stay small.
 """
 
+from reverie.catalog import SUITES, Suite
 from reverie.envs.check import check
 from reverie.envs.conform import is_wrapped, spaces
 from reverie.envs.errors import (
@@ -24,14 +25,13 @@ from reverie.envs.leaves import random_actions
 from reverie.envs.masks import MaskFromInfo, valid_actions
 from reverie.envs.notes import Finding
 from reverie.envs.registry import (
-    SUITES,
-    Suite,
     factory_of,
     full_name,
     make,
     make_vec,
     spaces_of,
     split,
+    suites,
     tasks,
 )
 from reverie.envs.restarts import Restarts
@@ -68,6 +68,7 @@ __all__ = [
     "spaces",
     "spaces_of",
     "split",
+    "suites",
     "tasks",
     "valid_actions",
     "wrap",

@@ -2,16 +2,18 @@
 
 from rich.table import Table
 
+from reverie.catalog import announced
 from reverie.envs.errors import MissingPackageError
-from reverie.envs.registry import SUITES, tasks
+from reverie.envs.registry import suites, tasks
 
 EXAMPLES = 2
 
 
 def overview() -> tuple[Table, list[str]]:
     """All suites with some of their tasks, and for each that cannot be used what to do about it."""
-    table, missing = Table("suite", "installed", "tasks", "about"), []
-    for suite in SUITES.values():
+    table = Table("suite", "installed", "tasks", "about")
+    missing = list(announced()[1].values())
+    for suite in suites().values():
         try:
             names = tasks(suite.name)
         except MissingPackageError as error:

@@ -1,6 +1,5 @@
 """From a task name such as `dmc_walker_walk` to an environment."""
 
-import dataclasses
 import difflib
 import functools
 import importlib
@@ -13,131 +12,13 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
+from reverie.catalog import SUITES, Suite, announced
 from reverie.envs.batched import BatchedVectorEnv
 from reverie.envs.conform import spaces
-from reverie.envs.errors import MissingPackageError, UnknownTaskError
+from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
 from reverie.envs.seeds import env_seed, env_seeds
 from reverie.envs.wrappers import wrap
-from reverie.extras import install
 from reverie.spaces import Space
-
-
-@dataclasses.dataclass(frozen=True)
-class Suite:
-    """A family of tasks.
-
-    Args:
-        name: First part of its task names.
-        package: What must be importable.
-        extra: The extra of this project that installs it, empty when it needs nothing more.
-        about: One line for people.
-        also: A command that has to follow the installation of the extra, or stands for one, where
-            a package asks for others that do harm; or where to read how it is built.
-        batched: Whether one engine steps its environments together, see `make_vec`.
-        slow: Whether a step takes so long that each environment is worth a process.
-    """
-
-    name: str
-    package: str
-    extra: str
-    about: str
-    also: str = ""
-    batched: bool = False
-    slow: bool = False
-
-    @property
-    def installed(self) -> bool:
-        """Whether its package is found (without importing it)."""
-        return importlib.util.find_spec(self.package) is not None
-
-    @property
-    def install(self) -> str:
-        """What installs its package: a command, but for engines that have to be built."""
-        extra = install(self.extra) if self.extra else ""
-        return " && ".join(command for command in (extra, self.also) if command)
-
-
-# What both packages require of others is older than what they work with.
-PROCGEN = "pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3"
-
-# No package index has it.
-DMLAB = "build it as https://github.com/google-deepmind/lab/blob/master/docs/users/build.md says"
-# Its build needs more than a command.
-MINERL = (
-    "install Java 8, then build minerl 0.4.4, which downloads the game client "
-    "(docs/environments.md, github.com/minerllabs/minerl)"
-)
-
-SUITES = {
-    suite.name: suite
-    for suite in (
-        Suite("gym", "gymnasium", "", "any registered gymnasium id, module:Id or module:Class"),
-        Suite(
-            "dmc",
-            "dm_control",
-            "dmc",
-            "DeepMind Control Suite, proprioception or images",
-            slow=True,
-        ),
-        Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward", slow=True),
-        Suite(
-            "atari",
-            "ale_py",
-            "atari",
-            "Atari 2600 games, full protocol",
-            slow=True,
-        ),
-        Suite(
-            "atari100k",
-            "ale_py",
-            "atari",
-            "Atari 2600 games, 100k protocol",
-            slow=True,
-        ),
-        Suite("bsuite", "bsuite", "bsuite", "behaviour suite: experiments by id, catch/0"),
-        Suite("pinpad", "numpy", "", "coloured pads in the right order: three to eight"),
-        Suite(
-            "langroom",
-            "langroom",
-            "",
-            "questions about a room: answer_only, echo",
-            # Its dependency pygame would overwrite the pygame-ce that gymnasium draws with.
-            "pip install --no-deps langroom",
-        ),
-        Suite("dm", "dm_env", "dm", "any dm_env environment as module:factory"),
-        Suite(
-            "procgen",
-            "procgen",
-            "procgen",
-            "16 games with generated levels",
-            PROCGEN,
-            slow=True,
-        ),
-        Suite(
-            "envpool",
-            "envpool",
-            "envpool",
-            "any EnvPool id, in one pool: Pong-v5",
-            batched=True,
-        ),
-        Suite(
-            "memmaze",
-            "memory_maze",
-            "memmaze",
-            "Memory Maze: 9x9 to 15x15, with variants",
-            slow=True,
-        ),
-        Suite(
-            "loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m", slow=True
-        ),
-        Suite(
-            "dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB, slow=True
-        ),
-        Suite("minecraft", "minerl", "", "Minecraft: wood, climb, diamond", MINERL, slow=True),
-        Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
-    )
-}
-
 
 _WITH_MODULES = ("gym", "dm")
 """Suites whose tasks may name a module before a colon."""
@@ -167,8 +48,7 @@ def make(
     """
     suite, name = split(task)
     module = _module(suite)
-    options = dict(options or {})
-    _check_options(suite, module, options)
+    options = _complete(suite, module, dict(options or {}))
     return SeedFirstReset(wrap(module.make(name, **options)), env_seed(seed, index))
 
 
@@ -195,8 +75,7 @@ def make_vec(
     if not suite.batched:
         return None
     module = _module(suite)
-    options = dict(options or {})
-    _check_options(suite, module, options)
+    options = _complete(suite, module, dict(options or {}))
     return module.make_vec(name, num_envs, env_seeds(seed, num_envs), **options)
 
 
@@ -231,25 +110,33 @@ def factory_of(
     return functools.partial(_registered, spec, made) if spec else made
 
 
+def suites() -> dict[str, Suite]:
+    """All suites by name: ours, and those of other packages."""
+    return {**SUITES, **announced()[0]}
+
+
 def split(task: str) -> tuple[Suite, str]:
     """The suite of a task, and the task's name inside it."""
     prefix, _, name = task.partition("_")
     if ":" in task and prefix not in _WITH_MODULES:
         return SUITES["gym"], task
-    if prefix in SUITES and name:
-        return SUITES[prefix], name
+    known = suites() if prefix not in SUITES else SUITES
+    if prefix in known and name:
+        return known[prefix], name
     if task in gymnasium.registry:
         raise UnknownTaskError(f"The task {task!r} is a gymnasium id: write it as 'gym_{task}'.")
-    if prefix in SUITES:
+    if prefix in known:
         raise UnknownTaskError(
             f"The task {task!r} has no name after its suite; try one of "
             f"{_some(tasks(prefix), prefix)}."
         )
-    near = difflib.get_close_matches(prefix, SUITES, n=3, cutoff=0.5)
+    if prefix in announced()[1]:
+        raise MissingPackageError(announced()[1][prefix])
+    near = difflib.get_close_matches(prefix, known, n=3, cutoff=0.5)
     raise UnknownTaskError(
         f"The task {task!r} starts with no known suite. "
         + (f"Did you mean {' or '.join(near)}? " if near else "")
-        + f"Tasks are written suite_name, with the suites {', '.join(SUITES)}; or module:Class for "
+        + f"Tasks are written suite_name, with the suites {', '.join(known)}; or module:Class for "
         "an environment of your own."
     )
 
@@ -273,7 +160,7 @@ def full_name(task: str) -> str:
 
 def tasks(suite: str) -> list[str]:
     """Names of the tasks of a suite, without the suite's own name and `_` in front."""
-    return _module(SUITES[suite]).tasks()
+    return _module(suites()[suite]).tasks()
 
 
 def _registered(spec: EnvSpec, factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:
@@ -314,15 +201,16 @@ def _module(suite: Suite) -> ModuleType:
             f"The suite {suite.name!r} needs the package {suite.package}: {suite.install}"
         )
     try:
-        return importlib.import_module(f"reverie.envs.suites.{suite.name}")
+        return importlib.import_module(suite.module or f"reverie.envs.suites.{suite.name}")
     except ImportError as error:
-        raise MissingPackageError(
-            f"The suite {suite.name!r} cannot import what it needs ({error}): {suite.install}"
-        ) from error
+        message = f"The suite {suite.name!r} cannot import what it needs ({error}): {suite.install}"
+        raise MissingPackageError(message.removesuffix(": ")) from error
 
 
-def _check_options(suite: Suite, module: ModuleType, options: Mapping[str, Any]) -> None:
-    known = list(inspect.signature(module.make).parameters)[1:]
+def _complete(suite: Suite, module: ModuleType, options: dict[str, Any]) -> dict[str, Any]:
+    """Checks the names of options, and adds the defaults of those in a class of their own."""
+    declared = getattr(suite.options, "model_fields", None)
+    known = list(inspect.signature(module.make).parameters)[1:] if declared is None else declared
     for key in options:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -331,6 +219,16 @@ def _check_options(suite: Suite, module: ModuleType, options: Mapping[str, Any])
                 + (f"Did you mean {near[0]!r}? " if near else "")
                 + f"It has {', '.join(known)}."
             )
+    if suite.options is None:
+        return options
+    from pydantic import ValidationError  # Environment processes of our suites do without.
+
+    try:
+        return suite.options(**options).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, (suite.name, *first["loc"])))
+        raise OptionError(f"env.{key} = {first['input']!r}: {first['msg']}.") from None
 
 
 def _some(names: list[str], prefix: str) -> str:

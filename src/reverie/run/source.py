@@ -183,7 +183,7 @@ class EnvSource:
             options = self._gym_options()
         if self.folder is None:
             options.pop("record", None)
-        elif options.get("record") and not options["folder"]:
+        elif options.get("record") and options.get("folder") == "":
             options["folder"] = str(self.folder / self.suite)
         if self.filmed and self.suite in ("gym", "envpool"):
             options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}

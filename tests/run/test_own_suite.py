@@ -1,0 +1,115 @@
+"""A suite of another package, which an entry point announces, as the example has one."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from reverie.config import text
+
+EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "own_suite"
+SOURCE = pathlib.Path(__file__).parents[2] / "src"
+TRAIN = ["train", "--configs", "debug", "--logger.outputs", "jsonl"]
+RANDOM = [*TRAIN, "--random_agent", "true"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder with what an installation of the example leaves there, without its module."""
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    folder = tmp_path_factory.mktemp("site")
+    info = folder / f"own_suite-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reverie(site, tmp_path_factory):
+    """Runs the command, with the example installed or without."""
+    state = str(tmp_path_factory.mktemp("state"))
+
+    def run(*words, installed=True, state=state):
+        places = [str(SOURCE), *((str(site), str(EXAMPLE)) if installed else ())]
+        return subprocess.run(
+            [sys.executable, "-m", "reverie", *map(str, words)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(places), "XDG_STATE_HOME": state},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(reverie, cache, tmp_path_factory):
+    """The folder of a run on the example."""
+    folder = tmp_path_factory.mktemp("runs") / "corridor"
+    words = ["--task", "corridor_short", "--env.corridor.wind", "0.1", "--run.env_backend", "async"]
+    words += ["--run.steps", 40, "--run.envs", 2, "--jax.cache_dir", cache]
+    done = reverie(*TRAIN, *words, "--logdir", folder)
+    assert done.returncode == 0, done.stderr
+    assert "Run finished after 40 environment steps" in done.stdout
+    return folder
+
+
+def test_it_is_listed_and_checked(reverie):
+    listed = reverie("envs").stdout
+    assert "corridor_short, corridor_long" in listed
+    checked = reverie("envs", "check", "corridor_long", "--env.corridor.limit", 50)
+    assert checked.returncode == 0
+    assert "corridor_long can be trained on." in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        (["--env.corridor.wnd", "0.1"], ["Unknown key", "Nearest known: env.corridor.wind"]),
+        (["--env.corridor.wind", "0.5"], ["expected a number >= 0 and < 0.5"]),
+        (["--task", "corridor_sort"], ["There is no corridor 'sort', only short and long"]),
+    ],
+)
+def test_its_errors_are_as_clear_as_those_of_ours(reverie, tmp_path, words, messages):
+    failed = reverie(*RANDOM, "--task", "corridor_short", "--logdir", tmp_path, *words)
+    assert failed.returncode
+    assert all(message in failed.stderr for message in messages)
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_run_goes_on_with_its_options(reverie, cache, trained):
+    more = reverie("train", "--logdir", trained, "--run.steps", 44, "--jax.cache_dir", cache)
+    assert "Run finished after 44 environment steps" in more.stdout
+    assert text.read(trained / "config.yaml")["env"]["corridor"] == {"wind": 0.1, "limit": 100}
+    other = reverie("train", "--logdir", trained, "--env.corridor.wind", 0.2)
+    assert "env.corridor.wind: saved 0.1, now 0.2 (not allowed: it changes the task" in other.stderr
+
+
+def test_a_run_made_elsewhere_needs_no_trust_for_what_is_installed(
+    reverie, cache, trained, tmp_path
+):
+    words = ["--episodes", 2, "--jax.cache_dir", cache]
+    played = reverie("eval", trained, *words, state=str(tmp_path))
+    assert played.returncode == 0, played.stderr
+
+
+def test_without_the_package_its_runs_say_so(reverie, trained):
+    failed = reverie("eval", trained, installed=False)
+    assert failed.returncode
+    assert "has the suite 'corridor' of another package, which is not installed" in failed.stderr
+
+
+def test_other_runs_need_it_no_longer(reverie, tmp_path):
+    words = ["--task", "dummy_disc", "--run.steps", 20, "--run.envs", 1]
+    assert reverie(*RANDOM, *words, "--logdir", tmp_path).returncode == 0
+    assert "corridor" in text.read(tmp_path / "config.yaml")["env"]
+    more = reverie("train", "--logdir", tmp_path, "--run.steps", 30, installed=False)
+    assert "Run finished after 30 environment steps" in more.stdout, more.stderr
