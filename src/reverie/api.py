@@ -102,25 +102,32 @@ def train(
 
 
 @_led_by_message
-def load(logdir: str | os.PathLike[str], *, trust: bool = False) -> "TrainedAgent":
+def load(
+    logdir: str | os.PathLike[str], *, device: Any = None, trust: bool = False
+) -> "TrainedAgent":
     """Loads the newest checkpoint of a run, to act with it.
+
+    That reads parameters alone, and changes no settings of JAX or of the process.
 
     Args:
         logdir: Run folder.
+        device: Where it acts: a device of JAX or its name, such as `cpu` or `cuda:1`; by default
+            the one that JAX prefers.
         trust: Whether a folder that was made elsewhere may name code, which is imported and run:
             an encoder or an environment of its own.
 
     Returns:
         An agent with `policy(obs, state) -> action, state` for an environment as it is, without
-        wrappers, and `evaluate(env, episodes)`.
+        wrappers, or for many of them, and `evaluate(env, episodes)`.
 
     Raises:
         ConfigError: If there is no run in the folder.
         CheckpointError: If it has no valid checkpoint.
+        DeviceError: If there is no such device.
     """
     from reverie.run.load import load_agent
 
-    return load_agent(logdir, trust)
+    return load_agent(logdir, device, trust)
 
 
 @_led_by_message

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -88,6 +89,31 @@ def resolve_dtype(compute_dtype: str, platform: str) -> str:
     if compute_dtype != "auto":
         return compute_dtype
     return "float32" if platform == "cpu" else "bfloat16"
+
+
+def choose(wanted: Device | str | None) -> Device:
+    """One device; changes no settings.
+
+    Args:
+        wanted: A device or its name, such as `cpu`, `gpu` or `cuda:1`; None for the one that JAX
+            prefers.
+
+    Raises:
+        DeviceError: If there is none of that name.
+    """
+    if wanted is None:
+        (found,) = jnp.zeros(()).devices()
+        return found
+    if not isinstance(wanted, str):
+        return wanted
+    platform, _, index = wanted.partition(":")
+    try:
+        return jax.devices(platform)[int(index or 0)]
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        here = ", ".join(f"{device.platform}:{device.id}" for device in jax.devices())
+        raise DeviceError(
+            f"device is {wanted!r}, but JAX finds no such device; those here are {here}."
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

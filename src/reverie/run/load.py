@@ -3,17 +3,18 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
+from gymnasium.vector import utils as vector_spaces
 
 from reverie import envs
 from reverie.config import Config, ForeignConfig, RunConfig, check_spaces
 from reverie.envs.converter import Converter
 from reverie.learner import Checkpoint, CheckpointError, Policy
-from reverie.learner.devices import Device
+from reverie.learner.devices import Device, choose
 from reverie.learner.policy import params_of, read_params
 from reverie.run import build, custom, pretrained
 from reverie.run.evaluate import evaluate
@@ -30,6 +31,7 @@ class PolicyState:
     """What the agent remembers between two calls of `TrainedAgent.policy`; opaque."""
 
     carry: Any
+    count: int = 1
 
 
 class TrainedAgent:
@@ -103,20 +105,26 @@ class TrainedAgent:
         obs: Any,
         state: PolicyState | None = None,
         mode: Literal["train", "eval"] = "eval",
+        *,
+        is_first: Sequence[bool] | np.ndarray | None = None,
     ) -> tuple[Any, PolicyState]:
-        """Chooses an action for one observation.
+        """Chooses an action for one observation, or actions for those of many environments.
 
         Args:
-            obs: An observation as the environment returns it.
-            state: From the previous call in this episode; None at the start of an episode.
+            obs: An observation as the environment returns it; with `is_first` those of N
+                environments, as a vector environment of gymnasium returns them.
+            state: From the previous call in this episode; None at the start of an episode, and of
+                all environments.
             mode: `eval` takes the most likely action, `train` samples as in training.
+            is_first: For N environments: which of them begin an episode with this observation.
 
         Returns:
-            An action as the environment takes it, and the state for the next call.
+            An action as the environment takes it, or those that a vector environment takes; and
+            the state for the next call.
 
         Raises:
             ValueMismatchError: If the observation does not fit the space of the run.
-            ValueError: If the mode or the state is something else.
+            ValueError: If the mode, the state or the number of environments is something else.
         """
         if mode not in ("train", "eval"):
             raise ValueError(f"The mode is {mode!r}: expected 'train' or 'eval'.")
@@ -125,13 +133,30 @@ class TrainedAgent:
                 f"The state is a {type(state).__name__}: expected what the previous call of "
                 "policy returned beside the action, or None at the start of an episode."
             )
-        first = state is None
-        carry = self._policy.init(1) if state is None else state.carry
-        batch = {key: value[None] for key, value in self._converter.observation(obs).items()}
-        batch["is_first"] = np.array([first])
-        carry, actions, _ = self._policy.act(carry, batch, mode)
-        action = self._converter.action({key: value[0] for key, value in actions.items()})
-        return action, PolicyState(carry)
+        native, many = self._converter.native, is_first is not None
+        first = np.array(is_first if many else [False], bool)
+        rows = [obs]
+        if many:
+            batched = vector_spaces.batch_space(native.observation_space, len(first))
+            rows = list(vector_spaces.iterate(batched, obs))
+        if len(rows) != len(first):
+            raise ValueError(f"There are {len(rows)} observations and {len(first)} of is_first.")
+        if state is None:
+            state, first[:] = PolicyState(self._policy.init(len(first)), len(first)), True
+        if state.count != len(first):
+            raise ValueError(f"The state is one of {state.count} environments, not {len(first)}.")
+        seen = [self._converter.observation(row) for row in rows]
+        batch = {key: np.stack([each[key] for each in seen]) for key in seen[0]}
+        carry, flat, _ = self._policy.act(state.carry, {**batch, "is_first": first}, mode)
+        actions = [
+            self._converter.action({key: value[row] for key, value in flat.items()})
+            for row in range(len(first))
+        ]
+        if not many:
+            return actions[0], PolicyState(carry)
+        empty = vector_spaces.create_empty_array(native.action_space, len(first))
+        joined = vector_spaces.concatenate(native.action_space, actions, empty)
+        return joined, PolicyState(carry, len(first))
 
     def __repr__(self) -> str:
         native = self._converter.native
@@ -213,7 +238,9 @@ class TrainedAgent:
                 )
 
 
-def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAgent:
+def load_agent(
+    logdir: str | os.PathLike[str], device: Device | str | None = None, trust: bool = False
+) -> TrainedAgent:
     """Loads the newest valid checkpoint of a run.
 
     Acting takes numbers and shapes alone. What makes the environment of the run is looked at when
@@ -221,9 +248,11 @@ def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAg
 
     Args:
         logdir: Run folder.
+        device: Where it acts, as `devices.choose` takes it.
         trust: Whether the user trusts whoever made it, so that it may name code.
 
     Raises:
+        DeviceError: If there is no such device.
         ConfigError: If there is no run in the folder, or its networks are code that it names and
             the folder was made elsewhere.
         CheckpointError: If it has no valid checkpoint.
@@ -237,7 +266,7 @@ def load_agent(logdir: str | os.PathLike[str], trust: bool = False) -> TrainedAg
     size = section.size if isinstance(section, ForeignConfig) else ()
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
     spaces = envs.spaces(converter.wrapped)
-    policy, step = load_policy(config, *spaces, build.placement(config).policy)
+    policy, step = load_policy(config, *spaces, choose(device))
     return TrainedAgent(
         policy,
         source,
