@@ -25,13 +25,13 @@ from reverie.envs.leaves import random_actions
 from reverie.envs.masks import MaskFromInfo, valid_actions
 from reverie.envs.notes import Finding
 from reverie.envs.registry import (
+    all_suites,
     factory_of,
     full_name,
     make,
     make_vec,
     spaces_of,
     split,
-    suites,
     tasks,
 )
 from reverie.envs.restarts import Restarts
@@ -56,6 +56,7 @@ __all__ = [
     "ValueMismatchError",
     "VectorEnv",
     "WorkerError",
+    "all_suites",
     "check",
     "env_seed",
     "env_seeds",
@@ -68,7 +69,6 @@ __all__ = [
     "spaces",
     "spaces_of",
     "split",
-    "suites",
     "tasks",
     "valid_actions",
     "wrap",

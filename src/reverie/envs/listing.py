@@ -4,7 +4,7 @@ from rich.table import Table
 
 from reverie.catalog import announced
 from reverie.envs.errors import MissingPackageError
-from reverie.envs.registry import suites, tasks
+from reverie.envs.registry import all_suites, tasks
 
 EXAMPLES = 2
 
@@ -13,7 +13,7 @@ def overview() -> tuple[Table, list[str]]:
     """All suites with some of their tasks, and for each that cannot be used what to do about it."""
     table = Table("suite", "installed", "tasks", "about")
     missing = list(announced()[1].values())
-    for suite in suites().values():
+    for suite in all_suites().values():
         try:
             names = tasks(suite.name)
         except MissingPackageError as error:

@@ -110,7 +110,7 @@ def factory_of(
     return functools.partial(_registered, spec, made) if spec else made
 
 
-def suites() -> dict[str, Suite]:
+def all_suites() -> dict[str, Suite]:
     """All suites by name: ours, and those of other packages."""
     return {**SUITES, **announced()[0]}
 
@@ -120,7 +120,7 @@ def split(task: str) -> tuple[Suite, str]:
     prefix, _, name = task.partition("_")
     if ":" in task and prefix not in _WITH_MODULES:
         return SUITES["gym"], task
-    known = suites() if prefix not in SUITES else SUITES
+    known = all_suites() if prefix not in SUITES else SUITES
     if prefix in known and name:
         return known[prefix], name
     if task in gymnasium.registry:
@@ -160,7 +160,7 @@ def full_name(task: str) -> str:
 
 def tasks(suite: str) -> list[str]:
     """Names of the tasks of a suite, without the suite's own name and `_` in front."""
-    return _module(suites()[suite]).tasks()
+    return _module(all_suites()[suite]).tasks()
 
 
 def _registered(spec: EnvSpec, factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:

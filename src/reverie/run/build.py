@@ -183,7 +183,7 @@ def placement(config: Config) -> Placement:
 
 
 def _no_engine(task: str) -> str:
-    having = ", ".join(suite.name for suite in envs.suites().values() if suite.batched)
+    having = ", ".join(suite.name for suite in envs.all_suites().values() if suite.batched)
     return (
         f"run.env_backend is native, but {task!r} has no engine that steps all environments "
         f"together. Set run.env_backend auto, or use a suite that has one: {having}."
