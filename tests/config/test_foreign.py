@@ -33,6 +33,7 @@ CODE = [
     ({"task": "gym_evil:Id-v0"}, "the task 'gym_evil:Id-v0'"),
     ({"task": "evil:Env"}, "the task 'evil:Env'"),
     ({"agent__enc__typ": "evil:Encoder"}, "agent.enc.typ 'evil:Encoder'"),
+    ({"replay__selector": "evil:Selector"}, "replay.selector 'evil:Selector'"),
     (
         {"task": "gym_GymV21Environment-v0", "env__gym__kwargs": {"env_id": "evil:Id-v0"}},
         "env.gym.kwargs",

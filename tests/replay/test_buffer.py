@@ -295,8 +295,14 @@ def test_wrong_priorities_are_refused(make_replay, fill, value):
 
 def test_priorities_reach_the_selector_as_runs_of_rows(make_replay, fill):
     class Recorder(Uniform):
+        def connect(self, table, length):
+            self.length = length
+
         def prioritize(self, runs):
             self.seen = [(row, values.tolist()) for row, values in runs]
+
+        def stats(self):
+            return {"own": 1.0}
 
     selector = Recorder()
     replay = make_replay(online=False, chunksize=3, selector=selector)
@@ -304,6 +310,7 @@ def test_priorities_reach_the_selector_as_runs_of_rows(make_replay, fill):
     _, ids = replay.gather(replay.plan(1))
     replay.update(ids, {}, priority=np.array([[1, 2, 3, 4]], np.float32))
     assert selector.seen == [(0, [1, 2, 3]), (3, [4])]
+    assert (selector.length, replay.stats()["own"]) == (4, 1.0)
 
 
 @pytest.mark.parametrize(

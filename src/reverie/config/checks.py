@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from reverie.config.agent import AgentConfig, NormConfig
 from reverie.config.errors import ConfigError
 from reverie.config.model import SimpleDecoderConfig, SimpleEncoderConfig
-from reverie.config.schema import Config
+from reverie.config.schema import Config, FractionsConfig
 from reverie.spaces import Space
 
 _GRID = range(3, 17)
@@ -177,6 +177,11 @@ def _replay(config: Config) -> Iterator[str]:
             f"replay.fracs.uniform = {replay.fracs.uniform}, replay.fracs.priority = "
             f"{replay.fracs.priority} and replay.fracs.recency = {replay.fracs.recency} must sum "
             f"to 1, got {total:g}."
+        )
+    if replay.selector != "fracs" and replay.fracs != FractionsConfig():
+        yield (
+            f"replay.fracs are the shares of the built-in selectors, but replay.selector is "
+            f"{replay.selector!r}: leave them out, or mix selectors in that class."
         )
     losses = replay.fracs.priority > 0 and replay.priosignal == "model"
     if losses and config.jax.compute_dtype == "float16":

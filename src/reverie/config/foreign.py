@@ -166,6 +166,9 @@ def _named_code(options: Mapping[str, Any]) -> dict[str, str]:
     task, typ = str(options.get("task", "")), str(options.get("agent.enc.typ", "simple"))
     if ":" in task or task.startswith("dm_"):
         found["task"] = f"the task {shorten(repr(task))}"
+    selector = str(options.get("replay.selector", "fracs"))
+    if selector != "fracs":
+        found["replay.selector"] = f"replay.selector {shorten(repr(selector))}"
     if typ != "simple":
         found["agent.enc.typ"] = f"agent.enc.typ {shorten(repr(typ))}"
         found["agent.enc.extra"] = "its agent.enc.extra"

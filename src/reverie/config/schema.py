@@ -163,6 +163,13 @@ class ReplayConfig(Section):
         "none", "How images are compressed in the files of replay, without loss."
     )
     online: Bool = option(True, "Train once on every fresh sequence before sampling.")
+    selector: Text = option(
+        "fracs",
+        "What draws the sequences: `fracs`, the built-in selectors by their shares, or a class of "
+        "your own as `module:Class`.",
+        pattern=r"^(fracs|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        expects="'fracs' or 'module:Class'",
+    )
     fracs: FractionsConfig = section(FractionsConfig(), "Shares of the selectors.")
     prio: PriorityConfig = section(PriorityConfig(), "Prioritized selector.")
     recexp: Float = option(1.0, "Exponent of the recency weight 1 / age^recexp.", ge=0)

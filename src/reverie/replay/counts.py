@@ -30,7 +30,7 @@ class Counts:
         """The figures that `Replay.stats` describes, as far as they follow from these."""
         table = index.table
         usage = [storage.usage(chunk) for chunk in table]
-        ram = sum(size for size, _ in usage) + index.selector.nbytes
+        ram = sum(size for size, _ in usage) + getattr(index.selector, "nbytes", 0)
         disk = sum(size for _, size in usage)
         return {
             "items": len(index.selector),
@@ -48,4 +48,4 @@ class Counts:
             "missed_updates": self.missed,
             "damaged_chunks": self.damaged,
             "capacity": index.capacity,
-        } | index.selector.stats()
+        } | (index.taking.stats() if index.taking is not None else {})

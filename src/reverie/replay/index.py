@@ -8,7 +8,7 @@ import numpy as np
 
 from reverie.replay.chunk import Chunk
 from reverie.replay.rows import Table
-from reverie.replay.selectors.base import Selector
+from reverie.replay.selectors.base import Selector, TakesPriorities
 
 Start = tuple[Chunk, int]
 """Chunk and offset of the first step of a sequence."""
@@ -32,7 +32,9 @@ class Index:
         self.capacity = capacity
         self._use_online = online
         self._length = length
-        selector.connect(self.table, length)
+        self.taking = selector if isinstance(selector, TakesPriorities) else None
+        if self.taking is not None:
+            self.taking.connect(self.table, length)
         self.settings = [length, capacity, stride, online, type(selector).__name__]
 
     def state(self) -> dict[str, Any]:
@@ -59,8 +61,10 @@ class Index:
 
     def prioritize(self, chunks: list[Chunk], priority: np.ndarray) -> None:
         """Give the newest steps of each chunk priorities, `[T, N]`; NaN is none."""
+        if self.taking is None:
+            return
         starts = [self.table.row(chunk, chunk.filled - len(priority)) for chunk in chunks]
-        self.selector.prioritize([
+        self.taking.prioritize([
             (start + time, priority[time, i : i + 1])
             for time in range(len(priority))
             for i, start in enumerate(starts)

@@ -17,7 +17,7 @@ from reverie.replay.files.restore import Loaded, restore
 from reverie.replay.files.storage import RamStorage
 from reverie.replay.index import Index
 from reverie.replay.plan import Plan, gather, make_plan
-from reverie.replay.selectors.base import Selector
+from reverie.replay.selectors.base import KeepsState, Selector
 from reverie.replay.selectors.uniform import Uniform
 from reverie.replay.streams import Streams, check
 from reverie.replay.writeback import Target
@@ -227,7 +227,8 @@ class Replay:
             ValueError: If the shape does not fit or a value is negative or not a number.
         """
         values = writeback.check_priority(priority, target)
-        self._index.selector.prioritize(writeback.row_runs(self._index.table, target, values))
+        if self._index.taking is not None:
+            self._index.taking.prioritize(writeback.row_runs(self._index.table, target, values))
 
     def update(self, ids: np.ndarray, latents: Mapping[str, Any], priority: Any = None) -> None:
         """Write fresh latents and priorities back at once; steps that were evicted are ignored.
@@ -285,8 +286,9 @@ class Replay:
         }
         if mark:
             state |= {**self._index.state(), "streams": self._streams.state()}
-        selector = self._index.selector.state(bool(mark))
-        return self._archive.save(folder, list(self._index.table), state, selector, self.worker)
+        selector = self._index.selector
+        kept = selector.state(bool(mark)) if isinstance(selector, KeepsState) else {}
+        return self._archive.save(folder, list(self._index.table), state, kept, self.worker)
 
     def load(self, folder: Path | str, mark: str = "") -> Loaded:
         """Restore a saved replay into this empty one.

@@ -1,10 +1,11 @@
 """Builds replay, what draws from it, and the streams of batches, from a configuration."""
 
 import functools
+import importlib
 import pathlib
 from collections.abc import Mapping
 
-from reverie.config import Config, ReplayConfig, unset
+from reverie.config import Config, ConfigError, ReplayConfig, unset
 from reverie.replay import (
     Budget,
     BudgetError,
@@ -141,12 +142,17 @@ def eval_replay(
 
 
 def selector(config: ReplayConfig, context: int) -> Selector:
-    """What draws the sequences: one selector, or a mixture of those with a share.
+    """What draws the sequences: one selector, a mixture of those with a share, or the user's own.
 
     Args:
         config: Shares and options of the selectors.
         context: Steps in front of a sequence that are not trained.
+
+    Raises:
+        ConfigError: If the user's own cannot be loaded, or is no selector.
     """
+    if config.selector != "fracs":
+        return _load(config.selector)
     fracs, prio = config.fracs, config.prio.model_dump()
     # What an environment says about a step is said once: there is no update to wait for.
     prio["zero_on_sample"] &= config.priosignal == "model"
@@ -158,6 +164,22 @@ def selector(config: ReplayConfig, context: int) -> Selector:
     if fracs.recency:
         made["recency"] = Recency(config.recexp), fracs.recency
     return next(iter(made.values()))[0] if len(made) == 1 else Mixture(made)
+
+
+def _load(name: str) -> Selector:
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"replay.selector: cannot load {name!r} ({error}). Its module has to be on the "
+            "PYTHONPATH."
+        ) from error
+    if not isinstance(made, Selector):
+        methods = ("__len__", "insert", "remove", "sample")
+        missing = ", ".join(method for method in methods if not hasattr(made, method))
+        raise ConfigError(f"replay.selector: {name!r} is no selector, it has no {missing}.")
+    return made
 
 
 def unsaved_bytes(config: Config, source: Replay) -> int:

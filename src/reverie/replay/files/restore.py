@@ -14,6 +14,7 @@ from reverie.replay.chunk import Chunk, Layout, Storage
 from reverie.replay.files import record
 from reverie.replay.files.archive import path_of, serials
 from reverie.replay.index import Index
+from reverie.replay.selectors.base import KeepsState
 from reverie.spaces import LATENT_PREFIX
 
 THREADS = 4
@@ -87,7 +88,8 @@ def restore(
         table.stride = max(table.stride, state["stride"])
         table.place(state["slots"])
     index.connect(state["online"] if state else ())
-    index.selector.restore(selector, exact)
+    if isinstance(index.selector, KeepsState):
+        index.selector.restore(selector, exact)
     chunks = list(table)
     loaded = Loaded(table.steps, len(chunks), tuple(damaged), len(damaged) - others, exact)
     return loaded, chunks, state, streams

@@ -5,8 +5,8 @@ and dense, so every selector can keep its state in plain arrays indexed by them:
 inserted, removed or drawn with a handful of numpy calls.
 """
 
-import abc
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,67 +16,76 @@ Rows = np.ndarray
 """Row numbers, int64 `[n]`."""
 
 
-class Selector(abc.ABC):
+@runtime_checkable
+class Selector(Protocol):
     """What `Replay` asks of a selector. All calls come from one thread, in a fixed order.
 
-    One of your own needs the first four methods. The others are for selectors that know more than
-    which sequences there are, or whose draws are to go on exactly after a restart.
+    Nothing has to be inherited. A selector that knows more than which sequences there are has the
+    methods of `TakesPriorities` as well, one whose draws go on exactly after a restart those of
+    `KeepsState`.
     """
 
-    @abc.abstractmethod
     def __len__(self) -> int:
         """Number of sequences that can be drawn."""
+        ...
 
-    @abc.abstractmethod
     def insert(self, rows: Rows) -> None:
         """Make sequences drawable, oldest first. None of them is drawable yet."""
+        ...
 
-    @abc.abstractmethod
     def remove(self, rows: Rows) -> None:
         """Make sequences undrawable. All of them are drawable."""
+        ...
 
-    @abc.abstractmethod
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
         """Draw with replacement. A probe leaves no trace.
 
         Raises:
             IndexError: If there is nothing to draw.
         """
+        ...
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that the selector uses."""
-        return 0
 
-    def connect(self, table: Table, length: int) -> None:  # noqa: B027
+@runtime_checkable
+class TakesPriorities(Protocol):
+    """A selector that draws by what steps were like."""
+
+    def connect(self, table: Table, length: int) -> None:
         """Called once, before anything else.
 
         Args:
-            table: Tells which rows follow one another, for selectors that need to know.
+            table: Tells which rows follow one another.
             length: Steps of a sequence.
         """
+        ...
 
-    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:  # noqa: B027
+    def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
         """Take new priorities of steps.
 
         Args:
             runs: Pairs of a row number and the float32 `[n]` priorities of the `n` consecutive
                 rows from there on.
         """
+        ...
 
     def stats(self) -> dict[str, float]:
         """Figures for the logs, besides those that replay knows by itself."""
-        return {}
+        ...
+
+
+@runtime_checkable
+class KeepsState(Protocol):
+    """A selector of which something survives a restart besides the sequences."""
 
     def state(self, exact: bool = False) -> dict[str, np.ndarray]:
-        """Copies of what should survive a restart besides the sequences; may be empty.
+        """Copies of it; may be empty.
 
         Args:
             exact: Whether to add what an exact `restore` needs.
         """
-        return {}
+        ...
 
-    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:  # noqa: B027
+    def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
         """Take back a state of an earlier run, after all sequences that are left were inserted.
 
         Args:
@@ -88,6 +97,7 @@ class Selector(abc.ABC):
         Raises:
             ValueError: If an exact state has other sequences.
         """
+        ...
 
 
 def check_same(rows: Rows, others: Rows) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from reverie.replay.rows import Table
-from reverie.replay.selectors.base import Rows, Selector
+from reverie.replay.selectors.base import KeepsState, Rows, Selector, TakesPriorities
 
 
-class Mixture(Selector):
+class Mixture:
     """Every draw is made by one of several selectors, chosen at random by its share.
 
     Args:
@@ -26,6 +26,8 @@ class Mixture(Selector):
             raise ValueError(f"Shares of selectors must be positive and sum to 1, got {shares}.")
         self._names = tuple(parts)
         self._parts = tuple(selector for selector, _ in parts.values())
+        self._taking = [part for part in self._parts if isinstance(part, TakesPriorities)]
+        self._keeping = [part for part in self._parts if isinstance(part, KeepsState)]
         self._bounds = np.cumsum(shares)[:-1]
         self._drawn = np.zeros(len(shares), np.int64)
 
@@ -35,11 +37,11 @@ class Mixture(Selector):
     @property
     def nbytes(self) -> int:
         """Memory of all selectors in bytes."""
-        return sum(part.nbytes for part in self._parts)
+        return sum(getattr(part, "nbytes", 0) for part in self._parts)
 
     def connect(self, table: Table, length: int) -> None:
         """Pass on."""
-        for part in self._parts:
+        for part in self._taking:
             part.connect(table, length)
 
     def insert(self, rows: Rows) -> None:
@@ -70,7 +72,7 @@ class Mixture(Selector):
 
     def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
         """Pass on."""
-        for part in self._parts:
+        for part in self._taking:
             part.prioritize(runs)
 
     def stats(self) -> dict[str, float]:
@@ -78,18 +80,18 @@ class Mixture(Selector):
         total = max(1, int(self._drawn.sum()))
         drawn = zip(self._names, self._drawn.tolist(), strict=True)
         figures = {f"share/{name}": count / total for name, count in drawn}
-        for part in self._parts:
+        for part in self._taking:
             figures |= part.stats()
         return figures
 
     def state(self, exact: bool = False) -> dict[str, np.ndarray]:
         """What each selector keeps, and how often each one has drawn."""
-        kept = {key: array for part in self._parts for key, array in part.state(exact).items()}
+        kept = {key: array for part in self._keeping for key, array in part.state(exact).items()}
         return kept | ({"mixture": self._drawn.copy()} if exact else {})
 
     def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
         """Pass on."""
         if exact and len(drawn := state.get("mixture", ())) == len(self._parts):
             self._drawn[:] = drawn
-        for part in self._parts:
+        for part in self._keeping:
             part.restore(state, exact)

@@ -7,7 +7,7 @@ import numpy as np
 
 from reverie.replay.chunk import Chunk, Piece
 from reverie.replay.rows import Table
-from reverie.replay.selectors.base import Rows, Selector, grown
+from reverie.replay.selectors.base import Rows, grown
 from reverie.replay.selectors.sumtree import SumTree
 from reverie.replay.selectors.uniform import Uniform
 
@@ -17,7 +17,7 @@ PENDING = 1 << 16
 _LARGEST = np.finfo(np.float32).max
 
 
-class Prioritized(Selector):
+class Prioritized:
     """Draws sequences in proportion to `maxfrac * max + (1 - maxfrac) * mean` of their steps.
 
     What is aggregated are `priority ** exponent` of the steps that a sequence trains. A step has

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.replay.selectors.base import Rows, Selector, check_same, grown
+from reverie.replay.selectors.base import Rows, check_same, grown
 
 _ROUNDS = 32
 """Draws that are repeated because they met removed sequences, before these are left out."""
 
 
-class Recency(Selector):
+class Recency:
     """Draws sequences with the weight `1 / age ** exponent`.
 
     The newest sequence has the age 1, the one inserted before it the age 2, and so on; a sequence

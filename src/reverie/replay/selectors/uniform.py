@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.replay.selectors.base import Rows, Selector, check_same, grown
+from reverie.replay.selectors.base import Rows, check_same, grown
 
 
-class Uniform(Selector):
+class Uniform:
     """Every sequence is equally likely. O(1) per draw, insert and removal, 16 bytes per sequence.
 
     The drawable rows fill the front of one array; a removed row is overwritten by one from the end.
