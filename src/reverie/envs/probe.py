@@ -1,16 +1,12 @@
 """What an environment says about itself before a run begins, and a stand-in with its spaces."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
-import cloudpickle
 import gymnasium
 
 from reverie.envs.conform import Conform, name_of
 from reverie.envs.masks import MaskFromInfo
-from reverie.envs.nursery import Nursery
-from reverie.envs.remote import Patience, RemoteEnv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,22 +75,3 @@ def probe(env: gymnasium.Env) -> Probe:
     inner = native(env)
     masked = isinstance(inner, MaskFromInfo)
     return Probe(name_of(env), inner.observation_space, inner.action_space, masked)
-
-
-def probe_in_process(factory: Callable[[], gymnasium.Env]) -> Probe:
-    """Looks at an environment that is built in a process of its own, and closed again.
-
-    Raises:
-        WorkerError: It could not be built.
-    """
-    nursery = Nursery()
-    try:
-        remote = RemoteEnv(0, nursery, factory, 0, None)
-        try:
-            *_, found = remote.answer(Patience(None))
-        finally:
-            remote.close()
-        nursery.exit_code(remote.pid, timeout=5.0)
-        return cloudpickle.loads(found)
-    finally:
-        nursery.close()

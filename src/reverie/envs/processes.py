@@ -1,13 +1,13 @@
 """Environments in processes of their own, as a `gymnasium.vector.VectorEnv`.
 
 It keeps the interface of `gymnasium.vector.AsyncVectorEnv` and differs inside: actions, rewards
-and flags lie in shared memory beside the observations and a step costs one byte each way, which
-makes cheap environments several times faster; workers are forked from a `Nursery`, so they start
-fast, never import the device library and cannot outlive the trainer; a failure says which
-environment it was and why, leaves the other workers usable, and can be followed by a restart.
+and flags lie in shared memory beside the observations; workers are forked from a `ForkServer`, so
+they start fast, never import the device library and cannot outlive the trainer; a failure says
+which environment it was and why, leaves the other workers usable, and can be followed by a restart.
 """
 
 import os
+import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,18 +17,14 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from reverie.envs import shared, wire, worker
+from reverie.envs import worker
 from reverie.envs.conform import SpacePair, require_same
-from reverie.envs.errors import WorkerError
 from reverie.envs.leaves import describe_all
 from reverie.envs.logs import stack, tell
-from reverie.envs.nursery import Nursery
-from reverie.envs.remote import Patience, RemoteEnv
+from reverie.envs.remote import Answers, Failures, ForkServer, RemoteEnv, collect
 from reverie.envs.restarts import RESTARTED, Restarts
 
 CLOSE_SECONDS = 5.0
-
-Failures = dict[int, Exception]
 
 
 class ProcessVectorEnv(gymnasium.vector.VectorEnv):
@@ -69,20 +65,26 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         self._told: set[str] = set()
         self._waiting: list[int] = []
         self._block = -1
-        self._nursery = Nursery()
+        self._server = ForkServer()
         self._workers: list[RemoteEnv] = []
         try:
             for index, seed in enumerate(self._seeds):
                 self._workers.append(self._start(index, seed))
-            patience = Patience(None, self._restarts.cancelled)
-            self._agree([each.answer(patience)[:2] for each in self._workers])
+            self._agree([self._built(each)[:2] for each in self._workers])
             self._share()
         except BaseException:
             self.close()
             raise
 
     def _start(self, index: int, seed: int) -> RemoteEnv:
-        return RemoteEnv(index, self._nursery, self._factories[index], seed, self._timeout)
+        return RemoteEnv(index, self._server, self._factories[index], seed)
+
+    def _built(self, remote: RemoteEnv) -> Any:
+        """Waits until an environment is built; an error need not wait for the others."""
+        found, failed = collect([remote], None, self._restarts.cancelled)
+        for error in failed.values():
+            raise error
+        return found[remote.index]
 
     def _agree(self, found: list[SpacePair]) -> None:
         for index, spaces in enumerate(found):
@@ -103,14 +105,14 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         ):
             for key, entry in describe_all(space).items():
                 fields[prefix + key] = (entry.dtype, (self.num_envs, *entry.shape))
-        self._layout = shared.plan(fields)
-        self._block = shared.create(self._layout)
-        arrays = shared.attach(self._block, self._layout)
+        self._layout = worker.Layout(fields)
+        self._block = self._layout.create()
+        arrays = self._layout.attach(self._block)
         for each in self._workers:
             each.share(self._block, self._layout)
         self._outcome = arrays[worker.OUTCOME]
-        self._obs = _part(arrays, worker.OBSERVATION)
-        self._act = _part(arrays, worker.ACTION)
+        self._obs = worker.part(arrays, worker.OBSERVATION)
+        self._act = worker.part(arrays, worker.ACTION)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Any = None
@@ -134,7 +136,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
             seeds = list(seed)
         self._reset_seeds = seeds
         for each, own in zip(self._workers, seeds, strict=True):
-            each.send(wire.RESET, _pack(own))
+            each.send(pickle.dumps(own))
         self._waiting = list(range(self.num_envs))
         infos = self._wait()
         self._started = True
@@ -147,7 +149,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         for key, array in self._act.items():
             array[...] = actions[key]
         for each in self._workers:
-            each.send(wire.STEP)
+            each.send(worker.STEP)
         self._waiting = list(range(self.num_envs))
 
     def step_wait(self) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict]:
@@ -186,17 +188,17 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         for each in self._workers:
             each.close()
         for each in self._workers:
-            self._nursery.exit_code(each.pid, max(0.0, deadline - time.monotonic()))
-        self._nursery.close()
+            self._server.exit_code(each.pid, max(0.0, deadline - time.monotonic()))
+        self._server.close()
         if self._block >= 0:
             os.close(self._block)
             self._block = -1
 
     def _wait(self) -> dict[str, Any]:
         """Collects the answers that are due, and restarts environments that failed."""
-        logs: list[dict[str, Any]] = [{}] * self.num_envs
-        failed = self._collect(self._waiting, logs)
+        found, failed = self._collect(self._waiting)
         self._waiting = []
+        logs: list[dict[str, Any]] = [found.get(index, {}) for index in range(self.num_envs)]
         if any(logs):
             tell(logs, self._told)
         if not failed:
@@ -211,48 +213,35 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
         tell(logs, self._told)
         return {**stack(logs), RESTARTED: restarted}
 
-    def _collect(self, indices: Sequence[int], results: list) -> Failures:
-        """Puts the answers of some workers into `results`, all of them even when one failed."""
-        patience = Patience(self._timeout, self._restarts.cancelled)
-        failed: Failures = {}
-        for index in indices:
-            try:
-                results[index] = self._workers[index].answer(patience)
-            except WorkerError as error:
-                failed[index] = error
-        return failed
+    def _collect(self, indices: Sequence[int]) -> tuple[Answers, Failures]:
+        """Waits for some workers, all of them even when one failed."""
+        remotes = [self._workers[index] for index in indices]
+        return collect(remotes, self._timeout, self._restarts.cancelled)
 
     def _restart(self, indices: Sequence[int], logs: list[dict[str, Any]]) -> Failures:
         """Gives some environments new processes and resets them, all at the same time."""
-        spaces: list[Any] = [None] * self.num_envs
         for index in indices:
             self._workers[index].close()
             self._workers[index].kill()
             seed = self._restarts.seed(index, self._seeds[index])
             assert seed is not None
             self._workers[index] = self._start(index, seed)
-        failed = self._collect(indices, spaces)
-        built = [index for index in indices if index not in failed]
-        for index in built:
+        spaces, failed = self._collect(indices)
+        for index in spaces:
             own = self.single_observation_space, self.single_action_space
             require_same(index, spaces[index][:2], own)
             seed = self._restarts.seed(index, self._reset_seeds[index])
             self._workers[index].share(self._block, self._layout)
-            self._workers[index].send(wire.RESET, _pack(seed))
-        return failed | self._collect(built, logs)
+            self._workers[index].send(pickle.dumps(seed))
+        found, others = self._collect(list(spaces))
+        for index, each in found.items():
+            logs[index] = each
+        return failed | others
 
     def _drain(self) -> None:
         if self._waiting:
             self._wait()
 
     def __del__(self):
-        # The nursery's finalizer ends the processes; gymnasium's would call close() half-built.
+        # The server's finalizer ends the processes; gymnasium's would call close() half-built.
         return
-
-
-def _pack(seed: int | None) -> bytes:
-    return wire.SEED.pack(-1 if seed is None else seed)
-
-
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -1,55 +1,129 @@
-"""The parent's side of one environment process."""
+"""The parent's side of environment processes: requests, answers and what becomes of them."""
 
 import contextlib
+import json
 import math
+import os
+import pickle
+import signal
 import socket
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.reduction import send_handle
 from typing import Any
 
 import cloudpickle
 import gymnasium
 
-from reverie.envs import shared, wire
+from reverie.envs import worker
 from reverie.envs.errors import Cancelled, WorkerError
-from reverie.envs.nursery import Nursery, describe_exit
+from reverie.envs.probe import Probe
 from reverie.envs.restarts import TICK
 
 EXIT_SECONDS = 2.0
 
+_OFF_ACCELERATOR = {"JAX_PLATFORMS": "cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Environments that use JAX would each take most of the memory that the agent needs."""
 
-class Patience:
-    """How long to wait for the answers to a request that several processes got at once.
-
-    Time is counted in ticks of the waiting itself, not by the clock: while this process is
-    suspended its environments are too, and must not count as hung afterwards.
-
-    Args:
-        seconds: Time for all answers together; None waits for ever.
-        cancelled: Whether waiting is in vain.
-    """
-
-    def __init__(self, seconds: float | None, cancelled: Callable[[], bool] = lambda: False):
-        self.seconds = seconds
-        self._cancelled = cancelled
-        self._left = math.inf if seconds is None else math.ceil(seconds / tick(seconds))
-
-    def spend(self) -> None:
-        """Takes note that a tick has passed in vain.
-
-        Raises:
-            TimeoutError: If that was the last one.
-            Cancelled: If the run is to end.
-        """
-        self._left -= 1
-        if self._cancelled():
-            raise Cancelled("Waiting for an environment was cancelled.")
-        if self._left <= 0:
-            raise TimeoutError
+_BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
+    "from reverie.envs.worker import main; main(int(sys.argv[1]))"
+)
 
 
-def tick(seconds: float | None) -> float:
-    """Length of a tick when this is the whole time."""
-    return TICK if seconds is None else min(TICK, seconds)
+class ForkServer:
+    """The trainer's side: starts workers and learns how they ended."""
+
+    def __init__(self):
+        self._control, theirs = socket.socketpair()
+        # One environment per process: a pool of maths threads in each would only fight for cores.
+        threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environ: dict[str, str] = dict.fromkeys(threads, "1")
+        # Environments that iterate over sets of strings then do the same in every run.
+        environ["PYTHONHASHSEED"] = "0"
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**environ, **os.environ, **_OFF_ACCELERATOR},
+            )
+        self._ended: dict[int, int] = {}
+        self._buffer = b""
+        self._finalizer = weakref.finalize(self, _end, self._control, self._process)
+
+    def start(self) -> tuple[int, Connection]:
+        """Forks a worker; returns its process id and our end of its connection."""
+        ours, theirs = Pipe()
+        with theirs, contextlib.suppress(BrokenPipeError):
+            socket.send_fds(self._control, [worker.FORK], [theirs.fileno()])
+        while True:
+            message = self._receive(None)
+            if message is None:
+                ours.close()
+                raise RuntimeError(
+                    f"The process that starts environment workers ended with "
+                    f"{describe_exit(self._process.wait())}. Its message is above."
+                )
+            kind, pid = message
+            if kind == worker.STARTED:
+                # An earlier worker may have had the same number.
+                self._ended.pop(pid, None)
+                return pid, ours
+
+    def exit_code(self, pid: int, timeout: float = 2.0) -> int | None:
+        """Exit code of a worker that ended (minus the signal that killed it), None if it lives."""
+        deadline = time.monotonic() + timeout
+        while pid not in self._ended:
+            if self._receive(max(0.0, deadline - time.monotonic())) is None:
+                return None
+        return self._ended[pid]
+
+    def kill(self, pid: int) -> None:
+        """Kills a worker at once; one that has ended already is left in peace."""
+        if self.exit_code(pid, timeout=0) is None:
+            # It may end between the question and the signal.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kills the workers that are left and waits for the server itself."""
+        self._finalizer()
+
+    def _receive(self, timeout: float | None) -> tuple[bytes, int] | None:
+        """The next message, or None when the time is up or the server is gone."""
+        self._control.settimeout(timeout)
+        try:
+            while len(self._buffer) < worker.MESSAGE.size:
+                part = self._control.recv(worker.MESSAGE.size - len(self._buffer))
+                if not part:
+                    return None
+                self._buffer += part
+        except (TimeoutError, BlockingIOError, ConnectionResetError):
+            return None
+        body, self._buffer = self._buffer, b""
+        kind, pid, status = worker.MESSAGE.unpack(body)
+        if kind == worker.EXITED:
+            self._ended[pid] = os.waitstatus_to_exitcode(status)
+        return kind, pid
+
+
+def describe_exit(code: int | None) -> str:
+    """An exit code in words, such as `signal SIGSEGV`."""
+    if code is None:
+        return "no exit code yet"
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+Answers = dict[int, Any]
+Failures = dict[int, WorkerError]
 
 
 class RemoteEnv:
@@ -57,98 +131,149 @@ class RemoteEnv:
 
     Args:
         index: Number of the environment.
-        nursery: Starts the process.
+        server: Starts the process.
         factory: Makes the environment there.
         seed: Seed of the global random generators there.
-        timeout: Seconds that an answer may take, which sets the tick of the waiting.
     """
 
     def __init__(
         self,
         index: int,
-        nursery: Nursery,
+        server: ForkServer,
         factory: Callable[[], gymnasium.Env],
         seed: int,
-        timeout: float | None,
     ):
-        self._index = index
-        self._nursery = nursery
-        self.pid, self._sock = nursery.start()
-        self._fd = self._sock.fileno()
-        wire.set_time_limit(self._sock, tick(timeout))
-        # A worker that has died is reported by the next answer, here and below.
-        with contextlib.suppress(wire.Gone):
-            wire.send_object(self._sock, wire.LOAD, (cloudpickle.dumps(factory), seed))
+        self.index = index
+        self._server = server
+        self.pid, self.connection = server.start()
+        self.send(pickle.dumps((cloudpickle.dumps(factory), seed)))
 
-    def share(self, block: int, layout: shared.Layout) -> None:
+    def share(self, block: int, layout: worker.Layout) -> None:
         """Hands the shared memory over."""
-        with contextlib.suppress(wire.Gone, BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self._sock, [wire.MEMORY], [block])
-            wire.send_object(self._sock, b"", (layout, self._index))
+        self.send(pickle.dumps((layout, self.index)))
+        with contextlib.suppress(ConnectionError):
+            send_handle(self.connection, block, self.pid)
 
-    def send(self, tag: bytes, body: bytes = b"") -> None:
+    def send(self, request: bytes) -> None:
         """Requests something."""
-        try:
-            wire.send(self._sock, tag, body)
-        except wire.Gone:
-            return
+        # A worker that has died is reported by the next answer.
+        with contextlib.suppress(ConnectionError):
+            self.connection.send_bytes(request)
 
-    def answer(self, patience: Patience) -> Any:
-        """Waits for a request to be done.
+    def answer(self) -> Any:
+        """What has come in reply to a request.
 
         Returns:
             The spaces once the environment is built; after that the logs of a step, if any.
 
         Raises:
-            WorkerError: The environment raised, died or hung.
-            Cancelled: If the run is to end.
+            WorkerError: The environment raised or died.
         """
         try:
-            tag = wire.receive(self._fd, 1, patience.spend)
-            if tag == wire.DONE:
-                return {}
-            payload = wire.receive_object(self._fd, patience.spend)
-        except TimeoutError as error:
-            self.kill()
-            raise self._hung(patience.seconds) from error
-        except wire.Gone as error:
-            raise self._died() from error
-        if tag == wire.RAISED:
-            raise self._raised(*payload)
-        return payload
+            answer = self.connection.recv_bytes()
+        except (EOFError, ConnectionError) as error:
+            code = describe_exit(self._server.exit_code(self.pid, EXIT_SECONDS))
+            raise WorkerError(
+                self.index,
+                "died",
+                f"The process of environment {self.index} died with {code}. Its last messages, if "
+                "any, are on the standard error output.",
+            ) from error
+        if answer == worker.DONE:
+            return {}
+        kind, *payload = pickle.loads(answer)
+        if kind == "raised":
+            summary, trace = payload
+            raise WorkerError(
+                self.index,
+                "raised",
+                f"Environment {self.index} raised {summary}\n\nIn its process:\n{trace}",
+                trace,
+            )
+        return payload[0]
 
     def kill(self) -> None:
         """Ends the process by force and waits for that."""
-        self._nursery.kill(self.pid)
-        self._nursery.exit_code(self.pid, EXIT_SECONDS)
+        self._server.kill(self.pid)
+        self._server.exit_code(self.pid, EXIT_SECONDS)
 
     def close(self) -> None:
         """Lets the environment close itself, after which the process ends."""
-        if self._sock.fileno() >= 0:
-            self.send(wire.CLOSE)
-            self._sock.close()
+        if not self.connection.closed:
+            self.send(worker.CLOSE)
+            self.connection.close()
 
-    def _hung(self, seconds: float | None) -> WorkerError:
-        return WorkerError(
-            self._index,
+
+def collect(
+    remotes: Sequence[RemoteEnv],
+    seconds: float | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[Answers, Failures]:
+    """Waits until every one of some processes has answered a request or failed.
+
+    Time is counted in ticks of the waiting itself, not by the clock: while this process is
+    suspended its environments are too, and must not count as hung afterwards.
+
+    Args:
+        remotes: The processes.
+        seconds: Time for all answers together; None waits for ever.
+        cancelled: Whether waiting is in vain.
+
+    Returns:
+        Answers, and what went wrong with the others, by number of the environment.
+
+    Raises:
+        Cancelled: If the run is to end.
+    """
+    answers: Answers = {}
+    failed: Failures = {}
+    pending: dict[Any, RemoteEnv] = {each.connection: each for each in remotes}
+    tick = TICK if seconds is None else min(TICK, seconds)
+    left = math.inf if seconds is None else math.ceil(seconds / tick)
+    while pending and left > 0:
+        ready = wait(list(pending), tick)
+        for connection in ready:
+            remote = pending.pop(connection)
+            try:
+                answers[remote.index] = remote.answer()
+            except WorkerError as error:
+                failed[remote.index] = error
+        if not ready:
+            left -= 1
+            if cancelled():
+                raise Cancelled("Waiting for an environment was cancelled.")
+    for remote in pending.values():
+        remote.kill()
+        failed[remote.index] = WorkerError(
+            remote.index,
             "hung",
-            f"Environment {self._index} did not answer within {seconds:g} seconds, so its process "
+            f"Environment {remote.index} did not answer within {seconds:g} seconds, so its process "
             "was killed. Raise run.env_timeout if it may take that long.",
         )
+    return answers, dict(sorted(failed.items()))
 
-    def _died(self) -> WorkerError:
-        code = describe_exit(self._nursery.exit_code(self.pid, EXIT_SECONDS))
-        return WorkerError(
-            self._index,
-            "died",
-            f"The process of environment {self._index} died with {code}. Its last messages, if "
-            "any, are on the standard error output.",
-        )
 
-    def _raised(self, summary: str, trace: str) -> WorkerError:
-        return WorkerError(
-            self._index,
-            "raised",
-            f"Environment {self._index} raised {summary}\n\nIn its process:\n{trace}",
-            trace,
-        )
+def probe_in_process(factory: Callable[[], gymnasium.Env]) -> Probe:
+    """Looks at an environment that is built in a process of its own, and closed again.
+
+    Raises:
+        WorkerError: It could not be built.
+    """
+    server = ForkServer()
+    try:
+        remote = RemoteEnv(0, server, factory, 0)
+        try:
+            found, failed = collect([remote])
+        finally:
+            remote.close()
+        if failed:
+            raise failed[0]
+        server.exit_code(remote.pid, timeout=5.0)
+        return cloudpickle.loads(found[0][2])
+    finally:
+        server.close()
+
+
+def _end(control: socket.socket, process: subprocess.Popen) -> None:
+    control.close()
+    process.wait()

@@ -13,7 +13,8 @@ from reverie.config import Config, ConfigError, EnvConfig, ForeignConfig, RunCon
 from reverie.envs.backend import choose
 from reverie.envs.batched import BatchedVectorEnv
 from reverie.envs.notes import notes, resize_note
-from reverie.envs.probe import Probe, StandIn, native, probe, probe_in_process
+from reverie.envs.probe import Probe, StandIn, native, probe
+from reverie.envs.remote import probe_in_process
 from reverie.run.video import filmed
 from reverie.spaces import Space
 
