@@ -83,6 +83,15 @@ def test_what_is_no_selector_is_refused(name, words):
         experience.selector(config.replay, 1)
 
 
+def test_half_of_the_protocol_of_priorities_is_refused(make_replay):
+    class Half(Uniform):
+        def prioritize(self, runs):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match="Half has the method prioritize, so it needs connect"):
+        make_replay(selector=Half())
+
+
 def test_shares_of_other_selectors_are_refused_beside_it():
     argv = ["--configs", "debug", "--replay.selector", "own_selector:Newest"]
     with pytest.raises(ConfigError, match=r"replay\.fracs are the shares"):

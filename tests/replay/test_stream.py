@@ -135,6 +135,12 @@ def test_priorities_are_applied_in_the_calling_thread_before_a_later_draw(make_r
     class Recorder(Uniform):
         calls = ()
 
+        def connect(self, table, length):
+            pass
+
+        def stats(self):
+            return {}
+
         def prioritize(self, runs):
             self.calls = (*self.calls, (threading.current_thread(), len(runs)))
 

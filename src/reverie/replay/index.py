@@ -35,6 +35,9 @@ class Index:
         self.taking = selector if isinstance(selector, TakesPriorities) else None
         if self.taking is not None:
             self.taking.connect(self.table, length)
+        elif hasattr(selector, "prioritize"):
+            name = type(selector).__name__
+            raise TypeError(f"{name} has the method prioritize, so it needs connect and stats too.")
         self.settings = [length, capacity, stride, online, type(selector).__name__]
 
     def state(self) -> dict[str, Any]:

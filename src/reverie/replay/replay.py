@@ -46,6 +46,7 @@ class Replay:
         seed: Seed of the draws.
 
     Raises:
+        TypeError: If the selector takes priorities and lacks something for it.
         ValueError: If a number is out of range or a latent is unknown.
     """
 
