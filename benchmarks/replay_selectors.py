@@ -67,9 +67,11 @@ def make_index(selector: Selector, items: int) -> Index:
 
 def give_priorities(index: Index, rng: np.random.Generator) -> None:
     """To all steps: none is new."""
+    if index.taking is None:
+        return
     for chunk in index.table:
         values = rng.random(chunk.filled, np.float32) + np.float32(0.1)
-        index.selector.prioritize([(index.table.row(chunk), values)])
+        index.taking.prioritize([(index.table.row(chunk), values)])
 
 
 def measure_draws(items: int, seconds: float) -> dict[str, float]:
@@ -89,8 +91,9 @@ def measure_draws(items: int, seconds: float) -> dict[str, float]:
             values = rng.random((BATCH, LENGTH - 1), np.float32)
             start = time.process_time()
             target = locate(index.table, np.stack(ids)[:, 1:])
-            selector.prioritize(row_runs(index.table, target, values))
-            selector.stats()  # Looks at the weights, so that they have to be there.
+            if index.taking is not None:
+                index.taking.prioritize(row_runs(index.table, target, values))
+                index.taking.stats()  # Looks at the weights, so that they have to be there.
             updates.append(time.process_time() - start)
         results[f"{name}_draw_us"] = 1e6 * float(np.median(draws[1:]))
         results[f"{name}_bytes"] = selector.nbytes / items

@@ -6,7 +6,6 @@ another thread appends to it, or moves its rows to a file.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
@@ -180,21 +179,20 @@ class Chunk:
             self.backing.write(start, elsewhere)
 
     def walk(self, offset: int, length: int) -> Iterator["Piece"]:
-        """The pieces of the sequence of `length` steps, at least 1, that starts here at `offset`.
+        """The pieces of the `length` steps that start `offset` rows from here, in any later chunk.
 
         Raises:
             IndexError: If the stream has not that many steps yet.
         """
         chunk: Chunk | None = self
-        if offset + length <= self.filled:  # The common case first.
-            yield Piece(self, offset, offset + length)
-            return
-        while length > 0:
-            count = min(length, chunk.filled - offset) if chunk is not None else 0
-            if chunk is None or count <= 0:
-                raise IndexError(f"The stream ends {length} steps short of the sequence.")
-            yield Piece(chunk, offset, offset + count)
-            chunk, offset, length = chunk.next, 0, length - count
+        while chunk is not None and length > 0:
+            stop = min(offset + length, chunk.filled)
+            if offset < stop:
+                yield Piece(chunk, offset, stop)
+                length -= stop - offset
+            chunk, offset = chunk.next, max(0, offset - chunk.filled)
+        if length > 0:
+            raise IndexError(f"The stream ends {length} steps short of the sequence.")
 
 
 class Piece(NamedTuple):
@@ -210,47 +208,3 @@ class Piece(NamedTuple):
             return self.chunk, self.stop
         follower = self.chunk.next
         return (follower, 0) if follower is not None and follower.filled else None
-
-
-class Storage(Protocol):
-    """Where the memory of chunks comes from: `RamStorage` of `ram`, or `DiskStorage` of `disk`."""
-
-    @property
-    def layout(self) -> Layout:
-        """Keys of the chunks."""
-        ...
-
-    @property
-    def folder(self) -> Path | None:
-        """The one that chunks live in, or None if they live in memory."""
-        ...
-
-    @property
-    def compressed(self) -> tuple[str, ...]:
-        """Keys that are compressed in files that are written from now on."""
-        ...
-
-    @property
-    def pending(self) -> int:
-        """Bytes of finished chunks that may wait to be written before adding steps waits."""
-        ...
-
-    def most_rows(self, streams: int) -> int:
-        """Rows of a chunk that this many open ones may have."""
-        ...
-
-    def allocate(self, rows: int) -> dict[str, np.ndarray]:
-        """Arrays `[rows, *shape]` per key for a new chunk."""
-        ...
-
-    def land(self, chunk: Chunk, path: Path) -> None:
-        """Called when a finished chunk is safe in a file, by whoever may write its latents."""
-        ...
-
-    def release(self, chunk: Chunk) -> None:
-        """Forget a chunk that was evicted; readers may still hold it."""
-        ...
-
-    def usage(self, chunk: Chunk) -> tuple[int, int]:
-        """Bytes of the filled rows of a chunk, in RAM and on disk."""
-        ...

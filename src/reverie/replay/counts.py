@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from reverie.replay.chunk import Storage
+from reverie.replay.files.storage import Storage
 from reverie.replay.index import Index
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from reverie.replay import writeback
-from reverie.replay.chunk import OFFSET_BITS, Layout, Storage
+from reverie.replay.chunk import OFFSET_BITS, Layout
 from reverie.replay.counts import Counts
 from reverie.replay.files import archive
 from reverie.replay.files.restore import Loaded, restore
-from reverie.replay.files.storage import RamStorage
+from reverie.replay.files.storage import RamStorage, Storage
 from reverie.replay.index import Index
 from reverie.replay.plan import Plan, gather, make_plan
 from reverie.replay.selectors.base import KeepsState, Selector

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.replay.chunk import Chunk, Layout, Storage
+from reverie.replay.chunk import Chunk, Layout
 from reverie.replay.files.archive import Archive
+from reverie.replay.files.storage import Storage
 from reverie.replay.index import Index, Start
 from reverie.spaces import LOG_PREFIX
 

@@ -30,8 +30,9 @@ from typing import Any
 import numpy as np
 
 from reverie.disk import explain_full_disk
-from reverie.replay.chunk import Chunk, Storage
+from reverie.replay.chunk import Chunk
 from reverie.replay.files import record
+from reverie.replay.files.storage import Storage
 
 LATENT_BUDGET = 1 << 30
 """Bytes of latents of finished chunks that one save copies and writes anew."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay.chunk import Chunk, Layout, Storage
+from reverie.replay.chunk import Chunk, Layout
 from reverie.replay.files import record
 from reverie.replay.files.archive import path_of, serials
+from reverie.replay.files.storage import Storage
 from reverie.replay.index import Index
 from reverie.replay.selectors.base import KeepsState
 from reverie.spaces import LATENT_PREFIX
@@ -44,7 +45,7 @@ class Loaded:
 
 def restore(
     folder: Path, index: Index, storage: Storage, mark: str
-) -> tuple[Loaded, list[Chunk], dict[str, Any] | None, list[list[int]]]:
+) -> tuple[Loaded, list[Chunk], dict[str, Any], list[list[int]]]:
     """Take all chunks of a folder into an empty index.
 
     Args:
@@ -54,21 +55,20 @@ def restore(
         mark: Of the save that is to be restored exactly; empty for none.
 
     Returns:
-        What was found, the live chunks, the saved state or None if it was lost, and where the
+        What was found, the live chunks, the saved state, empty if it was lost, and where the
         streams go on if that is exact.
 
     Raises:
         ValueError: If keys, dtypes or shapes are not those of the storage's layout.
     """
     damaged: list[str] = []
-    state = _state(folder, damaged)
-    selector_mark, selector = _selector(folder, damaged)
+    state, _ = _read(folder / "state", damaged)
+    fields, selector = _read(folder / "selector", damaged)
     others = len(damaged)
     headers, wanted, streams = None, {}, []
     if (
-        state
-        and mark
-        and mark == selector_mark == state.get("mark")
+        mark
+        and mark == fields.get("mark") == state.get("mark")
         and state["filled"]
         and state["settings"] == index.settings
     ):
@@ -84,10 +84,10 @@ def restore(
     for chunk in _chunks(folder, headers, storage, damaged, wanted, room):
         index.adopt(chunk)
     exact = bool(wanted) and len(table) == len(wanted)
-    if exact and state:
+    if exact:
         table.stride = max(table.stride, state["stride"])
         table.place(state["slots"])
-    index.connect(state["online"] if state else ())
+    index.connect(state.get("online", ()))
     if isinstance(index.selector, KeepsState):
         index.selector.restore(selector, exact)
     chunks = list(table)
@@ -116,30 +116,18 @@ def _exactly(
     return headers if len(headers) == len(wanted) else None
 
 
-def _state(folder: Path, damaged: list[str]) -> dict[str, Any] | None:
-    """The saved state, or None if it is torn (then with the reason in `damaged`) or was not saved.
+def _read(path: Path, damaged: list[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Fields and arrays of a file; empty if it is torn, with the reason in `damaged`, or not there.
 
     Finished chunks are written before the first save.
     """
-    if not (folder / "state").exists():
-        return None
-    try:
-        return record.read_header(folder / "state").fields
-    except record.DamagedFile as error:
-        _skip(error, damaged)
-        return None
-
-
-def _selector(folder: Path, damaged: list[str]) -> tuple[str, dict[str, np.ndarray]]:
-    """Mark and arrays of the selector; empty (with the reason in `damaged`) if they are torn."""
-    if not (folder / "selector").exists():
-        return "", {}
-    try:
-        header, arrays = record.read(folder / "selector")
-    except record.DamagedFile as error:
-        _skip(error, damaged)
-        return "", {}
-    return header.fields.get("mark", ""), arrays
+    if path.exists():
+        try:
+            header, arrays = record.read(path)
+            return header.fields, arrays
+        except record.DamagedFile as error:
+            _skip(error, damaged)
+    return {}, {}
 
 
 def _headers(

@@ -213,6 +213,10 @@ class RamStorage:
         return self.layout.nbytes(chunk.filled), 0
 
 
+Storage = RamStorage | DiskStorage
+"""Where the memory of chunks comes from."""
+
+
 def _nameless(folder: Path) -> int:
     handle, name = tempfile.mkstemp(dir=folder, prefix="scratch-")
     os.unlink(name)

@@ -212,15 +212,7 @@ class Prioritized:
     def _trained(self, row: int) -> list[Piece]:
         """The rows of the steps that a sequence trains."""
         chunk, offset = self._table.at(row)
-        skip, stop = self._context, offset + self._length
-        if stop <= chunk.filled:
-            return [Piece(chunk, offset + skip, stop)]
-        pieces = []
-        for piece in chunk.walk(offset, self._length):
-            if piece.start + skip < piece.stop:
-                pieces.append(Piece(piece.chunk, piece.start + skip, piece.stop))
-            skip = max(0, skip - (piece.stop - piece.start))
-        return pieces
+        return list(chunk.walk(offset + self._context, self._length - self._context))
 
     def _zero_steps(self, sequences: list[list[Piece]]) -> None:
         zeros = np.full(self._length, self._zero)
@@ -312,9 +304,6 @@ class Prioritized:
     def _line(self, row: int, length: int) -> list[np.ndarray]:
         """The values of this and the following steps of its stream."""
         chunk, offset = self._table.at(row)
-        if offset + length <= chunk.filled:
-            self._own(chunk)
-            return [self._steps[row : row + length]]
         return [self._rows(p.chunk)[p.start : p.stop] for p in chunk.walk(offset, length)]
 
 
