@@ -8,8 +8,8 @@ import pytest
 
 from reverie.agent import Agent
 from reverie.agent.action_mask import masked, predicted_masks
-from reverie.agent.actor_critic import imagined_loss
 from reverie.agent.imagination import imagine
+from reverie.agent.objectives.actor_critic import imagined_loss
 from reverie.config import load
 from reverie.nn.dists import Categorical, mix_uniform
 from reverie.nn.draws import RandomDraws
@@ -104,9 +104,12 @@ def params(agent):
     }
     for name, evidence in fixed.items():
         bias = jnp.stack([jnp.zeros(len(evidence)), jnp.array(evidence)], -1).ravel()
-        output = params.world.dec.outputs[name]
+        output = params.heads["dec"].outputs[name]
         params = eqx.tree_at(
-            lambda p, name=name: (p.world.dec.outputs[name].kernel, p.world.dec.outputs[name].bias),
+            lambda p, name=name: (
+                p.heads["dec"].outputs[name].kernel,
+                p.heads["dec"].outputs[name].bias,
+            ),
             params,
             (jnp.zeros_like(output.kernel), bias),
         )
@@ -123,7 +126,7 @@ def states(agent, count):
 
 
 def test_masks_are_predicted_from_the_latent_state(agent, params):
-    found = predicted_masks(params.world, states(agent, 3), agent.act_space)
+    found = predicted_masks(params, states(agent, 3), agent.act_space, agent.masks)
     assert {key: mask[0].tolist() for key, mask in found.items()} == PREDICTED
     assert {mask.shape for mask in found.values()} == {(3, 4), (3, 5)}
 
@@ -131,10 +134,9 @@ def test_masks_are_predicted_from_the_latent_state(agent, params):
 def test_imagination_and_its_loss_follow_the_predicted_masks(agent, params):
     @jax.jit
     def dream(params, start):
-        rollout = imagine(
-            params, params.val, start, agent.act_space, 4, jax.random.key(1), agent.draws
-        )
-        norms = agent.init(jax.random.key(0)).norms
+        slow, key = params.heads["val"], jax.random.key(1)
+        rollout = imagine(params, slow, start, agent.act_space, 4, key, agent.draws, agent.masks)
+        norms = agent.init(jax.random.key(0)).states["actor_critic"].norms
         return rollout, imagined_loss(params, norms, rollout, agent.config)[-1]
 
     rollout, metrics = dream(params, states(agent, 64))
@@ -179,6 +181,5 @@ def test_acting_follows_the_observed_masks(agent, params, mode):
     ],
 )
 def test_masks_that_fit_no_action_are_refused(obs, words):
-    agent = Agent(load(["--configs", "debug"]).agent, obs, ACT)
     with pytest.raises(ValueError, match=words):
-        agent.init(jax.random.key(0))
+        Agent(load(["--configs", "debug"]).agent, obs, ACT)

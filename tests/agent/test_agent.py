@@ -136,7 +136,7 @@ def gradients(agent):
     # Heads with outscale 0 pass no gradient at the start.
     state = jax.tree.map(lambda x: x + 0.01, state)
     grad = jax.jit(jax.grad(agent.loss, has_aux=True), compiler_options=FAST)
-    arguments = (state.params, state.slow, state.norms, agent.init_carry(B), batch)
+    arguments = (state.params, state.states, agent.init_carry(B), batch)
     return grad(*arguments, jax.random.key(0))[0]
 
 
@@ -155,23 +155,24 @@ def only(**scales):
 def test_gradient_switches(term, switch):
     for on in (True, False):
         agent = Agent(config(loss_scales=only(**{term: 1.0}), **{switch: on}), OBS, ACT)
-        encoder = jax.tree.leaves(gradients(agent).world.enc)
+        encoder = jax.tree.leaves(gradients(agent).enc)
         assert any(float(jnp.abs(g).max()) > 0 for g in encoder) == on
 
 
 def test_policy_and_value_losses_train_nothing_else():
     agent = Agent(config(loss_scales=only(policy=1.0, value=1.0)), OBS, ACT)
     grads = gradients(agent)
-    assert all(float(jnp.abs(g).max()) == 0 for g in jax.tree.leaves(grads.world))
-    assert float(jnp.abs(grads.pol.mlp.layers[0].linear.kernel).max()) > 0
-    assert float(jnp.abs(grads.val.mlp.layers[0].linear.kernel).max()) > 0
+    trained = {name: grads.heads.pop(name) for name in ("pol", "val")}
+    assert all(float(jnp.abs(g).max()) == 0 for g in jax.tree.leaves(grads))
+    assert float(jnp.abs(trained["pol"].mlp.layers[0].linear.kernel).max()) > 0
+    assert float(jnp.abs(trained["val"].mlp.layers[0].linear.kernel).max()) > 0
 
 
 def test_imagination_from_the_last_steps_only():
     agent = Agent(config(imag_last=2), OBS, ACT)
     state = agent.init(jax.random.key(0))
     loss = jax.jit(agent.loss, compiler_options=FAST)
-    arguments = (state.params, state.slow, state.norms, agent.init_carry(B), batch_of(agent))
+    arguments = (state.params, state.states, agent.init_carry(B), batch_of(agent))
     losses = loss(*arguments, jax.random.key(0))[1].losses
     assert losses["policy"].shape == losses["value"].shape == (B, 2)
     assert losses["repval"].shape == (B, 1)
@@ -195,9 +196,10 @@ def test_bfloat16_is_finite_and_close_to_float32():
 def test_slow_value_follows_at_its_rate(agent):
     before = agent.init(jax.random.key(0))
     state = updated(agent, batch_of(agent))[0]
-    old, new = before.params.val.out.bias, state.params.val.out.bias
+    old, new = (x.params.heads["val"].out.bias for x in (before, state))
     rate = agent.config.slowvalue.rate
-    np.testing.assert_allclose(state.slow.out.bias, (1 - rate) * old + rate * new, atol=1e-8)
+    slow = state.states["actor_critic"].slow.out.bias
+    np.testing.assert_allclose(slow, (1 - rate) * old + rate * new, atol=1e-8)
 
 
 def test_report_names_and_shapes(agent):

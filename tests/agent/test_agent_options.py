@@ -80,11 +80,11 @@ def test_missing_observations_train_without_a_trace():
 
 def test_slow_value_moves_only_every_so_many_updates():
     agent = make("--agent.slowvalue.every", "2", "--agent.slowvalue.rate", "1.0")
-    start = agent.init(KEY).slow.mlp.layers[0].linear.kernel
+    start = agent.init(KEY).states["actor_critic"].slow.mlp.layers[0].linear.kernel
     (one, _), (two, _), (three, _) = trained(agent, 3)
-    kernels = [s.slow.mlp.layers[0].linear.kernel for s in (one, two, three)]
+    kernels = [s.states["actor_critic"].slow.mlp.layers[0].linear.kernel for s in (one, two, three)]
     np.testing.assert_array_equal(kernels[0], start)
-    np.testing.assert_array_equal(kernels[1], two.params.val.mlp.layers[0].linear.kernel)
+    np.testing.assert_array_equal(kernels[1], two.params.heads["val"].mlp.layers[0].linear.kernel)
     np.testing.assert_array_equal(kernels[2], kernels[1])
     assert float(jnp.abs(kernels[1] - start).max()) > 0
 
@@ -94,11 +94,11 @@ def test_value_and_advantage_normalizers_follow_their_batches():
     for name in ("retnorm", "valnorm", "advnorm"):
         flags += [f"--agent.{name}.impl", "meanstd", f"--agent.{name}.rate", "0.5"]
     (one, metrics), (two, _) = trained(make(*flags), 2)
-    norms = one.norms
+    norms, later = (x.states["actor_critic"].norms for x in (one, two))
     # Values and returns share their statistics: both see the imagined returns.
     np.testing.assert_array_equal(norms.val, norms.ret)
     np.testing.assert_array_equal(norms.val.weight, 0.5)
-    np.testing.assert_allclose(two.norms.val.weight, 0.75)
+    np.testing.assert_allclose(later.val.weight, 0.75)
     np.testing.assert_allclose(norms.adv.first, 0.5 * metrics["adv"], rtol=1e-4)
     square = metrics["adv_std"] ** 2 + metrics["adv"] ** 2
     np.testing.assert_allclose(norms.adv.second, 0.5 * square, rtol=1e-4)
@@ -107,8 +107,9 @@ def test_value_and_advantage_normalizers_follow_their_batches():
 
 def test_normalizers_that_are_off_stay_at_zero():
     ((state, _),) = trained(make(), 1)
-    np.testing.assert_array_equal([*state.norms.val, *state.norms.adv], np.zeros(6))
-    assert float(state.norms.ret.weight) > 0
+    norms = state.states["actor_critic"].norms
+    np.testing.assert_array_equal([*norms.val, *norms.adv], np.zeros(6))
+    assert float(norms.ret.weight) > 0
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
@@ -121,7 +122,7 @@ def test_eval_takes_the_mode_of_the_policy_and_training_a_sample(mode):
         "is_first": jnp.ones(N, bool),
     }
     carry, action, _ = agent.policy(params, agent.init_carry(N), obs, KEY, mode)
-    dists = params.pol(params.world.dyn.features(carry.state))
+    dists = params.heads["pol"](params.dyn.features(carry.state))
     expected = dists["move"].mean + (0.5 * dists["move"].stddev if mode == "train" else 0.0)
     np.testing.assert_allclose(action["move"], expected, atol=1e-5)
     np.testing.assert_array_equal(action["jump"], dists["jump"].mode())

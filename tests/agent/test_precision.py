@@ -140,10 +140,12 @@ def test_float16_updates_parameters_slow_value_and_statistics():
     before, after, _, _, metrics = updated("vector", "float16")
     assert float(metrics["opt/grad_overflow"]) == 0
     assert int(after.opt.updates) == int(after.opt.scale.good) == 1
-    for part in ("params", "slow"):
-        old, new = (jax.tree.leaves(getattr(s, part)) for s in (before, after))
+    behavior = after.states["actor_critic"]
+    slow = before.states["actor_critic"].slow, behavior.slow
+    for pair in ((before.params, after.params), slow):
+        old, new = map(jax.tree.leaves, pair)
         assert any(float(jnp.abs(a - b).max()) > 0 for a, b in zip(old, new, strict=True))
-    assert float(after.norms.ret.weight) > 0
+    assert float(behavior.norms.ret.weight) > 0
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_an_agent_trains_without_clipping_and_without_blocks():
     squares = after.opt.inner[0].nu / (1 - config.opt.beta2)
     np.testing.assert_allclose(jnp.sqrt(squares.sum()), metrics["opt/grad_norm"], rtol=1e-3)
 
-    old, new = (state.params.world.dec.image for state in (before, after))
+    old, new = (state.params.heads["dec"].image for state in (before, after))
     assert new.from_deter is None
     dyn = config.dyn
     assert new.from_hidden.kernel.shape[0] == dyn.deter + dyn.stoch * dyn.classes

@@ -34,6 +34,7 @@ CODE = [
     ({"task": "evil:Env"}, "the task 'evil:Env'"),
     ({"agent__enc__typ": "evil:Encoder"}, "agent.enc.typ 'evil:Encoder'"),
     ({"replay__selector": "evil:Selector"}, "replay.selector 'evil:Selector'"),
+    ({"agent__objectives": ["reward", "evil:loss"]}, "agent.objectives ['reward', 'evil:loss']"),
     (
         {"task": "gym_GymV21Environment-v0", "env__gym__kwargs": {"env_id": "evil:Id-v0"}},
         "env.gym.kwargs",
@@ -71,6 +72,8 @@ def test_numbers_shapes_and_plain_words_need_no_trust(folder):
     root = folder(task="gym_FrozenLake-v1", env__gym__kwargs=kwargs, agent__dyn__deter=64, seed=3)
     config = load_run(["--logdir", str(root)])
     assert (config.env.gym.kwargs, config.agent.dyn.deter, config.seed) == (kwargs, 64, 3)
+    root = folder(agent__objectives=["dynamics", "actor_critic"])
+    assert load_run(["--logdir", str(root)]).agent.objectives == ("dynamics", "actor_critic")
 
 
 def test_paths_and_other_texts_of_others_are_left_out_with_a_warning(folder, caplog):

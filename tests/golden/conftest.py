@@ -12,8 +12,8 @@ import yaml
 from fixed_draws import FixedDraws
 
 from reverie.agent import Agent, AgentState
-from reverie.agent.actor_critic import Norms
 from reverie.agent.normalize import NormState
+from reverie.agent.objectives.actor_critic import ActorCriticState, Norms
 from reverie.config.agent import AgentConfig
 from reverie.learner.reference_names import our_layout, our_name
 from reverie.spaces import FLAGS, Space
@@ -70,11 +70,13 @@ class Case:
             for k, v in arrays.items()
             if k.startswith("slowval/")
         }
-        names = ["val/" + name for name in leaf_names(state.slow)]
-        slow = jax.tree.structure(state.slow).unflatten([jnp.asarray(slow[n]) for n in names])
+        behavior = state.states["actor_critic"]
+        names = ["heads/val/" + name for name in leaf_names(behavior.slow)]
+        slow = jax.tree.structure(behavior.slow).unflatten([jnp.asarray(slow[n]) for n in names])
         low, high = arrays["retnorm/lo/value"], arrays["retnorm/hi/value"]
         ret = NormState(jnp.asarray(low), jnp.asarray(high), jnp.zeros(()))
-        return AgentState(params, slow, Norms(ret, *state.norms[1:]), state.opt)
+        behavior = ActorCriticState(slow, Norms(ret, *behavior.norms[1:]))
+        return AgentState(params, {**state.states, "actor_critic": behavior}, state.opt)
 
     def batch(self) -> dict[str, jax.Array]:
         """The batch in our format: latents as class indices, of the context row only."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent.world_loss import flat_samples, observe
+from reverie.agent.sequences import flat_samples, observe
 from reverie.nn.dists import mix_uniform
 from reverie.nn.functional import symexp
 from reverie.track import openloop_video
@@ -31,15 +31,14 @@ def parts(case):
     def compute(state, batch):
         nets = state.params
         carry, data = agent.align(agent.init_carry(case.meta["batch_size"]), batch)
-        _, post = observe(
-            nets.world, carry.state, data, agent.act_space, KEY, agent.draws, jnp.float32
-        )
-        prior = nets.world.dyn.prior(post.deter)
-        dyn, rep = nets.world.dyn.kl_losses(post.logits, prior)
-        features = nets.world.dyn.features(State(post.deter, post.stoch))
-        reward, policy = nets.world.rew(features), nets.pol(features)
+        _, seen = observe(nets, carry.state, data, agent.act_space, KEY, agent.draws, jnp.float32)
+        post, heads = seen.post, nets.heads
+        prior = nets.dyn.prior(post.deter)
+        dyn, rep = nets.dyn.kl_losses(post.logits, prior)
+        features = nets.dyn.features(State(post.deter, post.stoch))
+        reward, policy = heads["rew"](features), heads["pol"](features)
         out = {
-            "tokens": nets.world.enc(data.obs, jnp.float32),
+            "tokens": nets.enc(data.obs, jnp.float32),
             "prev_deter": carry.state.deter,
             "prev_stoch": jax.nn.one_hot(carry.state.stoch, agent.config.dyn.classes),
             "deter": post.deter,
@@ -50,11 +49,11 @@ def parts(case):
             "rep": rep,
             "rew_pred": reward.pred(),
             "rew_loss": reward.loss(data.reward),
-            "con_prob": nets.world.con(features).prob(),
-            "val_pred": nets.val(features).pred(),
-            "slowval_pred": state.slow(features).pred(),
+            "con_prob": heads["con"](features).prob(),
+            "val_pred": heads["val"](features).pred(),
+            "slowval_pred": state.states["actor_critic"].slow(features).pred(),
         }
-        for key, dist in nets.world.dec(post.deter, flat_samples(post)).items():
+        for key, dist in heads["dec"](post.deter, flat_samples(post)).items():
             out[f"recon_pred/{key}"] = dist.pred()
         for key, dist in policy.items():
             out[f"policy_entropy/{key}"] = dist.entropy()
@@ -83,7 +82,7 @@ def gradient(case):
     agent, state = case.agent, case.state
     carry = agent.init_carry(case.meta["batch_size"])
     fn = jax.jit(jax.value_and_grad(agent.loss, has_aux=True))
-    return fn(state.params, state.slow, state.norms, carry, case.batch(), KEY)
+    return fn(state.params, state.states, carry, case.batch(), KEY)
 
 
 def test_loss(case, gradient):
@@ -128,15 +127,16 @@ def test_update_metrics(case, updates, index):
 def test_params_after_three_updates(case, updates):
     state, _ = updates
     golden = case.state_of("params_after3")
-    for ours, theirs in zip(
-        jax.tree.leaves((state.params, state.slow)),
-        jax.tree.leaves((golden.params, golden.slow)),
+    ours, theirs = (x.states["actor_critic"] for x in (state, golden))
+    for x, y in zip(
+        jax.tree.leaves((state.params, ours.slow)),
+        jax.tree.leaves((golden.params, theirs.slow)),
         strict=True,
     ):
-        error = np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-8)
+        error = np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-8)
         assert error < 5e-3
-    close(state.norms.ret.first, golden.norms.ret.first)
-    close(state.norms.ret.second, golden.norms.ret.second)
+    close(ours.norms.ret.first, theirs.norms.ret.first)
+    close(ours.norms.ret.second, theirs.norms.ret.second)
 
 
 def test_latents_written_back(case, updates):

@@ -60,7 +60,7 @@ def disturbed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     rng, networks = np.random.default_rng(0), {}
     for name, value in arrays.items():
-        if name.startswith(("params/", "slow/")):
+        if name.startswith(("params/", "states/actor_critic/slow/")):
             networks[name] = value + 0.05 * rng.normal(size=value.shape)
             if value.shape == (255,):
                 networks[name] -= 2 * np.abs(np.linspace(-20, 20, 255))

@@ -129,7 +129,7 @@ def test_every_depth_of_the_decoder_is_counted_from_the_latents():
     params = {f"dec/conv{i}/kernel": np.full(1, i) for i in range(4)}
     params |= {"dec/imgout/kernel": np.full(1, -1), "dec/conv0norm/scale": np.full(1, 10)}
     names = convert(params, None)
-    stages = "params/world/dec/image/stages"
+    stages = "params/heads/dec/image/stages"
     order = [int(names[f"{stages}/{i}/conv/kernel"][0]) for i in range(5)]
     assert order == [3, 2, 1, 0, -1]
     assert names[f"{stages}/3/norm/scale"][0] == 10
@@ -139,8 +139,8 @@ def test_normalizers_and_unknown_names():
     params = {"retnorm/lo/value": 1, "valnorm/sqrs/value": 2, "advnorm/corr/value": 3}
     params |= {"new/thing": 4, "slowval_count/value": 5, "opt/step/value": 6}
     assert convert(params, None) == {  # type: ignore[arg-type]
-        "norms/ret/first": 1,
-        "norms/val/second": 2,
-        "norms/adv/weight": 3,
+        "states/actor_critic/norms/ret/first": 1,
+        "states/actor_critic/norms/val/second": 2,
+        "states/actor_critic/norms/adv/weight": 3,
         "params/new/thing": 4,
     }

@@ -14,6 +14,8 @@ from reverie.learner import Checkpointer, CheckpointError, checkpoint
 from reverie.run import launch
 from reverie.run.eval_only import eval_run
 
+STATE = "states/actor_critic"
+
 
 def arrays(logdir):
     return Checkpointer(logdir / "checkpoints").restore().arrays
@@ -46,12 +48,14 @@ def test_a_run_without_a_checkpoint_has_no_agent(tuned, tmp_path):
 def test_parameters_of_another_run_are_the_start(finished, make_config, tmp_path):
     words = ["--run.steps", "2", "--run.from_checkpoint", str(finished.logdir), "--seed", "9"]
     launch(make_config(tmp_path / "all", *words))
-    launch(make_config(tmp_path / "world", *words, "--run.from_checkpoint_regex", "params/world/"))
+    launch(
+        make_config(tmp_path / "world", *words, "--run.from_checkpoint_regex", "params/(enc|dyn)/")
+    )
     source, every, world = (
         arrays(x) for x in (finished.logdir, tmp_path / "all", tmp_path / "world")
     )
     policy = next(name for name in source if "/pol/" in name and name.endswith("kernel"))
-    dynamics = next(name for name in source if "world/dyn" in name and name.endswith("kernel"))
+    dynamics = next(name for name in source if "params/dyn" in name and name.endswith("kernel"))
     np.testing.assert_array_equal(every[policy], source[policy])
     np.testing.assert_array_equal(every[dynamics], source[dynamics])
     np.testing.assert_array_equal(world[dynamics], source[dynamics])
@@ -63,7 +67,7 @@ def test_transfer_between_sizes_names_the_shapes(finished, make_config, tmp_path
     with pytest.raises(CheckpointError) as caught:
         launch(make_config(tmp_path / "new", *words))
     message = str(caught.value)
-    kernel = "params/world/dyn/core/deter_in/linear/kernel"
+    kernel = "params/dyn/core/deter_in/linear/kernel"
     assert f"{kernel} is (32, 16) there, (64, 16) here" in message
     assert "agent.dyn.deter: 32 there, 64 here" in message
     assert f"reverie config --from {finished.logdir}" in message
@@ -83,10 +87,10 @@ def test_the_optimizer_begins_anew_and_the_normalizers_come_with_the_value(
     finished, make_config, tmp_path
 ):
     source = arrays(finished.logdir)
-    assert source["opt/updates"] > 0 < source["norms/ret/weight"]
+    assert source["opt/updates"] > 0 < source[f"{STATE}/norms/ret/weight"]
     words = ["--run.steps", "2", "--run.from_checkpoint"]
     launch(make_config(tmp_path / "all", *words, str(finished.logdir)))
-    some = ["--run.from_checkpoint_regex", "params/(world|pol)/"]
+    some = ["--run.from_checkpoint_regex", "params/(enc|dyn|heads/(?!val))"]
     launch(make_config(tmp_path / "some", *words, str(finished.logdir / "checkpoints"), *some))
     every, part = arrays(tmp_path / "all"), arrays(tmp_path / "some")
     for name, value in every.items():
@@ -94,20 +98,22 @@ def test_the_optimizer_begins_anew_and_the_normalizers_come_with_the_value(
             assert not value.any(), name
         else:
             np.testing.assert_array_equal(value, source[name], name)
-    assert part["norms/ret/weight"] == part["opt/updates"] == 0
-    slow = "slow/mlp/layers/0/linear/kernel"
-    np.testing.assert_array_equal(part[slow], part[slow.replace("slow/", "params/val/")])
+    assert part[f"{STATE}/norms/ret/weight"] == part["opt/updates"] == 0
+    slow = f"{STATE}/slow/mlp/layers/0/linear/kernel"
+    np.testing.assert_array_equal(
+        part[slow], part[slow.replace(f"{STATE}/slow/", "params/heads/val/")]
+    )
 
 
 def test_what_is_taken_and_what_is_not_is_told(finished, make_config, tmp_path, capfd):
     words = ["--run.steps", "2", "--logger.outputs", "terminal", "--run.from_checkpoint"]
     newest = sorted((finished.logdir / "checkpoints").iterdir())[-1]
-    regex = ["--run.from_checkpoint_regex", "params/(world/(enc|dyn)|pol)/"]
+    regex = ["--run.from_checkpoint_regex", "params/(enc|dyn|heads/pol)/"]
     launch(make_config(tmp_path, *words, str(newest), *regex))
     told = capfd.readouterr().out
     assert newest.name in told
-    assert re.search(r"Loaded \d+ parameters \([\d,]+ numbers\): pol, world/dyn, world/enc\.", told)
-    for line in ("saved ones: val, world/con", "as initialized: val", "The optimizer and the"):
+    assert re.search(r"Loaded \d+ parameters \([\d,]+ numbers\): dyn, enc, heads/pol\.", told)
+    for line in ("saved ones: heads/con", "as initialized: heads/con", "The optimizer and the"):
         assert line in told
 
 
@@ -120,7 +126,7 @@ def test_paths_may_be_relative_and_objects(finished, tmp_path, monkeypatch):
         monkeypatch.chdir(finished.logdir.parent)
 
 
-@pytest.mark.parametrize("regex", ["opt/", "norms/", "world/", "params/none"])
+@pytest.mark.parametrize("regex", ["opt/", "states/", "enc/", "params/none"])
 def test_an_expression_without_a_parameter_is_refused(finished, make_config, tmp_path, regex):
     words = ["--run.from_checkpoint", str(finished.logdir), "--run.from_checkpoint_regex", regex]
     with pytest.raises(CheckpointError, match=r"matches none of the checkpoint's \d+ parameters"):
@@ -135,11 +141,11 @@ def test_another_action_space_leaves_out_what_the_message_says(finished, make_co
         launch(make_config(tmp_path / "new", *words))
     assert not (tmp_path / "new").exists()
     message = str(caught.value)
-    assert "params/pol/outs/action/logits/kernel is (16, 2) there, (16, 3) here" in message
+    assert "params/heads/pol/outs/action/logits/kernel is (16, 2) there, (16, 3) here" in message
     regex = re.search(r"--run.from_checkpoint_regex '(.*)'", message)
     assert regex
     launch(make_config(tmp_path / "new", *words, "--run.from_checkpoint_regex", regex[1]))
     source, new = arrays(finished.logdir), arrays(tmp_path / "new")
-    for name, same in (("world/dyn/core/gates/linear", True), ("pol/outs/action/logits", False)):
+    for name, same in (("dyn/core/gates/linear", True), ("heads/pol/outs/action/logits", False)):
         one, two = (x[f"params/{name}/kernel"] for x in (source, new))
         assert (one.shape == two.shape and np.array_equal(one, two)) is same

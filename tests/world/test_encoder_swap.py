@@ -27,7 +27,7 @@ def test_patch_encoder_trains(monkeypatch):
     act = {"action": Space("discrete", (), "int32", (3,))}
     agent = Agent(config.agent, obs, act, context=1)
     state = agent.init(jax.random.key(0))
-    assert state.params.world.enc.tokens == 9 * 8 + 2
+    assert state.params.enc.tokens == 9 * 8 + 2
     rng, rows = np.random.default_rng(0), (2, 5)
     batch = {
         "image": rng.integers(0, 256, (*rows, 48, 48, 3), np.uint8),
@@ -40,11 +40,11 @@ def test_patch_encoder_trains(monkeypatch):
     }
     train = jax.jit(agent.train, compiler_options={"xla_backend_optimization_level": 0})
     carry = agent.init_carry(2)
-    before = state.params.world.enc.embed.layers[0].linear.kernel
+    before = state.params.enc.embed.layers[0].linear.kernel
     for i in range(3):
         state, carry, _, metrics = train(state, carry, batch, jax.random.key(i))
     assert all(bool(jnp.isfinite(x)) for x in metrics.values())
-    after = state.params.world.enc.embed.layers[0].linear.kernel
+    after = state.params.enc.embed.layers[0].linear.kernel
     assert float(jnp.abs(after - before).max()) > 0
 
 

@@ -5,37 +5,39 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from reverie.agent.networks import Networks
 from reverie.nn.dists import Categorical, Normal
 from reverie.nn.functional import split_widths
 from reverie.spaces import Space
-from reverie.world.model import WorldModel
 from reverie.world.rssm import State
 
 Masks = dict[str, Bool[Array, "..."]]
 """Valid classes of the action keys that have a mask, entry after entry."""
 
 
-def predicted_masks(world: WorldModel, state: State, act_space: Mapping[str, Space]) -> Masks:
+def predicted_masks(
+    nets: Networks, state: State, act_space: Mapping[str, Space], masks: Mapping[str, str]
+) -> Masks:
     """The masks that the decoder reads from latent states.
 
     A class is valid where that is more likely than not, and so is the likeliest class of each
     entry, because something has to be chosen.
 
     Args:
-        world: World model; where no action has a mask, nothing is computed.
+        nets: Dynamics and the head `dec` are used.
         state: Latent states [n].
         act_space: Action keys.
+        masks: Action key -> its mask; where there is none, nothing is computed.
 
     Returns:
         Booleans [n, classes of all entries] by action key.
     """
-    if not world.masks:
+    if not masks:
         return {}
-    stoch = world.dyn.flat_onehot(state.stoch, state.deter.dtype)
-    names = [name for _, name in world.masks]
-    predictions = world.dec.predict_vectors(state.deter, stoch, names)
-    masks = {}
-    for action, name in world.masks:
+    stoch = nets.dyn.flat_onehot(state.stoch, state.deter.dtype)
+    predictions = nets.heads["dec"].predict_vectors(state.deter, stoch, masks.values())
+    found = {}
+    for action, name in masks.items():
         prediction = predictions[name]
         assert isinstance(prediction, Categorical)
         # Two logits per class of the action: invalid and valid.
@@ -43,10 +45,10 @@ def predicted_masks(world: WorldModel, state: State, act_space: Mapping[str, Spa
         logits = logits.reshape(*logits.shape[:-1], -1, 2)
         evidence = logits[..., 1] - logits[..., 0]
         entries = split_widths(evidence, act_space[action].classes)
-        masks[action] = jnp.concatenate(
+        found[action] = jnp.concatenate(
             [(x > 0) | (x == x.max(-1, keepdims=True)) for x in entries], -1
         )
-    return masks
+    return found
 
 
 def masked(

@@ -1,27 +1,32 @@
 """The DreamerV3 agent as pure functions: state in, state out, explicit keys."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
-from reverie.agent import normalize, optimizer
+from reverie.agent import optimizer
 from reverie.agent.action_mask import masked
-from reverie.agent.actor_critic import Metrics, Norms, imagined_loss, replay_value_loss
-from reverie.agent.imagination import action_noise, imagine, sample_actions
+from reverie.agent.imagination import action_noise, sample_actions
 from reverie.agent.loss_scale import keep_if
-from reverie.agent.networks import Networks
+from reverie.agent.networks import Networks, Spec
+from reverie.agent.objectives.base import Metrics
+from reverie.agent.objectives.registry import (
+    check_heads,
+    check_losses,
+    loss_scales,
+    make_objectives,
+)
+from reverie.agent.openloop import open_loop
 from reverie.agent.optimizer import OptState
 from reverie.agent.precision import cast_floats
-from reverie.agent.report import open_loop
-from reverie.agent.world_loss import Sequences, flat_samples, observe, world_loss
+from reverie.agent.sequences import Sequences, observe
 from reverie.config import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
 from reverie.nn.functional import sg, where_mask
 from reverie.spaces import LATENT_PREFIX, Space
 from reverie.world.features import encode_flat
-from reverie.world.heads import TwoHotHead
 from reverie.world.rssm import State
 
 REPORT_SEQUENCES = 6
@@ -32,11 +37,10 @@ Batch = dict[str, Shaped[Array, "b ..."]]
 
 
 class AgentState(NamedTuple):
-    """Everything that training changes."""
+    """Everything that training changes; `states` holds that of every objective by its name."""
 
     params: Networks
-    slow: TwoHotHead
-    norms: Norms
+    states: dict[str, Any]
     opt: OptState
 
 
@@ -52,7 +56,7 @@ class TrainOut(NamedTuple):
 
     Attributes:
         latents: `latent/deter` [b, t, D] in the compute dtype, `latent/stoch` [b, t, S].
-        priority: World-model loss of every step.
+        priority: Sum of the losses of every step that are the model's.
     """
 
     latents: dict[str, Shaped[Array, "b t ..."]]
@@ -62,15 +66,15 @@ class TrainOut(NamedTuple):
 class LossOut(NamedTuple):
     """Side results of the loss."""
 
-    losses: dict[str, Float[Array, "b t"]]
-    norms: Norms
+    losses: dict[str, Float[Array, "b _"]]
+    states: dict[str, Any]
     carry: Carry
     out: TrainOut
     metrics: Metrics
 
 
 class Agent:
-    """A static description of the agent; holds no arrays.
+    """A static description: an encoder, dynamics and a list of objectives; holds no arrays.
 
     Args:
         config: Sizes, scales and options.
@@ -80,6 +84,10 @@ class Agent:
         dtype: Compute dtype, `float32`, `bfloat16` or `float16`, which trains with a dynamic loss
             scale. Parameters and losses stay float32.
         draws: Where samples come from; fixed ones make the agent deterministic in tests.
+
+    Raises:
+        ValueError: If there is nothing to observe or to do, a mask fits no action, or the
+            objectives do not fit together or to the scales of their losses.
     """
 
     def __init__(
@@ -103,6 +111,10 @@ class Agent:
         self.context = context
         self.dtype = jnp.dtype(dtype)
         self.draws = draws or RandomDraws()
+        self.spec = Spec(config, self.obs_space, self.act_space, self.draws)
+        self.masks = self.spec.masks
+        self.objectives = make_objectives(self.spec)
+        self.scales = loss_scales(self.objectives, config)
 
     @property
     def latent_spaces(self) -> dict[str, Space]:
@@ -115,10 +127,10 @@ class Agent:
 
     def init(self, key: Key[Array, ""]) -> AgentState:
         """Initial parameters and statistics."""
-        params = Networks(self.config, self.obs_space, self.act_space, key=key)
-        norms = Norms(normalize.init(), normalize.init(), normalize.init())
-        slow = jax.tree.map(jnp.copy, params.val)
-        return AgentState(params, slow, norms, optimizer.init(params, self.config.opt, self.dtype))
+        params = Networks(self.spec, [x.heads for x in self.objectives], key=key)
+        check_heads(self.objectives, params.heads)
+        states = {x.name: x.init(params) for x in self.objectives}
+        return AgentState(params, states, optimizer.init(params, self.config.opt, self.dtype))
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before the first step of `batch` rows, for acting and for training."""
@@ -150,18 +162,18 @@ class Agent:
         Returns:
             The next carry, the action of each key, and the latents for replay.
         """
-        dyn, reset = params.world.dyn, obs["is_first"]
         params = cast_floats(params, self.dtype)
+        dyn, reset = params.dyn, obs["is_first"]
         state_key, act_key = jax.random.split(key)
-        tokens = params.world.enc({k: obs[k] for k in self.obs_space}, self.dtype)
+        tokens = params.enc({k: obs[k] for k in self.obs_space}, self.dtype)
         action = encode_flat(carry.prevact, self.act_space, squash=False, batch_ndim=1)
         noise = self.draws.uniform(state_key, (len(reset), 1, dyn.stoch))
         add_time = lambda x: x[:, None]  # noqa: E731
-        state, _ = params.world.dyn.observe(
+        state, _ = dyn.observe(
             carry.state, add_time(tokens), add_time(action), add_time(reset), noise, self.draws
         )
-        masks = {key: obs[name] for key, name in params.world.masks}
-        dists = masked(params.pol(params.world.dyn.features(state)), masks)
+        masks = {key: obs[name] for key, name in self.masks.items()}
+        dists = masked(params.heads["pol"](dyn.features(state)), masks)
         if mode == "eval":
             action = {k: dist.mode() for k, dist in dists.items()}
         else:
@@ -188,22 +200,20 @@ class Agent:
             New state, carry for the next chunk, what goes back to replay, and scalar metrics.
         """
 
-        def objective(params):
-            loss, aux = self.loss(params, state.slow, state.norms, carry, batch, key)
+        def scaled(params):
+            loss, aux = self.loss(params, state.states, carry, batch, key)
             return optimizer.scale_loss(loss, state.opt), (loss, aux)
 
-        grads, (loss, aux) = jax.grad(objective, has_aux=True)(state.params)
+        grads, (loss, aux) = jax.grad(scaled, has_aux=True)(state.params)
         params, opt, metrics = optimizer.update(grads, state.opt, state.params, self.config.opt)
-        rate, every = self.config.slowvalue.rate, self.config.slowvalue.every
-        mix = jnp.where(opt.updates % every == 0, rate, 0.0) if every > 1 else rate
-        slow = jax.tree.map(lambda s, v: (1 - mix) * s + mix * v, state.slow, params.val)
-        norms = aux.norms
+        states = {
+            x.name: x.settle(aux.states[x.name], params, opt.updates) for x in self.objectives
+        }
         if opt.scale is not None:
-            made = opt.updates > state.opt.updates
-            slow, norms = keep_if(made, (slow, norms), (state.slow, state.norms))
+            states = keep_if(opt.updates > state.opt.updates, states, state.states)
         metrics |= aux.metrics | {"opt/loss": loss}
         metrics |= {f"loss/{k}": v.mean() for k, v in aux.losses.items()}
-        return AgentState(params, slow, norms, opt), aux.carry, aux.out, metrics
+        return AgentState(params, states, opt), aux.carry, aux.out, metrics
 
     def report(
         self, state: AgentState, carry: Carry, batch: Batch, key: Key[Array, ""]
@@ -217,20 +227,20 @@ class Agent:
             key: For all draws.
 
         Returns:
-            The carry for the next chunk, and per name: `loss/<term>` scalars;
-            `openloop/<key>/true` and `/pred`, whose first T // 2 steps were observed: uint8
-            images [b, t, h, w, c], and of other keys [b, t, n].
+            The carry for the next chunk, and per name: `loss/<term>` scalars; where there is a
+            decoder, `openloop/<key>/true` and `/pred`, whose first T // 2 steps were observed:
+            uint8 images [b, t, h, w, c], and of other keys [b, t, n].
         """
         loss_key, open_key = jax.random.split(key)
-        _, aux = self.loss(state.params, state.slow, state.norms, carry, batch, loss_key)
+        _, aux = self.loss(state.params, state.states, carry, batch, loss_key)
         results = {f"loss/{k}": v.mean() for k, v in aux.losses.items()} | aux.metrics
-        if not self.config.report:
+        if not self.config.report or "dec" not in state.params.heads:
             return aux.carry, results
         start, data = self.align(carry, batch)
         few = lambda tree: jax.tree.map(lambda x: x[:REPORT_SEQUENCES], tree)  # noqa: E731
-        world = cast_floats(state.params.world, self.dtype)
+        nets = cast_floats(state.params, self.dtype)
         shown = open_loop(
-            world, few(start.state), few(data), self.act_space, open_key, self.draws, self.dtype
+            nets, few(start.state), few(data), self.act_space, open_key, self.draws, self.dtype
         )
         for name, pred in shown.pred.items():
             true = shown.true[name]
@@ -246,67 +256,37 @@ class Agent:
     def loss(
         self,
         params: Networks,
-        slow: TwoHotHead,
-        norms: Norms,
+        states: dict[str, Any],
         carry: Carry,
         batch: Batch,
         key: Key[Array, ""],
     ) -> tuple[Float[Array, ""], LossOut]:
         """Total loss, `sum_i scale_i * mean(loss_i)`, and its side results."""
         nets = cast_floats(params, self.dtype)
-        slow = cast_floats(slow, self.dtype)
-        observe_key, imagine_key = jax.random.split(key)
+        observe_key, *keys = jax.random.split(key, 1 + len(self.objectives))
         carry, data = self.align(carry, batch)
-        last, post = observe(
-            nets.world, carry.state, data, self.act_space, observe_key, self.draws, self.dtype
+        last, seen = observe(
+            nets, carry.state, data, self.act_space, observe_key, self.draws, self.dtype
         )
-        losses, metrics = world_loss(
-            nets.world,
-            post,
-            data,
-            horizon=self.config.horizon,
-            contdisc=self.config.contdisc,
-            reward_grad=self.config.reward_grad,
+        found = {
+            x.name: check_losses(x, x.loss(nets, states[x.name], seen, k))
+            for x, k in zip(self.objectives, keys, strict=True)
+        }
+        losses = {k: v for loss in found.values() for k, v in loss.losses.items()}
+        total = jnp.stack([self.scales[k] * v.mean() for k, v in losses.items()]).sum()
+        model = [self.scales[k] * losses[k] for x in self.objectives if x.model for k in x.scales]
+        out = TrainOut(
+            self._latents(State(seen.post.deter, seen.post.stoch)),
+            sum(model, jnp.zeros_like(data.reward)),
         )
-        scaled = [self._scale(k) * v for k, v in losses.items()]
-        priority = sg(jnp.stack(scaled).sum(0))
-        features = jnp.concatenate([post.deter, flat_samples(post)], -1)
-        more, norms, more_metrics = self._behavior(
-            nets, slow, norms, post, features, data, imagine_key
+        aux = LossOut(
+            losses,
+            {name: loss.state for name, loss in found.items()},
+            Carry(last, {k: batch[k][:, -1] for k in self.act_space}),
+            out,
+            {k: v for loss in found.values() for k, v in loss.metrics.items()},
         )
-        losses |= more
-        total = jnp.stack([self._scale(k) * v.mean() for k, v in losses.items()]).sum()
-        final = {k: batch[k][:, -1] for k in self.act_space}
-        out = TrainOut(self._latents(State(post.deter, post.stoch)), priority)
-        aux = LossOut(losses, norms, Carry(last, final), out, metrics | more_metrics)
         return total, sg(aux)
-
-    def _behavior(self, nets, slow, norms, post, features, data, key):
-        """Losses that train policy and value, from the last `imag_last` steps (0 means all)."""
-        config = self.config
-        batch, length = data.reward.shape
-        last = min(config.imag_last or length, length)
-        tail = lambda x: x[:, -last:]  # noqa: E731
-        flat = lambda x: tail(x).reshape(batch * last, *x.shape[2:])  # noqa: E731
-        start = State(flat(post.deter), flat(post.stoch))
-        rollout = imagine(nets, slow, start, self.act_space, config.imag_length, key, self.draws)
-        losses, bootstrap, norms, metrics = imagined_loss(
-            nets, norms, sg(rollout), config, flat(features) if config.ac_grads else None
-        )
-        losses = {k: v.reshape(batch, last) for k, v in losses.items()}
-        if config.repval_loss:
-            losses["repval"] = replay_value_loss(
-                nets.val,
-                slow,
-                norms.val,
-                tail(features) if config.repval_grad else sg(tail(features)),
-                tail(data.reward),
-                tail(data.is_last),
-                tail(data.is_terminal),
-                bootstrap.reshape(batch, last),
-                config,
-            )
-        return losses, norms, metrics
 
     def align(self, carry: Carry, batch: Batch) -> tuple[Carry, Sequences]:
         """Cuts the replay context off and pairs each step with the action before it.
@@ -333,10 +313,6 @@ class Agent:
         obs = {key: cut(key) for key in self.obs_space}
         flags = {key: cut(key) for key in ("reward", "is_first", "is_last", "is_terminal")}
         return Carry(state, carry.prevact), Sequences(obs, prevact, **flags)
-
-    def _scale(self, name: str) -> float:
-        scales = self.config.loss_scales
-        return scales.rec if name.startswith("rec/") else getattr(scales, name)
 
     def _latents(self, state: State) -> dict[str, Shaped[Array, "..."]]:
         spaces = self.latent_spaces

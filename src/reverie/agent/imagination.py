@@ -1,5 +1,6 @@
 """Imagined rollouts: the prior rolled forward with sampled actions, without gradients."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from reverie.world.heads import TwoHotHead
 from reverie.world.rssm import RSSM, State
 
 
-class Rollout(NamedTuple):
+class Imagined(NamedTuple):
     """H+1 imagined states, time first, and what the heads say about them.
 
     Attributes:
@@ -67,72 +68,76 @@ def imagine(
     length: int,
     key: Key[Array, ""],
     draws: Draws,
-) -> Rollout:
+    masks: Mapping[str, str],
+) -> Imagined:
     """Rolls the prior forward and evaluates the heads on the way.
 
     The heads share their input, so their first layers are one product, computed while the
     features are still in cache.
 
     Args:
-        nets: World model, policy and value.
+        nets: Dynamics and the heads of reward, continue, policy and value.
         slow: Slow copy of the value head.
         start: Posterior states [n].
         act_space: Action keys.
         length: Steps H.
         key: For all draws of the rollout.
         draws: Where samples come from.
+        masks: Action keys that have a mask -> the observation key that is their mask.
     """
     nets, slow, start = sg(nets), sg(slow), sg(start)
-    world, count = nets.world, start.deter.shape[0]
+    dyn, heads, count = nets.dyn, nets.heads, start.deter.shape[0]
     act_key, state_key = jax.random.split(key)
     noise = action_noise(draws, act_key, act_space, (length + 1, count))
-    state_noise = draws.uniform(state_key, (length + 1, count, world.dyn.stoch))
-    kernel, bias, widths = _first_layers(nets.pol, nets.val, slow, world.rew, world.con)
+    state_noise = draws.uniform(state_key, (length + 1, count, dyn.stoch))
+    kernel, bias, widths = _first_layers(
+        heads["pol"], heads["val"], slow, heads["rew"], heads["con"]
+    )
 
-    def look(state: State, noise_t) -> Rollout:
-        first = _split_product(world.dyn, state, kernel)
+    def look(state: State, noise_t) -> Imagined:
+        first = _split_product(dyn, state, kernel)
         first += jax.lax.broadcast_to_rank(bias.astype(first.dtype), first.ndim)
         pol, val, slow_val, rew, con = split_widths(first, widths)
-        masks = predicted_masks(world, state, act_space)
-        return Rollout(
+        valid = predicted_masks(nets, state, act_space, masks)
+        return Imagined(
             state,
             jnp.concatenate([pol, val], -1),
-            sample_actions(masked(nets.pol.from_first(pol), masks), noise_t, draws),
-            world.rew.from_first(rew).pred(),
-            world.con.from_first(con).prob(),
+            sample_actions(masked(heads["pol"].from_first(pol), valid), noise_t, draws),
+            heads["rew"].from_first(rew).pred(),
+            heads["con"].from_first(con).prob(),
             slow.from_first(slow_val).pred(),
-            masks,
+            valid,
         )
 
     def step(carry, inputs):
         action_noise_t, state_noise_t = inputs
         seen = look(carry.state, action_noise_t)
         encoded = encode_flat(seen.action, act_space, squash=False, batch_ndim=1)
-        return world.dyn.imagine_step(carry, encoded, state_noise_t, draws), seen
+        return dyn.imagine_step(carry, encoded, state_noise_t, draws), seen
 
     # The step after the last state is for nothing, but cheaper than appending that state.
-    _, rollout = jax.lax.scan(step, world.dyn.imagine_start(start), (noise, state_noise))
-    return rollout
+    _, imagined = jax.lax.scan(step, dyn.imagine_start(start), (noise, state_noise))
+    return imagined
 
 
 def trained_heads(
-    nets: Networks, rollout: Rollout, start_features: Float[Array, "n F"] | None = None
+    nets: Networks, imagined: Imagined, start_features: Float[Array, "n F"] | None = None
 ) -> tuple[Float[Array, "h n _"], Float[Array, "h n _"]]:
     """First-layer results of policy and value on a rollout, with gradients.
 
     Args:
         nets: Networks that made the rollout.
-        rollout: The rollout.
+        imagined: The rollout.
         start_features: Features of its first states, to let gradients flow into them.
     """
-    kernel, bias, widths = _first_layers(nets.pol, nets.val)
-    dtype, dyn = rollout.state.deter.dtype, nets.world.dyn
+    kernel, bias, widths = _first_layers(nets.heads["pol"], nets.heads["val"])
+    dtype, dyn = imagined.state.deter.dtype, nets.dyn
     kernel, bias = kernel.astype(dtype), bias.astype(dtype)
-    deter, stoch = rollout.state.deter, dyn.flat_onehot(rollout.state.stoch, dtype)
+    deter, stoch = imagined.state.deter, dyn.flat_onehot(imagined.state.stoch, dtype)
     if start_features is not None:
         deter = jnp.concatenate([start_features[None, :, : dyn.deter], deter[1:]], 0)
         stoch = jnp.concatenate([start_features[None, :, dyn.deter :], stoch[1:]], 0)
-    first = reused_linear(kernel, bias, deter, stoch, rollout.first)
+    first = reused_linear(kernel, bias, deter, stoch, imagined.first)
     pol, val = split_widths(first, widths)
     return pol, val
 

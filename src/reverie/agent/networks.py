@@ -1,39 +1,86 @@
-"""All networks of the agent."""
+"""All networks of the agent, and what they are made from."""
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, Key
 
 from reverie.config import AgentConfig
-from reverie.spaces import Space
-from reverie.world.heads import PolicyHead, TwoHotHead
-from reverie.world.model import WorldModel
+from reverie.nn.draws import Draws
+from reverie.spaces import Space, mask_keys
+from reverie.world.encoder import Encoder, load_encoder
+from reverie.world.features import flat_width
+from reverie.world.rssm import RSSM
+
+
+class Spec(NamedTuple):
+    """What networks and objectives are made from.
+
+    Attributes:
+        config: Options of the agent.
+        obs_space: Observation keys, without reward and flags.
+        act_space: Action keys.
+        draws: Where samples come from.
+    """
+
+    config: AgentConfig
+    obs_space: dict[str, Space]
+    act_space: dict[str, Space]
+    draws: Draws
+
+    @property
+    def stoch(self) -> int:
+        """Width of the flattened samples."""
+        return self.config.dyn.stoch * self.config.dyn.classes
+
+    @property
+    def features(self) -> int:
+        """Width of the input of heads: the deterministic state, then the flattened samples."""
+        return self.config.dyn.deter + self.stoch
+
+    @property
+    def masks(self) -> dict[str, str]:
+        """Action keys that have a mask -> the observation key that is their mask."""
+        return mask_keys(self.obs_space, self.act_space)
 
 
 class Networks(eqx.Module):
-    """All trained parameters.
+    """All trained parameters: encoder, dynamics, and the heads of the objectives.
 
     Args:
-        config: Sizes of the networks.
-        obs_space: Observation keys, without reward and flags.
-        act_space: Action keys.
+        spec: Sizes and spaces.
+        heads: Each makes the heads of one objective from a key.
         key: Of the initial values.
+
+    Attributes:
+        heads: By name. They keep the order of the objectives, which is the order of the moments in
+            the optimizer, and so in every checkpoint.
     """
 
-    world: WorldModel
-    pol: PolicyHead
-    val: TwoHotHead
+    enc: Encoder
+    dyn: RSSM
+    heads: dict[str, Any]
 
     def __init__(
         self,
-        config: AgentConfig,
-        obs_space: dict[str, Space],
-        act_space: dict[str, Space],
+        spec: Spec,
+        heads: Sequence[Callable[[Key[Array, ""]], Mapping[str, eqx.Module]]],
         *,
         key: Key[Array, ""],
     ):
-        world_key, pol_key, val_key = jax.random.split(key, 3)
-        self.world = WorldModel(config, obs_space, act_space, key=world_key)
-        width = self.world.dyn.feature_width
-        self.pol = PolicyHead(width, act_space, **config.policy.model_dump(), key=pol_key)
-        self.val = TwoHotHead(width, **config.value.model_dump(), key=val_key)
+        enc_key, dyn_key, *keys = jax.random.split(key, 2 + len(heads))
+        enc, dyn = spec.config.enc, spec.config.dyn
+        options = enc.simple.model_dump() if enc.typ == "simple" else enc.extra
+        self.enc = load_encoder(enc.typ)(spec.obs_space, **options, key=enc_key)
+        width = flat_width(spec.act_space)
+        self.dyn = RSSM(self.enc.tokens, width, **dyn.model_dump(), key=dyn_key)
+        # A plain dict would be sorted.
+        self.heads = collections.OrderedDict()
+        for make, head_key in zip(heads, keys, strict=True):
+            made = make(head_key)
+            if twice := sorted(self.heads.keys() & made.keys()):
+                raise ValueError(f"Two objectives of agent.objectives bring the head {twice[0]!r}.")
+            self.heads.update(made)

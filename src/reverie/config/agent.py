@@ -1,6 +1,8 @@
 """Options of the agent: its networks, losses, optimizer and normalizers."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from reverie.config.model import (
     ContinueHeadConfig,
@@ -11,11 +13,19 @@ from reverie.config.model import (
     RewardHeadConfig,
     ValueConfig,
 )
-from reverie.options import Bool, Float, Int, Section, option, section
+from reverie.options import Bool, Float, Int, Keywords, Section, Text, option, section
 
 MEANING = "it sets what the running statistics mean"
 HORIZON = "it sets what the continue head and the value have learnt"
 STATE = "it sets what the training state holds"
+
+ObjectiveName = Annotated[
+    Text,
+    Field(
+        pattern=r"^(dynamics|reconstruction|reward|continue|actor_critic"
+        r"|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
+    ),
+]
 
 
 class LossScalesConfig(Section):
@@ -118,6 +128,16 @@ class AgentConfig(Section):
     valnorm: NormConfig = section(NormConfig(), "Normalizer of values.")
     advnorm: NormConfig = section(NormConfig(), "Normalizer of advantages.")
     slowvalue: SlowValueConfig = section(SlowValueConfig(), "Slow copy of the value head.")
+    objectives: tuple[ObjectiveName, ...] = option(
+        ("dynamics", "reconstruction", "reward", "continue", "actor_critic"),
+        "What is learnt, each with its losses and heads.",
+        fixed=STATE,
+        expects="a list of 'dynamics', 'reconstruction', 'reward', 'continue', 'actor_critic' and "
+        "functions of your own as 'module:function'",
+    )
+    extra: Keywords = option(
+        {}, "Keyword arguments of objectives of your own, by the name of their function."
+    )
     horizon: Int = option(
         333, "Discount horizon in agent steps: discount 1 - 1/horizon.", fixed=HORIZON, ge=1
     )

@@ -93,11 +93,11 @@ def fitting_size(obs_space: Mapping[str, Space], agent: AgentConfig) -> tuple[in
     """
     shapes = [space.shape[:2] for space in obs_space.values() if space.kind == "image"]
     ranges = [image_sides(net) for net in _stacks(agent).values()]
-    sides = [side for side in ranges[0] if all(side in other for other in ranges)]
-    if not shapes or not sides:
+    if not shapes or not ranges:
         return ()
+    sides = [side for side in ranges[0] if all(side in other for other in ranges)]
     largest = max(shapes, key=math.prod)
-    if set(shapes) == {largest} and set(largest) <= set(sides):
+    if not sides or (set(shapes) == {largest} and set(largest) <= set(sides)):
         return ()
     moderate = [side for side in sides if side <= _LARGEST] or sides[:1]
     return tuple(min(moderate, key=lambda side: abs(side - given)) for given in largest)
@@ -143,8 +143,8 @@ def check_spaces(keys: Mapping[str, Space], agent: AgentConfig) -> None:
             except ConfigError as error:
                 raise ConfigError(f"{error} {_RESIZE}") from None
     dec = agent.dec.simple
-    channels = dec.depth * dec.mults[-1]
-    if images and dec.bspace and channels % dec.bspace:
+    channels, decoded = dec.depth * dec.mults[-1], "reconstruction" in agent.objectives
+    if images and decoded and dec.bspace and channels % dec.bspace:
         raise ConfigError(
             f"agent.dec.simple.depth = {dec.depth} times the last of agent.dec.simple.mults = "
             f"{dec.mults[-1]} must be divisible by agent.dec.simple.bspace = {dec.bspace}, "
@@ -217,11 +217,10 @@ def _batches(config: Config) -> Iterator[str]:
 
 def _model(config: Config) -> Iterator[str]:
     agent = config.agent
-    deter = agent.dyn.deter
-    for key, blocks in (
-        ("agent.dyn.blocks", agent.dyn.blocks),
-        ("agent.dec.simple.bspace", agent.dec.simple.bspace),
-    ):
+    deter, divisors = agent.dyn.deter, {"agent.dyn.blocks": agent.dyn.blocks}
+    if "reconstruction" in agent.objectives:
+        divisors["agent.dec.simple.bspace"] = agent.dec.simple.bspace
+    for key, blocks in divisors.items():
         if blocks and deter % blocks:
             below = deter // blocks * blocks
             near = f"{below} or {below + blocks}" if below else f"{blocks}"
@@ -239,6 +238,14 @@ def _model(config: Config) -> Iterator[str]:
             f"agent.enc.extra = {agent.enc.extra} is for an encoder of your own, but "
             "agent.enc.typ is 'simple', whose options are in agent.enc.simple."
         )
+    own = [name.partition(":")[2] for name in agent.objectives if ":" in name]
+    for name, keywords in agent.extra.items():
+        if name not in own or not isinstance(keywords, dict):
+            yield (
+                f"agent.extra = {agent.extra}: expected keyword arguments by the names of your own "
+                f"functions in agent.objectives, which are {', '.join(own) or 'none'}."
+            )
+            return
 
 
 def _images(config: Config) -> Iterator[str]:
@@ -259,7 +266,8 @@ def _images(config: Config) -> Iterator[str]:
 def _stacks(agent: AgentConfig) -> dict[str, SimpleEncoderConfig | SimpleDecoderConfig]:
     """The built-in convolutional stacks that the agent uses; an own encoder checks itself."""
     enc = {"agent.enc.simple": agent.enc.simple} if agent.enc.typ == "simple" else {}
-    return {**enc, "agent.dec.simple": agent.dec.simple}
+    decoded = "reconstruction" in agent.objectives
+    return enc | ({"agent.dec.simple": agent.dec.simple} if decoded else {})
 
 
 def _training(config: Config) -> Iterator[str]:

@@ -172,6 +172,10 @@ def _named_code(options: Mapping[str, Any]) -> dict[str, str]:
     if typ != "simple":
         found["agent.enc.typ"] = f"agent.enc.typ {shorten(repr(typ))}"
         found["agent.enc.extra"] = "its agent.enc.extra"
+    objectives = options.get("agent.objectives", [])
+    if not _is_data("agent.objectives", objectives):
+        found["agent.objectives"] = f"agent.objectives {shorten(repr(objectives))}"
+        found["agent.extra"] = "their agent.extra"
     for key, value in options.items():
         if key.endswith(".kwargs") and not _is_data(key, value):
             found[key] = f"{key} {shorten(repr(value))}"
@@ -182,9 +186,10 @@ def _is_data(key: str, value: Any) -> bool:
     """Whether a value can be nothing but numbers, shapes, choices and plain words."""
     if key == "task":
         return True
-    if key.startswith(("logger.", "run.from_checkpoint")) or key == "agent.enc.extra":
+    if key.startswith(("logger.", "run.from_checkpoint")):
         return False
-    return leaves(Config)[key].plain or (key.endswith(".kwargs") and _only_words(value))
+    words = key.endswith(".kwargs") or key == "agent.objectives"
+    return leaves(Config)[key].plain or (words and _only_words(value))
 
 
 def _only_words(value: Any) -> bool:

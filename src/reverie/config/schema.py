@@ -87,7 +87,7 @@ class RunConfig(Section):
     )
     from_checkpoint_regex: Regex = option(
         ".*",
-        "Names of the parameters that are taken from it, such as params/world/.",
+        "Names of the parameters that are taken from it, such as params/dyn/.",
         expects="a regular expression",
     )
     env_backend: Literal["auto", "sync", "async", "native"] = option(

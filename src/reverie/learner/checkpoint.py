@@ -42,6 +42,13 @@ _TEMPORARY = ".writing-"
 _AGENT, _HELD = "agent.safetensors", "held.safetensors"
 _META, _MANIFEST = "meta.json", "manifest.json"
 
+# Names that earlier versions gave to the arrays -> those of today.
+_RENAMED = [
+    (r"(params|acting)/world/(enc|dyn)/", r"\1/\2/"),
+    (r"(params|acting)/(?:world/)?(dec|rew|con|pol|val)/", r"\1/heads/\2/"),
+    (r"(slow|norms)/", r"states/actor_critic/\1/"),
+]
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint is missing, damaged, or does not fit the agent."""
@@ -298,11 +305,20 @@ def _read_arrays(
 ) -> dict[str, Any]:
     # A file that is mapped counts as memory of this process while it is read.
     with safetensors.safe_open(path, framework="np", backend="pread") as file:
-        names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
+        names = {_present(name): name for name in file.keys()}  # noqa: SIM118
+        names = {k: name for k, name in names.items() if k.startswith(prefixes)}
         # Large ones first: each needs its memory twice for a moment, while little else is there.
-        order = sorted(names, key=lambda name: -math.prod(file.get_slice(name).get_shape()))
-        arrays = {name: place(name, file.get_tensor(name)) for name in order}
-        return {name: arrays[name] for name in names}
+        order = sorted(names, key=lambda k: -math.prod(file.get_slice(names[k]).get_shape()))
+        arrays = {k: place(k, file.get_tensor(names[k])) for k in order}
+        return {k: arrays[k] for k in names}
+
+
+def _present(name: str) -> str:
+    """What an array is called today."""
+    for pattern, replacement in _RENAMED:
+        if found := re.match(pattern, name):
+            return found.expand(replacement) + name[found.end() :]
+    return name
 
 
 def _checksums(folder: pathlib.Path) -> dict[str, list[int]]:

@@ -7,41 +7,39 @@ import numpy as np
 
 # Name there -> path in our networks. The first rule that matches a name is used.
 _RULES = [
-    (r"enc/mlp(\d+)norm/(.*)", r"world/enc/mlp/layers/\1/norm/\2"),
-    (r"enc/mlp(\d+)/(.*)", r"world/enc/mlp/layers/\1/linear/\2"),
-    (r"enc/cnn(\d+)norm/(.*)", r"world/enc/stages/\1/norm/\2"),
-    (r"enc/cnn(\d+)/(.*)", r"world/enc/stages/\1/conv/\2"),
-    (r"dyn/dynin0norm/(.*)", r"world/dyn/core/deter_in/norm/\1"),
-    (r"dyn/dynin1norm/(.*)", r"world/dyn/core/stoch_in/norm/\1"),
-    (r"dyn/dynin2norm/(.*)", r"world/dyn/core/action_in/norm/\1"),
-    (r"dyn/dynin0/(.*)", r"world/dyn/core/deter_in/linear/\1"),
-    (r"dyn/dynin1/(.*)", r"world/dyn/core/stoch_in/linear/\1"),
-    (r"dyn/dynin2/(.*)", r"world/dyn/core/action_in/linear/\1"),
-    (r"dyn/dynhid(\d+)norm/(.*)", r"world/dyn/core/hidden_norms/\1/\2"),
-    (r"dyn/dynhid(\d+)/(.*)", r"world/dyn/core/hidden/\1/\2"),
-    (r"dyn/dyngru/(.*)", r"world/dyn/core/gates/linear/\1"),
-    (r"dyn/prior(\d+)norm/(.*)", r"world/dyn/prior_layers/\1/norm/\2"),
-    (r"dyn/prior(\d+)/(.*)", r"world/dyn/prior_layers/\1/linear/\2"),
-    (r"dyn/priorlogit/(.*)", r"world/dyn/prior_logits/\1"),
-    (r"dyn/obs(\d+)norm/(.*)", r"world/dyn/post_layers/\1/norm/\2"),
-    (r"dyn/obs(\d+)/(.*)", r"world/dyn/post_layers/\1/linear/\2"),
-    (r"dyn/obslogit/(.*)", r"world/dyn/post_logits/\1"),
-    (r"dec/mlp/linear(\d+)/(.*)", r"world/dec/mlp/layers/\1/linear/\2"),
-    (r"dec/mlp/norm(\d+)/(.*)", r"world/dec/mlp/layers/\1/norm/\2"),
-    (r"dec/vec/(.+)/(?:pred|logits)/([^/]*)", r"world/dec/outputs/\1/\2"),
-    (r"dec/sp0/(.*)", r"world/dec/image/from_deter/\1"),
-    (r"dec/sp1/(.*)", r"world/dec/image/from_stoch/linear/\1"),
-    (r"dec/sp1norm/(.*)", r"world/dec/image/from_stoch/norm/\1"),
-    (r"dec/(?:sp2|space)/(.*)", r"world/dec/image/from_hidden/\1"),
-    (r"dec/(?:sp|space)norm/(.*)", r"world/dec/image/norm/\1"),
-    (r"(rew|con)/mlp/linear(\d+)/(.*)", r"world/\1/mlp/layers/\2/linear/\3"),
-    (r"(rew|con)/mlp/norm(\d+)/(.*)", r"world/\1/mlp/layers/\2/norm/\3"),
-    (r"(rew|con)/head/logits?/(.*)", r"world/\1/out/\2"),
-    (r"(pol|val)/mlp/linear(\d+)/(.*)", r"\1/mlp/layers/\2/linear/\3"),
-    (r"(pol|val)/mlp/norm(\d+)/(.*)", r"\1/mlp/layers/\2/norm/\3"),
-    (r"val/head/logits/(.*)", r"val/out/\1"),
-    (r"pol/head/(.+)/(logits|mean|stddev)/([^/]*)", r"pol/outs/\1/\2/\3"),
+    (r"enc/mlp(\d+)norm/(.*)", r"enc/mlp/layers/\1/norm/\2"),
+    (r"enc/mlp(\d+)/(.*)", r"enc/mlp/layers/\1/linear/\2"),
+    (r"enc/cnn(\d+)norm/(.*)", r"enc/stages/\1/norm/\2"),
+    (r"enc/cnn(\d+)/(.*)", r"enc/stages/\1/conv/\2"),
+    (r"dyn/dynin0norm/(.*)", r"dyn/core/deter_in/norm/\1"),
+    (r"dyn/dynin1norm/(.*)", r"dyn/core/stoch_in/norm/\1"),
+    (r"dyn/dynin2norm/(.*)", r"dyn/core/action_in/norm/\1"),
+    (r"dyn/dynin0/(.*)", r"dyn/core/deter_in/linear/\1"),
+    (r"dyn/dynin1/(.*)", r"dyn/core/stoch_in/linear/\1"),
+    (r"dyn/dynin2/(.*)", r"dyn/core/action_in/linear/\1"),
+    (r"dyn/dynhid(\d+)norm/(.*)", r"dyn/core/hidden_norms/\1/\2"),
+    (r"dyn/dynhid(\d+)/(.*)", r"dyn/core/hidden/\1/\2"),
+    (r"dyn/dyngru/(.*)", r"dyn/core/gates/linear/\1"),
+    (r"dyn/prior(\d+)norm/(.*)", r"dyn/prior_layers/\1/norm/\2"),
+    (r"dyn/prior(\d+)/(.*)", r"dyn/prior_layers/\1/linear/\2"),
+    (r"dyn/priorlogit/(.*)", r"dyn/prior_logits/\1"),
+    (r"dyn/obs(\d+)norm/(.*)", r"dyn/post_layers/\1/norm/\2"),
+    (r"dyn/obs(\d+)/(.*)", r"dyn/post_layers/\1/linear/\2"),
+    (r"dyn/obslogit/(.*)", r"dyn/post_logits/\1"),
+    (r"dec/mlp/linear(\d+)/(.*)", r"heads/dec/mlp/layers/\1/linear/\2"),
+    (r"dec/mlp/norm(\d+)/(.*)", r"heads/dec/mlp/layers/\1/norm/\2"),
+    (r"dec/vec/(.+)/(?:pred|logits)/([^/]*)", r"heads/dec/outputs/\1/\2"),
+    (r"dec/sp0/(.*)", r"heads/dec/image/from_deter/\1"),
+    (r"dec/sp1/(.*)", r"heads/dec/image/from_stoch/linear/\1"),
+    (r"dec/sp1norm/(.*)", r"heads/dec/image/from_stoch/norm/\1"),
+    (r"dec/(?:sp2|space)/(.*)", r"heads/dec/image/from_hidden/\1"),
+    (r"dec/(?:sp|space)norm/(.*)", r"heads/dec/image/norm/\1"),
+    (r"(rew|con|pol|val)/mlp/linear(\d+)/(.*)", r"heads/\1/mlp/layers/\2/linear/\3"),
+    (r"(rew|con|pol|val)/mlp/norm(\d+)/(.*)", r"heads/\1/mlp/layers/\2/norm/\3"),
+    (r"(rew|con|val)/head/logits?/(.*)", r"heads/\1/out/\2"),
+    (r"pol/head/(.+)/(logits|mean|stddev)/([^/]*)", r"heads/pol/outs/\1/\2/\3"),
 ]
+_STATES = "states/actor_critic/"
 _NORMALIZERS = {"retnorm": "ret", "valnorm": "val", "advnorm": "adv"}
 _STATISTICS = {
     "lo": "first",
@@ -61,7 +59,7 @@ def our_name(name: str, stages: int = 4) -> str:
     """
     if found := re.fullmatch(r"dec/(?:conv(\d+)(norm)?|imgout())/(.*)", name):
         index = stages - 1 if found[1] is None else stages - 2 - int(found[1])
-        return f"world/dec/image/stages/{index}/{found[2] or 'conv'}/{found[4]}"
+        return f"heads/dec/image/stages/{index}/{found[2] or 'conv'}/{found[4]}"
     for pattern, replacement in _RULES:
         if re.fullmatch(pattern, name):
             return re.sub(pattern, replacement, name)
@@ -114,14 +112,15 @@ def convert(
             continue
         if first in _NORMALIZERS:
             statistic = _STATISTICS.get(rest.removesuffix("/value"), rest)
-            converted[f"norms/{_NORMALIZERS[first]}/{statistic}"] = value
+            converted[f"{_STATES}norms/{_NORMALIZERS[first]}/{statistic}"] = value
             continue
         plain = f"val/{rest}" if first == "slowval" else name
         try:
             path = our_name(plain, stages)
         except KeyError:
             path = name
-        path = path.replace("val/", "slow/", 1) if first == "slowval" else f"params/{path}"
+        slow = path.replace("heads/val/", f"{_STATES}slow/", 1)
+        path = slow if first == "slowval" else f"params/{path}"
         converted[path] = our_layout(name, value, *sizes) if sizes else value
     return converted
 

@@ -9,10 +9,13 @@ import numpy as np
 
 from reverie.learner.checkpoint import CheckpointError
 
-PARAMS = "params/"
-"""Names of parameters begin so. The value head has a slow copy below `slow/`."""
+PARAMS, VALUE = "params/", "params/heads/val/"
+"""Names of parameters, and of the value head's, begin so."""
 
-TAKEN = (PARAMS, "slow/", "norms/")
+SLOW, NORMS = "states/actor_critic/slow/", "states/actor_critic/norms/"
+"""Names of the slow copy of the value head, and of the normalizers, begin so."""
+
+TAKEN = (PARAMS, SLOW, NORMS)
 """Names of all that a new run may take begin so."""
 
 SHOWN = 12
@@ -57,7 +60,7 @@ def select(saved: Mapping[str, np.ndarray], agent: Mapping[str, Any], expression
     Args:
         saved: Arrays of a checkpoint by name.
         agent: Arrays of the agent by name; only names and shapes are used.
-        expression: Matched at the start of the name, as in `params/world/(enc|dyn)/`. `.*` is all.
+        expression: Matched at the start of the name, as in `params/(enc|dyn)/`. `.*` is all.
 
     Raises:
         CheckpointError: If the expression is invalid or matches nothing, or if a chosen parameter
@@ -88,9 +91,10 @@ def _with_value(
     saved: Mapping[str, np.ndarray], agent: Mapping[str, Any], chosen: set[str]
 ) -> list[str]:
     """Names of the slow copies and normalizers that go with the chosen parameters."""
-    found = [x for x in saved if x.startswith("slow/") and f"params/val/{x[5:]}" in chosen]
-    if all(name in chosen for name in agent if name.startswith("params/val/")):
-        found += [name for name in saved if name.startswith("norms/")]
+    copies = {name: name.replace(SLOW, VALUE) for name in saved if name.startswith(SLOW)}
+    found = [name for name, value in copies.items() if value in chosen]
+    if all(name in chosen for name in agent if name.startswith(VALUE)):
+        found += [name for name in saved if name.startswith(NORMS)]
     return [name for name in found if name in agent]
 
 
@@ -144,6 +148,6 @@ def _parts(names: Iterable[str], others: Iterable[str]) -> str:
 
 
 def _module(name: str) -> str:
-    """`params/world/enc/...` -> `world/enc`, `params/pol/...` -> `pol`."""
+    """`params/enc/...` -> `enc`, `params/heads/pol/...` -> `heads/pol`."""
     parts = name.removeprefix(PARAMS).split("/")
-    return "/".join(parts[:2] if parts[0] == "world" else parts[:1])
+    return "/".join(parts[:2] if parts[0] == "heads" else parts[:1])

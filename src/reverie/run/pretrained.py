@@ -13,7 +13,7 @@ from reverie.learner import CheckpointError, checkpoint, names, reference, trans
 from reverie.learner.reference_names import convert
 
 _LATENT = ("agent.dyn.stoch", "agent.dyn.classes")
-_NORMALIZERS = {"norms/ret/": "retnorm", "norms/val/": "valnorm", "norms/adv/": "advnorm"}
+_NORMALIZERS = {f"{transfer.NORMS}{name}/": f"{name}norm" for name in ("ret", "val", "adv")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _advice(
     else:
         lines.append(
             "To take only parameters that fit, narrow --run.from_checkpoint_regex, such as "
-            "'params/world/enc/'."
+            "'params/enc/'."
         )
     return "\n".join(lines)
 

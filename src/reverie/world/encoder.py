@@ -4,7 +4,6 @@ An encoder is any Equinox module that fits `Encoder` and is made by
 `Class(obs_space, **options, key=key)`.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +17,7 @@ from reverie.nn.layers import MLP, Conv2D, RMSNorm
 from reverie.nn.phases import to_phases
 from reverie.spaces import Space
 from reverie.world.features import encode_flat, flat_width
+from reverie.world.variants import by_name
 
 FEW_CHANNELS = 16
 """With fewer input channels than this, a convolution over phases is the faster one."""
@@ -140,15 +140,4 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {"simple": SimpleEncoder}
 
 def load_encoder(typ: str) -> Callable[..., Encoder]:
     """Encoder class by registered name, or by `module:Class`."""
-    if typ in ENCODERS:
-        return ENCODERS[typ]
-    module, _, name = typ.partition(":")
-    if not name:
-        known = ", ".join(sorted(ENCODERS))
-        raise ValueError(f"agent.enc.typ: no encoder {typ!r}. Use one of {known}, or module:Class.")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"agent.enc.typ: cannot load {typ!r} ({error}). Its module has to be on the PYTHONPATH."
-        ) from error
+    return by_name("agent.enc.typ", typ, ENCODERS)

@@ -1,21 +1,26 @@
-"""Policy and value losses of imagined rollouts, and the value loss on replayed steps."""
+"""Policy and value: losses of imagined rollouts, and the value loss on replayed steps."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, Int, Key, Shaped
 
 from reverie.agent import normalize
 from reverie.agent.action_mask import masked
-from reverie.agent.imagination import Rollout, trained_heads
-from reverie.agent.networks import Networks
+from reverie.agent.imagination import Imagined, imagine, trained_heads
+from reverie.agent.networks import Networks, Spec
 from reverie.agent.normalize import NormState
+from reverie.agent.objectives.base import Loss, Metrics, Objective
+from reverie.agent.precision import cast_floats
 from reverie.agent.returns import imagined_return, replay_return
-from reverie.config import AgentConfig
+from reverie.agent.sequences import Observed
+from reverie.config import AgentConfig, SlowValueConfig
 from reverie.nn.dists import Categorical
 from reverie.nn.functional import sg
-from reverie.world.heads import TwoHotHead
+from reverie.world.heads import PolicyHead, TwoHotHead
+from reverie.world.rssm import State
 
 
 class Norms(NamedTuple):
@@ -26,13 +31,90 @@ class Norms(NamedTuple):
     adv: NormState
 
 
-Metrics = dict[str, Float[Array, ""]]
+class ActorCriticState(NamedTuple):
+    """What is not trained: the slow copy of the value head, and the statistics."""
+
+    slow: TwoHotHead
+    norms: Norms
+
+
+def make_actor_critic(spec: Spec) -> Objective:
+    """A policy that maximizes the value of imagined rollouts, and that value."""
+    config, scales = spec.config, spec.config.loss_scales
+    names = ("policy", "value", "repval") if config.repval_loss else ("policy", "value")
+    # Imagination asks the decoder which actions are valid.
+    decoder = ("dec",) if spec.masks else ()
+    return Objective(
+        "actor_critic",
+        {name: getattr(scales, name) for name in names},
+        functools.partial(_loss, spec),
+        functools.partial(_heads, spec),
+        _init,
+        functools.partial(_settle, config.slowvalue),
+        needs=("rew", "con", "pol", "val", *decoder),
+    )
+
+
+def _heads(spec: Spec, key: Key[Array, ""]) -> dict[str, PolicyHead | TwoHotHead]:
+    policy, value = spec.config.policy.model_dump(), spec.config.value.model_dump()
+    pol_key, val_key = jax.random.split(key)
+    return {
+        "pol": PolicyHead(spec.features, spec.act_space, **policy, key=pol_key),
+        "val": TwoHotHead(spec.features, **value, key=val_key),
+    }
+
+
+def _init(nets: Networks) -> ActorCriticState:
+    norms = Norms(normalize.init(), normalize.init(), normalize.init())
+    return ActorCriticState(jax.tree.map(jnp.copy, nets.heads["val"]), norms)
+
+
+def _settle(
+    config: SlowValueConfig, state: ActorCriticState, nets: Networks, updates: Int[Array, ""]
+) -> ActorCriticState:
+    rate, every = config.rate, config.every
+    mix = jnp.where(updates % every == 0, rate, 0.0) if every > 1 else rate
+    move = lambda s, v: (1 - mix) * s + mix * v  # noqa: E731
+    return state._replace(slow=jax.tree.map(move, state.slow, nets.heads["val"]))
+
+
+def _loss(
+    spec: Spec, nets: Networks, state: ActorCriticState, seen: Observed, key: Key[Array, ""]
+) -> Loss:
+    """Losses of rollouts from the last `imag_last` steps (0 means all), and on these steps."""
+    config, data = spec.config, seen.data
+    batch, length = data.reward.shape
+    last = min(config.imag_last or length, length)
+    tail = lambda x: x[:, -last:]  # noqa: E731
+    flat = lambda x: tail(x).reshape(batch * last, *x.shape[2:])  # noqa: E731
+    start = State(flat(seen.post.deter), flat(seen.post.stoch))
+    slow = cast_floats(state.slow, seen.features.dtype)
+    imagined = imagine(
+        nets, slow, start, spec.act_space, config.imag_length, key, spec.draws, spec.masks
+    )
+    losses, bootstrap, norms, metrics = imagined_loss(
+        nets, state.norms, sg(imagined), config, flat(seen.features) if config.ac_grads else None
+    )
+    losses = {k: v.reshape(batch, last) for k, v in losses.items()}
+    if config.repval_loss:
+        losses["repval"] = replay_value_loss(
+            nets.heads["val"],
+            slow,
+            norms.val,
+            tail(seen.features) if config.repval_grad else sg(tail(seen.features)),
+            tail(data.reward),
+            tail(data.is_last),
+            tail(data.is_terminal),
+            bootstrap.reshape(batch, last),
+            config,
+        )
+    return Loss(losses, state._replace(norms=norms), metrics)
 
 
 def imagined_loss(
     nets: Networks,
     norms: Norms,
-    rollout: Rollout,
+    imagined: Imagined,
     config: AgentConfig,
     start_features: Float[Array, "n F"] | None = None,
 ) -> tuple[dict[str, Float[Array, " n"]], Float[Array, " n"], Norms, Metrics]:
@@ -41,7 +123,7 @@ def imagined_loss(
     Args:
         nets: Trained networks; gradients flow into policy and value.
         norms: Statistics before this batch.
-        rollout: Of `imagine`.
+        imagined: Of `imagine`.
         config: Lambda, entropy scale, normalizers, horizon.
         start_features: Features of the first states, to let gradients flow into them.
 
@@ -49,17 +131,17 @@ def imagined_loss(
         Losses per rollout, R_0 of each rollout, updated statistics, metrics.
     """
     options = config.imag_loss
-    pol_first, val_first = trained_heads(nets, rollout, start_features)
+    pol_first, val_first = trained_heads(nets, imagined, start_features)
     # The last states are left out of the losses, at the end: cutting here would copy everything.
-    policy = masked(nets.pol.from_first(pol_first), rollout.masks)
-    value = nets.val.from_first(val_first)
-    reward, con = rollout.reward, rollout.con
+    policy = masked(nets.heads["pol"].from_first(pol_first), imagined.masks)
+    value = nets.heads["val"].from_first(val_first)
+    reward, con = imagined.reward, imagined.con
     discount = 1.0 if config.contdisc else 1 - 1 / config.horizon
     weight = jnp.cumprod(con * discount, 0) / (discount or 1.0)
 
     offset, scale = normalize.stats(norms.val, config.valnorm)
     val = sg(value.pred()) * scale + offset
-    slow_val = rollout.slow_value * scale + offset
+    slow_val = imagined.slow_value * scale + offset
     target_val = slow_val if options.slowtar else val
     returns = jax.vmap(imagined_return, (1, 1, 1, None), 1)(
         reward, con * discount, target_val, options.lam
@@ -72,14 +154,14 @@ def imagined_loss(
     adv_offset, adv_scale = normalize.stats(adv_state, config.advnorm)
     normed_advantage = sg((advantage - adv_offset) / adv_scale)
 
-    log_prob = sum(dist.log_prob(rollout.action[name])[:-1] for name, dist in policy.items())
+    log_prob = sum(dist.log_prob(imagined.action[name])[:-1] for name, dist in policy.items())
     entropies = {name: dist.entropy()[:-1] for name, dist in policy.items()}
     objective = log_prob * normed_advantage + options.actent * sum(entropies.values())
 
     val_state = normalize.update(norms.val, returns, config.valnorm)
     offset, scale = normalize.stats(val_state, config.valnorm)
     target = (returns - offset) / scale
-    targets = (jnp.pad(target, ((0, 1), (0, 0))), rollout.slow_value)
+    targets = (jnp.pad(target, ((0, 1), (0, 0))), imagined.slow_value)
     to_return, to_slow = (loss[:-1] for loss in value.losses(*targets))
     value_loss = to_return + options.slowreg * to_slow
 

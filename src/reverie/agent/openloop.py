@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, Shaped
 
-from reverie.agent.world_loss import Sequences, flat_samples, observe
+from reverie.agent.networks import Networks
+from reverie.agent.sequences import Sequences, flat_samples, observe
 from reverie.nn.draws import Draws
 from reverie.spaces import Space
 from reverie.world.features import encode_flat
-from reverie.world.model import WorldModel
 from reverie.world.rssm import State
 
 
@@ -22,7 +22,7 @@ class OpenLoop(NamedTuple):
 
 
 def open_loop(
-    model: WorldModel,
+    nets: Networks,
     state: State,
     data: Sequences,
     act_space: dict[str, Space],
@@ -33,7 +33,7 @@ def open_loop(
     """Predicts every observation key of the sequences.
 
     Args:
-        model: World model.
+        nets: Encoder, dynamics and the head `dec` are used.
         state: State before the first step, [b].
         data: Sequences of T steps; the first T // 2 are observed, the others imagined.
         act_space: Action keys.
@@ -45,20 +45,20 @@ def open_loop(
     batch, length = data.reward.shape
     half = length // 2
     first = jax.tree.map(lambda x: x[:, :half], data)
-    last, post = observe(model, state, first, act_space, observe_key, draws, dtype)
+    last, seen = observe(nets, state, first, act_space, observe_key, draws, dtype)
     actions = encode_flat(data.prevact, act_space, squash=False, batch_ndim=2)[:, half:]
-    noise = draws.uniform(imagine_key, (length - half, batch, model.dyn.stoch))
+    noise = draws.uniform(imagine_key, (length - half, batch, nets.dyn.stoch))
 
     def step(carry, inputs):
         action_t, noise_t = inputs
-        carry = model.dyn.imagine_step(carry, action_t, noise_t, draws)
+        carry = nets.dyn.imagine_step(carry, action_t, noise_t, draws)
         return carry, carry.state
 
-    carry = model.dyn.imagine_start(last)
+    carry = nets.dyn.imagine_start(last)
     _, states = jax.lax.scan(step, carry, (actions.swapaxes(0, 1), noise))
     states = jax.tree.map(lambda x: x.swapaxes(0, 1), states)
-    stoch = model.dyn.flat_onehot(states.stoch, states.deter.dtype)
-    seen = model.dec(post.deter, flat_samples(post))
-    imagined = model.dec(states.deter, stoch)
-    pred = {k: jnp.concatenate([seen[k].pred(), imagined[k].pred()], 1) for k in seen}
+    stoch = nets.dyn.flat_onehot(states.stoch, states.deter.dtype)
+    observed = nets.heads["dec"](seen.post.deter, flat_samples(seen.post))
+    imagined = nets.heads["dec"](states.deter, stoch)
+    pred = {k: jnp.concatenate([observed[k].pred(), imagined[k].pred()], 1) for k in observed}
     return OpenLoop({k: data.obs[k] for k in pred}, pred)

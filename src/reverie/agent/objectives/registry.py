@@ -1,0 +1,87 @@
+"""The objectives of an agent, by name or of the user's own."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from reverie.agent.networks import Spec
+from reverie.agent.objectives.actor_critic import make_actor_critic
+from reverie.agent.objectives.base import Loss, Objective
+from reverie.agent.objectives.world import (
+    make_continue,
+    make_dynamics,
+    make_reconstruction,
+    make_reward,
+)
+from reverie.config import AgentConfig
+from reverie.world.variants import by_name
+
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    "dynamics": make_dynamics,
+    "reconstruction": make_reconstruction,
+    "reward": make_reward,
+    "continue": make_continue,
+    "actor_critic": make_actor_critic,
+}
+
+
+def make_objectives(spec: Spec) -> tuple[Objective, ...]:
+    """The objectives that `agent.objectives` names.
+
+    Raises:
+        ValueError: If one cannot be loaded, or two have one name.
+    """
+    made: dict[str, Objective] = {}
+    for entry in spec.config.objectives:
+        make = by_name("agent.objectives", entry, OBJECTIVES)
+        objective = make(spec, **spec.config.extra.get(entry.partition(":")[2], {}))
+        if objective.name in made:
+            raise ValueError(f"Two objectives of agent.objectives are named {objective.name!r}.")
+        made[objective.name] = objective
+    return tuple(made.values())
+
+
+def loss_scales(objectives: Sequence[Objective], config: AgentConfig) -> dict[str, float]:
+    """The scales of all losses by name.
+
+    Raises:
+        ValueError: If two objectives have a loss of one name, or an option of `agent.loss_scales`
+            was changed and scales no loss.
+    """
+    scales: dict[str, float] = {}
+    for objective in objectives:
+        if twice := sorted(scales.keys() & objective.scales.keys()):
+            raise ValueError(
+                f"The objective {objective.name!r} has the loss {twice[0]!r}, which another one "
+                "has too. Rename one of the two."
+            )
+        scales |= objective.scales
+    scaled = {name.partition("/")[0] for name in scales}
+    for name, field in type(config.loss_scales).model_fields.items():
+        value = getattr(config.loss_scales, name)
+        if name not in scaled and value != field.default:
+            raise ValueError(
+                f"agent.loss_scales.{name} = {value} scales no loss: the objectives "
+                f"{', '.join(x.name for x in objectives)} have {', '.join(scales)}. Leave it at "
+                f"{field.default}, or add the objective to agent.objectives."
+            )
+    return scales
+
+
+def check_heads(objectives: Sequence[Objective], heads: Mapping[str, object]) -> None:
+    """Raises ValueError unless there are the heads that the objectives need, and a policy."""
+    needs = [(f"The objective {x.name!r}", head) for x in objectives for head in x.needs]
+    for who, head in [*needs, ("The agent", "pol")]:
+        if head not in heads:
+            raise ValueError(
+                f"{who} needs the head {head!r}, but those of agent.objectives = "
+                f"{', '.join(x.name for x in objectives)} bring {', '.join(heads) or 'none'}."
+            )
+
+
+def check_losses(objective: Objective, loss: Loss) -> Loss:
+    """The loss as it is; ValueError unless its losses are those that have scales."""
+    if loss.losses.keys() != objective.scales.keys():
+        raise ValueError(
+            f"The objective {objective.name!r} has the losses {sorted(loss.losses)}, and scales "
+            f"for {sorted(objective.scales)}. The names have to be the same."
+        )
+    return loss

@@ -1,0 +1,79 @@
+"""Replayed sequences, aligned and filtered: what every objective sees of a batch."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key, Shaped
+
+from reverie.agent.networks import Networks
+from reverie.nn.draws import Draws
+from reverie.spaces import Space
+from reverie.world.features import encode_flat
+from reverie.world.rssm import Posterior, State
+
+
+class Sequences(NamedTuple):
+    """A batch of replayed sequences without their context, aligned as the model needs it.
+
+    `prevact` holds the action taken before each step, so that entry 0 belongs to the step before
+    the sequence.
+    """
+
+    obs: dict[str, Shaped[Array, "b t ..."]]
+    prevact: dict[str, Shaped[Array, "b t ..."]]
+    reward: Float[Array, "b t"]
+    is_first: Bool[Array, "b t"]
+    is_last: Bool[Array, "b t"]
+    is_terminal: Bool[Array, "b t"]
+
+
+class Observed(NamedTuple):
+    """Sequences and what the world model makes of them.
+
+    Attributes:
+        data: The sequences.
+        tokens: Results of the encoder.
+        post: Posterior states.
+        features: Posterior states as heads take them.
+    """
+
+    data: Sequences
+    tokens: Float[Array, "b t K"]
+    post: Posterior
+    features: Float[Array, "b t F"]
+
+
+def observe(
+    nets: Networks,
+    state: State,
+    data: Sequences,
+    act_space: dict[str, Space],
+    key: Key[Array, ""],
+    draws: Draws,
+    dtype,
+) -> tuple[State, Observed]:
+    """Encodes the observations and filters them into posterior states.
+
+    Args:
+        nets: Encoder and dynamics are used.
+        state: Before the first step, [b].
+        data: Sequences of T steps.
+        act_space: Action keys.
+        key: For all draws.
+        draws: Where samples come from.
+        dtype: Compute dtype.
+
+    Returns:
+        The state after the last step, and what was seen.
+    """
+    tokens = nets.enc(data.obs, dtype)
+    action = encode_flat(data.prevact, act_space, squash=False, batch_ndim=2)
+    noise = draws.uniform(key, (*data.reward.shape, nets.dyn.stoch))
+    last, post = nets.dyn.observe(state, tokens, action, data.is_first, noise, draws)
+    features = jnp.concatenate([post.deter, flat_samples(post)], -1)
+    return last, Observed(data, tokens, post, features)
+
+
+def flat_samples(post: Posterior) -> Float[Array, "*b SC"]:
+    """Differentiable samples as the flat vector that heads take, in the dtype of `deter`."""
+    return post.onehot.astype(post.deter.dtype).reshape(*post.deter.shape[:-1], -1)
