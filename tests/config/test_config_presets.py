@@ -135,7 +135,7 @@ def test_small_differs_from_the_paper_in_size_and_speed_alone():
     small, paper = load(configs=["small"]), load(configs=["size1m"])
     assert small.task == paper.task
     same = ("loss_scales", "imag_loss", "repl_loss", "retnorm", "slowvalue", "horizon")
-    for key in (*same, "contdisc", "imag_length", "imag_last"):
+    for key in (*same, "contdisc", "imag_length"):
         assert getattr(small.agent, key) == getattr(paper.agent, key)
     changed = {"lr": 3e-4, "warmup": 100}
     assert small.agent.opt == paper.agent.opt.model_copy(update=changed)
