@@ -34,9 +34,9 @@ from gymnasium import spaces as gs
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from reverie import config, envs
+from reverie.actors.host import HostCollector
+from reverie.actors.random_policy import RandomPolicy
 from reverie.run import build
-from reverie.run.driver import Driver
-from reverie.run.random_policy import RandomPolicy
 from reverie.spaces import Space
 
 LENGTH = 1000
@@ -99,7 +99,7 @@ def actor(count: int) -> Contender:
 
 
 def driver(vector: envs.VectorEnv) -> Contender:
-    return Driver(vector, RandomPolicy(vector.act_space, 0)).step, vector.close
+    return HostCollector(vector, RandomPolicy(vector.act_space, 0)).collect, vector.close
 
 
 def dummies(backend: str, count: int) -> Contender:

@@ -78,7 +78,7 @@ def prepare():
 
     from reverie.learner import Checkpointer, Learner
     from reverie.run import final
-    from reverie.run.evaluate import Evaluator
+    from reverie.run.evaluator import Evaluator
 
     where = {
         "compiling": (Learner, "wait"),

@@ -10,11 +10,12 @@ import pytest
 from gymnasium import spaces as gs
 
 from reverie import config
+from reverie.actors import evaluate
+from reverie.actors.random_policy import RandomPolicy
 from reverie.envs import VectorEnv
 from reverie.learner import Learner
-from reverie.run import EnvSource, build, evaluate, launch
-from reverie.run.evaluate import Evaluator
-from reverie.run.random_policy import RandomPolicy
+from reverie.run import EnvSource, build, launch
+from reverie.run.evaluator import Evaluator
 from reverie.run.shutdown import Shutdown, Stopped
 from reverie.spaces import Space
 from reverie.track import Logger, read_jsonl

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reverie
+from reverie.actors.random_policy import RandomPolicy
 from reverie.cli import main
 from reverie.config import ConfigError
 from reverie.learner import Checkpointer, CheckpointError, checkpoint
@@ -24,7 +25,6 @@ from reverie.replay.files import record
 from reverie.replay.files.record import DamagedFile
 from reverie.run import EnvSource, build, experience, progress
 from reverie.run.folder import open_run
-from reverie.run.random_policy import RandomPolicy
 from reverie.run.ratio import Ratio
 from reverie.run.space_file import read_spaces
 from reverie.track import learning_curve

@@ -204,3 +204,20 @@ def test_sums_of_repeated_steps_are_summed():
     assert record["epstats/log/x/max"] == 3
     assert record["epstats/log/x/sum"] == 9
     assert not [key for key in record if "sum/" in key]
+
+
+def test_streams_come_and_go():
+    def step(streams, reward, first=False, last=False):
+        values = {"reward": np.float32(reward), "is_first": first, "is_last": last}
+        return stats.add({k: np.full(len(streams), x) for k, x in values.items()}, streams)
+
+    stats = EpisodeStats(0)
+    step([7], 0.0, first=True)
+    step([7, 3], 1.0)
+    step([3], 0.0, first=True)
+    step([3, 7], 2.0)
+    assert stats.longest == 2
+    (record,) = step([7], 4.0, last=True)
+    assert (record["episode/score"], record["episode/length"]) == (7.0, 3)
+    (record,) = step([3], 8.0, last=True)
+    assert (record["episode/score"], record["episode/length"]) == (10.0, 2)

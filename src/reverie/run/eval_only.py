@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reverie.actors.evaluate import evaluate
 from reverie.config import Config, with_values
 from reverie.config.load import load_saved, set_by
 from reverie.learner import CheckpointError
 from reverie.run import build, defaults
-from reverie.run.evaluate import evaluate
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import load_policy
 from reverie.run.result import Outcome, write_json

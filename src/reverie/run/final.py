@@ -4,7 +4,7 @@ import pathlib
 
 from reverie.config import Config
 from reverie.run import build
-from reverie.run.evaluate import Evaluator
+from reverie.run.evaluator import Evaluator
 from reverie.run.report import report
 from reverie.run.result import Evaluation, write_json
 from reverie.run.setup import Run

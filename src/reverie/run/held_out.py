@@ -4,8 +4,7 @@ import contextlib
 import pathlib
 from collections.abc import Mapping
 
-import numpy as np
-
+from reverie.actors.collector import Rollout
 from reverie.config import Config
 from reverie.learner import Learner
 from reverie.replay import Replay
@@ -40,10 +39,9 @@ class HeldOut:
         self.replay: Replay = experience.eval_replay(config, spaces, latents)
         self._previews = experience.report_stream(config, self.replay)
 
-    def add(self, transition: Mapping[str, np.ndarray]) -> None:
-        """Keeps one step of every evaluation environment."""
-        steps = {key: value[None] for key, value in transition.items()}
-        self.replay.add(steps, range(len(transition["is_first"])))
+    def add(self, rollout: Rollout) -> None:
+        """Keeps steps of evaluation environments."""
+        self.replay.add(rollout.steps, rollout.streams)
 
     def report(self, learner: Learner, logger: Logger, drawing: Drawing) -> None:
         """Logs a report as `eval/report/...` as soon as there are steps enough for a batch."""

@@ -3,11 +3,11 @@
 import functools
 from collections.abc import Callable, Sequence
 
+from reverie.actors.collector import Arrays
 from reverie.clocks import Every
 from reverie.config import Config
 from reverie.run import build
-from reverie.run.driver import Arrays
-from reverie.run.evaluate import Evaluator
+from reverie.run.evaluator import Evaluator
 from reverie.run.held_out import HeldOut
 from reverie.run.monitor import Monitor
 from reverie.run.report import report
@@ -95,6 +95,8 @@ def _report(
 
 def _evaluate(config: Config, evaluator: Evaluator, run: Run) -> None:
     done = run.progress
+    if run.learner:  # Steps may come from something else than the policy.
+        run.policy.set_params(run.learner.acting())
     number, done.evaluations = done.evaluations, done.evaluations + 1
     evaluator.run(build.eval_seed(config.seed, number))
 

@@ -11,13 +11,13 @@ import numpy as np
 from gymnasium.vector import utils as vector_spaces
 
 from reverie import envs
+from reverie.actors.evaluate import evaluate
 from reverie.config import Config, ForeignConfig, RunConfig, check_spaces
 from reverie.envs.converter import Converter
 from reverie.learner import Checkpoint, CheckpointError, Policy
 from reverie.learner.devices import Device, choose
 from reverie.learner.policy import params_of, read_params
 from reverie.run import build, custom, pretrained
-from reverie.run.evaluate import evaluate
 from reverie.run.folder import open_run
 from reverie.run.result import Evaluation
 from reverie.run.source import CUSTOM

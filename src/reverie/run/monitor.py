@@ -1,12 +1,9 @@
 """Numbers about a run on their way to the logger."""
 
 import time
-from collections.abc import Mapping
 
-import numpy as np
-
-from reverie.envs import VectorEnv
-from reverie.run.driver import Driver
+from reverie.actors.collector import Collector, Rollout
+from reverie.actors.host import HostCollector
 from reverie.run.setup import Run
 from reverie.track import Achievements, EpisodeStats, Logger, Rates, usage
 
@@ -19,8 +16,7 @@ class Monitor:
 
     Args:
         logger: Receives finished episodes at once and everything else at `log`.
-        envs: Training environments.
-        driver: Steps them.
+        collector: Makes the steps; that of this package also tells what it waits for.
         batch_steps: Replayed steps per update.
         achievements: Counts the episodes of the whole run.
     """
@@ -28,29 +24,27 @@ class Monitor:
     def __init__(
         self,
         logger: Logger,
-        envs: VectorEnv,
-        driver: Driver,
+        collector: Collector,
         batch_steps: int,
         achievements: Achievements,
     ):
         self._logger = logger
-        self._envs = envs
-        self._driver = driver
+        self._host = collector if isinstance(collector, HostCollector) else None
         self._start, self._waited = time.monotonic(), 0.0
         self._advised = False
         self._batch_steps = batch_steps
         self._achievements = achievements
-        self._episodes = EpisodeStats(envs.num_envs)
+        self._episodes = EpisodeStats(self._host.envs.num_envs if self._host else 0)
         self._rates = Rates()
         self._ended = self._told = False
 
-    def acted(self, transition: Mapping[str, np.ndarray]) -> int:
-        """Takes a transition [N, ...]; returns the number of episodes that it finished."""
-        records = self._episodes.add(transition)
+    def acted(self, rollout: Rollout) -> int:
+        """Takes new steps; returns the number of episodes that they finished."""
+        records = [x for row in rollout.rows() for x in self._episodes.add(row, rollout.streams)]
         for record in records:
             self._logger.add(record)
             self._achievements.add(record)
-        self._rates.count(policy=len(transition["is_first"]))
+        self._rates.count(policy=rollout.size)
         self._ended |= bool(records)
         return len(records)
 
@@ -72,7 +66,9 @@ class Monitor:
             self._logger.add(metrics, prefix="train")
         self._logger.add(run.replay.stats(), prefix="replay")
         self._logger.add(self._achievements.metrics())
-        self._logger.add({"env/restarts": self._envs.restarts, "env/waiting": self._waiting(run)})
+        if self._host:
+            waiting = self._waiting(run, self._host)
+            self._logger.add({"env/restarts": self._host.envs.restarts, "env/waiting": waiting})
         self._logger.add(usage())
         self._logger.add(self._rates.result())
         self._logger.write()
@@ -80,12 +76,12 @@ class Monitor:
             self._told = True
             self.explain()
 
-    def _waiting(self, run: Run) -> float:
+    def _waiting(self, run: Run, host: HostCollector) -> float:
         """Share of the time since the last call in which everything waited for environments."""
-        seconds, waited = time.monotonic() - self._start, self._driver.waited - self._waited
-        self._start, self._waited = time.monotonic(), self._driver.waited
+        seconds, waited = time.monotonic() - self._start, host.waited - self._waited
+        self._start, self._waited = time.monotonic(), host.waited
         share = waited / max(seconds, 1e-6)
-        alone = self._envs.backend == "sync" and self._envs.num_envs > 1
+        alone = host.envs.backend == "sync" and host.envs.num_envs > 1
         if alone and run.updates and share > MUCH and not self._advised:
             self._advised = True
             self._logger.note(

@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from reverie.actors.random_policy import RandomPolicy
 from reverie.disk import explain_full_disk
 from reverie.learner import Checkpointer, CheckpointError, Learner, Policy, checkpoint
 from reverie.replay import Replay, Stream
 from reverie.run.folder import RunFolder
-from reverie.run.random_policy import RandomPolicy
 from reverie.run.ratio import Ratio
 from reverie.track import Achievements
 

@@ -4,56 +4,9 @@ import dataclasses
 import json
 import pathlib
 import signal
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """Finished episodes of an evaluation.
-
-    Args:
-        scores: Sum of rewards of every episode.
-        lengths: Number of actions of every episode.
-        achievements: Success rates and the score made of them, in percent, by metric name; see
-            `reverie.track.Achievements`. Empty in environments without achievements.
-        video: The film of the episodes, if `TrainedAgent.evaluate` was asked for one.
-    """
-
-    scores: tuple[float, ...]
-    lengths: tuple[int, ...]
-    achievements: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    video: pathlib.Path | None = None
-
-    @property
-    def mean_score(self) -> float:
-        """Mean over the episodes."""
-        return float(np.mean(self.scores))
-
-    @property
-    def std_score(self) -> float:
-        """Standard deviation over the episodes."""
-        return float(np.std(self.scores))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `evaluation.json`."""
-        return {
-            "episodes": len(self.scores),
-            "score_mean": self.mean_score,
-            "score_std": self.std_score,
-            "length_mean": float(np.mean(self.lengths)),
-            "scores": list(self.scores),
-            "lengths": list(self.lengths),
-            **self.achievements,
-        }
-
-    def __str__(self) -> str:
-        spread = f"{self.mean_score:.4g} +- {self.std_score:.2g}"
-        text = f"mean return {spread} over {len(self.scores)} episodes"
-        score = self.achievements.get("achievement/score")
-        return text if score is None else f"{text}, achievement score {score:.4g}%"
+from reverie.actors.evaluate import Evaluation
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from reverie.actors.random_policy import RandomPolicy
 from reverie.config import STAMP, Config, check_spaces, foreign
 from reverie.learner import Learner, Policy
 from reverie.learner.compiler import Compiler
@@ -13,7 +14,6 @@ from reverie.run import build, defaults, experience, pretrained
 from reverie.run.folder import RunFolder
 from reverie.run.lock import FolderLock
 from reverie.run.progress import Progress, Reached
-from reverie.run.random_policy import RandomPolicy
 from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.space_file import write_spaces

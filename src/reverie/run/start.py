@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 
+from reverie.actors.collector import Collector
+from reverie.actors.host import HostCollector
 from reverie.config import Config
 from reverie.envs import VectorEnv
 from reverie.run import build, experience
-from reverie.run.evaluate import Evaluator
+from reverie.run.evaluator import Evaluator
 from reverie.run.held_out import HeldOut
 from reverie.run.setup import Run
 from reverie.run.shutdown import Shutdown
@@ -19,31 +21,41 @@ def open_envs(
     shutdown: Shutdown,
     evaluation: bool,
     stack: contextlib.ExitStack,
-) -> tuple[VectorEnv, Evaluator | None, HeldOut | None]:
-    """The environments of training; if there are evaluations, what plays and keeps them too."""
+    collector: Collector | None = None,
+) -> tuple[Collector, Evaluator | None, HeldOut | None]:
+    """What makes the steps of training; if there are evaluations, what plays and keeps them too."""
 
     def cancelled() -> bool:
         return shutdown.requested is not None
 
-    training = dataclasses.replace(source, folder=run.folder.root)
-    seed = build.seed_at(config.seed, run.progress.steps)
-    envs = build.vector_env(training, config.run, seed, cancelled=cancelled)
-    stack.enter_context(envs)
-    named = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
-    origin = config.sources.get("run.env_backend", "")
-    origin = f" It was set by {origin}." if origin and config.run.env_backend != "auto" else ""
-    run.logger.note(f"{named}, backend {envs.backend}: {envs.choice}{origin}")
+    if collector is None:
+        training = dataclasses.replace(source, folder=run.folder.root)
+        seed = build.seed_at(config.seed, run.progress.steps)
+        envs = build.vector_env(training, config.run, seed, cancelled=cancelled)
+        collector = HostCollector(envs, run.policy, waiting=shutdown.interruptible)
+        _note_envs(config, run, envs)
+    else:
+        run.logger.note(f"Steps come from {collector!r}.")
+    stack.callback(collector.close)
     if not evaluation:
         for note in ineffective(config):
             run.logger.note(note)
-        return envs, None, None
+        return collector, None, None
     count = min(config.run.eval_envs, config.run.eval_eps)
     others = build.vector_env(source, config.run, config.seed, "eval", count, cancelled=cancelled)
     stack.enter_context(others)
     held_out = keep_evaluations(config, run, stack)
     keep = (held_out.add,) if held_out else ()
     episodes = config.run.eval_eps
-    return envs, Evaluator(others, run.policy, run.logger, episodes, keep, shutdown), held_out
+    evaluator = Evaluator(others, run.policy, run.logger, episodes, keep, shutdown)
+    return collector, evaluator, held_out
+
+
+def _note_envs(config: Config, run: Run, envs: VectorEnv) -> None:
+    named = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
+    origin = config.sources.get("run.env_backend", "")
+    origin = f" It was set by {origin}." if origin and config.run.env_backend != "auto" else ""
+    run.logger.note(f"{named}, backend {envs.backend}: {envs.choice}{origin}")
 
 
 def ineffective(config: Config) -> list[str]:
@@ -70,12 +82,20 @@ def keep_evaluations(config: Config, run: Run, stack: contextlib.ExitStack) -> H
     return stack.enter_context(contextlib.closing(held_out))
 
 
-def prepare(config: Config, run: Run, evaluation: bool = False) -> None:
-    """Starts to compile what the run will need, in the order in which it needs it."""
+def prepare(config: Config, run: Run, evaluation: bool = False, own: bool = False) -> None:
+    """Starts to compile what the run will need, in the order in which it needs it.
+
+    Args:
+        config: Resolved configuration.
+        run: What the run is made of.
+        evaluation: Whether there are evaluations.
+        own: Whether steps come from a collector of the user, which acts for itself.
+    """
     learner, policy = run.learner, run.policy
     if not learner or run.progress.steps >= config.run.steps:
         return
-    policy.prepare(config.run.envs)
+    if not own:
+        policy.prepare(config.run.envs)
     kept = "" if config.jax.cache_dir == "off" else ", and seconds where an earlier start did it"
     run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
     if _will_train(config, run):

@@ -2,20 +2,20 @@
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 import sys
 from collections.abc import Sequence
 
+from reverie.actors.collector import Collector, complete
+from reverie.actors.host import HostCollector
 from reverie.config import Config
 from reverie.disk import explain_full_disk
-from reverie.envs import Cancelled, VectorEnv
+from reverie.envs import Cancelled
 from reverie.learner import Learner, NonFiniteError
 from reverie.run import build
 from reverie.run.debug import check_numbers
 from reverie.run.device_memory import explain_device_memory
-from reverie.run.driver import Driver
-from reverie.run.evaluate import Evaluator
+from reverie.run.evaluator import Evaluator
 from reverie.run.final import finish
 from reverie.run.held_out import HeldOut
 from reverie.run.hooks import Hook, make_hooks
@@ -37,6 +37,7 @@ def train(
     evaluation: bool = False,
     callbacks: Sequence[Hook] = (),
     sinks: Sequence[Sink] = (),
+    collector: Collector | None = None,
 ) -> Outcome:
     """Trains an agent, or goes on with the run in the same folder.
 
@@ -49,6 +50,7 @@ def train(
         evaluation: Whether to evaluate now and then in environments of their own.
         callbacks: Called with the run after every step of the loop.
         sinks: Outputs of metrics besides those of the configuration.
+        collector: Makes the steps; by default environments of the source, with the policy.
 
     Returns:
         How the run ended. One that has reached its limit is evaluated if the configuration asks.
@@ -73,7 +75,7 @@ def train(
                 run = set_up(config, source, stack, sinks)
             shutdown.late = lambda: run.progress.late(config.run.duration)
             try:
-                work(config, source, run, shutdown, evaluation, callbacks)
+                work(config, source, run, shutdown, evaluation, callbacks, collector)
             finally:
                 done = run.progress
                 outcome = Outcome(run.folder.root, done.steps, done.updates)
@@ -90,6 +92,7 @@ def work(
     shutdown: Shutdown,
     evaluation: bool,
     callbacks: Sequence[Hook] = (),
+    collector: Collector | None = None,
 ) -> None:
     """Makes the environments, runs the loop in them, and saves, whatever happens meanwhile.
 
@@ -100,6 +103,7 @@ def work(
         shutdown: Ends the run early.
         evaluation: As in `train`.
         callbacks: As in `train`.
+        collector: As in `train`.
     """
     # The environments are closed before what follows: of some there can only be one at a time.
     with contextlib.ExitStack() as stack:
@@ -108,10 +112,10 @@ def work(
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_SECONDS)
         # Compiled while the environments start and the first steps are collected.
-        prepare(config, run, evaluation)
+        prepare(config, run, evaluation, own=collector is not None)
         try:
             with shutdown.interruptible():
-                opened = open_envs(config, source, run, shutdown, evaluation, stack)
+                opened = open_envs(config, source, run, shutdown, evaluation, stack, collector)
             with (
                 explain_full_disk(run.folder.root),
                 explain_device_memory(config, run.learner),
@@ -143,7 +147,7 @@ def loop(
     config: Config,
     run: Run,
     shutdown: Shutdown,
-    envs: VectorEnv,
+    collector: Collector,
     evaluator: Evaluator | None = None,
     held_out: HeldOut | None = None,
     callbacks: Sequence[Hook] = (),
@@ -154,38 +158,41 @@ def loop(
         config: Resolved configuration.
         run: What the run is made of.
         shutdown: Tells when a signal has arrived.
-        envs: Training environments.
+        collector: Makes the steps.
         evaluator: Evaluates now and then.
         held_out: Reports on the evaluation episodes.
         callbacks: What the user wants to be called after every step of the loop.
     """
     done, replay = run.progress, run.replay
-    check = functools.partial(check_numbers, what="transition")
-    checks = [check] if config.run.debug else []
-    driver = Driver(envs, run.policy, callbacks=checks, waiting=shutdown.interruptible)
+    latents = run.learner.agent.latent_spaces if run.learner else {}
+    # That of this package knows itself where it may be interrupted.
+    own = not isinstance(collector, HostCollector)
+    waiting = shutdown.interruptible if own else contextlib.nullcontext
     batch_steps = config.batch_size * config.batch_length
-    monitor = Monitor(run.logger, envs, driver, batch_steps, done.achievements)
+    monitor = Monitor(run.logger, collector, batch_steps, done.achievements)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
     hooks = make_hooks(config, run, shutdown, monitor, evaluator, held_out, callbacks)
 
     shutdown.install()  # Building environments may have taken them.
     compiled = False
     with shutdown.interruptible():
-        hand_over(run)
+        hand_over(run, collector)
     while done.steps < config.run.steps and not shutdown.over:
-        transition = driver.step()
-        steps = {key: value[None] for key, value in transition.items()}  # One of each environment.
-        replay.add(steps, range(envs.num_envs), steps.get(signal) if signal else None)
-        done.steps += envs.num_envs
-        done.episodes += monitor.acted(transition)
+        with waiting():
+            rollout = complete(collector.collect(), latents)
+        if config.run.debug:
+            check_numbers(rollout.steps, "rollout")
+        replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
+        done.steps += rollout.size
+        done.episodes += monitor.acted(rollout)
 
         if run.learner and replay.ready(config.batch_size):
             if not compiled:
                 with shutdown.interruptible():
                     run.learner.wait("train", run.batches.example())
                 compiled = True
-            monitor.updated(update(config, run, run.learner, shutdown, envs.num_envs))
-            hand_over(run)
+            monitor.updated(update(config, run, run.learner, shutdown, rollout.size))
+            hand_over(run, collector)
 
         for hook in hooks:
             hook(run)
@@ -195,10 +202,10 @@ def loop(
     monitor.explain()
 
 
-def hand_over(run: Run) -> None:
+def hand_over(run: Run, collector: Collector) -> None:
     """Gives what was learned to what acts."""
     if run.learner:
-        run.policy.set_params(run.learner.acting())
+        collector.set_params(run.learner.acting())
 
 
 def update(config: Config, run: Run, learner: Learner, shutdown: Shutdown, steps: int) -> int:

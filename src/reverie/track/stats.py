@@ -37,30 +37,35 @@ class _Running:
 
 
 class _RunningTable:
-    """What `_Running` holds, for one number per environment and key, of all keys at once.
+    """What `_Running` holds, for one number per stream and key, of all keys at once.
 
     Args:
-        num_envs: Number N of environments.
+        size: Number of streams.
     """
 
-    def __init__(self, num_envs: int):
+    def __init__(self, size: int):
         self._columns: dict[str, int] = {}
-        # Count, total, low, high and last, each [N, keys].
-        self._facts = np.empty((5, num_envs, 0))
+        # Count, total, low, high and last, each [streams, keys].
+        self._facts = np.empty((5, size, 0))
 
-    def add(self, logs: Mapping[str, np.ndarray], running: np.ndarray) -> None:
-        """Takes numbers [N] by key; NaN, and those of environments that do not run, are none."""
+    def grow(self, more: int) -> None:
+        """Makes room for more streams."""
+        self._facts = np.concatenate([self._facts, self._empty(len(self._columns), more)], 1)
+
+    def add(self, logs: Mapping[str, np.ndarray], running: np.ndarray, rows: np.ndarray) -> None:
+        """Takes numbers [N] by key; NaN, and those of streams that do not run, are none."""
         if not logs:
             return
         new = [key for key in logs if key not in self._columns]
         self._columns |= {key: len(self._columns) + i for i, key in enumerate(new)}
         if new:
-            self._facts = np.concatenate([self._facts, self._empty(len(new))], -1)
+            self._facts = np.concatenate([self._facts, self._empty(len(new), self._size)], -1)
         values = np.stack(list(logs.values()), -1)
-        columns = [self._columns[key] for key in logs]
+        columns = np.array([self._columns[key] for key in logs])
+        cells = (slice(None), rows[:, None], columns)
         valid = ~np.isnan(values) & running[:, None]
-        count, total, low, high, last = self._facts[:, :, columns]
-        self._facts[:, :, columns] = (
+        count, total, low, high, last = self._facts[cells]
+        self._facts[cells] = (
             count + valid,
             total + np.where(valid, values, 0.0),
             np.where(valid, np.minimum(low, values), low),
@@ -68,23 +73,27 @@ class _RunningTable:
             np.where(valid, values, last),
         )
 
-    def clear(self, env: int) -> None:
-        """Forgets what an environment has logged."""
-        self._facts[:, env] = self._empty(len(self._columns))[:, 0]
+    def clear(self, row: int) -> None:
+        """Forgets what a stream has logged."""
+        self._facts[:, row] = self._empty(len(self._columns), 1)[:, 0]
 
-    def of(self, env: int) -> dict[str, _Running]:
-        """What an environment has logged, by key."""
-        facts = {key: self._facts[:, env, column] for key, column in self._columns.items()}
+    def of(self, row: int) -> dict[str, _Running]:
+        """What a stream has logged, by key."""
+        facts = {key: self._facts[:, row, column] for key, column in self._columns.items()}
         return {
             key: _Running(int(count), *map(float, rest))
             for key, (count, *rest) in facts.items()
             if count
         }
 
-    def _empty(self, keys: int) -> np.ndarray:
+    @property
+    def _size(self) -> int:
+        return self._facts.shape[1]
+
+    def _empty(self, keys: int, size: int) -> np.ndarray:
         """Facts of nothing."""
         start = np.array([0.0, 0.0, np.inf, -np.inf, np.nan])
-        return np.broadcast_to(start[:, None, None], (5, self._facts.shape[1], keys)).copy()
+        return np.broadcast_to(start[:, None, None], (5, size, keys)).copy()
 
 
 class Aggregator:
@@ -154,20 +163,20 @@ MAX_FRAMES = 1000
 
 
 class EpisodeStats:
-    """Turns the transitions of parallel environments into one record per finished episode.
+    """Turns the steps of parallel streams into one record per finished episode.
 
     A record holds `episode/score` (sum of rewards), `episode/length` (number of actions taken:
     the reset does not count) and, for every `log/...` key of the transitions,
     `epstats/log/.../<reduction>` over the episode. NaN among `log/...` values means that there
     was nothing to log at that step. Where repeated steps have left their sum beside their largest
     value (`SUM`), the former is summed. `log/...` keys with uint8 images [N, H, W, C] become a
-    video of environment 0, `epstats/log/...` [T, H, W, C].
+    video of the first stream, `epstats/log/...` [T, H, W, C].
 
-    Only whole episodes count: what comes before the first `is_first` of an environment, and an
+    Only whole episodes count: what comes before the first `is_first` of a stream, and an
     episode that is abandoned by an early `is_first`, are left out.
 
     Args:
-        num_envs: Number N of parallel environments.
+        num_envs: Number of streams, whose ids count from 0; others may come later.
         reduce: What to record of `log/...` keys, out of `avg`, `min`, `max`, `sum`, `last`.
         max_frames: Longest video; later frames of an episode are left out.
     """
@@ -180,6 +189,8 @@ class EpisodeStats:
     ):
         self._reductions = tuple(_check_reductions(tuple(reduce)))
         self._max_frames = max_frames
+        self._places = {stream: stream for stream in range(num_envs)}
+        self._all = range(num_envs)
         self._running = np.zeros(num_envs, bool)
         self._score = np.zeros(num_envs, np.float64)
         self._length = np.zeros(num_envs, np.int64)
@@ -187,52 +198,60 @@ class EpisodeStats:
         self._numbers = _RunningTable(num_envs)
         self._frames: dict[str, list[np.ndarray]] = {}
 
-    def add(self, transition: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-        """Takes one transition.
+    def add(
+        self, transition: Mapping[str, np.ndarray], streams: Sequence[int] | None = None
+    ) -> list[dict[str, Any]]:
+        """Takes one step of some streams.
 
         Args:
-            transition: Arrays with leading environment axis [N]: `reward`, `is_first`, `is_last`
-                and any `log/...` keys; others are ignored.
+            transition: Arrays with leading axis [N]: `reward`, `is_first`, `is_last` and any
+                `log/...` keys; others are ignored.
+            streams: Ids of the N streams; by default all that were named when this was made.
 
         Returns:
-            One record per episode that ended with this transition, in the order of environments.
+            One record per episode that ended with this step, in the order of streams.
 
         Raises:
             ValueError: An array does not have N rows.
         """
-        reward, first, last = (self._rows(transition, k) for k in ("reward", "is_first", "is_last"))
-        for env in np.flatnonzero(first):
-            self._begin(int(env))
-        self._score += reward
-        self._length += ~first
+        places = self._find(self._all if streams is None else streams)
+        reward, first, last = (
+            _rows(transition, k, len(places)) for k in ("reward", "is_first", "is_last")
+        )
+        for place in places[first]:
+            self._begin(int(place))
+        self._score[places] += reward
+        self._length[places] += ~first
         numbers = {}
         for key in transition:
             if key.startswith(LOG_PREFIX):
-                rows = self._rows(transition, key)
-                if rows.ndim == 1:
-                    numbers[key] = _numbers(key, rows)
+                values = _rows(transition, key, len(places))
+                if values.ndim == 1:
+                    numbers[key] = _numbers(key, values)
                 else:
-                    self._add_log(key, rows)
-        self._numbers.add(numbers, self._running)
-        ended = np.flatnonzero(last & self._running)
+                    self._add_log(key, values, places)
+        running = self._running[places]
+        self._numbers.add(numbers, running, places)
+        ended = places[last & running]
         # An episode's values stay until the next one begins, so an extra step cannot add to it.
         self._running[ended] = False
-        return [self._record(int(env)) for env in ended]
+        return [self._record(int(place)) for place in ended]
 
     @property
     def longest(self) -> int:
         """Actions so far in the longest of the episodes that have not ended."""
         return int(self._length[self._running].max(initial=0))
 
-    def _rows(self, transition: Mapping[str, np.ndarray], key: str) -> np.ndarray:
-        array = np.asarray(transition[key])
-        envs = len(self._running)
-        if array.shape[:1] != (envs,):
-            raise ValueError(
-                f"Transition key {key!r} has shape {array.shape}: expected {envs} rows, "
-                "one per environment."
-            )
-        return array
+    def _find(self, streams: Sequence[int]) -> np.ndarray:
+        """Places of streams; makes those that are new."""
+        places = [self._places.setdefault(stream, len(self._places)) for stream in streams]
+        if more := len(self._places) - len(self._running):
+            self._running = np.append(self._running, np.zeros(more, bool))
+            self._score = np.append(self._score, np.zeros(more))
+            self._length = np.append(self._length, np.zeros(more, np.int64))
+            self._logs += [{} for _ in range(more)]
+            self._numbers.grow(more)
+        return np.array(places, int)
 
     def _begin(self, env: int) -> None:
         self._running[env] = True
@@ -243,17 +262,18 @@ class EpisodeStats:
         if env == 0:
             self._frames = {}
 
-    def _add_log(self, key: str, rows: np.ndarray) -> None:
+    def _add_log(self, key: str, rows: np.ndarray, places: np.ndarray) -> None:
         if rows.dtype == np.uint8 and rows.ndim == 4:
             frames = self._frames.setdefault(key, [])
-            if self._running[0] and len(frames) < self._max_frames:
-                frames.append(rows[0].copy())
+            for row in np.flatnonzero(places == 0):
+                if self._running[0] and len(frames) < self._max_frames:
+                    frames.append(rows[row].copy())
             return
-        for env in np.flatnonzero(self._running):
-            values = _numbers(key, rows[env])
+        for row in np.flatnonzero(self._running[places]):
+            values = _numbers(key, rows[row])
             values = values[~np.isnan(values)]
             if values.size:
-                self._logs[env].setdefault(key, _Running()).add(values)
+                self._logs[places[row]].setdefault(key, _Running()).add(values)
 
     def _record(self, env: int) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -269,6 +289,16 @@ class EpisodeStats:
         if env == 0:
             record |= {f"epstats/{key}": np.stack(x) for key, x in self._frames.items() if x}
         return record
+
+
+def _rows(transition: Mapping[str, np.ndarray], key: str, count: int) -> np.ndarray:
+    array = np.asarray(transition[key])
+    if array.shape[:1] != (count,):
+        raise ValueError(
+            f"Transition key {key!r} has shape {array.shape}: expected {count} rows, "
+            "one per environment."
+        )
+    return array
 
 
 def _numbers(key: str, value: Any) -> np.ndarray:

@@ -5,18 +5,27 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
+from reverie.actors.evaluate import evaluate
+from reverie.actors.host import HostCollector
+from reverie.actors.random_policy import RandomPolicy
 from reverie.envs import VectorEnv
 from reverie.learner import NonFiniteError
 from reverie.run.debug import check_numbers
-from reverie.run.driver import Driver
-from reverie.run.evaluate import evaluate
-from reverie.run.random_policy import RandomPolicy
 from reverie.spaces import Space
 
 
+def row(collector):
+    """The one step of a rollout."""
+    rollout = collector.collect()
+    (found,) = rollout.rows()
+    assert rollout.streams == tuple(range(len(found["is_first"])))
+    assert rollout.size == len(rollout.streams)
+    return found
+
+
 def test_transition_holds_observation_action_and_latents_of_one_time(scripted, policy):
-    driver = Driver(scripted([[2], [3]]), policy)
-    first, second = driver.step(), driver.step()
+    collector = HostCollector(scripted([[2], [3]]), policy)
+    first, second = row(collector), row(collector)
     assert first["obs"].tolist() == [0, 0]
     assert first["action"].tolist() == [1, 1]
     assert first["latent/deter"].tolist() == [[1], [1]]
@@ -27,37 +36,25 @@ def test_transition_holds_observation_action_and_latents_of_one_time(scripted, p
 
 def test_action_is_zero_on_the_last_step(scripted, policy):
     envs = scripted([[2], [3]])
-    driver = Driver(envs, policy)
-    actions = [driver.step()["action"].tolist() for _ in range(4)]
+    collector = HostCollector(envs, policy)
+    actions = [row(collector)["action"].tolist() for _ in range(4)]
     assert actions == [[1, 1], [2, 2], [0, 3], [4, 0]]
     assert [a.tolist() for a in envs.actions] == actions
 
 
 def test_policy_sees_observations_and_flags_but_no_logs_and_no_reward(scripted, policy):
-    Driver(scripted([[2]]), policy, mode="eval").step()
+    HostCollector(scripted([[2]]), policy, mode="eval").collect()
     assert policy.seen == [(0, ["is_first", "is_last", "is_terminal", "obs"], "eval")]
-
-
-def test_callbacks_run_in_order_with_every_transition(scripted, policy):
-    seen = []
-    driver = Driver(
-        scripted([[2]]),
-        policy,
-        callbacks=[lambda t: seen.append(("a", t)), lambda t: seen.append(("b", t))],
-    )
-    transition = driver.step()
-    assert [name for name, _ in seen] == ["a", "b"]
-    assert seen[0][1] is transition
 
 
 def test_finish_leaves_environments_that_can_be_reset(scripted, policy):
     envs = scripted([[5]])
-    driver = Driver(envs, policy)
-    driver.step()
-    driver.finish()
-    driver.finish()
+    collector = HostCollector(envs, policy)
+    row(collector)
+    collector.finish()
+    collector.finish()
     assert envs.time.tolist() == [1]
-    assert driver.step()["is_first"].tolist() == [True]
+    assert row(collector)["is_first"].tolist() == [True]
 
 
 class Scribbler(gymnasium.Env):
@@ -91,8 +88,8 @@ class FixedPolicy:
 def test_environments_may_write_into_their_actions():
     policy = FixedPolicy()
     with VectorEnv([Scribbler], "sync") as envs:
-        driver = Driver(envs, policy)
-        seen = [driver.step()["action"].tolist() for _ in range(3)]
+        collector = HostCollector(envs, policy)
+        seen = [row(collector)["action"].tolist() for _ in range(3)]
     assert seen == [[[1, 1]]] * 3
     assert policy.action.tolist() == [[1, 1]]
 

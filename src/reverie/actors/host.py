@@ -1,17 +1,17 @@
-"""Steps environments with a policy."""
+"""Rollouts of environments on this machine, in lockstep."""
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from reverie.actors.collector import Arrays, Rollout
 from reverie.envs import VectorEnv
+from reverie.learner import Params
 from reverie.spaces import FLAGS
 
-Arrays = dict[str, np.ndarray]
-Callback = Callable[[Arrays], object]
 Choice = tuple[Any, Arrays, Arrays]
 Waiting = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -29,21 +29,24 @@ class Actor(Protocol):
         """Returns the next carry, the actions and the latents for observations [N, ...]."""
         ...
 
+    def set_params(self, params: Params) -> None:
+        """Acts with other parameters from the next step on."""
+        ...
 
-class Driver:
-    """Moves N parallel environments one step at a time.
 
-    The environments work between two calls of `step`, while the caller stores the transition and
+class HostCollector:
+    """Moves N parallel environments one step at a time: each rollout is [1, N].
+
+    The environments work between two calls of `collect`, while the caller stores the rollout and
     issues updates.
 
     Attributes:
         waited: Seconds that steps of the environments have kept everything else waiting.
 
     Args:
-        envs: The environments; the driver resets them at its first step.
+        envs: The environments; they are reset at the first step, and closed by `close`.
         policy: Chooses the actions.
         mode: Passed to the policy.
-        callbacks: Called in this order with every transition.
         seed: Seed of the environments' first reset; None keeps those that they were made with.
         waiting: Entered while the environments are waited for, and the first call of the policy.
             What it raises loses nothing: what the environments return is then unknown to all.
@@ -55,14 +58,12 @@ class Driver:
         policy: Actor,
         *,
         mode: Literal["train", "eval"] = "train",
-        callbacks: Sequence[Callback] = (),
         seed: int | None = None,
         waiting: Waiting = contextlib.nullcontext,
     ):
         self._envs = envs
         self._policy = policy
         self._mode: Literal["train", "eval"] = mode
-        self._callbacks = tuple(callbacks)
         self._seed = seed
         self._waiting = waiting
         self._visible = (*envs.obs_space, *FLAGS)
@@ -70,11 +71,20 @@ class Driver:
         self._stepping = False
         self.waited = 0.0
 
-    def step(self) -> Arrays:
-        """Waits for the environments, acts, sets them going again and calls the callbacks.
+    @property
+    def envs(self) -> VectorEnv:
+        """The environments."""
+        return self._envs
+
+    def set_params(self, params: Params) -> None:
+        """Acts with other parameters from the next step on."""
+        self._policy.set_params(params)
+
+    def collect(self) -> Rollout:
+        """Waits for the environments, acts and sets them going again.
 
         Returns:
-            The transition [N, ...]: the observation that has just arrived, its reward, flags and
+            Their step [1, N, ...]: the observation that has just arrived, its reward, flags and
             `log/` keys, the actions chosen for it (zeros where `is_last`) and the latents.
         """
         obs, (self._carry, actions, latents) = self._act() if self._stepping else self._begin()
@@ -85,10 +95,9 @@ class Driver:
                 value[obs["is_last"]] = 0  # Nobody will take them: the episode is over.
         self._envs.step_async(actions)
         self._stepping = True
-        transition = {**obs, **actions, **latents}
-        for callback in self._callbacks:
-            callback(transition)
-        return transition
+        step = {**obs, **actions, **latents}
+        steps = {key: value[None] for key, value in step.items()}
+        return Rollout(steps, tuple(range(self._envs.num_envs)))
 
     def finish(self) -> None:
         """Waits for environments that are still working, so that they can be reset or closed."""
@@ -96,6 +105,10 @@ class Driver:
             with self._waiting():
                 self._envs.step_wait()
             self._stepping = False
+
+    def close(self) -> None:
+        """Closes the environments."""
+        self._envs.close()
 
     def _begin(self) -> tuple[Arrays, Choice]:
         with self._waiting():  # For the compiler too, which may take a while.

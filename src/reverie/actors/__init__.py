@@ -1,0 +1,1 @@
+"""Who makes rollouts: collectors, and evaluations of what acts."""
