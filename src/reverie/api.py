@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 if TYPE_CHECKING:
     import gymnasium
 
+    from reverie.actors.collector import Collector
     from reverie.envs import Finding
     from reverie.run import Outcome
     from reverie.run.hooks import Hook
@@ -47,6 +48,7 @@ def train(
     *,
     callbacks: "Sequence[Hook]" = (),
     sinks: "Sequence[Sink]" = (),
+    collector: "Collector | None" = None,
     **overrides: Any,
 ) -> "Outcome":
     """Trains an agent on an environment, or goes on with the run in the same `logdir`.
@@ -68,6 +70,8 @@ def train(
             `logger`, `learner`, `replay`, `folder` and `save()`.
         sinks: Outputs of metrics besides `logger.outputs`: objects with the methods of
             `reverie.track.Sink`. One that raises is reported and switched off.
+        collector: What makes the steps that are trained on, in place of `run.envs` environments
+            with the policy: an object with the methods of `reverie.actors.collector.Collector`.
         **overrides: Options, as nested mappings (`run={"steps": 1000}`) or as dotted keys
             (`**{"run.steps": 1000}`).
 
@@ -89,7 +93,9 @@ def train(
     choice = custom.resolve(env)
     config = load_run(configs=configs, overrides={**overrides, "task": choice.task})
     config = custom.limited(config, choice)
-    outcome = launch(config, custom.source(config, choice), callbacks=callbacks, sinks=sinks)
+    outcome = launch(
+        config, custom.source(config, choice), callbacks=callbacks, sinks=sinks, collector=collector
+    )
     if outcome.interrupted == signal.SIGINT:
         raise KeyboardInterrupt(outcome.summary())
     if outcome.interrupted:

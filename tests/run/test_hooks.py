@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import pathlib
 
+import numpy as np
 import pytest
 
 import reverie
@@ -44,6 +45,28 @@ def test_callbacks_see_the_run_after_every_step(tmp_path, capfd):
     assert "The loop went round 100 times." in capfd.readouterr().out
     records = read_jsonl(tmp_path / "run" / "metrics.jsonl")
     assert records[-1]["own/updates_per_step"] == 0
+
+
+@pytest.mark.parametrize("script", ["train", "train_eval"])
+def test_a_run_trains_on_what_a_collector_of_ones_own_gives(tmp_path, capfd, script, cache):
+    options = {"run.steps": 600, "run.train_ratio": 8, "run.log_every": 1e-3, "script": script}
+    options |= {"run.eval_every": 1e-3, "run.eval_eps": 1, "run.eval_envs": 1, "run.debug": True}
+    outcome = example("own_collector").main(
+        **options, configs="debug", logdir=tmp_path / "run", **{"jax.cache_dir": cache}
+    )
+    assert outcome.steps >= 600
+    assert outcome.updates > 0
+    scores = read_jsonl(tmp_path / "run" / "scores.jsonl")
+    played = [x["episode/score"] for x in scores if "episode/score" in x]
+    # One that acts at random reaches 20.
+    assert np.mean(played) > 100
+    assert any("eval/episode/score" in x for x in scores) == (script == "train_eval")
+    assert "Steps come from <" in capfd.readouterr().out
+
+
+def test_a_collector_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="without collect, set_params, close: expected an object"):
+        reverie.train("CartPole-v1", collector=3, **RANDOM, logdir=tmp_path / "run")
 
 
 def test_an_error_in_a_callback_ends_the_run_saved(tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from reverie.actors.collector import Collector
 from reverie.config import Config, ConfigError
 from reverie.run.build import EnvSource
 from reverie.run.eval_only import eval_only
@@ -14,6 +15,7 @@ from reverie.track import Sink
 __all__ = ["EnvSource", "Evaluation", "Outcome", "eval_only", "launch", "train", "train_eval"]
 
 SINK_METHODS = ("write", "episode", "note", "close")
+COLLECTOR_METHODS = ("collect", "set_params", "close")
 
 
 def launch(
@@ -22,6 +24,7 @@ def launch(
     *,
     callbacks: Sequence[Hook] = (),
     sinks: Sequence[Sink] = (),
+    collector: Collector | None = None,
 ) -> Outcome:
     """Does what `script` in the configuration says.
 
@@ -30,14 +33,25 @@ def launch(
         source: Where environments come from; the task of the configuration by default.
         callbacks: Called with the run after every step of the training loop.
         sinks: Outputs of metrics besides those of the configuration.
+        collector: Makes the steps; by default environments of the source, with the policy.
 
     Raises:
-        ConfigError: If a callback or sink cannot be used as one, or there is no training loop.
+        ConfigError: If a callback, sink or collector cannot be used as one, or there is no
+            training loop.
     """
     if config.script == "eval_only":
-        if callbacks or sinks:
-            raise ConfigError("callbacks and sinks belong to training, and script is eval_only.")
+        if callbacks or sinks or collector:
+            raise ConfigError(
+                "callbacks, sinks and collector belong to training, and script is eval_only."
+            )
         return eval_only(config, source)
+    _check(callbacks, sinks, collector)
+    script = train_eval if config.script == "train_eval" else train
+    return script(config, source, callbacks=callbacks, sinks=sinks, collector=collector)
+
+
+def _check(callbacks: Sequence[Hook], sinks: Sequence[Sink], collector: Collector | None) -> None:
+    """Raises ConfigError if one of them cannot be used as such."""
     for callback in callbacks:
         if not callable(callback):
             raise ConfigError(
@@ -51,5 +65,9 @@ def launch(
                 f"sinks has {sink!r} in it, without {', '.join(missing)}: expected objects with "
                 f"the methods {', '.join(SINK_METHODS)}, as reverie.track.Sink describes them."
             )
-    script = train_eval if config.script == "train_eval" else train
-    return script(config, source, callbacks=callbacks, sinks=sinks)
+    missing = [name for name in COLLECTOR_METHODS if not callable(getattr(collector, name, None))]
+    if collector is not None and missing:
+        raise ConfigError(
+            f"collector is {collector!r}, without {', '.join(missing)}: expected an object with "
+            f"the methods {', '.join(COLLECTOR_METHODS)}, as reverie.actors.collector describes."
+        )

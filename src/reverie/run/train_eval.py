@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from reverie.actors.collector import Collector
 from reverie.config import Config
 from reverie.run.build import EnvSource
 from reverie.run.hooks import Hook
@@ -16,10 +17,13 @@ def train_eval(
     *,
     callbacks: Sequence[Hook] = (),
     sinks: Sequence[Sink] = (),
+    collector: Collector | None = None,
 ) -> Outcome:
     """As `train`, and every `run.eval_every` seconds plays `run.eval_eps` evaluation episodes.
 
     They are logged as `eval/episode/...`, do not reach replay and use random keys of their own, so
     that training is the same with and without them.
     """
-    return train(config, source, evaluation=True, callbacks=callbacks, sinks=sinks)
+    return train(
+        config, source, evaluation=True, callbacks=callbacks, sinks=sinks, collector=collector
+    )
