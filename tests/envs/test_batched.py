@@ -12,7 +12,7 @@ from reverie.envs import (
     VectorEnv,
     factory_of,
 )
-from reverie.envs.batched import BatchedVectorEnv, Engine
+from reverie.envs.vector.batched import BatchedVectorEnv, Engine
 from reverie.envs.wrappers import resize
 from reverie.run import EnvSource
 from reverie.run.build import vector_env

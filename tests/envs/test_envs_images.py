@@ -6,7 +6,7 @@ import pytest
 from gymnasium import spaces as gs
 
 from reverie.envs import ValueMismatchError, spaces, wrap
-from reverie.envs.codec import Codec
+from reverie.envs.flat.codec import Codec
 
 
 class Shows(gymnasium.Env):

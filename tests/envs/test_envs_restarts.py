@@ -15,7 +15,7 @@ import pytest
 from gymnasium import spaces as gs
 
 from reverie.envs import Cancelled, Restarts, SpaceError, ValueMismatchError, VectorEnv, WorkerError
-from reverie.envs import restarts as module
+from reverie.envs.vector import restarts as module
 from reverie.replay import Replay
 from reverie.track import EpisodeStats
 

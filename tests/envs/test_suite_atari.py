@@ -12,7 +12,7 @@ pytest.importorskip("ale_py")
 from ale_py import roms
 
 from reverie.envs import UnknownTaskError, VectorEnv, check, factory_of, make, tasks
-from reverie.envs.conform import name_of
+from reverie.envs.flat.conform import name_of
 from reverie.envs.suites.atari import Atari
 
 GAMES = """

@@ -10,8 +10,8 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 
 from reverie.config import load
-from reverie.envs.batched import BatchedVectorEnv, Engine
 from reverie.envs.suites import dummy
+from reverie.envs.vector.batched import BatchedVectorEnv, Engine
 from reverie.learner import Checkpointer
 from reverie.run import launch
 from reverie.track import read_jsonl

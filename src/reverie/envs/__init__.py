@@ -8,7 +8,6 @@ Nothing here imports the device library, so that environment processes stay smal
 
 from reverie.catalog import SUITES, Suite
 from reverie.envs.check import check
-from reverie.envs.conform import is_wrapped, spaces
 from reverie.envs.errors import (
     Cancelled,
     MissingDataError,
@@ -21,8 +20,9 @@ from reverie.envs.errors import (
     ValueMismatchError,
     WorkerError,
 )
-from reverie.envs.leaves import random_actions
-from reverie.envs.masks import MaskFromInfo, valid_actions
+from reverie.envs.flat.conform import is_wrapped, spaces
+from reverie.envs.flat.leaves import random_actions
+from reverie.envs.flat.masks import MaskFromInfo, valid_actions
 from reverie.envs.notes import Finding
 from reverie.envs.registry import (
     all_suites,
@@ -34,9 +34,9 @@ from reverie.envs.registry import (
     split,
     tasks,
 )
-from reverie.envs.restarts import Restarts
-from reverie.envs.seeds import env_seed, env_seeds
-from reverie.envs.vector import VectorEnv
+from reverie.envs.vector.restarts import Restarts
+from reverie.envs.vector.seeds import env_seed, env_seeds
+from reverie.envs.vector.vector import VectorEnv
 from reverie.envs.wrappers import wrap
 
 __all__ = [

@@ -9,7 +9,6 @@ import cloudpickle
 import gymnasium
 import numpy as np
 
-from reverie.envs.conform import name_of, spaces
 from reverie.envs.errors import (
     MissingDataError,
     MissingPackageError,
@@ -21,8 +20,9 @@ from reverie.envs.errors import (
     ValueMismatchError,
     own_frame,
 )
-from reverie.envs.logs import OnlyLogs
-from reverie.envs.masks import RandomPlay
+from reverie.envs.flat.conform import name_of, spaces
+from reverie.envs.flat.logs import OnlyLogs
+from reverie.envs.flat.masks import RandomPlay
 from reverie.envs.notes import Finding, notes, resize_note
 from reverie.envs.registry import factory_of, split
 from reverie.envs.wrappers import ResizeImages, require_env, wrap

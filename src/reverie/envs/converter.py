@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.envs.conform import spaces
+from reverie.envs.flat.conform import spaces
 from reverie.envs.probe import StandIn
 from reverie.envs.wrappers import wrap
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import gymnasium
 
-from reverie.envs.leaves import describe
+from reverie.envs.flat.leaves import describe
 from reverie.spaces import Space
 
 SMALLEST_PICTURE = 48

@@ -5,8 +5,8 @@ from typing import Any
 
 import gymnasium
 
-from reverie.envs.conform import Conform, name_of
-from reverie.envs.masks import MaskFromInfo
+from reverie.envs.flat.conform import Conform, name_of
+from reverie.envs.flat.masks import MaskFromInfo
 
 
 @dataclasses.dataclass(frozen=True)

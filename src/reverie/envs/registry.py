@@ -13,10 +13,10 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from reverie.catalog import SUITES, Suite, announced
-from reverie.envs.batched import BatchedVectorEnv
-from reverie.envs.conform import spaces
 from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
-from reverie.envs.seeds import env_seed, env_seeds
+from reverie.envs.flat.conform import spaces
+from reverie.envs.vector.batched import BatchedVectorEnv
+from reverie.envs.vector.seeds import env_seed, env_seeds
 from reverie.envs.wrappers import wrap
 from reverie.spaces import Space
 

@@ -12,11 +12,11 @@ import numpy as np
 from gymnasium import spaces as gs
 from PIL import Image
 
-from reverie.envs.conform import Bounds, Conform, is_wrapped, name_of
 from reverie.envs.errors import NotAnEnvError, SpaceError
-from reverie.envs.limits import LARGEST
-from reverie.envs.logs import merged
-from reverie.envs.masks import InfoMasks, MaskFromInfo, gives_masks
+from reverie.envs.flat.conform import Bounds, Conform, is_wrapped, name_of
+from reverie.envs.flat.limits import LARGEST
+from reverie.envs.flat.logs import merged
+from reverie.envs.flat.masks import InfoMasks, MaskFromInfo, gives_masks
 
 
 def wrap(

@@ -13,7 +13,7 @@ from gymnasium import spaces as gs
 from reverie.config import RUN_CONFIG, Config, ConfigError, Difference, check_resume, inherit
 from reverie.config.foreign import SavedRun, read_config, read_run
 from reverie.config.load import load_saved
-from reverie.envs.leaves import Leaf, Role, leaves
+from reverie.envs.flat.leaves import Leaf, Role, leaves
 from reverie.learner import Checkpointer
 from reverie.run.space_file import read_spaces
 from reverie.track.sinks.jsonl import METRICS, SCORES

@@ -10,11 +10,11 @@ import gymnasium
 
 from reverie import envs
 from reverie.config import Config, ConfigError, EnvConfig, ForeignConfig, RunConfig, fitting_size
-from reverie.envs.backend import choose
-from reverie.envs.batched import BatchedVectorEnv
 from reverie.envs.notes import notes, resize_note
 from reverie.envs.probe import Probe, StandIn, native, probe
-from reverie.envs.remote import probe_in_process
+from reverie.envs.vector.backend import choose
+from reverie.envs.vector.batched import BatchedVectorEnv
+from reverie.envs.vector.remote import probe_in_process
 from reverie.run.video import filmed
 from reverie.spaces import Space
 

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.config import ConfigError
-from reverie.envs.leaves import is_text
+from reverie.envs.flat.leaves import is_text
 from reverie.run.result import write_json
 
 _MOST = 1 << 28

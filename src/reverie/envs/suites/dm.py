@@ -10,8 +10,8 @@ from typing import Any
 import dm_env as package
 import gymnasium
 
-from reverie.envs.conform import Bounds
 from reverie.envs.errors import UnknownTaskError
+from reverie.envs.flat.conform import Bounds
 from reverie.envs.suites.dm_env import DmEnv
 from reverie.envs.wrappers import wrap
 

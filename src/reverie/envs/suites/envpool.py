@@ -14,10 +14,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.backend import cores
-from reverie.envs.batched import BatchedVectorEnv, Engine, Results
-from reverie.envs.conform import Bounds
 from reverie.envs.errors import MissingPackageError, OptionError, SpaceError, UnknownTaskError
+from reverie.envs.flat.conform import Bounds
+from reverie.envs.vector.backend import cores
+from reverie.envs.vector.batched import BatchedVectorEnv, Engine, Results
 from reverie.envs.wrappers import wrap
 
 OURS = ("num_envs", "batch_size", "seed", "env_type")

@@ -11,9 +11,9 @@ from typing import Any
 import gymnasium
 from gymnasium import error as gym_error
 
-from reverie.envs.conform import Bounds
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
-from reverie.envs.masks import InfoMasks
+from reverie.envs.flat.conform import Bounds
+from reverie.envs.flat.masks import InfoMasks
 from reverie.envs.wrappers import wrap
 from reverie.extras import install
 

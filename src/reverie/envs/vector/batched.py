@@ -11,11 +11,11 @@ from gymnasium import spaces as gs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from reverie.envs.codec import Codec
-from reverie.envs.conform import Bounds
 from reverie.envs.errors import ValueMismatchError
-from reverie.envs.leaves import describe_all
-from reverie.envs.limits import LARGEST, Check, action_check, observation_check
+from reverie.envs.flat.codec import Codec
+from reverie.envs.flat.conform import Bounds
+from reverie.envs.flat.leaves import describe_all
+from reverie.envs.flat.limits import LARGEST, Check, action_check, observation_check
 from reverie.envs.probe import StandIn
 from reverie.envs.wrappers import ResizeImages, resize, wrap
 

@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import ValueMismatchError
+from reverie.envs.flat.leaves import Leaf
 from reverie.envs.images import Picture
-from reverie.envs.leaves import Leaf
 
 
 def encoder(leaf: Leaf) -> Callable[[Any], Any]:

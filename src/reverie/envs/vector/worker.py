@@ -39,7 +39,7 @@ import gymnasium
 import numpy as np
 
 from reverie.envs.errors import raised
-from reverie.envs.logs import OnlyLogs
+from reverie.envs.flat.logs import OnlyLogs
 from reverie.envs.probe import probe
 from reverie.envs.wrappers import wrap
 

@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.codec import Codec
 from reverie.envs.errors import OutOfBoundsError, SpaceError, ValueMismatchError
-from reverie.envs.leaves import describe
-from reverie.envs.limits import LARGEST, action_check, mask_check, observation_check
+from reverie.envs.flat.codec import Codec
+from reverie.envs.flat.leaves import describe
+from reverie.envs.flat.limits import LARGEST, action_check, mask_check, observation_check
 from reverie.spaces import Space, mask_keys
 
 Bounds = Literal["error", "warn", "ignore"]

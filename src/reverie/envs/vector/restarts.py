@@ -15,10 +15,10 @@ from typing import Any
 
 import gymnasium
 
-from reverie.envs.conform import require_same
 from reverie.envs.errors import Cancelled, OptionError, SpaceError, raised
-from reverie.envs.logs import OnlyLogs
-from reverie.envs.seeds import env_seed
+from reverie.envs.flat.conform import require_same
+from reverie.envs.flat.logs import OnlyLogs
+from reverie.envs.vector.seeds import env_seed
 from reverie.envs.wrappers import wrap
 
 RESTARTED = "restarted"

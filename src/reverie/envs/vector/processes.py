@@ -17,12 +17,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from reverie.envs import worker
-from reverie.envs.conform import SpacePair, require_same
-from reverie.envs.leaves import describe_all
-from reverie.envs.logs import stack, tell
-from reverie.envs.remote import Answers, Failures, ForkServer, RemoteEnv, collect
-from reverie.envs.restarts import RESTARTED, Restarts
+from reverie.envs.flat.conform import SpacePair, require_same
+from reverie.envs.flat.leaves import describe_all
+from reverie.envs.flat.logs import stack, tell
+from reverie.envs.vector import worker
+from reverie.envs.vector.remote import Answers, Failures, ForkServer, RemoteEnv, collect
+from reverie.envs.vector.restarts import RESTARTED, Restarts
 
 CLOSE_SECONDS = 5.0
 

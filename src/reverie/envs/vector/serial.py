@@ -11,10 +11,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.envs.conform import SpacePair, require_same
-from reverie.envs.leaves import describe_all
-from reverie.envs.logs import stack, tell
-from reverie.envs.restarts import RESTARTED, Restarting, Restarts
+from reverie.envs.flat.conform import SpacePair, require_same
+from reverie.envs.flat.leaves import describe_all
+from reverie.envs.flat.logs import stack, tell
+from reverie.envs.vector.restarts import RESTARTED, Restarting, Restarts
 
 Arrays = dict[str, np.ndarray]
 

@@ -7,9 +7,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.convert import decoder, encoder, short
 from reverie.envs.errors import SpaceError, ValueMismatchError
-from reverie.envs.leaves import (
+from reverie.envs.flat.convert import decoder, encoder, short
+from reverie.envs.flat.leaves import (
     Leaf,
     Path,
     Role,

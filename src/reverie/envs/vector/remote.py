@@ -19,10 +19,10 @@ from typing import Any
 import cloudpickle
 import gymnasium
 
-from reverie.envs import worker
 from reverie.envs.errors import Cancelled, WorkerError
 from reverie.envs.probe import Probe
-from reverie.envs.restarts import TICK
+from reverie.envs.vector import worker
+from reverie.envs.vector.restarts import TICK
 
 EXIT_SECONDS = 2.0
 
@@ -31,7 +31,7 @@ _OFF_ACCELERATOR = {"JAX_PLATFORMS": "cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "fa
 
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
-    "from reverie.envs.worker import main; main(int(sys.argv[1]))"
+    "from reverie.envs.vector.worker import main; main(int(sys.argv[1]))"
 )
 
 

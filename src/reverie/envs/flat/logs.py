@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.envs.conform import WARNINGS, name_of
 from reverie.envs.errors import ValueMismatchError
+from reverie.envs.flat.conform import WARNINGS, name_of
 from reverie.spaces import LOG_PREFIX, SUM
 
 RAW_RETURN = LOG_PREFIX + "raw_return"

@@ -10,10 +10,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.codec import Codec
-from reverie.envs.conform import name_of, spaces
 from reverie.envs.errors import SpaceError, ValueMismatchError
-from reverie.envs.leaves import describe, leaves, random_actions
+from reverie.envs.flat.codec import Codec
+from reverie.envs.flat.conform import name_of, spaces
+from reverie.envs.flat.leaves import describe, leaves, random_actions
 from reverie.spaces import ACTION_MASK, Space, mask_keys
 
 InfoMasks = Literal["auto", "use", "ignore"]

@@ -7,14 +7,14 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from reverie.envs.backend import choose
-from reverie.envs.batched import BatchedVectorEnv
-from reverie.envs.leaves import describe
-from reverie.envs.logs import present
-from reverie.envs.processes import ProcessVectorEnv
-from reverie.envs.restarts import RESTARTED, Restarts
-from reverie.envs.seeds import env_seeds
-from reverie.envs.serial import SerialVectorEnv
+from reverie.envs.flat.leaves import describe
+from reverie.envs.flat.logs import present
+from reverie.envs.vector.backend import choose
+from reverie.envs.vector.batched import BatchedVectorEnv
+from reverie.envs.vector.processes import ProcessVectorEnv
+from reverie.envs.vector.restarts import RESTARTED, Restarts
+from reverie.envs.vector.seeds import env_seeds
+from reverie.envs.vector.serial import SerialVectorEnv
 
 Backend = Literal["auto", "sync", "async", "native"]
 Factory = Callable[[], gymnasium.Env]

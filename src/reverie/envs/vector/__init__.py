@@ -1,0 +1,1 @@
+"""Many environments that step together: in this process, in others, or in one engine."""
