@@ -80,7 +80,7 @@ def restore(
         headers = _newest(_headers(folder, storage.layout, damaged, wanted), index.capacity)
     table = index.table
     table.stride = max([table.stride, *(header.fields["rows"] for header in headers)])
-    room = {serial: rows for _, serial, rows, _ in streams}
+    room = {serial: min(rows, table.stride) for _, serial, rows, _ in streams}
     for chunk in _chunks(folder, headers, storage, damaged, wanted, room):
         index.adopt(chunk)
     exact = bool(wanted) and len(table) == len(wanted)
