@@ -84,7 +84,7 @@ def main(count: int, folder: pathlib.Path) -> None:
         (metrics,) = learner.pop_metrics()
         arrays |= {f"{i}/metric/{k}": np.float64(v) for k, v in metrics.items()}
     np.savez(folder / "arrays.npz", **jax.device_get(arrays))
-    program = learner._compiler.get("train", make_batch(agent, 0))
+    program = learner._compiler.get(learner._programs["train"], make_batch(agent, 0))
     facts = {
         "program": program.as_text(),
         "flops": program.cost_analysis()["flops"],

@@ -66,7 +66,12 @@ def test_samples_do_not_depend_on_the_number_of_devices(runs):
         np.testing.assert_array_equal(four[name], one[name])
 
 
-@pytest.mark.parametrize("part", ["state/params", "state/opt", "state/slow", "state/norms", "out"])
+BEHAVIOR = "state/states/actor_critic"
+
+
+@pytest.mark.parametrize(
+    "part", ["state/params", "state/opt", f"{BEHAVIOR}/slow", f"{BEHAVIOR}/norms", "out"]
+)
 def test_results_are_equal_to_rounding(runs, part):
     (one, _), (four, _) = runs[1], runs[4]
     names = [name for name in one if re.match(rf"\d/{part}/", name)]
