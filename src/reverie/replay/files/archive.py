@@ -255,7 +255,7 @@ class Archive:
             if count > self._written.get(chunk.serial, (0, 0, 0))[0]:
                 self._write_chunk(folder, chunk, count, copy)
             elif copy is not None:
-                self._put(folder, chunk, count, copy[1])
+                record.write(path_of(folder, chunk.serial, "latents"), {"rows": count}, copy[1])
                 self._written[chunk.serial] = (count, copy[0], self._saves)
         if selector:
             record.write(folder / "selector", {"mark": state["mark"]}, selector)
@@ -274,7 +274,7 @@ class Archive:
     ) -> None:
         version, latents = copy or self._latents(chunk, rows)
         # Latents first: a chunk file that exists always finds latents for all its rows.
-        self._put(folder, chunk, rows, latents)
+        record.write(path_of(folder, chunk.serial, "latents"), {"rows": rows}, latents)
         fields = {
             "serial": chunk.serial,
             "stream": chunk.stream,
@@ -297,9 +297,6 @@ class Archive:
             version = chunk.version
             chunk.read(0, rows, arrays)
         return version, arrays
-
-    def _put(self, folder: Path, chunk: Chunk, rows: int, latents: dict[str, np.ndarray]) -> None:
-        record.write(path_of(folder, chunk.serial, "latents"), {"rows": rows}, latents)
 
     def _copy(self, chunks: list[Chunk], rows: list[int]) -> Copies:
         """The latents that a save has to write: those of new rows, and as many more as it may."""
