@@ -33,9 +33,9 @@ def without_memory(monkeypatch):
     compile = Compiler.compile
 
     def start(failing, consumes):
-        def fail(self, kind, batch):
-            compiled = compile(self, kind, batch)
-            return exhausted(compiled, consumes) if kind == failing else compiled
+        def fail(self, program, batch):
+            compiled = compile(self, program, batch)
+            return exhausted(compiled, consumes) if program.name == failing else compiled
 
         monkeypatch.setattr(Compiler, "compile", fail)
 

@@ -323,7 +323,6 @@ class Learner:
             return (*specs((shapes, carry, batch, key), first), count)
 
         copy = functools.partial(jax.tree.map, jnp.copy)
-        outputs = (whole, part, part, whole, whole)
         programs = [
             # Made once: compiling it well would take longer than making it.
             Program(
@@ -333,7 +332,7 @@ class Learner:
             Program("copy", copy, lambda _: (specs(shapes, first),), platform, fast),
             Program(
                 "train", self._train, of_update, platform, fast,
-                donate_argnums=(0, 1), out_shardings=outputs,
+                donate_argnums=(0, 1), out_shardings=(whole, part, part, whole, whole),
             ),
             Program("report", self._report, of_report, platform, fast),
         ]  # fmt: skip
