@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from reverie.actors.collector import Collector
     from reverie.envs import Finding
-    from reverie.run import Outcome
     from reverie.run.hooks import Hook
     from reverie.run.load import TrainedAgent
+    from reverie.run.result import Outcome
     from reverie.track import Sink
 
 P = ParamSpec("P")
@@ -86,7 +86,8 @@ def train(
             number of the signal.
     """
     from reverie.config import ConfigError, load_run
-    from reverie.run import custom, launch
+    from reverie.run import custom
+    from reverie.run.scripts import launch
 
     if "task" in overrides:
         raise ConfigError("The environment is the first argument; leave the option task out.")

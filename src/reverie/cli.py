@@ -158,7 +158,7 @@ def _train(words: list[str]) -> int:
             "--configs quickstart; `reverie envs` lists the suites."
         )
     from reverie.clocks import Every
-    from reverie.run import launch
+    from reverie.run.scripts import launch
 
     _mallopt((_ARENA_MAX, 1))
     callbacks = () if config.script == "eval_only" else (Every(30, _keep_memory),)

@@ -14,8 +14,8 @@ from reverie.envs import (
 )
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine
 from reverie.envs.wrappers import resize
-from reverie.run import EnvSource
 from reverie.run.build import vector_env
+from reverie.run.source import EnvSource
 
 
 class Counters(Engine):

@@ -223,7 +223,7 @@ def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("folder", ["", "elsewhere"])
 def test_a_run_records_its_training_and_not_its_evaluation(tmp_path, folder):
-    from reverie.run import launch
+    from reverie.run.scripts import launch
 
     logdir = tmp_path / "run"
     words = ["--configs", "debug", "--task", "bsuite_bandit/1", "--logger.outputs", "jsonl"]

@@ -23,8 +23,8 @@ from reverie.envs import (
     tasks,
 )
 from reverie.envs.wrappers import resize
-from reverie.run import EnvSource
 from reverie.run.build import vector_env
+from reverie.run.source import EnvSource
 
 
 def vector(name, num, seed=0, **kwargs):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from reverie import config
-from reverie.run import launch
+from reverie.run.scripts import launch
 
 CARTPOLE = ("--configs", "debug", "--task", "gym_CartPole-v1", "--logger.outputs", "jsonl")
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from reverie.learner import Checkpointer
-from reverie.run import launch
 from reverie.run.eval_only import eval_run
+from reverie.run.scripts import launch
 from reverie.track import read_jsonl
 
 # Episodes of 5 steps; spaces as in CartPole, so that the compiled programs are shared.

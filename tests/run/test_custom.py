@@ -220,7 +220,7 @@ def test_a_class_is_trained_by_its_name(beside, backend):
     words += ["--random_agent", "true", "--run.steps", "40", "--run.env_backend", backend]
     config = load([*words, "--logdir", str(beside / "run")])
     assert config.suite == "gym"
-    from reverie.run import launch
+    from reverie.run.scripts import launch
 
     outcome = launch(config)
     lengths = {r["episode/length"] for r in read_jsonl(outcome.logdir / "scores.jsonl")}

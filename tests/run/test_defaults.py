@@ -8,8 +8,9 @@ import pytest
 import reverie
 from reverie.config import Config, load, sizes, unset
 from reverie.replay import BudgetError, budget
-from reverie.run import build, defaults, launch
+from reverie.run import build, defaults
 from reverie.run.folder import RunFolder
+from reverie.run.scripts import launch
 from reverie.spaces import Space
 
 IMAGE = {"image": Space("image", (64, 64, 3), "uint8")}

@@ -7,8 +7,8 @@ import pytest
 from reverie import cli
 from reverie.learner import Checkpointer
 from reverie.learner.compiler import Compiler
-from reverie.run import launch
 from reverie.run.device_memory import DeviceMemoryError
+from reverie.run.scripts import launch
 
 SAID = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 12884901888 bytes."
 

@@ -14,7 +14,8 @@ from gymnasium import spaces as gs
 
 from reverie import config
 from reverie.learner import Checkpointer
-from reverie.run import EnvSource, launch
+from reverie.run.scripts import launch
+from reverie.run.source import EnvSource
 
 # Some packages install a package `tests` of their own, which worker processes would find.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

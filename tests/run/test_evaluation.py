@@ -14,9 +14,11 @@ from reverie.actors import evaluate
 from reverie.actors.random_policy import RandomPolicy
 from reverie.envs import VectorEnv
 from reverie.learner import Learner
-from reverie.run import EnvSource, build, launch
+from reverie.run import build
 from reverie.run.evaluator import Evaluator
+from reverie.run.scripts import launch
 from reverie.run.shutdown import Shutdown, Stopped
+from reverie.run.source import EnvSource
 from reverie.spaces import Space
 from reverie.track import Logger, read_jsonl
 

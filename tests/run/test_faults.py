@@ -13,7 +13,7 @@ from reverie.config import load
 from reverie.envs.suites import dummy
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine
 from reverie.learner import Checkpointer
-from reverie.run import launch
+from reverie.run.scripts import launch
 from reverie.track import read_jsonl
 
 MODULE = '''

@@ -11,8 +11,8 @@ import pytest
 import reverie
 from reverie.config import load, load_run
 from reverie.learner import Checkpointer, CheckpointError, checkpoint
-from reverie.run import launch
 from reverie.run.eval_only import eval_run
+from reverie.run.scripts import launch
 
 STATE = "states/actor_critic"
 

@@ -23,9 +23,10 @@ from reverie.config import ConfigError
 from reverie.learner import Checkpointer, CheckpointError, checkpoint
 from reverie.replay.files import record
 from reverie.replay.files.record import DamagedFile
-from reverie.run import EnvSource, build, experience, progress
+from reverie.run import build, experience, progress
 from reverie.run.folder import open_run
 from reverie.run.ratio import Ratio
+from reverie.run.source import EnvSource
 from reverie.run.space_file import read_spaces
 from reverie.track import learning_curve
 

@@ -14,8 +14,9 @@ import reverie
 from reverie import config
 from reverie.learner import Checkpointer, DeviceError, names
 from reverie.learner.programs import state_shapes
-from reverie.run import EnvSource, build
+from reverie.run import build
 from reverie.run.folder import RunFolder
+from reverie.run.source import EnvSource
 from reverie.run.space_file import write_spaces
 
 

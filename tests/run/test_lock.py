@@ -73,7 +73,7 @@ def test_a_file_system_without_locks_is_no_hindrance(tmp_path, monkeypatch):
 
 
 def test_training_in_a_folder_in_use_changes_nothing_there(holder, make_config, tmp_path):
-    from reverie.run import launch
+    from reverie.run.scripts import launch
 
     with pytest.raises(FolderInUseError, match=f"process {holder.pid}"):
         launch(make_config(tmp_path))

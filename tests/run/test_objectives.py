@@ -10,7 +10,7 @@ import pytest
 import reverie
 from reverie.config import ConfigError, load_run
 from reverie.learner import Checkpointer, Learner, checkpoint
-from reverie.run import launch
+from reverie.run.scripts import launch
 from reverie.track import read_jsonl
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"

@@ -9,7 +9,8 @@ import pytest
 from reverie.disk import DiskFullError
 from reverie.learner import Checkpointer
 from reverie.replay import BudgetError, MissingCodecError
-from reverie.run import launch, saver
+from reverie.run import saver
+from reverie.run.scripts import launch
 
 RANDOM = ("--task", "dummy_disc", "--random_agent", "true", "--run.save_every", "0")
 

@@ -15,7 +15,7 @@ from gymnasium import spaces as gs
 import reverie
 from reverie.config import Config, ConfigError
 from reverie.learner import CheckpointError
-from reverie.run import launch
+from reverie.run.scripts import launch
 
 
 def content(folder):

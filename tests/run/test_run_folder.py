@@ -7,8 +7,8 @@ import os
 import pytest
 
 from reverie.config import Config, ConfigError, load
-from reverie.run import launch
 from reverie.run.folder import RunFolder
+from reverie.run.scripts import launch
 
 RANDOM = ["--configs", "debug", "--random_agent", "true", "--run.steps", "4"]
 

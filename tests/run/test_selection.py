@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from reverie.learner import Checkpointer
-from reverie.run import EnvSource, launch
+from reverie.run.scripts import launch
+from reverie.run.source import EnvSource
 from reverie.track import read_jsonl
 
 MIXTURE = [

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 
 import reverie
-from reverie.run import launch
+from reverie.run.scripts import launch
 from reverie.track import read_jsonl
 
 

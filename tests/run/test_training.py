@@ -12,8 +12,9 @@ import reverie
 from reverie.config import ConfigError
 from reverie.envs import ValueMismatchError
 from reverie.learner import Checkpointer, NonFiniteError
-from reverie.run import EnvSource, launch
 from reverie.run.eval_only import eval_run
+from reverie.run.scripts import launch
+from reverie.run.source import EnvSource
 from reverie.track import read_jsonl
 
 

@@ -19,7 +19,6 @@ def open_envs(
     source: build.EnvSource,
     run: Run,
     shutdown: Shutdown,
-    evaluation: bool,
     stack: contextlib.ExitStack,
     collector: Collector | None = None,
 ) -> tuple[Collector, Evaluator | None, HeldOut | None]:
@@ -37,7 +36,7 @@ def open_envs(
     else:
         run.logger.note(f"Steps come from {collector!r}.")
     stack.callback(collector.close)
-    if not evaluation:
+    if config.script != "train_eval":
         for note in ineffective(config):
             run.logger.note(note)
         return collector, None, None
@@ -82,13 +81,12 @@ def keep_evaluations(config: Config, run: Run, stack: contextlib.ExitStack) -> H
     return stack.enter_context(contextlib.closing(held_out))
 
 
-def prepare(config: Config, run: Run, evaluation: bool = False, own: bool = False) -> None:
+def prepare(config: Config, run: Run, own: bool = False) -> None:
     """Starts to compile what the run will need, in the order in which it needs it.
 
     Args:
         config: Resolved configuration.
         run: What the run is made of.
-        evaluation: Whether there are evaluations.
         own: Whether steps come from a collector of the user, which acts for itself.
     """
     learner, policy = run.learner, run.policy
@@ -105,7 +103,7 @@ def prepare(config: Config, run: Run, evaluation: bool = False, own: bool = Fals
             f"This run will learn nothing: the first update needs {_first_batch(config, run):,} "
             f"steps in replay, and run.steps is {config.run.steps:,}."
         )
-    if evaluation:
+    if config.script == "train_eval":
         policy.prepare(min(config.run.eval_envs, config.run.eval_eps), "eval")
 
 

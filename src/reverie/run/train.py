@@ -34,12 +34,15 @@ def train(
     config: Config,
     source: build.EnvSource | None = None,
     *,
-    evaluation: bool = False,
     callbacks: Sequence[Hook] = (),
     sinks: Sequence[Sink] = (),
     collector: Collector | None = None,
 ) -> Outcome:
     """Trains an agent, or goes on with the run in the same folder.
+
+    With `script` train_eval it plays `run.eval_eps` evaluation episodes every `run.eval_every`
+    seconds. They are logged as `eval/episode/...`, do not reach replay and use random keys of their
+    own, so that training is the same with and without them.
 
     Ctrl-C, SIGTERM and SIGHUP end the run after the current step, or without it where environments
     or the compiler keep the run waiting, with a save; a second Ctrl-C ends the process at once.
@@ -47,7 +50,6 @@ def train(
     Args:
         config: Resolved configuration.
         source: Where environments come from; the task of the configuration by default.
-        evaluation: Whether to evaluate now and then in environments of their own.
         callbacks: Called with the run after every step of the loop.
         sinks: Outputs of metrics besides those of the configuration.
         collector: Makes the steps; by default environments of the source, with the policy.
@@ -75,7 +77,7 @@ def train(
                 run = set_up(config, source, stack, sinks)
             shutdown.late = lambda: run.progress.late(config.run.duration)
             try:
-                work(config, source, run, shutdown, evaluation, callbacks, collector)
+                work(config, source, run, shutdown, callbacks, collector)
             finally:
                 done = run.progress
                 outcome = Outcome(run.folder.root, done.steps, done.updates)
@@ -90,7 +92,6 @@ def work(
     source: build.EnvSource,
     run: Run,
     shutdown: Shutdown,
-    evaluation: bool,
     callbacks: Sequence[Hook] = (),
     collector: Collector | None = None,
 ) -> None:
@@ -101,7 +102,6 @@ def work(
         source: Where environments come from.
         run: What the run is made of.
         shutdown: Ends the run early.
-        evaluation: As in `train`.
         callbacks: As in `train`.
         collector: As in `train`.
     """
@@ -112,10 +112,10 @@ def work(
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_SECONDS)
         # Compiled while the environments start and the first steps are collected.
-        prepare(config, run, evaluation, own=collector is not None)
+        prepare(config, run, own=collector is not None)
         try:
             with shutdown.interruptible():
-                opened = open_envs(config, source, run, shutdown, evaluation, stack, collector)
+                opened = open_envs(config, source, run, shutdown, stack, collector)
             with (
                 explain_full_disk(run.folder.root),
                 explain_device_memory(config, run.learner),
