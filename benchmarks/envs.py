@@ -33,9 +33,11 @@ import numpy as np
 from gymnasium import spaces as gs
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from reverie import config, envs
 from reverie.actors.host import HostCollector
 from reverie.actors.random_policy import RandomPolicy
+from reverie.config import load
+from reverie.envs import wrappers
+from reverie.envs.vector.vector import VectorEnv
 from reverie.run import build
 from reverie.spaces import Space
 
@@ -98,17 +100,17 @@ def actor(count: int) -> Contender:
     return lambda: chooser.act(None, flags)[1], lambda: None
 
 
-def driver(vector: envs.VectorEnv) -> Contender:
+def driver(vector: VectorEnv) -> Contender:
     return HostCollector(vector, RandomPolicy(vector.act_space, 0)).collect, vector.close
 
 
 def dummies(backend: str, count: int) -> Contender:
-    vector = envs.VectorEnv([Still] * count, backend, seeds=0, timeout=300.0)
+    vector = VectorEnv([Still] * count, backend, seeds=0, timeout=300.0)
     return driver(vector)
 
 
 def _wrapped() -> gymnasium.Env:
-    return envs.wrap(Still())
+    return wrappers.wrap(Still())
 
 
 def measure(
@@ -195,7 +197,7 @@ def atari(count: int, seconds: float, rounds: int) -> dict:
 def _atari_driver(count: int) -> Contender:
     words = ["--task", "atari_pong", "--run.env_backend", "async", "--run.envs", str(count)]
     words += ["--env.atari.resize", "area"]
-    settings = config.load(words)
+    settings = load.load(words)
     source = build.EnvSource(settings.task, settings.env)
     return driver(build.vector_env(source, settings.run, seed=0))
 

@@ -34,8 +34,10 @@ from collections.abc import Callable
 import numpy as np
 import psutil
 
-from reverie import envs
-from reverie.replay import DiskStorage, Replay, Stream
+from reverie.envs import registry
+from reverie.replay.files.storage import DiskStorage
+from reverie.replay.replay import Replay
+from reverie.replay.stream import Stream
 from reverie.spaces import Space
 
 ENVS = 16
@@ -63,7 +65,7 @@ def transition(replay: Replay, seed: int) -> dict[str, np.ndarray]:
 
 def play(task: str) -> np.ndarray:
     """Consecutive images `[FRAMES, 64, 64, 3]` of a task under random actions."""
-    env = envs.make(task)
+    env = registry.make(task)
     env.action_space.seed(0)
     obs, _ = env.reset(seed=0)
     images = []

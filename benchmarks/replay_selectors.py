@@ -20,11 +20,15 @@ import time
 import numpy as np
 from replay import BATCH, ENVS, LATENTS, LENGTH, median, spaces, transition
 
-from reverie.replay import Mixture, Prioritized, Recency, Replay, Uniform
 from reverie.replay.chunk import Chunk, Layout
 from reverie.replay.files.storage import RamStorage
 from reverie.replay.index import Index
+from reverie.replay.replay import Replay
 from reverie.replay.selectors.base import Selector
+from reverie.replay.selectors.mixture import Mixture
+from reverie.replay.selectors.prioritized import Prioritized
+from reverie.replay.selectors.recency import Recency
+from reverie.replay.selectors.uniform import Uniform
 from reverie.replay.writeback import locate, row_runs
 
 ROWS = 1024

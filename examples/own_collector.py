@@ -8,7 +8,8 @@ import numpy as np
 
 import reverie
 from reverie.actors.collector import Rollout
-from reverie.envs import VectorEnv, wrap
+from reverie.envs.vector.vector import VectorEnv
+from reverie.envs.wrappers import wrap
 
 
 class Scripted:

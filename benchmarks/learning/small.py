@@ -18,7 +18,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from reverie.track import read_jsonl, style
+from reverie.track import style
+from reverie.track.sinks.jsonl import read_jsonl
 
 HERE = pathlib.Path(__file__).parent
 TABLE = HERE / "small.csv"

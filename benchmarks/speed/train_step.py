@@ -12,7 +12,7 @@ from machine import peak_memory
 from product import Product
 from workload import Arrays, Workload, make_workload
 
-from reverie.learner import configure
+from reverie.learner.devices import configure
 
 WARMUP = 2
 """Updates that are not timed, after the first one."""

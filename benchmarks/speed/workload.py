@@ -6,8 +6,9 @@ import pathlib
 import numpy as np
 from cases import SPACES
 
-from reverie.config import Config
-from reverie.learner import Learner, Policy
+from reverie.config.schema import Config
+from reverie.learner.learner import Learner
+from reverie.learner.policy import Policy
 from reverie.run import build
 from reverie.spaces import FLAGS, Space
 

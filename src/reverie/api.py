@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import gymnasium
 
     from reverie.actors.collector import Collector
-    from reverie.envs import Finding
+    from reverie.envs.notes import Finding
     from reverie.run.hooks import Hook
     from reverie.run.load import TrainedAgent
     from reverie.run.result import Outcome
-    from reverie.track import Sink
+    from reverie.track.sinks.base import Sink
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,7 +69,7 @@ def train(
             or once per minute as `reverie.Every(60, function)`. The run has `steps`, `updates`,
             `logger`, `learner`, `replay`, `folder` and `save()`.
         sinks: Outputs of metrics besides `logger.outputs`: objects with the methods of
-            `reverie.track.Sink`. One that raises is reported and switched off.
+            `reverie.track.sinks.base.Sink`. One that raises is reported and switched off.
         collector: What makes the steps that are trained on, in place of `run.envs` environments
             with the policy: an object with the methods of `reverie.actors.collector.Collector`.
         **overrides: Options, as nested mappings (`run={"steps": 1000}`) or as dotted keys
@@ -85,7 +85,8 @@ def train(
         SystemExit: After SIGTERM or SIGHUP, when the run has been saved; its code is 128 plus the
             number of the signal.
     """
-    from reverie.config import ConfigError, load_run
+    from reverie.config.errors import ConfigError
+    from reverie.config.load import load_run
     from reverie.run import custom
     from reverie.run.scripts import launch
 
@@ -147,17 +148,17 @@ def make(task: str, **options: Any) -> "gymnasium.Env":
 
     Returns:
         The environment with its own spaces, as `TrainedAgent.policy` expects them. Training sees
-        it through `reverie.envs.wrap`.
+        it through `reverie.envs.wrappers.wrap`.
 
     Raises:
         UnknownTaskError: If there is no such suite or task.
         MissingPackageError: If the package of the suite is not installed.
     """
-    from reverie import envs
+    from reverie.envs import registry
     from reverie.envs.probe import native
     from reverie.run.custom import resolve
 
-    return native(envs.make(resolve(task).task, options))
+    return native(registry.make(resolve(task).task, options))
 
 
 @_led_by_message
@@ -177,6 +178,7 @@ def check(
     Returns:
         What was found, worst first; errors stop training. A faultless environment has only notes.
     """
-    from reverie import envs
+    from reverie.envs import registry
+    from reverie.envs.check import check
 
-    return envs.check(envs.full_name(env) if isinstance(env, str) else env, steps=steps)
+    return check(registry.full_name(env) if isinstance(env, str) else env, steps=steps)

@@ -29,7 +29,7 @@ class Suite:
         about: One line for people.
         also: A command that has to follow the installation of the extra, or stands for one, where
             a package asks for others that do harm; or where to read how it is built.
-        batched: Whether one engine steps its environments together, see `reverie.envs.make_vec`.
+        batched: Whether one engine steps its environments together, see `registry.make_vec`.
         slow: Whether a step takes so long that each environment is worth a process.
         module: Where its `make(name, **options)` and `tasks()` are. Empty: in our file of its name,
             and for a suite that a package announces where its entry point leads.

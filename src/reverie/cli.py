@@ -148,7 +148,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
-    from reverie.config import load_run
+    from reverie.config.load import load_run
 
     trust, words = _flag(words, "trust")
     config = load_run(words, trust=trust)
@@ -220,7 +220,7 @@ def _plot(words: list[str]) -> int:
     if words:
         raise UsageError(f"reverie plot does not know {' '.join(words)}. See reverie plot --help.")
     from reverie.run.folder import open_run
-    from reverie.track import learning_curve
+    from reverie.track.curve import learning_curve
 
     folder, config, _ = open_run(logdir)
     try:
@@ -232,8 +232,9 @@ def _plot(words: list[str]) -> int:
 
 
 def _config(words: list[str]) -> int:
-    from reverie.config import describe, load
     from reverie.config.foreign import from_folder
+    from reverie.config.load import load
+    from reverie.config.printing import describe
 
     folder, words = _take(words, "from", default="")
     options, rest = from_folder(folder) if folder else ({}, [])
@@ -265,8 +266,9 @@ def _check_env(words: list[str]) -> int:
         raise UsageError(f"reverie envs check takes one task; {words[0]} is one too many.")
     if not steps.isdecimal():
         raise UsageError(f"--steps is {steps}; expected a whole number.")
-    from reverie.config import load
-    from reverie.envs import check, full_name, split
+    from reverie.config.load import load
+    from reverie.envs.check import check
+    from reverie.envs.registry import full_name, split
 
     task = full_name(task)
     suite, _ = split(task)

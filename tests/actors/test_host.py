@@ -8,8 +8,8 @@ from gymnasium import spaces as gs
 from reverie.actors.evaluate import evaluate
 from reverie.actors.host import HostCollector
 from reverie.actors.random_policy import RandomPolicy
-from reverie.envs import VectorEnv
-from reverie.learner import NonFiniteError
+from reverie.envs.vector.vector import VectorEnv
+from reverie.learner.nonfinite import NonFiniteError
 from reverie.run.debug import check_numbers
 from reverie.spaces import Space
 

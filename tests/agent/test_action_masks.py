@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import Agent
 from reverie.agent.action_mask import masked, predicted_masks
+from reverie.agent.agent import Agent
 from reverie.agent.imagination import imagine
 from reverie.agent.objectives.actor_critic import imagined_loss
-from reverie.config import load
+from reverie.config.load import load
 from reverie.nn.dists import Categorical, mix_uniform
 from reverie.nn.draws import RandomDraws
 from reverie.spaces import Space

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import Agent
-from reverie.config import AgentConfig, load
+from reverie.agent.agent import Agent
+from reverie.config.agent import AgentConfig
+from reverie.config.load import load
 from reverie.spaces import Space
 
 OBS = {

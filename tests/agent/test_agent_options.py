@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fixed_draws import FixedDraws
 
-from reverie.agent import Agent
-from reverie.config import load
+from reverie.agent.agent import Agent
+from reverie.config.load import load
 from reverie.spaces import Space
-from reverie.track import openloop_video
+from reverie.track.openloop import openloop_video
 
 OBS = {
     "mode": Space("discrete", (), "int32", (3,)),

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import Agent
+from reverie.agent.agent import Agent
 from reverie.agent.objectives.base import Loss, Objective
 from reverie.agent.objectives.registry import OBJECTIVES
-from reverie.config import AgentConfig, ConfigError, load
+from reverie.config.agent import AgentConfig
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
 from reverie.spaces import Space
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import Agent, loss_scale
-from reverie.config import load
+from reverie.agent import loss_scale
+from reverie.agent.agent import Agent
+from reverie.config.load import load
 from reverie.nn.draws import RandomDraws
 from reverie.spaces import Space
 

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import Agent
-from reverie.config import ConfigError, check_spaces, load
+from reverie.agent.agent import Agent
+from reverie.config.checks import check_spaces
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
 from reverie.spaces import Space
 
 OBS = {"image": Space("image", (16, 16, 3), "uint8")}

@@ -12,7 +12,7 @@ from cases import SPACES, BenchError, PolicyCase, TrainCase
 from processes import run_child
 from startup import measure_startup
 
-from reverie.agent import Agent
+from reverie.agent.agent import Agent
 
 TINY = ("--configs", "debug")
 

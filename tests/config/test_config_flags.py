@@ -2,7 +2,8 @@
 
 import pytest
 
-from reverie.config import ConfigError, load
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
 
 
 @pytest.mark.parametrize(

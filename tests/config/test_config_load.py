@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.config import Config, ConfigError, load, load_run
-from reverie.config.errors import ELSEWHERE
+from reverie.config.errors import ELSEWHERE, ConfigError
 from reverie.config.leaves import leaves
+from reverie.config.load import load, load_run
+from reverie.config.schema import Config
 
 
 def error(argv=None, **kwargs) -> str:

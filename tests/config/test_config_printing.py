@@ -6,8 +6,11 @@ import os
 import pytest
 import yaml
 
-from reverie.config import Config, ConfigError, describe, load
+from reverie.config.errors import ConfigError
 from reverie.config.leaves import groups, leaves
+from reverie.config.load import load
+from reverie.config.printing import describe
+from reverie.config.schema import Config
 
 
 def test_it_is_yaml_that_loads_to_the_same_configuration(tmp_path):

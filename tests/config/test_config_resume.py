@@ -6,8 +6,11 @@ import textwrap
 import numpy as np
 import pytest
 
-from reverie.config import Config, ConfigError, check_resume, compare, inherit, load
+from reverie.config.errors import ConfigError
 from reverie.config.leaves import groups, leaves
+from reverie.config.load import load
+from reverie.config.resume import check_resume, compare, inherit
+from reverie.config.schema import Config
 
 SAVED = load(configs=["size1m"], overrides={"logdir": "/runs/a", "task": "dmc_walker_walk"})
 

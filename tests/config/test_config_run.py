@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from reverie.config import RUN_CONFIG, ConfigError, load, load_run
+from reverie.config.errors import ConfigError
+from reverie.config.load import RUN_CONFIG, load, load_run
 
 
 @pytest.fixture

@@ -9,8 +9,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import reverie.config
-from reverie.config import Config, ConfigError, NormConfig, RunConfig, load
+from reverie.config.agent import NormConfig
+from reverie.config.errors import ConfigError
 from reverie.config.leaves import groups, leaves
+from reverie.config.load import load
+from reverie.config.schema import Config, RunConfig
 
 
 def test_every_option_and_section_is_documented():

@@ -4,8 +4,10 @@ import os
 
 import pytest
 
-from reverie.config import ConfigError, foreign, load, load_run, text
+from reverie.config import foreign, text
+from reverie.config.errors import ConfigError
 from reverie.config.foreign import read_run
+from reverie.config.load import load, load_run
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,13 @@ import sys
 import pytest
 
 import reverie
-from reverie import cli, envs, usage
-from reverie.config import Config, load, presets
+from reverie import catalog, cli, usage
+from reverie.config.blocks import presets
 from reverie.config.flags import split
 from reverie.config.leaves import groups
+from reverie.config.load import load
 from reverie.config.overlay import Overlay
+from reverie.config.schema import Config
 from reverie.run.load import TrainedAgent
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -287,7 +289,7 @@ def play(line, cache, capsys, monkeypatch):
         return
     if words[1] == "train":
         task = words[words.index("--task") + 1] if "--task" in words else ""
-        suite = envs.SUITES.get(task.partition("_")[0])
+        suite = catalog.SUITES.get(task.partition("_")[0])
         if suite and not suite.installed:
             return
         words = [*words[:2], *shortened(words[2:], cache)]

@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.config import ConfigError, load
-from reverie.envs import (
-    SUITES,
-    SpaceError,
-    ValueMismatchError,
-    VectorEnv,
-    factory_of,
-)
+from reverie.catalog import SUITES
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
+from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.envs.registry import factory_of
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine
+from reverie.envs.vector.vector import VectorEnv
 from reverie.envs.wrappers import resize
 from reverie.run.build import vector_env
 from reverie.run.source import EnvSource
@@ -203,7 +201,7 @@ def test_the_engine_of_a_suite_is_taken_unless_environments_are_filmed(monkeypat
     def make_vec(task, num, options, seed):
         return BatchedVectorEnv(Counters(num), range(num))
 
-    monkeypatch.setattr("reverie.envs.make_vec", make_vec)
+    monkeypatch.setattr("reverie.envs.registry.make_vec", make_vec)
     config = load(["--task", "dummy_disc", "--run.envs", "2"])
 
     def choice(backend, **options):

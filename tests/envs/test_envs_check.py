@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.config import load
-from reverie.envs import check
+from reverie.config.load import load
+from reverie.envs.check import check
 from reverie.run.source import EnvSource
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from reverie import cli
-from reverie.envs import SUITES, full_name
+from reverie.catalog import SUITES
+from reverie.envs.registry import full_name
 
 
 class NotANumber(gymnasium.Env):

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.envs import ValueMismatchError, spaces, wrap
+from reverie.envs.errors import ValueMismatchError
 from reverie.envs.flat.codec import Codec
+from reverie.envs.flat.conform import spaces
+from reverie.envs.wrappers import wrap
 
 
 class Shows(gymnasium.Env):

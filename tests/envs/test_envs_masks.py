@@ -5,15 +5,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.envs import (
-    MaskFromInfo,
-    SpaceError,
-    ValueMismatchError,
-    check,
-    spaces,
-    valid_actions,
-    wrap,
-)
+from reverie.envs.check import check
+from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.envs.flat.conform import spaces
+from reverie.envs.flat.masks import MaskFromInfo, valid_actions
+from reverie.envs.wrappers import wrap
 from reverie.spaces import Space, mask_keys
 
 TWO = gs.Dict({"a": gs.Discrete(3), "b": gs.MultiDiscrete([2, 2]), "c": gs.Box(-1, 1, (1,))})
@@ -188,7 +184,7 @@ def test_without_a_discrete_action_a_mask_in_the_info_is_no_mask():
 
 
 def test_gymnasium_environments_with_masks_work_by_name():
-    from reverie.envs import make
+    from reverie.envs.registry import make
 
     env = make("gym_Taxi-v4")
     assert sorted(spaces(env)[0]) == ["action_mask", "obs"]

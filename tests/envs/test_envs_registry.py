@@ -11,18 +11,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from reverie.config import load
-from reverie.envs import (
-    SUITES,
-    MissingPackageError,
-    UnknownTaskError,
-    factory_of,
-    is_wrapped,
-    make,
-    spaces_of,
-    split,
-    tasks,
-)
+from reverie.catalog import SUITES
+from reverie.config.load import load
+from reverie.envs.errors import MissingPackageError, UnknownTaskError
+from reverie.envs.flat.conform import is_wrapped
+from reverie.envs.registry import factory_of, make, spaces_of, split, tasks
 from reverie.envs.suites.gym import PACKAGES
 from reverie.spaces import Space
 

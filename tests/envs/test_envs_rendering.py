@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from reverie.envs import RenderingError, make
+from reverie.envs.errors import RenderingError
+from reverie.envs.registry import make
 from reverie.envs.suites import rendering
 
 WORKS = {"egl": rendering.egl_works, "osmesa": rendering.osmesa_works}

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.envs import Cancelled, Restarts, SpaceError, ValueMismatchError, VectorEnv, WorkerError
+from reverie.envs.errors import Cancelled, SpaceError, ValueMismatchError, WorkerError
 from reverie.envs.vector import restarts as module
-from reverie.replay import Replay
-from reverie.track import EpisodeStats
+from reverie.envs.vector.restarts import Restarts
+from reverie.envs.vector.vector import VectorEnv
+from reverie.replay.replay import Replay
+from reverie.track.stats import EpisodeStats
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

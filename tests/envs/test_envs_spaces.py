@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from reverie.envs import SpaceError, ValueMismatchError, random_actions, spaces, wrap
+from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.envs.flat.conform import spaces
+from reverie.envs.flat.leaves import random_actions
+from reverie.envs.wrappers import wrap
 from reverie.spaces import Space
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from reverie.envs import check, factory_of, make, random_actions, spaces, tasks
+from reverie.envs.check import check
+from reverie.envs.flat.conform import spaces
+from reverie.envs.flat.leaves import random_actions
+from reverie.envs.registry import factory_of, make, tasks
 from reverie.envs.suites import crafter as crafter_suite
 from reverie.envs.suites.dummy import Dummy
 
@@ -248,7 +251,7 @@ def test_the_suites_have_no_faults_in_our_own_check():
 
 
 def test_a_factory_builds_crafter_in_a_vector():
-    from reverie.envs import VectorEnv
+    from reverie.envs.vector.vector import VectorEnv
 
     with VectorEnv([factory_of("crafter_reward", index=i) for i in range(2)], "async", 0) as vector:
         vector.reset()

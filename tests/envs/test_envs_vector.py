@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.envs import (
-    SpaceError,
-    ValueMismatchError,
-    VectorEnv,
-    WorkerError,
-    env_seeds,
-    factory_of,
-    random_actions,
-)
+from reverie.envs.errors import SpaceError, ValueMismatchError, WorkerError
+from reverie.envs.flat.leaves import random_actions
+from reverie.envs.registry import factory_of
+from reverie.envs.vector.seeds import env_seeds
+from reverie.envs.vector.vector import VectorEnv
 
 # Worker processes cannot import test files, so what is defined here travels by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

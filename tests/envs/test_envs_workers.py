@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.envs import Restarts, VectorEnv, WorkerError
+from reverie.envs.errors import WorkerError
+from reverie.envs.vector.restarts import Restarts
+from reverie.envs.vector.vector import VectorEnv
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

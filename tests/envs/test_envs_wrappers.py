@@ -7,7 +7,10 @@ from gymnasium import spaces as gs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.envs import ValueMismatchError, VectorEnv, is_wrapped, spaces, wrap
+from reverie.envs.errors import ValueMismatchError
+from reverie.envs.flat.conform import is_wrapped, spaces
+from reverie.envs.vector.vector import VectorEnv
+from reverie.envs.wrappers import wrap
 
 
 class Script(gymnasium.Env):

@@ -6,7 +6,10 @@ import warnings
 import numpy as np
 import pytest
 
-from reverie.envs import check, make, random_actions, spaces
+from reverie.envs.check import check
+from reverie.envs.flat.conform import spaces
+from reverie.envs.flat.leaves import random_actions
+from reverie.envs.registry import make
 
 TASKS = [
     ("minigrid:MiniGrid-Empty-5x5-v0", {}),

@@ -11,9 +11,12 @@ pytest.importorskip("ale_py")
 
 from ale_py import roms
 
-from reverie.envs import UnknownTaskError, VectorEnv, check, factory_of, make, tasks
+from reverie.envs.check import check
+from reverie.envs.errors import UnknownTaskError
 from reverie.envs.flat.conform import name_of
+from reverie.envs.registry import factory_of, make, tasks
 from reverie.envs.suites.atari import Atari
+from reverie.envs.vector.vector import VectorEnv
 
 GAMES = """
 alien amidar assault asterix asteroids atlantis bank_heist battle_zone beam_rider berzerk bowling

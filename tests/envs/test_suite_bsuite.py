@@ -12,16 +12,13 @@ from bsuite import sweep  # noqa: E402
 from bsuite.logging import csv_load  # noqa: E402
 from bsuite.utils import datasets  # noqa: E402
 
-from reverie import config  # noqa: E402
-from reverie.envs import (  # noqa: E402
-    MissingDataError,
-    UnknownTaskError,
-    check,
-    make,
-    random_actions,
-    spaces,
-    tasks,
-)
+from reverie.config import load  # noqa: E402
+from reverie.config.env import BsuiteConfig  # noqa: E402
+from reverie.envs.check import check  # noqa: E402
+from reverie.envs.errors import MissingDataError, UnknownTaskError  # noqa: E402
+from reverie.envs.flat.conform import spaces  # noqa: E402
+from reverie.envs.flat.leaves import random_actions  # noqa: E402
+from reverie.envs.registry import make, tasks  # noqa: E402
 from reverie.envs.suites import bsuite  # noqa: E402
 
 EXPERIMENTS = dict.fromkeys(name.partition("/")[0] for name in sweep.SWEEP)
@@ -212,7 +209,7 @@ def test_each_environment_has_a_folder_of_its_own(tmp_path):
 
 def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = config.BsuiteConfig().model_dump()
+    options = BsuiteConfig().model_dump()
     assert options == {"record": False, "folder": ""}
     play(make("bsuite_catch/0", options))
     play(make("bsuite_catch/0", {"folder": str(tmp_path / "results")}))
@@ -231,7 +228,7 @@ def test_a_run_records_its_training_and_not_its_evaluation(tmp_path, folder):
     words += ["--run.final_eval_eps", "4", "--logdir", str(logdir)]
     if folder:
         words += ["--env.bsuite.folder", str(tmp_path / folder)]
-    launch(config.load(words))
+    launch(load.load(words))
     results = tmp_path / folder if folder else logdir / "bsuite"
     assert sorted(path.name for path in results.iterdir()) == ["0", "1"]
     # Every other of the 30 steps of an environment is a reset, and after 12 comes a row for 14.

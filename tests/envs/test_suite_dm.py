@@ -12,16 +12,12 @@ from gymnasium.utils.env_checker import check_env
 dm_env = pytest.importorskip("dm_env")
 from dm_env import specs  # noqa: E402
 
-from reverie.config import DmConfig  # noqa: E402
-from reverie.envs import (  # noqa: E402
-    SpaceError,
-    UnknownTaskError,
-    check,
-    make,
-    random_actions,
-    spaces,
-    tasks,
-)
+from reverie.config.env import DmConfig  # noqa: E402
+from reverie.envs.check import check  # noqa: E402
+from reverie.envs.errors import SpaceError, UnknownTaskError  # noqa: E402
+from reverie.envs.flat.conform import spaces  # noqa: E402
+from reverie.envs.flat.leaves import random_actions  # noqa: E402
+from reverie.envs.registry import make, tasks  # noqa: E402
 from reverie.envs.suites.dm_env import DmEnv  # noqa: E402
 
 HERE = "dm_fake_tasks"

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from reverie.envs import make, random_actions, spaces, tasks
+from reverie.envs.flat.conform import spaces
+from reverie.envs.flat.leaves import random_actions
+from reverie.envs.registry import make, tasks
 from reverie.envs.suites import dmc, rendering
 
 draws = pytest.mark.skipif(

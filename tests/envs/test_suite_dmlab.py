@@ -14,19 +14,14 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from reverie import config
-from reverie.envs import (
-    SUITES,
-    MissingPackageError,
-    UnknownTaskError,
-    VectorEnv,
-    check,
-    factory_of,
-    make,
-    random_actions,
-    spaces,
-    tasks,
-)
+from reverie.catalog import SUITES
+from reverie.config import load
+from reverie.envs.check import check
+from reverie.envs.errors import MissingPackageError, UnknownTaskError
+from reverie.envs.flat.conform import spaces
+from reverie.envs.flat.leaves import random_actions
+from reverie.envs.registry import factory_of, make, tasks
+from reverie.envs.vector.vector import VectorEnv
 
 MODULES = ("deepmind_lab", "reverie.envs.suites.dmlab")
 FORWARD = 0
@@ -260,7 +255,7 @@ def test_settings_reach_the_engine(engine, tmp_path):
 
 
 def test_the_options_of_the_configuration_are_those_of_the_suite():
-    loaded = config.load(configs=["dmlab"])
+    loaded = load.load(configs=["dmlab"])
     env = make(loaded.task, loaded.env.dmlab.model_dump())
     assert env.unwrapped.task_name == "dmlab_explore_goal_locations_small"
     assert spaces(env)[1]["action"].classes == (15,)

@@ -8,20 +8,13 @@ import pytest
 
 pytest.importorskip("envpool")
 
-from reverie.config import load
-from reverie.envs import (
-    MissingPackageError,
-    SpaceError,
-    UnknownTaskError,
-    VectorEnv,
-    check,
-    factory_of,
-    make,
-    make_vec,
-    random_actions,
-    spaces,
-    tasks,
-)
+from reverie.config.load import load
+from reverie.envs.check import check
+from reverie.envs.errors import MissingPackageError, SpaceError, UnknownTaskError
+from reverie.envs.flat.conform import spaces
+from reverie.envs.flat.leaves import random_actions
+from reverie.envs.registry import factory_of, make, make_vec, tasks
+from reverie.envs.vector.vector import VectorEnv
 from reverie.envs.wrappers import resize
 from reverie.run.build import vector_env
 from reverie.run.source import EnvSource

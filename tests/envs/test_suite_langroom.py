@@ -8,8 +8,12 @@ from gymnasium.utils.env_checker import check_env
 package = pytest.importorskip("langroom")
 game = pytest.importorskip("langroom.langroom")
 
-from reverie.config import LangroomConfig  # noqa: E402
-from reverie.envs import UnknownTaskError, check, make, random_actions, spaces, tasks  # noqa: E402
+from reverie.config.env import LangroomConfig  # noqa: E402
+from reverie.envs.check import check  # noqa: E402
+from reverie.envs.errors import UnknownTaskError  # noqa: E402
+from reverie.envs.flat.conform import spaces  # noqa: E402
+from reverie.envs.flat.leaves import random_actions  # noqa: E402
+from reverie.envs.registry import make, tasks  # noqa: E402
 from reverie.envs.suites import langroom  # noqa: E402
 
 WORDS = game.VOCAB

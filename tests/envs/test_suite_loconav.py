@@ -4,8 +4,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from reverie.envs import UnknownTaskError, check, make, tasks
-from reverie.envs.errors import RenderingError
+from reverie.envs.check import check
+from reverie.envs.errors import RenderingError, UnknownTaskError
+from reverie.envs.registry import make, tasks
 
 pytest.importorskip("dm_control")
 pytest.importorskip("labmaze")

@@ -4,7 +4,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from reverie.envs import UnknownTaskError, check, make, tasks
+from reverie.envs.check import check
+from reverie.envs.errors import UnknownTaskError
+from reverie.envs.registry import make, tasks
 from reverie.envs.suites.submodules import import_submodule
 
 pytest.importorskip("labmaze")

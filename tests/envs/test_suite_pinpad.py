@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from reverie.config import PinpadConfig
-from reverie.envs import UnknownTaskError, check, make, tasks
+from reverie.config.env import PinpadConfig
+from reverie.envs.check import check
+from reverie.envs.errors import UnknownTaskError
+from reverie.envs.registry import make, tasks
 from reverie.envs.suites import pinpad
 
 STAY = 0

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reverie.envs import SUITES, UnknownTaskError, check, make, tasks
+from reverie.catalog import SUITES
+from reverie.envs.check import check
+from reverie.envs.errors import UnknownTaskError
+from reverie.envs.registry import make, tasks
 
 pytest.importorskip("gym3")
 suite = pytest.importorskip("reverie.envs.suites.procgen", exc_type=ImportError)

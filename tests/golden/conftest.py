@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fixed_draws import FixedDraws
 
-from reverie.agent import Agent, AgentState
+from reverie.agent.agent import Agent, AgentState
 from reverie.agent.normalize import NormState
 from reverie.agent.objectives.actor_critic import ActorCriticState, Norms
 from reverie.config.agent import AgentConfig

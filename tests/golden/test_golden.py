@@ -8,7 +8,7 @@ import pytest
 from reverie.agent.sequences import flat_samples, observe
 from reverie.nn.dists import mix_uniform
 from reverie.nn.functional import symexp
-from reverie.track import openloop_video
+from reverie.track.openloop import openloop_video
 from reverie.world.rssm import State
 
 KEY = jax.random.key(0)

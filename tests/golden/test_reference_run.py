@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import Agent
-from reverie.config import ConfigError, load
+from reverie.agent.agent import Agent
+from reverie.config.errors import ConfigError
 from reverie.config.foreign import from_folder
-from reverie.learner import CheckpointError, names
+from reverie.config.load import load
+from reverie.learner import names
+from reverie.learner.checkpoint import CheckpointError
 from reverie.run import pretrained
-from reverie.track import openloop_video
+from reverie.track.openloop import openloop_video
 
 
 def options(run):

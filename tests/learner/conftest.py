@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.learner import Learner, Policy, configure
+from reverie.learner.devices import configure
+from reverie.learner.learner import Learner
+from reverie.learner.policy import Policy
 from reverie.spaces import Space
 
 

@@ -10,9 +10,10 @@ import sys
 import jax
 import numpy as np
 
-from reverie.agent import Agent
-from reverie.config import load
-from reverie.learner import Learner, configure
+from reverie.agent.agent import Agent
+from reverie.config.load import load
+from reverie.learner.devices import configure
+from reverie.learner.learner import Learner
 from reverie.spaces import Space
 
 OBS = {

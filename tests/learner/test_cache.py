@@ -8,7 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from reverie.learner import Learner, Policy, cache, configure
+from reverie.learner import cache
+from reverie.learner.devices import configure
+from reverie.learner.learner import Learner
+from reverie.learner.policy import Policy
 
 EVENTS = []
 jax.monitoring.register_event_listener(lambda name, **_: EVENTS.append(name))

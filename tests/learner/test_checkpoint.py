@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from reverie.learner import Checkpointer, CheckpointError, checkpoint
-from reverie.learner.checkpoint import locate
+from reverie.learner import checkpoint
+from reverie.learner.checkpoint import Checkpointer, CheckpointError, locate
 
 ARRAYS = {
     "params/enc/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
-from reverie.learner import Learner, Policy, compiler
+from reverie.learner import compiler
+from reverie.learner.learner import Learner
+from reverie.learner.policy import Policy
 from reverie.learner.programs import Program
 
 

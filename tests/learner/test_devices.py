@@ -9,7 +9,8 @@ import types
 
 import pytest
 
-from reverie.learner import DeviceError, Placement, configure, devices, resolve_dtype
+from reverie.learner import devices
+from reverie.learner.devices import DeviceError, Placement, configure, resolve_dtype
 
 
 def test_auto_precision_is_float32_on_cpu(placement):

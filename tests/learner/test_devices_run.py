@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from reverie.learner import Checkpointer
+from reverie.learner.checkpoint import Checkpointer
 
 WORDS = [
     "--configs", "debug",

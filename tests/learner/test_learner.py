@@ -7,7 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from reverie.learner import MetricVector, MismatchError, NonFiniteError
+from reverie.learner.names import MismatchError
+from reverie.learner.nonfinite import NonFiniteError
+from reverie.learner.pending import MetricVector
 
 
 def kernel(learner):

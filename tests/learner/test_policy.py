@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from reverie.learner import Checkpointer, CheckpointError, NonFiniteError, Params
-from reverie.learner.policy import read_params
+from reverie.learner.checkpoint import Checkpointer, CheckpointError
+from reverie.learner.nonfinite import NonFiniteError
+from reverie.learner.policy import Params, read_params
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reverie.learner import CheckpointError, reference
+from reverie.learner import reference
+from reverie.learner.checkpoint import CheckpointError
 from reverie.learner.reference_names import convert
 
 ARRAYS = [

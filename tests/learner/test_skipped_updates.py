@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from reverie.agent import loss_scale, optimizer
-from reverie.config import OptimizerConfig
-from reverie.learner import Checkpointer, Learner, MismatchError, NonFiniteError
+from reverie.config.agent import OptimizerConfig
+from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.learner import Learner
+from reverie.learner.names import MismatchError
+from reverie.learner.nonfinite import NonFiniteError
 
 CONFIG = OptimizerConfig(lr=0.1, warmup=0)
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reverie.learner import CheckpointError, transfer
+from reverie.learner import transfer
+from reverie.learner.checkpoint import CheckpointError
 
 STATE = "states/actor_critic"
 SAVED = {

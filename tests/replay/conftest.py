@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from reverie.replay import DiskStorage, Replay
-from reverie.replay.files.storage import RamStorage
+from reverie.replay.files.storage import DiskStorage, RamStorage
+from reverie.replay.replay import Replay
 from reverie.spaces import Space
 
 SPACES = {

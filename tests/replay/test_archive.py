@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from reverie.replay import DiskStorage, Replay
 from reverie.replay.files import archive, record
-from reverie.replay.files.storage import RamStorage
+from reverie.replay.files.storage import DiskStorage, RamStorage
+from reverie.replay.replay import Replay
 from reverie.spaces import Space
 
 

@@ -3,7 +3,8 @@ import collections
 import psutil
 import pytest
 
-from reverie.replay import budget, choose_budget, estimate_budget
+from reverie.replay import budget
+from reverie.replay.budget import choose_budget, estimate_budget
 from reverie.replay.chunk import Layout
 from reverie.spaces import Space
 

@@ -2,7 +2,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reverie.replay import Replay, Uniform
+from reverie.replay.replay import Replay
+from reverie.replay.selectors.uniform import Uniform
 from reverie.spaces import Space
 
 

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reverie.replay import DamagedFile, DiskStorage, MissingCodecError, RamStorage, Replay
 from reverie.replay.files import codec, record
 from reverie.replay.files.chunk_file import ChunkFile
+from reverie.replay.files.codec import MissingCodecError
+from reverie.replay.files.record import DamagedFile
+from reverie.replay.files.storage import DiskStorage, RamStorage
+from reverie.replay.replay import Replay
 from reverie.spaces import Space
 
 pytest.importorskip("lz4")

@@ -10,7 +10,10 @@ import psutil
 import pytest
 
 from reverie.disk import DiskFullError
-from reverie.replay import DamagedFile, DiskStorage, Replay, Stream
+from reverie.replay.files.record import DamagedFile
+from reverie.replay.files.storage import DiskStorage
+from reverie.replay.replay import Replay
+from reverie.replay.stream import Stream
 from reverie.spaces import Space
 
 MB = 1 << 20

@@ -5,8 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from reverie.replay import DiskStorage, Mixture, Prioritized, Recency, Uniform
-from reverie.replay.files.storage import RamStorage
+from reverie.replay.files.storage import DiskStorage, RamStorage
+from reverie.replay.selectors.mixture import Mixture
+from reverie.replay.selectors.prioritized import Prioritized
+from reverie.replay.selectors.recency import Recency
+from reverie.replay.selectors.uniform import Uniform
 
 
 @pytest.fixture

@@ -5,8 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from reverie.replay import DiskStorage, Mixture, Prioritized, RamStorage, Recency, Uniform
 from reverie.replay.files import record
+from reverie.replay.files.storage import DiskStorage, RamStorage
+from reverie.replay.selectors.mixture import Mixture
+from reverie.replay.selectors.prioritized import Prioritized
+from reverie.replay.selectors.recency import Recency
+from reverie.replay.selectors.uniform import Uniform
 
 
 @pytest.fixture

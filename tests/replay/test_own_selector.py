@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.config import ConfigError, load
-from reverie.replay import Mixture, RamStorage, Selector, Uniform
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
+from reverie.replay.files.storage import RamStorage
+from reverie.replay.selectors.base import Selector
+from reverie.replay.selectors.mixture import Mixture
+from reverie.replay.selectors.uniform import Uniform
 from reverie.run import experience
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"

@@ -6,9 +6,9 @@ Steps are told apart by their number (see conftest); a sequence has four of them
 import numpy as np
 import pytest
 
-from reverie.replay import Prioritized
 from reverie.replay.chunk import OFFSET_BITS
 from reverie.replay.files.storage import RamStorage
+from reverie.replay.selectors.prioritized import Prioritized
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reverie.replay import Replay
+from reverie.replay.replay import Replay
 from reverie.spaces import Space
 
 OBS = Space("continuous", (3,), "float32")

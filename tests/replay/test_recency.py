@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reverie.replay import Mixture, Recency, Uniform
+from reverie.replay.selectors.mixture import Mixture
+from reverie.replay.selectors.recency import Recency
+from reverie.replay.selectors.uniform import Uniform
 
 
 def exact(order, exponent):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.replay import DamagedFile
 from reverie.replay.files import record
+from reverie.replay.files.record import DamagedFile
 
 FIELDS = {"serial": 3, "big": 2**127, "names": ["a", "b"]}
 ARRAYS = {

@@ -16,8 +16,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reverie.replay import DiskStorage, Mixture, Prioritized, Recency, Replay, Uniform
-from reverie.replay.files.storage import RamStorage
+from reverie.replay.files.storage import DiskStorage, RamStorage
+from reverie.replay.replay import Replay
+from reverie.replay.selectors.mixture import Mixture
+from reverie.replay.selectors.prioritized import Prioritized
+from reverie.replay.selectors.recency import Recency
+from reverie.replay.selectors.uniform import Uniform
 from reverie.spaces import Space
 
 SPACES = {

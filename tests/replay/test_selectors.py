@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reverie.replay import Uniform
+from reverie.replay.selectors.uniform import Uniform
 
 
 def drawable(selector, seed=0):

@@ -7,7 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from reverie.replay import Prioritized, RamStorage, Stream, Uniform
+from reverie.replay.files.storage import RamStorage
+from reverie.replay.selectors.prioritized import Prioritized
+from reverie.replay.selectors.uniform import Uniform
+from reverie.replay.stream import Stream
 
 
 class Late:

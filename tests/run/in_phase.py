@@ -76,7 +76,8 @@ def prepare():
     if PHASE in ("imports", "building", "collecting"):
         return
 
-    from reverie.learner import Checkpointer, Learner
+    from reverie.learner.checkpoint import Checkpointer
+    from reverie.learner.learner import Learner
     from reverie.run import final
     from reverie.run.evaluator import Evaluator
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from reverie.learner import Checkpointer
+from reverie.learner.checkpoint import Checkpointer
 from reverie.run.eval_only import eval_run
 from reverie.run.scripts import launch
-from reverie.track import read_jsonl
+from reverie.track.sinks.jsonl import read_jsonl
 
 # Episodes of 5 steps; spaces as in CartPole, so that the compiled programs are shared.
 MODULE = """

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.envs import MaskFromInfo, ValueMismatchError
-from reverie.track import read_jsonl
+from reverie.envs.errors import ValueMismatchError
+from reverie.envs.flat.masks import MaskFromInfo
+from reverie.track.sinks.jsonl import read_jsonl
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "tic_tac_toe.py"
 

@@ -7,7 +7,7 @@ import gymnasium
 import pytest
 
 import reverie
-from reverie.config import ConfigError
+from reverie.config.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from reverie import cli, envs
-from reverie.learner import Checkpointer
+from reverie import cli
+from reverie.envs.vector.vector import VectorEnv
+from reverie.learner.checkpoint import Checkpointer
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_error_in_a_worker_shows_one_traceback_of_the_environment_and_none_of_ou
             return np.full(1, float(value), np.float32), {}
 
     def play(words):
-        with envs.VectorEnv([Broken], backend="async") as vector:
+        with VectorEnv([Broken], backend="async") as vector:
             vector.reset()
 
     monkeypatch.setitem(cli._COMMANDS, "train", (play, ""))

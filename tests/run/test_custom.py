@@ -11,11 +11,14 @@ import pytest
 from gymnasium import spaces as gs
 
 import reverie
-from reverie.config import ConfigError, load
-from reverie.envs import OptionError, VectorEnv, factory_of, make
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
+from reverie.envs.errors import OptionError
+from reverie.envs.registry import factory_of, make
+from reverie.envs.vector.vector import VectorEnv
 from reverie.run import custom
 from reverie.run.source import EnvSource
-from reverie.track import read_jsonl
+from reverie.track.sinks.jsonl import read_jsonl
 
 
 class Counting(gymnasium.Env):

@@ -6,8 +6,11 @@ import jax
 import pytest
 
 import reverie
-from reverie.config import Config, load, sizes, unset
-from reverie.replay import BudgetError, budget
+from reverie.config.load import load
+from reverie.config.schema import Config
+from reverie.config.sizes import sizes, unset
+from reverie.replay import budget
+from reverie.replay.budget import BudgetError
 from reverie.run import build, defaults
 from reverie.run.folder import RunFolder
 from reverie.run.scripts import launch

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from reverie import cli
-from reverie.learner import Checkpointer
+from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.compiler import Compiler
 from reverie.run.device_memory import DeviceMemoryError
 from reverie.run.scripts import launch

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie import config
 from reverie.actors import evaluate
 from reverie.actors.random_policy import RandomPolicy
-from reverie.envs import VectorEnv
-from reverie.learner import Learner
+from reverie.config import load
+from reverie.envs.vector.vector import VectorEnv
+from reverie.learner.learner import Learner
 from reverie.run import build
 from reverie.run.evaluator import Evaluator
 from reverie.run.scripts import launch
 from reverie.run.shutdown import Shutdown, Stopped
 from reverie.run.source import EnvSource
 from reverie.spaces import Space
-from reverie.track import Logger, read_jsonl
+from reverie.track.logger import Logger
+from reverie.track.sinks.jsonl import read_jsonl
 
 ACTIONS = {"action": Space("discrete", (), "int32", (2,))}
 
@@ -69,7 +70,7 @@ def make(tmp_path):
     """A run of random actions in such an environment."""
 
     def run(factory, *words, logdir=tmp_path / "run"):
-        settings = config.load([
+        settings = load.load([
             "--configs", "debug", "--task", "custom_worlds", "--random_agent", "true",
             "--logger.outputs", "terminal", "jsonl", "--logdir", str(logdir), *words,
         ])  # fmt: skip

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie import api, learner
-from reverie.replay import Stream
+from reverie import api
+from reverie.learner import learner
+from reverie.learner.checkpoint import Checkpointer
+from reverie.replay.stream import Stream
 from reverie.run import setup
 
 ENVS, LENGTH = 2, 10
@@ -100,7 +102,7 @@ def play(logdir, cache, options, begin, stop, at_save):
             **{"run.envs": ENVS, "run.env_backend": "sync", "logger.outputs": ["jsonl"]},
             **{"run.steps": stop, **options},
         )
-    checkpoint = learner.Checkpointer(logdir / "checkpoints").restore()
+    checkpoint = Checkpointer(logdir / "checkpoints").restore()
     return batches, metrics, checkpoint
 
 

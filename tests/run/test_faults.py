@@ -9,12 +9,12 @@ import psutil
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
-from reverie.config import load
+from reverie.config.load import load
 from reverie.envs.suites import dummy
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine
-from reverie.learner import Checkpointer
+from reverie.learner.checkpoint import Checkpointer
 from reverie.run.scripts import launch
-from reverie.track import read_jsonl
+from reverie.track.sinks.jsonl import read_jsonl
 
 MODULE = '''
 import os, pathlib, time
@@ -135,7 +135,7 @@ def test_an_engine_of_many_environments_that_raises_stops_the_run_which_is_saved
     def make_vec(task, num, options, seed):
         return BatchedVectorEnv(Pool(num), range(num))
 
-    monkeypatch.setattr("reverie.envs.make_vec", make_vec)
+    monkeypatch.setattr("reverie.envs.registry.make_vec", make_vec)
     words = [
         "--configs", "debug", "--task", "dummy_disc", "--random_agent", "true", "--run.envs", "2",
         "--run.env_backend", "native", "--run.steps", "20", "--logdir", str(tmp_path),

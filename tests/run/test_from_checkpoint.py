@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.config import load, load_run
-from reverie.learner import Checkpointer, CheckpointError, checkpoint
+from reverie.config.load import load, load_run
+from reverie.learner import checkpoint
+from reverie.learner.checkpoint import Checkpointer, CheckpointError
 from reverie.run.eval_only import eval_run
 from reverie.run.scripts import launch
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.config import ConfigError
-from reverie.track import read_jsonl
+from reverie.config.errors import ConfigError
+from reverie.track.sinks.jsonl import read_jsonl
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 RANDOM = {"configs": "debug", "random_agent": True, "run.steps": 200, "run.envs": 2}

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 import reverie
 from reverie.actors.random_policy import RandomPolicy
 from reverie.cli import main
-from reverie.config import ConfigError
-from reverie.learner import Checkpointer, CheckpointError, checkpoint
+from reverie.config.errors import ConfigError
+from reverie.learner import checkpoint
+from reverie.learner.checkpoint import Checkpointer, CheckpointError
 from reverie.replay.files import record
 from reverie.replay.files.record import DamagedFile
 from reverie.run import build, experience, progress
@@ -28,7 +29,7 @@ from reverie.run.folder import open_run
 from reverie.run.ratio import Ratio
 from reverie.run.source import EnvSource
 from reverie.run.space_file import read_spaces
-from reverie.track import learning_curve
+from reverie.track.curve import learning_curve
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie import config
-from reverie.learner import Checkpointer, DeviceError, names
+from reverie.config import load
+from reverie.learner import names
+from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.devices import DeviceError
 from reverie.learner.programs import state_shapes
 from reverie.run import build
 from reverie.run.folder import RunFolder
@@ -81,7 +83,7 @@ MEMORY = """
 def make_folder(root, size):
     """A run folder of an agent that was not trained; returns the bytes of its parameters."""
     words = ["--configs", size, "--task", "gym_CartPole-v1", "--logdir", str(root)]
-    settings = config.load(words)
+    settings = load.load(words)
     spaces = EnvSource(settings.task, settings.env).spaces()
     folder = RunFolder(root)
     root.mkdir()

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.config import ConfigError, load_run
-from reverie.learner import Checkpointer, Learner, checkpoint
+from reverie.config.errors import ConfigError
+from reverie.config.load import load_run
+from reverie.learner import checkpoint
+from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.learner import Learner
 from reverie.run.scripts import launch
-from reverie.track import read_jsonl
+from reverie.track.sinks.jsonl import read_jsonl
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 PAPER = ["dynamics", "reconstruction", "reward", "continue", "actor_critic"]

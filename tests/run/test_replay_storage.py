@@ -7,8 +7,9 @@ import time
 import pytest
 
 from reverie.disk import DiskFullError
-from reverie.learner import Checkpointer
-from reverie.replay import BudgetError, MissingCodecError
+from reverie.learner.checkpoint import Checkpointer
+from reverie.replay.budget import BudgetError
+from reverie.replay.files.codec import MissingCodecError
 from reverie.run import saver
 from reverie.run.scripts import launch
 

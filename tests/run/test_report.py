@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from reverie.run.report import plot_vectors, report
-from reverie.track import Logger, Sink
+from reverie.track.logger import Logger
+from reverie.track.sinks.base import Sink
 
 
 class Memory(Sink):

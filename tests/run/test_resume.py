@@ -13,8 +13,9 @@ import pytest
 from gymnasium import spaces as gs
 
 import reverie
-from reverie.config import Config, ConfigError
-from reverie.learner import CheckpointError
+from reverie.config.errors import ConfigError
+from reverie.config.schema import Config
+from reverie.learner.checkpoint import CheckpointError
 from reverie.run.scripts import launch
 
 

@@ -6,7 +6,9 @@ import os
 
 import pytest
 
-from reverie.config import Config, ConfigError, load
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
+from reverie.config.schema import Config
 from reverie.run.folder import RunFolder
 from reverie.run.scripts import launch
 

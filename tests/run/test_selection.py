@@ -6,10 +6,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from reverie.learner import Checkpointer
+from reverie.learner.checkpoint import Checkpointer
 from reverie.run.scripts import launch
 from reverie.run.source import EnvSource
-from reverie.track import read_jsonl
+from reverie.track.sinks.jsonl import read_jsonl
 
 MIXTURE = [
     *("--replay.fracs.uniform", "0.25", "--replay.fracs.priority", "0.5"),

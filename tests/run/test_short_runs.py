@@ -7,7 +7,7 @@ import numpy as np
 
 import reverie
 from reverie.run.scripts import launch
-from reverie.track import read_jsonl
+from reverie.track.sinks.jsonl import read_jsonl
 
 
 def test_a_run_without_an_update_says_so_and_evaluates_nothing(make_config, tmp_path, capfd):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from reverie.learner import Checkpointer
+from reverie.learner.checkpoint import Checkpointer
 
 PHASES = (
     "imports", "building", "compiling", "collecting", "updating", "evaluating", "reporting",

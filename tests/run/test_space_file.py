@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie import envs
+from reverie.envs import errors, registry
 from reverie.envs.converter import Converter
+from reverie.envs.flat import conform
 from reverie.run.space_file import decode, encode, read_spaces, write_spaces
 
 SPACES = [
@@ -49,14 +50,14 @@ def test_an_agent_reads_past_texts_whatever_they_say():
 
 
 def test_converter_equals_the_wrapped_environment():
-    env = envs.make("dummy_hybrid")
+    env = registry.make("dummy_hybrid")
     inner = env
     while not hasattr(inner, "_observe"):
         inner = inner.env
     raw, _ = inner.reset(seed=3)
     converter = Converter(inner.observation_space, inner.action_space)
     flat = converter.observation(raw)
-    obs_space, act_space = envs.spaces(env)
+    obs_space, act_space = conform.spaces(env)
     assert sorted(flat) == sorted(obs_space)
     np.testing.assert_array_equal(flat["vector"], raw["vector"])
     np.testing.assert_array_equal(flat["nested/inner"], raw["nested"]["inner"])
@@ -76,7 +77,7 @@ def test_converter_resizes_as_training_does():
 
 def test_wrong_observation_is_refused():
     converter = Converter(gs.Box(-1, 1, (3,)), gs.Discrete(2))
-    with pytest.raises(envs.ValueMismatchError, match="shape"):
+    with pytest.raises(errors.ValueMismatchError, match="shape"):
         converter.observation(np.zeros(4, np.float32))
 
 

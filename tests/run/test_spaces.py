@@ -9,8 +9,9 @@ import pytest
 from gymnasium import spaces as gs
 
 import reverie
-from reverie.config import ConfigError, load_run
-from reverie.envs import SpaceError, ValueMismatchError
+from reverie.config.errors import ConfigError
+from reverie.config.load import load_run
+from reverie.envs.errors import SpaceError, ValueMismatchError
 
 # Environment processes cannot import test modules.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

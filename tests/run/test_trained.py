@@ -8,7 +8,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 import reverie
-from reverie.envs import SpaceError
+from reverie.envs.errors import SpaceError
 from reverie.run.video import FilmingError
 
 

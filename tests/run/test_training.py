@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.config import ConfigError
-from reverie.envs import ValueMismatchError
-from reverie.learner import Checkpointer, NonFiniteError
+from reverie.config.errors import ConfigError
+from reverie.envs.errors import ValueMismatchError
+from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.nonfinite import NonFiniteError
 from reverie.run.eval_only import eval_run
 from reverie.run.scripts import launch
 from reverie.run.source import EnvSource
-from reverie.track import read_jsonl
+from reverie.track.sinks.jsonl import read_jsonl
 
 
 def arrays(logdir):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reverie.track import Achievements, EpisodeStats
+from reverie.track.achievements import Achievements
+from reverie.track.stats import EpisodeStats
 
 
 def record(**reached):

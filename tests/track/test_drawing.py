@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from reverie.track import Drawing
+from reverie.track.drawing import Drawing
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.track import JsonlSink, Logger, read_jsonl
-from reverie.track.sinks.jsonl import go_back
+from reverie.track.logger import Logger
+from reverie.track.sinks.jsonl import JsonlSink, go_back, read_jsonl
 
 WRITER = """
 import sys

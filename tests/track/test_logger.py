@@ -4,7 +4,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reverie.track import JsonlSink, Logger, MediaSink, TerminalSink, make_sinks, read_jsonl
+from reverie.track.logger import Logger
+from reverie.track.sinks.jsonl import JsonlSink, read_jsonl
+from reverie.track.sinks.media import MediaSink
+from reverie.track.sinks.registry import make_sinks
+from reverie.track.sinks.terminal import TerminalSink
 
 
 class Recorder:

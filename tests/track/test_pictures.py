@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reverie.track import Curve, learning_curve, openloop_plot, published_curve, style
+from reverie.track import style
+from reverie.track.curve import learning_curve
+from reverie.track.openloop import openloop_plot
+from reverie.track.published import Curve, published_curve
 
 SEED = np.random.default_rng(0)
 

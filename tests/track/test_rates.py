@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 
-from reverie.track import Rates, usage
+from reverie.track.rates import Rates
+from reverie.track.usage import usage
 
 
 class Clock:

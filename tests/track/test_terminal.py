@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from reverie.track import Logger, TerminalSink
+from reverie.track.logger import Logger
+from reverie.track.sinks.terminal import TerminalSink
 from reverie.track.sinks.text import format_duration, format_number, short_name
 
 METRICS = {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from reverie.track import Aggregator, EpisodeStats
+from reverie.track.stats import Aggregator, EpisodeStats
 
 
 def test_aggregator_reduces_scalars_and_arrays_alike():

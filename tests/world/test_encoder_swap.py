@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import Agent
-from reverie.config import load
+from reverie.agent.agent import Agent
+from reverie.config.load import load
 from reverie.spaces import Space
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from reverie.learner import Params
+from reverie.learner.policy import Params
 from reverie.spaces import Space
 
 Arrays = dict[str, np.ndarray]

@@ -11,8 +11,9 @@ import numpy as np
 
 from reverie.actors.collector import Rollout
 from reverie.actors.host import Actor, HostCollector, Waiting
-from reverie.envs import VectorEnv
-from reverie.track import Achievements, EpisodeStats
+from reverie.envs.vector.vector import VectorEnv
+from reverie.track.achievements import Achievements
+from reverie.track.stats import EpisodeStats
 
 PATIENCE = 120.0
 """Seconds without the end of an episode after which the user is told."""
@@ -28,7 +29,7 @@ class Evaluation:
         scores: Sum of rewards of every episode.
         lengths: Number of actions of every episode.
         achievements: Success rates and the score made of them, in percent, by metric name; see
-            `reverie.track.Achievements`. Empty in environments without achievements.
+            `reverie.track.achievements.Achievements`. Empty in environments without achievements.
         video: The film of the episodes, if `TrainedAgent.evaluate` was asked for one.
     """
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from reverie.actors.collector import Arrays, Rollout
-from reverie.envs import VectorEnv
-from reverie.learner import Params
+from reverie.envs.vector.vector import VectorEnv
+from reverie.learner.policy import Params
 from reverie.spaces import FLAGS
 
 Choice = tuple[Any, Arrays, Arrays]

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reverie.envs import valid_actions
-from reverie.learner import Params
+from reverie.envs.flat.masks import valid_actions
+from reverie.learner.policy import Params
 from reverie.spaces import Space, mask_keys
 
 Arrays = dict[str, np.ndarray]

@@ -22,7 +22,7 @@ from reverie.agent.openloop import open_loop
 from reverie.agent.optimizer import OptState
 from reverie.agent.precision import cast_floats
 from reverie.agent.sequences import Sequences, observe
-from reverie.config import AgentConfig
+from reverie.config.agent import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
 from reverie.nn.functional import sg, where_mask
 from reverie.spaces import LATENT_PREFIX, Space

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Key
 
-from reverie.config import AgentConfig
+from reverie.config.agent import AgentConfig
 from reverie.nn.draws import Draws
 from reverie.spaces import Space, mask_keys
 from reverie.world.encoder import Encoder, load_encoder

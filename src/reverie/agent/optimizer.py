@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from reverie.agent import loss_scale
 from reverie.agent.loss_scale import LossScale
-from reverie.config import OptimizerConfig
+from reverie.config.agent import OptimizerConfig
 
 Params = TypeVar("Params")
 Metrics = dict[str, Float[Array, ""]]

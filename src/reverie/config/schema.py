@@ -222,7 +222,7 @@ class LoggerConfig(Section):
 class Config(Section):
     """The whole configuration.
 
-    Build it with `reverie.config.load`, which also runs the checks that span several options.
+    Build it with `reverie.config.load.load`, which also runs the checks that span several options.
     Two configurations are equal when all options are, wherever the values came from.
     """
 

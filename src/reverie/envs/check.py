@@ -29,7 +29,7 @@ from reverie.envs.wrappers import ResizeImages, require_env, wrap
 from reverie.spaces import mask_keys
 
 if TYPE_CHECKING:
-    from reverie.config import AgentConfig
+    from reverie.config.agent import AgentConfig
 
 SLOW = 20.0
 """Steps per second below which training waits for the environment."""
@@ -169,7 +169,9 @@ def _check_images(
     wrapped: gymnasium.Env, agent: "AgentConfig | None", suite: str, sized: bool
 ) -> Iterator[Finding]:
     # Environment processes import this file too, and shall start without it.
-    from reverie.config import AgentConfig, ConfigError, check_spaces, fitting_size
+    from reverie.config.agent import AgentConfig
+    from reverie.config.checks import check_spaces, fitting_size
+    from reverie.config.errors import ConfigError
 
     agent = agent or AgentConfig()
     obs, act = spaces(wrapped)
@@ -185,7 +187,8 @@ def _check_images(
 
 def _foreign(suite: str) -> bool:
     """Whether a suite has any package's environments, whose images training resizes."""
-    from reverie.config import EnvConfig, ForeignConfig
+    from reverie.config.env import EnvConfig
+    from reverie.options import ForeignConfig
 
     return isinstance(getattr(EnvConfig(), suite), ForeignConfig)
 

@@ -61,7 +61,7 @@ class StandIn(gymnasium.Env):
 
 
 def native(env: gymnasium.Env) -> gymnasium.Env:
-    """The environment inside the wrappers that `reverie.envs.wrap` added."""
+    """The environment inside the wrappers that `reverie.envs.wrappers.wrap` added."""
     inner = env
     while isinstance(inner, gymnasium.Wrapper):
         found, inner = isinstance(inner, Conform), inner.env

@@ -38,7 +38,7 @@ def make(
         seed: Seed of the run; with `index` it seeds the first reset, unless that brings its own.
 
     Returns:
-        An environment with flat `Dict` spaces, see `reverie.envs.wrap`.
+        An environment with flat `Dict` spaces, see `reverie.envs.wrappers.wrap`.
 
     Raises:
         UnknownTaskError: No such suite or task; the message names the nearest ones.

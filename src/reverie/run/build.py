@@ -5,19 +5,20 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from reverie import envs
-from reverie.agent import Agent
-from reverie.config import (
-    Config,
-    ConfigError,
-    LoggerConfig,
-    RunConfig,
-)
-from reverie.learner import Learner, Params, Placement, Policy, configure, resolve_dtype
+from reverie.agent.agent import Agent
+from reverie.config.errors import ConfigError
+from reverie.config.schema import Config, LoggerConfig, RunConfig
+from reverie.envs import registry
+from reverie.envs.vector import restarts, seeds, vector
 from reverie.learner.compiler import Compiler
+from reverie.learner.devices import Placement, configure, resolve_dtype
+from reverie.learner.learner import Learner
+from reverie.learner.policy import Params, Policy
 from reverie.run.source import EnvSource
 from reverie.spaces import Space
-from reverie.track import Logger, Sink, make_sinks
+from reverie.track.logger import Logger
+from reverie.track.sinks.base import Sink
+from reverie.track.sinks.registry import make_sinks
 
 Role = Literal["train", "eval"]
 
@@ -35,8 +36,8 @@ def eval_seed(seed: int, number: int | None = None) -> int:
         seed: Seed of the run.
         number: Which of the evaluations inside the run it is; None for those outside of it.
     """
-    seed = envs.env_seed(seed, EVAL_INDEX)
-    return seed if number is None else envs.env_seed(seed, EVAL_INDEX + number)
+    seed = seeds.env_seed(seed, EVAL_INDEX)
+    return seed if number is None else seeds.env_seed(seed, EVAL_INDEX + number)
 
 
 def seed_at(seed: int, steps: int) -> int:
@@ -44,7 +45,7 @@ def seed_at(seed: int, steps: int) -> int:
 
     A resumed run does not play the episodes of its start again.
     """
-    return envs.env_seed(envs.env_seed(seed, RESUME_INDEX), steps) if steps else seed
+    return seeds.env_seed(seeds.env_seed(seed, RESUME_INDEX), steps) if steps else seed
 
 
 def vector_env(
@@ -54,7 +55,7 @@ def vector_env(
     role: Role = "train",
     count: int = 0,
     cancelled: Callable[[], bool] = lambda: False,
-) -> envs.VectorEnv:
+) -> vector.VectorEnv:
     """Parallel environments, each with a seed of its own that derives from the run's.
 
     Args:
@@ -79,12 +80,12 @@ def vector_env(
         if not (source.filmed or source.max_steps):
             raise ConfigError(_no_engine(source.task))
         backend = "auto"
-    return envs.VectorEnv(
+    return vector.VectorEnv(
         factories,
         backend=backend,
         seeds=seed,
         timeout=run.env_timeout or None,
-        restarts=envs.Restarts(run.env_max_restarts, run.env_restart_window, cancelled),
+        restarts=restarts.Restarts(run.env_max_restarts, run.env_restart_window, cancelled),
         engine=engine,
         slow=source.slow,
     )
@@ -183,7 +184,7 @@ def placement(config: Config) -> Placement:
 
 
 def _no_engine(task: str) -> str:
-    having = ", ".join(suite.name for suite in envs.all_suites().values() if suite.batched)
+    having = ", ".join(suite.name for suite in registry.all_suites().values() if suite.batched)
     return (
         f"run.env_backend is native, but {task!r} has no engine that steps all environments "
         f"together. Set run.env_backend auto, or use a suite that has one: {having}."

@@ -9,8 +9,9 @@ from typing import Any
 import cloudpickle
 import gymnasium
 
-from reverie.config import Config, ConfigError
-from reverie.envs import full_name
+from reverie.config.errors import ConfigError
+from reverie.config.schema import Config
+from reverie.envs.registry import full_name
 from reverie.run.identity import lost, tag
 from reverie.run.source import CUSTOM, EnvSource
 

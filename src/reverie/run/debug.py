@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.learner import NonFiniteError
+from reverie.learner.nonfinite import NonFiniteError
 
 
 def check_numbers(arrays: Mapping[str, np.ndarray], what: str) -> None:

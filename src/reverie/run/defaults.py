@@ -5,10 +5,14 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-from reverie.config import RUN_CONFIG, Config, ConfigError, check, sizes, unset, with_values
+from reverie.config.checks import check
+from reverie.config.errors import ConfigError
 from reverie.config.foreign import read_agent
-from reverie.learner import Placement
-from reverie.replay import Budget
+from reverie.config.load import RUN_CONFIG
+from reverie.config.schema import Config
+from reverie.config.sizes import sizes, unset, with_values
+from reverie.learner.devices import Placement
+from reverie.replay.budget import Budget
 from reverie.spaces import Space
 
 REPLAY = "replay.size"

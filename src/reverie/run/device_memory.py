@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import jax
 
-from reverie.config import Config
-from reverie.learner import Learner
+from reverie.config.schema import Config
+from reverie.learner.learner import Learner
 
 
 class DeviceMemoryError(RuntimeError):

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from reverie.actors.evaluate import evaluate
-from reverie.config import Config, with_values
 from reverie.config.load import load_saved, set_by
-from reverie.learner import CheckpointError
+from reverie.config.schema import Config
+from reverie.config.sizes import with_values
+from reverie.learner.checkpoint import CheckpointError
 from reverie.run import build, defaults
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import load_policy
 from reverie.run.result import Outcome, write_json
 from reverie.run.video import cut_films, write_film
-from reverie.track.sinks import REMOTE
+from reverie.track.sinks.registry import REMOTE
 
 
 def eval_only(

@@ -2,9 +2,9 @@
 
 from reverie.actors.evaluate import Callback, Evaluation, evaluate
 from reverie.actors.host import Actor
-from reverie.envs import VectorEnv
+from reverie.envs.vector.vector import VectorEnv
 from reverie.run.shutdown import Shutdown, Stopped
-from reverie.track import Logger
+from reverie.track.logger import Logger
 
 
 class Evaluator:

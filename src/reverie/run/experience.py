@@ -5,23 +5,20 @@ import importlib
 import pathlib
 from collections.abc import Mapping
 
-from reverie.config import Config, ConfigError, ReplayConfig, unset
-from reverie.replay import (
-    Budget,
-    BudgetError,
-    DiskStorage,
-    Layout,
-    Mixture,
-    Prioritized,
-    RamStorage,
-    Recency,
-    Replay,
-    Selector,
-    Stream,
-    Uniform,
-    check_codec,
-    choose_budget,
-)
+from reverie.config.errors import ConfigError
+from reverie.config.schema import Config, ReplayConfig
+from reverie.config.sizes import unset
+from reverie.replay.budget import Budget, BudgetError, choose_budget
+from reverie.replay.chunk import Layout
+from reverie.replay.files.codec import check_codec
+from reverie.replay.files.storage import DiskStorage, RamStorage
+from reverie.replay.replay import Replay
+from reverie.replay.selectors.base import Selector
+from reverie.replay.selectors.mixture import Mixture
+from reverie.replay.selectors.prioritized import Prioritized
+from reverie.replay.selectors.recency import Recency
+from reverie.replay.selectors.uniform import Uniform
+from reverie.replay.stream import Stream
 from reverie.spaces import Space
 
 SHARE = 0.9

@@ -2,14 +2,14 @@
 
 import pathlib
 
-from reverie.config import Config
+from reverie.config.schema import Config
 from reverie.run import build
 from reverie.run.evaluator import Evaluator
 from reverie.run.report import report
 from reverie.run.result import Evaluation, write_json
 from reverie.run.setup import Run
 from reverie.run.shutdown import Shutdown
-from reverie.track import learning_curve
+from reverie.track.curve import learning_curve
 
 
 def finish(

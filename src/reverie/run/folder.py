@@ -10,11 +10,13 @@ import tempfile
 import gymnasium
 from gymnasium import spaces as gs
 
-from reverie.config import RUN_CONFIG, Config, ConfigError, Difference, check_resume, inherit
+from reverie.config.errors import ConfigError
 from reverie.config.foreign import SavedRun, read_config, read_run
-from reverie.config.load import load_saved
+from reverie.config.load import RUN_CONFIG, load_saved
+from reverie.config.resume import Difference, check_resume, inherit
+from reverie.config.schema import Config
 from reverie.envs.flat.leaves import Leaf, Role, leaves
-from reverie.learner import Checkpointer
+from reverie.learner.checkpoint import Checkpointer
 from reverie.run.space_file import read_spaces
 from reverie.track.sinks.jsonl import METRICS, SCORES
 

@@ -5,13 +5,14 @@ import pathlib
 from collections.abc import Mapping
 
 from reverie.actors.collector import Rollout
-from reverie.config import Config
-from reverie.learner import Learner
-from reverie.replay import Replay
+from reverie.config.schema import Config
+from reverie.learner.learner import Learner
+from reverie.replay.replay import Replay
 from reverie.run import experience
 from reverie.run.report import report
 from reverie.spaces import Space
-from reverie.track import Drawing, Logger
+from reverie.track.drawing import Drawing
+from reverie.track.logger import Logger
 
 PREFIX = "eval/report"
 

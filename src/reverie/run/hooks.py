@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from reverie.actors.collector import Arrays
 from reverie.clocks import Every
-from reverie.config import Config
+from reverie.config.schema import Config
 from reverie.run import build
 from reverie.run.evaluator import Evaluator
 from reverie.run.held_out import HeldOut

@@ -10,13 +10,17 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import utils as vector_spaces
 
-from reverie import envs
 from reverie.actors.evaluate import evaluate
-from reverie.config import Config, ForeignConfig, RunConfig, check_spaces
+from reverie.config.checks import check_spaces
+from reverie.config.schema import Config, RunConfig
+from reverie.envs import errors
 from reverie.envs.converter import Converter
-from reverie.learner import Checkpoint, CheckpointError, Policy
+from reverie.envs.flat import conform
+from reverie.envs.vector.vector import VectorEnv
+from reverie.learner.checkpoint import Checkpoint, CheckpointError
 from reverie.learner.devices import Device, choose
-from reverie.learner.policy import params_of, read_params
+from reverie.learner.policy import Policy, params_of, read_params
+from reverie.options import ForeignConfig
 from reverie.run import build, custom, pretrained
 from reverie.run.folder import open_run
 from reverie.run.result import Evaluation
@@ -223,16 +227,16 @@ class TrainedAgent:
         path = self._logdir / "evaluation" if video is True else pathlib.Path(video).expanduser()
         return dataclasses.replace(result, video=write_film(path, records, self._fps))
 
-    def _check(self, vector: envs.VectorEnv) -> None:
+    def _check(self, vector: VectorEnv) -> None:
         both = zip(
             ("observations", "actions"),
-            envs.spaces(self._converter.wrapped),
+            conform.spaces(self._converter.wrapped),
             (vector.obs_space, vector.act_space),
             strict=True,
         )
         for what, expected, found in both:
             if expected != found:
-                raise envs.SpaceError(
+                raise errors.SpaceError(
                     f"The agent was trained with the {what} {_describe(expected)}, the environment "
                     f"has {_describe(found)}. Pass one like that of its training, {self.task}."
                 )
@@ -265,7 +269,7 @@ def load_agent(
     # Other suites draw their images in the size of the option.
     size = section.size if isinstance(section, ForeignConfig) else ()
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
-    spaces = envs.spaces(converter.wrapped)
+    spaces = conform.spaces(converter.wrapped)
     policy, step = load_policy(config, *spaces, choose(device))
     return TrainedAgent(
         policy,

@@ -5,7 +5,11 @@ import time
 from reverie.actors.collector import Collector, Rollout
 from reverie.actors.host import HostCollector
 from reverie.run.setup import Run
-from reverie.track import Achievements, EpisodeStats, Logger, Rates, usage
+from reverie.track.achievements import Achievements
+from reverie.track.logger import Logger
+from reverie.track.rates import Rates
+from reverie.track.stats import EpisodeStats
+from reverie.track.usage import usage
 
 MUCH = 0.5
 """Share of the time in environments from which a run says how to step them in parallel."""

@@ -6,10 +6,15 @@ import pathlib
 import jax
 import numpy as np
 
-from reverie.agent import Agent
-from reverie.config import RUN_CONFIG, AgentConfig, Config, ConfigError, Difference, compare
+from reverie.agent.agent import Agent
+from reverie.config.agent import AgentConfig
+from reverie.config.errors import ConfigError
 from reverie.config.foreign import read_agent
-from reverie.learner import CheckpointError, checkpoint, names, reference, transfer
+from reverie.config.load import RUN_CONFIG
+from reverie.config.resume import Difference, compare
+from reverie.config.schema import Config
+from reverie.learner import checkpoint, names, reference, transfer
+from reverie.learner.checkpoint import CheckpointError
 from reverie.learner.reference_names import convert
 
 _LATENT = ("agent.dyn.stoch", "agent.dyn.classes")

@@ -8,11 +8,15 @@ from typing import Any
 
 from reverie.actors.random_policy import RandomPolicy
 from reverie.disk import explain_full_disk
-from reverie.learner import Checkpointer, CheckpointError, Learner, Policy, checkpoint
-from reverie.replay import Replay, Stream
+from reverie.learner import checkpoint
+from reverie.learner.checkpoint import Checkpointer, CheckpointError
+from reverie.learner.learner import Learner
+from reverie.learner.policy import Policy
+from reverie.replay.replay import Replay
+from reverie.replay.stream import Stream
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
-from reverie.track import Achievements
+from reverie.track.achievements import Achievements
 
 _DRAWN = "drawn/"
 """Prefix of the arrays of batches that were drawn and not trained, and of what updates gave."""

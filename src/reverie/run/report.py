@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from reverie.learner import Learner
-from reverie.replay import Stream
-from reverie.track import Aggregator, Logger, openloop_plot, openloop_video
+from reverie.learner.learner import Learner
+from reverie.replay.stream import Stream
+from reverie.track.logger import Logger
 from reverie.track.names import file_name
+from reverie.track.openloop import openloop_plot, openloop_video
+from reverie.track.stats import Aggregator
 
 _PLOT, _TRUE, _PRED = "openloop/", "/true", "/pred"
 

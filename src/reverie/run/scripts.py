@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from reverie.actors.collector import Collector
-from reverie.config import Config, ConfigError
+from reverie.config.errors import ConfigError
+from reverie.config.schema import Config
 from reverie.run.build import EnvSource
 from reverie.run.eval_only import eval_only
 from reverie.run.hooks import Hook
 from reverie.run.result import Outcome
 from reverie.run.train import train
-from reverie.track import Sink
+from reverie.track.sinks.base import Sink
 
 SINK_METHODS = ("write", "episode", "note", "close")
 COLLECTOR_METHODS = ("collect", "set_params", "close")
@@ -59,7 +60,7 @@ def _check(callbacks: Sequence[Hook], sinks: Sequence[Sink], collector: Collecto
         if missing:
             raise ConfigError(
                 f"sinks has {sink!r} in it, without {', '.join(missing)}: expected objects with "
-                f"the methods {', '.join(SINK_METHODS)}, as reverie.track.Sink describes them."
+                f"the methods {', '.join(SINK_METHODS)}, see reverie.track.sinks.base them."
             )
     missing = [name for name in COLLECTOR_METHODS if not callable(getattr(collector, name, None))]
     if collector is not None and missing:

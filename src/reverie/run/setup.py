@@ -6,10 +6,15 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from reverie.actors.random_policy import RandomPolicy
-from reverie.config import STAMP, Config, check_spaces, foreign
-from reverie.learner import Learner, Policy
+from reverie.config import foreign
+from reverie.config.checks import check_spaces
+from reverie.config.load import STAMP
+from reverie.config.schema import Config
 from reverie.learner.compiler import Compiler
-from reverie.replay import Replay, Stream
+from reverie.learner.learner import Learner
+from reverie.learner.policy import Policy
+from reverie.replay.replay import Replay
+from reverie.replay.stream import Stream
 from reverie.run import build, defaults, experience, pretrained
 from reverie.run.folder import RunFolder
 from reverie.run.lock import FolderLock
@@ -18,8 +23,11 @@ from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.space_file import write_spaces
 from reverie.spaces import Space
-from reverie.track import Drawing, Logger, Sink, check_outputs
+from reverie.track.drawing import Drawing
+from reverie.track.logger import Logger
+from reverie.track.sinks.base import Sink
 from reverie.track.sinks.jsonl import go_back
+from reverie.track.sinks.registry import check_outputs
 
 
 @dataclasses.dataclass(frozen=True)

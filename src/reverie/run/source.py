@@ -8,13 +8,18 @@ from typing import Any
 
 import gymnasium
 
-from reverie import envs
-from reverie.config import Config, ConfigError, EnvConfig, ForeignConfig, RunConfig, fitting_size
+from reverie.config.checks import fitting_size
+from reverie.config.env import EnvConfig
+from reverie.config.errors import ConfigError
+from reverie.config.schema import Config, RunConfig
+from reverie.envs import registry, wrappers
+from reverie.envs.flat import conform
 from reverie.envs.notes import notes, resize_note
 from reverie.envs.probe import Probe, StandIn, native, probe
 from reverie.envs.vector.backend import choose
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.remote import probe_in_process
+from reverie.options import ForeignConfig
 from reverie.run.video import filmed
 from reverie.spaces import Space
 
@@ -73,12 +78,12 @@ class EnvSource:
     @property
     def suite(self) -> str:
         """The suite whose settings count: that of gymnasium for environments of the user."""
-        return "gym" if self.custom is not None else envs.split(self.task)[0].name
+        return "gym" if self.custom is not None else registry.split(self.task)[0].name
 
     @property
     def slow(self) -> bool:
         """Whether its suite says that a step is worth a process."""
-        return self.custom is None and envs.split(self.task)[0].slow
+        return self.custom is None and registry.split(self.task)[0].slow
 
     def factory(self, index: int = 0, seed: int = 0) -> Factory:
         """A picklable callable that makes one wrapped environment.
@@ -126,7 +131,7 @@ class EnvSource:
         """
         if self.custom is not None or self.filmed or self.max_steps:
             return None
-        return envs.make_vec(self.task, count, self._options(), seed=seed)
+        return registry.make_vec(self.task, count, self._options(), seed=seed)
 
     def make(self) -> gymnasium.Env:
         """One environment without Reverie's wrappers."""
@@ -139,11 +144,11 @@ class EnvSource:
         # Other suites draw their images in the size of the option.
         size = options.size if isinstance(options, ForeignConfig) else ()
         both = seen.observation_space, seen.action_space
-        env = envs.wrap(StandIn(seen.name, *both), size=size)
+        env = wrappers.wrap(StandIn(seen.name, *both), size=size)
         found = [f"{each.problem} {each.mend}".strip() for each in notes(env)]
         # Images are recognized before they are resized.
         own = [self.note] if self.note else []
-        return EnvSpaces(*envs.spaces(env), *both, (*found, *own))
+        return EnvSpaces(*conform.spaces(env), *both, (*found, *own))
 
     def _probe(self, run: RunConfig | None = None) -> Probe:
         """Looks at an environment, where the run's are going to be."""
@@ -162,7 +167,7 @@ class EnvSource:
     def _factory(self, index: int, seed: int) -> Factory:
         if self.custom is not None:
             return functools.partial(_make_custom, self.custom, self._gym_options())
-        return envs.factory_of(self.task, self._options(), index=index, seed=seed)
+        return registry.factory_of(self.task, self._options(), index=index, seed=seed)
 
     def _gym_options(self) -> dict[str, Any]:
         options = self.config.gym.model_dump()
@@ -197,4 +202,4 @@ def _limited(factory: Factory, steps: int) -> gymnasium.Env:
 
 def _make_custom(factory: Factory, options: dict[str, Any]) -> gymnasium.Env:
     given = {key: value for key, value in options.items() if key != "kwargs"}
-    return envs.wrap(factory(), **given)
+    return wrappers.wrap(factory(), **given)

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.config import ConfigError
+from reverie.config.errors import ConfigError
 from reverie.envs.flat.leaves import is_text
 from reverie.run.result import write_json
 

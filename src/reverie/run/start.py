@@ -5,8 +5,8 @@ import dataclasses
 
 from reverie.actors.collector import Collector
 from reverie.actors.host import HostCollector
-from reverie.config import Config
-from reverie.envs import VectorEnv
+from reverie.config.schema import Config
+from reverie.envs.vector.vector import VectorEnv
 from reverie.run import build, experience
 from reverie.run.evaluator import Evaluator
 from reverie.run.held_out import HeldOut

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from reverie.actors.collector import Collector, complete
 from reverie.actors.host import HostCollector
-from reverie.config import Config
+from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
-from reverie.envs import Cancelled
-from reverie.learner import Learner, NonFiniteError
+from reverie.envs.errors import Cancelled
+from reverie.learner.learner import Learner
+from reverie.learner.nonfinite import NonFiniteError
 from reverie.run import build
 from reverie.run.debug import check_numbers
 from reverie.run.device_memory import explain_device_memory
@@ -24,7 +25,7 @@ from reverie.run.result import Outcome
 from reverie.run.setup import Run, set_up
 from reverie.run.shutdown import Shutdown, Stopped
 from reverie.run.start import open_envs, prepare
-from reverie.track import Sink
+from reverie.track.sinks.base import Sink
 
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter while another one waits."""

@@ -11,11 +11,11 @@ import numpy as np
 from gymnasium import error as gym_error
 from gymnasium import spaces as gs
 
-from reverie.envs import MissingPackageError
+from reverie.envs.errors import MissingPackageError
 from reverie.envs.flat.conform import name_of
 from reverie.extras import install
-from reverie.track import write_video
 from reverie.track.stats import MAX_FRAMES
+from reverie.track.video import write_video
 
 Factory = Callable[[], gymnasium.Env]
 

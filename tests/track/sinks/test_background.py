@@ -6,12 +6,14 @@ import time
 import numpy as np
 import pytest
 
-from reverie.config import ConfigError, load
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
 from reverie.config.schema import LoggerConfig
-from reverie.track import Logger, OutputError, check_outputs, make_sinks, read_jsonl
-from reverie.track.sinks import OUTPUTS
+from reverie.track.logger import Logger
 from reverie.track.sinks.background import QUEUE, Background
-from reverie.track.sinks.registry import FILTER
+from reverie.track.sinks.base import OutputError
+from reverie.track.sinks.jsonl import read_jsonl
+from reverie.track.sinks.registry import FILTER, OUTPUTS, check_outputs, make_sinks
 
 
 class Recorder:

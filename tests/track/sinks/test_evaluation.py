@@ -4,7 +4,8 @@ import importlib
 
 import pytest
 
-from reverie.config import foreign, load
+from reverie.config import foreign
+from reverie.config.load import load
 
 # The package has a function of the same name.
 eval_only = importlib.import_module("reverie.run.eval_only")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reverie.track import Logger, make_sinks
+from reverie.track.logger import Logger
+from reverie.track.sinks.registry import make_sinks
 
 scope = pytest.importorskip("scope", reason="needs the extra scope")
 

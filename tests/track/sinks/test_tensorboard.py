@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reverie.track import Logger, make_sinks
+from reverie.track.logger import Logger
+from reverie.track.sinks.registry import make_sinks
 
 pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
 accumulator = pytest.importorskip(

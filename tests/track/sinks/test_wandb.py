@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from reverie.track import Logger, make_sinks
+from reverie.track.logger import Logger
+from reverie.track.sinks.registry import make_sinks
 
 wandb = pytest.importorskip("wandb", reason="needs the extra wandb")
 BLOCK = 32768

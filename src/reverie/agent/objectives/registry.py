@@ -11,7 +11,7 @@ from reverie.agent.objectives.world import (
     make_reconstruction,
     make_reward,
 )
-from reverie.config import AgentConfig
+from reverie.config.agent import AgentConfig
 from reverie.world.variants import by_name
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {

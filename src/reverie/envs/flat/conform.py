@@ -182,7 +182,7 @@ def spaces(env: gymnasium.Env) -> tuple[dict[str, Space], dict[str, Space]]:
     Keys starting with `log/` are left out: they are for the logger and never reach the agent.
     """
     if not is_wrapped(env):
-        raise TypeError(f"{env} is not wrapped. Call reverie.envs.wrap(env) first.")
+        raise TypeError(f"{env} is not wrapped. Call reverie.envs.wrappers.wrap(env) first.")
     return describe(env.observation_space), describe(env.action_space)
 
 

@@ -218,13 +218,13 @@ def find(suite: str, name: str) -> str:
     if rom:
         raise UnknownTaskError(
             f"The game '{suite}_{name}' has no mode for one player. See "
-            f"reverie.envs.tasks({suite!r}) for the games that have."
+            f"reverie.envs.registry.tasks({suite!r}) for the games that have."
         )
     near = difflib.get_close_matches(name.lower(), spellings.values(), n=3, cutoff=0.5)
     raise UnknownTaskError(
         f"There is no game {name!r}. "
         + (f"Did you mean {' or '.join(f'{suite}_{each}' for each in near)}? " if near else "")
-        + f"See reverie.envs.tasks({suite!r}) for all of them."
+        + f"See reverie.envs.registry.tasks({suite!r}) for all of them."
     )
 
 

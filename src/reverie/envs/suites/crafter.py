@@ -31,7 +31,7 @@ class Crafter(gymnasium.Env):
 
     `info` holds `log/achievement_<name>`, how often each of the 22 achievements was reached so
     far in the episode, and with `logs` also `log/inventory_<name>`. A run makes the published
-    score of them, see `reverie.track.Achievements`. Death ends an episode by termination, the step
+    score of them, see `track.achievements`. Death ends an episode by termination, the step
     limit by truncation.
 
     Args:

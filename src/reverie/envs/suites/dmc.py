@@ -158,7 +158,7 @@ def _load(name: str, image: bool) -> Task:
         raise UnknownTaskError(
             f"The DM Control suite has no task {name!r}. "
             + (f"Did you mean {' or '.join(f'dmc_{each}' for each in near)}? " if near else "")
-            + "See reverie.envs.tasks('dmc') for all of them."
+            + "See reverie.envs.registry.tasks('dmc') for all of them."
         )
     prepare(image or name in OPENGL)
     return _manipulation(name) if name.startswith(MANIPULATION) else _suite(name)

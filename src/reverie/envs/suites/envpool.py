@@ -176,7 +176,7 @@ def _spaces(name: str, kwargs: Mapping[str, Any]) -> tuple[gymnasium.Space, gymn
         raise UnknownTaskError(
             f"EnvPool has no environment {name!r}. "
             + (f"Did you mean {' or '.join(f'envpool_{each}' for each in near)}? " if near else "")
-            + "See reverie.envs.tasks('envpool') for all of them."
+            + "See reverie.envs.registry.tasks('envpool') for all of them."
         )
     for key in OURS:
         if key in kwargs:

@@ -67,7 +67,7 @@ class Engine(abc.ABC):
 
 
 class BatchedVectorEnv(gymnasium.vector.VectorEnv):
-    """An engine with the spaces, the conversions and the checks of `reverie.envs.wrap`.
+    """An engine with the spaces, the conversions and the checks of `wrappers.wrap`.
 
     Args:
         engine: What steps the environments.

@@ -35,7 +35,7 @@ class ProcessVectorEnv(gymnasium.vector.VectorEnv):
     episode: its observation, reward 0, no flags, and a true entry in the infos' key `restarted`.
 
     Args:
-        factories: One function per environment. Wrapped by `reverie.envs.wrap` in the worker
+        factories: One function per environment. Wrapped by `wrappers.wrap` in the worker
             where it is not already. They travel by cloudpickle, so lambdas and classes defined
             in a script or notebook work.
         seeds: Seeds of the workers' global random generators.

@@ -135,7 +135,7 @@ class Restarting(gymnasium.Wrapper):
 
     Args:
         index: Number of the environment.
-        factory: Makes it; `reverie.envs.wrap` is applied where it was not.
+        factory: Makes it; `wrappers.wrap` is applied where it was not.
         restarts: Decides about restarts.
         seed: Seed of its first reset, from which those after restarts derive.
     """

@@ -23,7 +23,7 @@ class SerialVectorEnv:
     """N environments that step in turn, with NEXT_STEP autoreset.
 
     Args:
-        factories: One function per environment; `reverie.envs.wrap` is applied where it was not.
+        factories: One function per environment; `wrappers.wrap` is applied where it was not.
         seeds: Seeds of the first resets, from which those after restarts derive.
         restarts: Decides about restarts of environments that raised.
 

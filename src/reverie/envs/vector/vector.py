@@ -43,7 +43,7 @@ class VectorEnv:
     takes a step followed by `is_first` as a truncation, as replay does.
 
     Args:
-        factories: One function per environment; `reverie.envs.wrap` is applied where it was not.
+        factories: One function per environment; `wrappers.wrap` is applied where it was not.
         backend: `sync` steps them one after another in this process, `async` in one process
             each, `native` all together in `engine`; `auto` takes that where it is given, else
             `async` for several that are `slow`, else `sync`. `choice` says what and why.
@@ -54,7 +54,7 @@ class VectorEnv:
         restarts: Decides about restarts of environments that raised, died or hung, and counts
             them; by default there are none. With `sync` only exceptions can be survived.
         engine: The same environments as one engine steps them together, where they have such a
-            form; see `reverie.envs.make_vec`. Then the factories are not called.
+            form; see `reverie.envs.registry.make_vec`. Then the factories are not called.
         slow: Whether their steps take long enough to be worth a process each.
 
     Attributes:
