@@ -28,9 +28,9 @@ BIN = 1000
 """Environment steps whose training episodes are averaged into one row."""
 
 TASKS = {
-    "gym_CartPole-v1": (15_000, "vector, discrete action"),
+    "gym_CartPole-v1": (10_000, "vector, discrete action"),
     "gym_Pendulum-v1": (10_000, "vector, continuous action"),
-    "gym_Acrobot-v1": (15_000, "vector, discrete action, sparse"),
+    "gym_Acrobot-v1": (10_000, "vector, discrete action, sparse"),
     "gym_tasks:Catch-v0": (10_000, "64x64 image"),
     "gym_tasks:Sliders-v0": (10_000, "MultiDiscrete both ways"),
     "gym_tasks:Console-v0": (10_000, "Dict and Tuple, memory"),
