@@ -2,6 +2,8 @@
 
 import ast
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -70,3 +72,17 @@ def test_imports_point_down(path):
         # `from reverie import envs` names a package, `import reverie` the public interface.
         if root == "reverie" and rest and rest[0] in LAYERS and rest[0] != package:
             assert LAYERS[rest[0]] < LAYERS[package], f"{package} may not import {name}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SOURCE.glob("*/**/__init__.py")), ids=lambda p: str(p.relative_to(SOURCE))
+)
+def test_a_package_holds_a_docstring_alone(path):
+    (docstring,) = ast.parse(path.read_text()).body
+    assert isinstance(docstring, ast.Expr)
+
+
+def test_options_are_read_without_jax_and_gymnasium():
+    code = "import sys, reverie.config.load; print(*{'jax', 'gymnasium'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
