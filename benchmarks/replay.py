@@ -35,9 +35,9 @@ import numpy as np
 import psutil
 
 from reverie.envs import registry
+from reverie.replay.batches import Batches
 from reverie.replay.files.storage import DiskStorage
 from reverie.replay.replay import Replay
-from reverie.replay.stream import Stream
 from reverie.spaces import Space
 
 ENVS = 16
@@ -148,7 +148,7 @@ def measure(steps: int, seconds: float, deter: str) -> dict[str, float]:
     _, ids = replay.gather(replay.plan(BATCH))
     fresh = fresh_latents(replay)
     results["latent_updates_s"] = rate(lambda: replay.update(ids, fresh), seconds / 5)
-    with Stream(replay, batch_size=BATCH, batch_length=LENGTH - 1) as stream:
+    with Batches(replay, batch_size=BATCH, batch_length=LENGTH - 1) as stream:
         results["stream_batches_s"] = rate(stream.next, seconds)
     results |= measure_saving(replay, deter)
     replay.close()

@@ -27,7 +27,7 @@ LAYERS = {
     "run": 6,
     "api": 8,
     "cli": 8,
-    "usage": 7,
+    "cli_help": 7,
     "__init__": 9,
     "__main__": 9,
 }

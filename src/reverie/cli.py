@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from reverie import usage
+from reverie import cli_help
 
 if TYPE_CHECKING:
     from reverie.run.setup import Run
@@ -128,7 +128,7 @@ def _kept_for_document() -> Iterator[None]:
 def _dispatch(words: list[str]) -> int:
     command, *rest = words or ["--help"]
     if command in ("--help", "-h", "help"):
-        print(usage.USAGE)
+        print(cli_help.USAGE)
         return 0
     if command == "--version":
         from reverie import __version__
@@ -291,11 +291,11 @@ def _print(renderable: object) -> None:
 
 
 _COMMANDS = {
-    "train": (_train, usage.TRAIN),
-    "eval": (_eval, usage.EVAL),
-    "plot": (_plot, usage.PLOT),
-    "config": (_config, usage.CONFIG),
-    "envs": (_envs, usage.ENVS),
+    "train": (_train, cli_help.TRAIN),
+    "eval": (_eval, cli_help.EVAL),
+    "plot": (_plot, cli_help.PLOT),
+    "config": (_config, cli_help.CONFIG),
+    "envs": (_envs, cli_help.ENVS),
 }
 
 

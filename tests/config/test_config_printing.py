@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from reverie.config.errors import ConfigError
-from reverie.config.leaves import groups, leaves
+from reverie.config.keys import groups, leaves
 from reverie.config.load import load
 from reverie.config.printing import describe
 from reverie.config.schema import Config

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reverie.config.errors import ConfigError
-from reverie.config.leaves import groups, leaves
+from reverie.config.keys import groups, leaves
 from reverie.config.load import load
 from reverie.config.resume import check_resume, compare, inherit
 from reverie.config.schema import Config

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 import reverie.config
 from reverie.config.agent import NormConfig
 from reverie.config.errors import ConfigError
-from reverie.config.leaves import groups, leaves
+from reverie.config.keys import groups, leaves
 from reverie.config.load import load
 from reverie.config.schema import Config, RunConfig
 

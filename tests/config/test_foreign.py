@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from reverie.config import foreign, text
+from reverie.config import foreign, yaml_text
 from reverie.config.errors import ConfigError
 from reverie.config.foreign import read_run
 from reverie.config.load import load, load_run
@@ -185,7 +185,7 @@ def test_options_are_signed_as_they_are_written(folder):
     root = folder(env__gym__kwargs={"b": {"é": "ü:x"}, "a": [1.5, None, True]})
     assert foreign.sign(root)
     assert read_run(root).code == {}
-    assert text.read(root / "config.yaml")["env"]["gym"]["kwargs"]["b"] == {"é": "ü:x"}
+    assert yaml_text.read(root / "config.yaml")["env"]["gym"]["kwargs"]["b"] == {"é": "ü:x"}
 
 
 def test_the_policy_devices_of_earlier_versions_are_not_in_the_way(folder):

@@ -17,10 +17,10 @@ import sys
 import pytest
 
 import reverie
-from reverie import catalog, cli, usage
+from reverie import catalog, cli, cli_help
 from reverie.config.blocks import presets
 from reverie.config.flags import split
-from reverie.config.leaves import groups
+from reverie.config.keys import groups
 from reverie.config.load import load
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config
@@ -195,7 +195,7 @@ def test_commands_in_blocks_are_right(document, line):
 
 
 def test_commands_in_the_help_and_in_examples_are_right():
-    lines = [line for text in (usage.USAGE, reverie.train.__doc__) for line in text.splitlines()]
+    lines = [line for text in (cli_help.USAGE, reverie.train.__doc__) for line in text.splitlines()]
     for path in (ROOT / "examples").glob("*.py"):
         lines += commands(ast.get_docstring(ast.parse(path.read_text())))
     found = [line.strip() for line in lines]

@@ -11,7 +11,7 @@ from reverie.agent.agent import Agent
 from reverie.config.errors import ConfigError
 from reverie.config.foreign import from_folder
 from reverie.config.load import load
-from reverie.learner import names
+from reverie.learner import tree
 from reverie.learner.checkpoint import CheckpointError
 from reverie.run import pretrained
 from reverie.track.openloop import openloop_video
@@ -29,7 +29,7 @@ def test_the_agent_is_the_golden_one(case, reference_run, shards):
     for path in (run, run / "ckpt", next(run.glob("ckpt/2*"))):
         start = pretrained.choose(config, case.agent, str(path))
         assert start.step == 1234
-    state = names.replace(case.agent.init(jax.random.key(7)), start.arrays)
+    state = tree.replace(case.agent.init(jax.random.key(7)), start.arrays)
     for part, golden in ((state.params, case.state.params), (state.states, case.state.states)):
         jax.tree.map(np.testing.assert_array_equal, part, golden)
     assert int(state.opt.updates) == 0
@@ -38,7 +38,7 @@ def test_the_agent_is_the_golden_one(case, reference_run, shards):
 def test_it_acts_and_reports_as_the_original(case, reference_run):
     agent, run = case.agent, reference_run()
     start = pretrained.choose(options(run), agent, str(run))
-    state = names.replace(agent.init(jax.random.key(7)), start.arrays)
+    state = tree.replace(agent.init(jax.random.key(7)), start.arrays)
     batch, key = case.sub("batch"), jax.random.key(0)
     carry = agent.init_carry(case.meta["batch_size"])
     policy = jax.jit(agent.policy)

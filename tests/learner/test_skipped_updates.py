@@ -11,8 +11,8 @@ from reverie.agent import loss_scale, optimizer
 from reverie.config.agent import OptimizerConfig
 from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.learner import Learner
-from reverie.learner.names import MismatchError
 from reverie.learner.nonfinite import NonFiniteError
+from reverie.learner.tree import MismatchError
 
 CONFIG = OptimizerConfig(lr=0.1, warmup=0)
 

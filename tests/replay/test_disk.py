@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from reverie.disk import DiskFullError
+from reverie.replay.batches import Batches
 from reverie.replay.files.record import DamagedFile
 from reverie.replay.files.storage import DiskStorage
 from reverie.replay.replay import Replay
-from reverie.replay.stream import Stream
 from reverie.spaces import Space
 
 MB = 1 << 20
@@ -173,7 +173,7 @@ def test_a_stream_writes_latents_back_wherever_they_are(make_replay, fill, tmp_p
     storage = functools.partial(DiskStorage, folder=tmp_path, ram=MB, latents=100)
     replay = make_replay(storage=storage, capacity=200, length=4)
     fill(replay, 2, 20)
-    with Stream(replay, batch_size=8, batch_length=3) as stream:
+    with Batches(replay, batch_size=8, batch_length=3) as stream:
         for value in range(1, 60):
             sample = stream.next()
             shape = (*sample.ids[:, 1:].shape, 2)

@@ -16,7 +16,7 @@ from gymnasium import spaces as gs
 from reverie import api
 from reverie.learner import learner
 from reverie.learner.checkpoint import Checkpointer
-from reverie.replay.stream import Stream
+from reverie.replay.batches import Batches
 from reverie.run import setup
 
 ENVS, LENGTH = 2, 10
@@ -68,7 +68,7 @@ def play(logdir, cache, options, begin, stop, at_save):
         at_save: A step to save at, and what to call then; what was before is left out.
     """
     batches, metrics = [], []
-    draw, pop, store = Stream.next, learner.Learner.pop_metrics, setup.Run.save
+    draw, pop, store = Batches.next, learner.Learner.pop_metrics, setup.Run.save
 
     def drawn(self):
         sample = draw(self)
@@ -90,7 +90,7 @@ def play(logdir, cache, options, begin, stop, at_save):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Numbered, "first", begin // ENVS // (LENGTH + 1))
-        patch.setattr(Stream, "next", drawn)
+        patch.setattr(Batches, "next", drawn)
         patch.setattr(learner.Learner, "pop_metrics", popped)
         patch.setattr(setup.Run, "save", saved)
         patch.setattr(setup.Run, "save_now", lambda self: (store(self), self.saver.wait()))

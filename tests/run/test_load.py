@@ -12,7 +12,7 @@ import pytest
 
 import reverie
 from reverie.config import load
-from reverie.learner import names
+from reverie.learner import tree
 from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.devices import DeviceError
 from reverie.learner.programs import state_shapes
@@ -89,7 +89,7 @@ def make_folder(root, size):
     root.mkdir()
     settings.to_yaml(folder.config)
     write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
-    shapes = names.flatten(state_shapes(build.agent(settings, spaces.obs, spaces.act, "cpu")))
+    shapes = tree.flatten(state_shapes(build.agent(settings, spaces.obs, spaces.act, "cpu")))
     shapes = {k: x for k, x in shapes.items() if k.startswith("params/")}
     Checkpointer(folder.checkpoints).save(
         1, {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}, {}

@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 
-from reverie.config import text
+from reverie.config import yaml_text
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "own_suite"
 SOURCE = pathlib.Path(__file__).parents[2] / "src"
@@ -88,7 +88,7 @@ def test_its_errors_are_as_clear_as_those_of_ours(reverie, tmp_path, words, mess
 def test_a_run_goes_on_with_its_options(reverie, cache, trained):
     more = reverie("train", "--logdir", trained, "--run.steps", 44, "--jax.cache_dir", cache)
     assert "Run finished after 44 environment steps" in more.stdout
-    assert text.read(trained / "config.yaml")["env"]["corridor"] == {"wind": 0.1, "limit": 100}
+    assert yaml_text.read(trained / "config.yaml")["env"]["corridor"] == {"wind": 0.1, "limit": 100}
     other = reverie("train", "--logdir", trained, "--env.corridor.wind", 0.2)
     assert "env.corridor.wind: saved 0.1, now 0.2 (not allowed: it changes the task" in other.stderr
 
@@ -110,6 +110,6 @@ def test_without_the_package_its_runs_say_so(reverie, trained):
 def test_other_runs_need_it_no_longer(reverie, tmp_path):
     words = ["--task", "dummy_disc", "--run.steps", 20, "--run.envs", 1]
     assert reverie(*RANDOM, *words, "--logdir", tmp_path).returncode == 0
-    assert "corridor" in text.read(tmp_path / "config.yaml")["env"]
+    assert "corridor" in yaml_text.read(tmp_path / "config.yaml")["env"]
     more = reverie("train", "--logdir", tmp_path, "--run.steps", 30, installed=False)
     assert "Run finished after 30 environment steps" in more.stdout, more.stderr

@@ -9,7 +9,7 @@ from gymnasium.envs.registration import EnvSpec
 
 import reverie
 from reverie.envs.errors import SpaceError
-from reverie.run.video import FilmingError
+from reverie.run.film import FilmingError
 
 
 @pytest.fixture(scope="module")

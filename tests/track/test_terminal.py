@@ -11,8 +11,8 @@ import time
 import pytest
 
 from reverie.track.logger import Logger
+from reverie.track.sinks.format import format_duration, format_number, short_name
 from reverie.track.sinks.terminal import TerminalSink
-from reverie.track.sinks.text import format_duration, format_number, short_name
 
 METRICS = {
     "train/loss/dyn": 1.25,

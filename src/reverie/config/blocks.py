@@ -3,7 +3,7 @@
 import importlib.resources
 from typing import Any
 
-from reverie.config import text
+from reverie.config import yaml_text
 from reverie.config.errors import ConfigError
 
 
@@ -13,7 +13,7 @@ def presets() -> dict[str, dict[str, Any]]:
     `defaults` exists and is empty: the defaults are those of the schema, and nothing else.
     """
     resource = importlib.resources.files(__package__ or "").joinpath("presets.yaml")
-    blocks = text.parse(resource.read_text(encoding="utf-8"))
+    blocks = yaml_text.parse(resource.read_text(encoding="utf-8"))
     if blocks.get("defaults") != {}:
         raise ConfigError(
             "presets.yaml: the block defaults must stay empty, because the schema holds the "

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from reverie.config import text
+from reverie.config import yaml_text
 from reverie.config.errors import ConfigError
-from reverie.config.leaves import Leaf
+from reverie.config.keys import Leaf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _block_names(tokens: list[str]) -> list[str]:
 
 def _scalar(token: str) -> Any:
     try:
-        return text.parse(token)
+        return yaml_text.parse(token)
     except ConfigError:
         # Words that are no YAML are plain text; validation says so where text does not fit.
         return token

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from reverie.catalog import SUITES
-from reverie.config import signature, text
+from reverie.config import signature, yaml_text
 from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError, shorten
-from reverie.config.leaves import groups, leaves
+from reverie.config.keys import groups, leaves
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config
 
@@ -54,7 +54,7 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ConfigError: The file cannot be read, or a key is no option.
     """
-    saved = _flatten(text.read(path, saved=True))
+    saved = _flatten(yaml_text.read(path, saved=True))
     content = {key: value for key, value in saved if (key, value) not in _REMOVED.items()}
     content.pop("jax.policy_devices", None)  # A list in earlier versions; of machines, as all jax.
     suite = str(content.get("task", "")).partition("_")[0]
@@ -267,7 +267,7 @@ def from_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], list[st
         ConfigError: There is no run in the folder, or its configuration is damaged.
     """
     path = pathlib.Path(folder).expanduser() / "config.yaml"
-    content = text.read(path, saved=True)
+    content = yaml_text.read(path, saved=True)
     if is_reference(content):
         return reference_options(content)
     return {k: v for k, v in read_options(path).items() if k != "logdir"}, []
@@ -279,7 +279,7 @@ def read_agent(path: str | os.PathLike[str]) -> AgentConfig:
     Raises:
         ConfigError: The file is damaged, or the agent is one that Reverie does not have.
     """
-    content = text.read(path, saved=True)
+    content = yaml_text.read(path, saved=True)
     options = reference_options(content)[0] if is_reference(content) else read_options(path)
     overlay = Overlay(Config)
     overlay.update({k: v for k, v in options.items() if k.startswith("agent.")}, f"file {path}")

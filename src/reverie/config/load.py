@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from reverie.config import flags, text
+from reverie.config import flags, yaml_text
 from reverie.config.blocks import presets
 from reverie.config.checks import check
 from reverie.config.errors import ConfigError, suggestion
 from reverie.config.foreign import SavedRun, read_run
-from reverie.config.leaves import leaves
+from reverie.config.keys import leaves
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config, task_name
 
@@ -163,7 +163,7 @@ def _names(configs: Configs) -> list[str]:
 def _layer(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], str]:
     if name.endswith((".yaml", ".yml")):
         path = os.path.expanduser(name)
-        return text.read(path), f"file {path}"
+        return yaml_text.read(path), f"file {path}"
     if name not in blocks:
         raise ConfigError(
             f"Unknown block {name!r} in --configs.{suggestion(name, blocks)} Known blocks: "

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from reverie.config.errors import ConfigError, shorten, suggestion
-from reverie.config.leaves import Leaf, groups, leaves
+from reverie.config.keys import Leaf, groups, leaves
 
 _REGEX_SIGNS = frozenset(r"*+?[](){}|^$\\")
 

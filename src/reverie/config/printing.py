@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Iterator
 
-from reverie.config import text
-from reverie.config.leaves import Leaf, groups, leaves
+from reverie.config import yaml_text
+from reverie.config.keys import Leaf, groups, leaves
 from reverie.config.schema import Config
 from reverie.config.sizes import sizes
 
@@ -55,14 +55,15 @@ def _option(config: Config, leaf: Leaf, depth: int) -> Iterator[str]:
     origin = ""
     if value != leaf.default:
         source = " ".join(config.sources.get(leaf.key, "code").split())
-        default = text.dump(leaf.default, inline=True)
+        default = yaml_text.dump(leaf.default, inline=True)
         origin = f"  # set by {source}; default {default}"
     name = leaf.key.rsplit(".", 1)[-1]
     if leaf.key in CHOSEN and not origin and leaf.key not in config.sources:
         # Printed as a comment: a file that sets it would take the choice away from the run.
-        yield f"{'  ' * depth}# {name}: {text.dump(value, inline=True)} or less, as the run chooses"
+        default = yaml_text.dump(value, inline=True)
+        yield f"{'  ' * depth}# {name}: {default} or less, as the run chooses"
         return
-    yield f"{'  ' * depth}{name}: {text.dump(value, inline=True)}{origin}"
+    yield f"{'  ' * depth}{name}: {yaml_text.dump(value, inline=True)}{origin}"
 
 
 def _comment(content: str, depth: int) -> list[str]:

@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-from reverie.config import text
+from reverie.config import yaml_text
 from reverie.config.env import EnvConfig
 from reverie.config.errors import ConfigError
-from reverie.config.leaves import leaves
+from reverie.config.keys import leaves
 from reverie.config.schema import Config
 
 _SHOWN = 6
@@ -122,4 +122,4 @@ def _value(config: Config, key: str) -> Any:
     for name in key.split("."):
         value = getattr(value, name)
     # As YAML gives it back, which has neither tuples nor numbers of numpy.
-    return text.parse(text.dump(value)) if isinstance(value, dict) else value
+    return yaml_text.parse(yaml_text.dump(value)) if isinstance(value, dict) else value

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, PrivateAttr, Strict
 
-from reverie.config import text
+from reverie.config import yaml_text
 from reverie.config.agent import AgentConfig
 from reverie.config.env import EnvConfig
 from reverie.config.overlay import Overlay
@@ -309,7 +309,7 @@ class Config(Section):
             ConfigError: The file cannot be read or holds unknown keys or invalid values.
         """
         overlay = Overlay(cls)
-        overlay.update(text.read(path), f"file {os.fspath(path)}")
+        overlay.update(yaml_text.read(path), f"file {os.fspath(path)}")
         return cls.from_overlay(overlay)
 
     def to_yaml(self, path: str | os.PathLike[str]) -> None:
@@ -318,7 +318,7 @@ class Config(Section):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         with open(partial, "w", encoding="utf-8") as file:
-            file.write(text.dump(self.model_dump()))
+            file.write(yaml_text.dump(self.model_dump()))
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from reverie.config import text
+from reverie.config import yaml_text
 
 SIGNATURE = "signature"
 """Name of the file in a run folder."""
@@ -45,7 +45,7 @@ def signed(folder: pathlib.Path, texts: Mapping[str, Any]) -> bool:
 
 
 def _digest(key: bytes, texts: Mapping[str, Any]) -> str:
-    content = text.dump(dict(sorted(texts.items())))
+    content = yaml_text.dump(dict(sorted(texts.items())))
     return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reverie.config.blocks import presets
-from reverie.config.leaves import leaves
+from reverie.config.keys import leaves
 from reverie.config.schema import Config
 
 

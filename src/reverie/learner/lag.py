@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reverie.learner import names
+from reverie.learner import tree
 
 PyTree = Any
 
@@ -23,9 +23,9 @@ def hold(params: PyTree, acting: Sequence[Any], carry: PyTree) -> Callable[[], d
     Returns:
         Gives them as host arrays by name.
     """
-    named = {f"acting/{name}": x for name, x in zip(names.flatten(params), acting, strict=True)}
+    named = {f"acting/{name}": x for name, x in zip(tree.flatten(params), acting, strict=True)}
     copies = jax.tree.map(jnp.copy, carry)
-    named |= {f"carry/{name}": x for name, x in names.flatten(copies).items()}
+    named |= {f"carry/{name}": x for name, x in tree.flatten(copies).items()}
     return lambda: {name: np.asarray(x) for name, x in named.items()}
 
 
@@ -38,9 +38,9 @@ def take(arrays: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree 
         like: A tree of the same structure, shapes and types.
     """
     try:
-        found = {name: arrays[f"{prefix}/{name}"] for name in names.flatten(like)}
-        return names.replace(like, found)
-    except (KeyError, names.MismatchError):
+        found = {name: arrays[f"{prefix}/{name}"] for name in tree.flatten(like)}
+        return tree.replace(like, found)
+    except (KeyError, tree.MismatchError):
         return None
 
 

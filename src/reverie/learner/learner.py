@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from reverie.learner import lag, names, nonfinite
+from reverie.learner import lag, nonfinite, tree
 from reverie.learner.compiler import Compiler, background
 from reverie.learner.devices import Placement
 from reverie.learner.pending import Batch, IssuedUpdate, MetricVector
@@ -110,7 +110,7 @@ class Learner:
     @property
     def array_names(self) -> set[str]:
         """Names of what `arrays` gives."""
-        return set(names.flatten(self._shapes))
+        return set(tree.flatten(self._shapes))
 
     def prepare(self, kind: Kind, batch: Batch) -> None:
         """Starts to compile a program in the background.
@@ -221,7 +221,7 @@ class Learner:
         """
         self.synchronize()
         # On CPU device_get returns views, which the next update would overwrite.
-        arrays = {k: np.array(v) for k, v in names.flatten(self.state).items()}
+        arrays = {k: np.array(v) for k, v in tree.flatten(self.state).items()}
         return self._checked(arrays, self.updates)
 
     def snapshot(self) -> Callable[[], tuple[Arrays, Arrays]]:
@@ -241,7 +241,7 @@ class Learner:
             return lambda: both
         # One program, because calls for hundreds of small arrays would hold up the loop.
         copies = self._copy.result()(local(self.state))
-        named, updates = list(names.flatten(self.state)), self.updates
+        named, updates = list(tree.flatten(self.state)), self.updates
 
         def fetch() -> tuple[Arrays, Arrays]:
             leaves = jax.tree.leaves(jax.device_get(copies))
@@ -267,7 +267,7 @@ class Learner:
         Raises:
             names.MismatchError: If a name is unknown or a shape differs.
         """
-        self._state = self.placement.put_state(names.replace(self.state, arrays))
+        self._state = self.placement.put_state(tree.replace(self.state, arrays))
         self._report_carries.clear()
         self._counts |= {name: counters[name] for name in self._counts if name in counters}
         self._hand_out_newest()

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from reverie.learner import checkpoint, names, nonfinite
+from reverie.learner import checkpoint, nonfinite, tree
 from reverie.learner.checkpoint import Checkpoint, CheckpointError
 from reverie.learner.compiler import Compiler
 from reverie.learner.programs import Batch, Program, narrow, size, specs, state_shapes
@@ -204,11 +204,11 @@ def params_of(saved: Checkpoint, agent: Any) -> Params:
     arrays = {name: x for name, x in saved.arrays.items() if name.startswith(PARAMS)}
     saved.need(shapes)
     try:
-        names.check(shapes, arrays)
-    except names.MismatchError as error:
+        tree.check(shapes, arrays)
+    except tree.MismatchError as error:
         raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error
     return Params(saved.counters.get("updates", 0), [arrays[name] for name in shapes])
 
 
 def _named_shapes(agent: Any) -> dict[str, Any]:
-    return {f"{PARAMS}{k}": x for k, x in names.flatten(state_shapes(agent).params).items()}
+    return {f"{PARAMS}{k}": x for k, x in tree.flatten(state_shapes(agent).params).items()}

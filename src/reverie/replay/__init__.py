@@ -1,5 +1,5 @@
 """Experience replay: streams of steps in chunks, sequences out of them, and prefetched batches.
 
-`Replay` stores transitions and hands out sequences, `Stream` prefetches them as training batches.
+`Replay` stores transitions and hands out sequences, `Batches` prefetches them as training batches.
 Nothing here imports jax.
 """

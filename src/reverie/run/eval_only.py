@@ -12,10 +12,10 @@ from reverie.config.schema import Config
 from reverie.config.sizes import with_values
 from reverie.learner.checkpoint import CheckpointError
 from reverie.run import build, defaults
+from reverie.run.film import cut_films, write_film
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import load_policy
 from reverie.run.result import Outcome, write_json
-from reverie.run.video import cut_films, write_film
 from reverie.track.sinks.registry import REMOTE
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, ReplayConfig
 from reverie.config.sizes import unset
+from reverie.replay.batches import Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
 from reverie.replay.chunk import Layout
 from reverie.replay.files.codec import check_codec
@@ -18,7 +19,6 @@ from reverie.replay.selectors.mixture import Mixture
 from reverie.replay.selectors.prioritized import Prioritized
 from reverie.replay.selectors.recency import Recency
 from reverie.replay.selectors.uniform import Uniform
-from reverie.replay.stream import Stream
 from reverie.spaces import Space
 
 SHARE = 0.9
@@ -195,9 +195,9 @@ def unsaved_bytes(config: Config, source: Replay) -> int:
     return chunks + 4 * batch + 24 * steps
 
 
-def train_stream(config: Config, source: Replay) -> Stream:
+def train_batches(config: Config, source: Replay) -> Batches:
     """Batches for updates."""
-    return Stream(
+    return Batches(
         source,
         batch_size=config.batch_size,
         batch_length=config.batch_length,
@@ -206,9 +206,9 @@ def train_stream(config: Config, source: Replay) -> Stream:
     )
 
 
-def report_stream(config: Config, source: Replay) -> Stream:
+def report_batches(config: Config, source: Replay) -> Batches:
     """Batches for reports; drawing them changes nothing in training."""
-    return Stream(
+    return Batches(
         source,
         batch_size=config.batch_size,
         batch_length=config.report_length,

@@ -38,7 +38,7 @@ class HeldOut:
         self._batches = config.run.report_batches
         self._folder = folder / "eval"
         self.replay: Replay = experience.eval_replay(config, spaces, latents)
-        self._previews = experience.report_stream(config, self.replay)
+        self._previews = experience.report_batches(config, self.replay)
 
     def add(self, rollout: Rollout) -> None:
         """Keeps steps of evaluation environments."""

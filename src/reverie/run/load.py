@@ -22,11 +22,11 @@ from reverie.learner.devices import Device, choose
 from reverie.learner.policy import Policy, params_of, read_params
 from reverie.options import ForeignConfig
 from reverie.run import build, custom, pretrained
+from reverie.run.film import write_film
 from reverie.run.folder import open_run
 from reverie.run.result import Evaluation
 from reverie.run.source import CUSTOM
 from reverie.run.space_file import read_spaces
-from reverie.run.video import write_film
 from reverie.spaces import Space
 
 

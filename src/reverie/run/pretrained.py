@@ -13,7 +13,7 @@ from reverie.config.foreign import read_agent
 from reverie.config.load import RUN_CONFIG
 from reverie.config.resume import Difference, compare
 from reverie.config.schema import Config
-from reverie.learner import checkpoint, names, reference, transfer
+from reverie.learner import checkpoint, reference, transfer, tree
 from reverie.learner.checkpoint import CheckpointError
 from reverie.learner.reference_names import convert
 
@@ -50,7 +50,7 @@ def choose(config: Config, agent: Agent, path: str, expression: str = ".*") -> S
             message names the options behind it.
     """
     folder, step, arrays = _read(path, config.agent)
-    shapes = names.flatten(jax.eval_shape(agent.init, jax.random.key(0)))
+    shapes = tree.flatten(jax.eval_shape(agent.init, jax.random.key(0)))
     differences = _differences(folder, config)
     try:
         chosen = transfer.select(arrays, shapes, expression)

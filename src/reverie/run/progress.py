@@ -12,8 +12,8 @@ from reverie.learner import checkpoint
 from reverie.learner.checkpoint import Checkpointer, CheckpointError
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
+from reverie.replay.batches import Batches
 from reverie.replay.replay import Replay
-from reverie.replay.stream import Stream
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.track.achievements import Achievements
@@ -77,7 +77,7 @@ class Reached:
     learner: Learner | None
     policy: Policy | RandomPolicy
     replay: Replay
-    batches: Stream
+    batches: Batches
     ratio: Ratio
 
     def snapshot(self) -> Callable[[], None]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reverie.learner.learner import Learner
-from reverie.replay.stream import Stream
+from reverie.replay.batches import Batches
 from reverie.track.logger import Logger
 from reverie.track.names import file_name
 from reverie.track.openloop import openloop_plot, openloop_video
@@ -19,7 +19,7 @@ _PLOT, _TRUE, _PRED = "openloop/", "/true", "/pred"
 
 def report(
     learner: Learner,
-    stream: Stream,
+    stream: Batches,
     logger: Logger,
     folder: pathlib.Path,
     batches: int = 1,

@@ -13,8 +13,8 @@ from reverie.config.schema import Config
 from reverie.learner.compiler import Compiler
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
+from reverie.replay.batches import Batches
 from reverie.replay.replay import Replay
-from reverie.replay.stream import Stream
 from reverie.run import build, defaults, experience, pretrained
 from reverie.run.folder import RunFolder
 from reverie.run.lock import FolderLock
@@ -55,8 +55,8 @@ class Run:
     learner: Learner | None
     policy: Policy | RandomPolicy
     replay: Replay
-    batches: Stream
-    previews: Stream
+    batches: Batches
+    previews: Batches
     logger: Logger
     drawing: Drawing
     progress: Progress
@@ -170,7 +170,7 @@ def set_up(
     notes += [*fitted, budget.problem or str(budget)]
     done = Progress()
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
-    batches = stack.enter_context(experience.train_stream(config, replay))
+    batches = stack.enter_context(experience.train_batches(config, replay))
     reached = Reached(folder, done, learner, policy, replay, batches, ratio)
     restored = reached.restore()
     if start and learner and not restored:
@@ -205,7 +205,7 @@ def set_up(
     )
     for note in (*notes, *restored, f"Run folder: {folder.root}"):
         logger.note(note)
-    previews = stack.enter_context(experience.report_stream(config, replay))
+    previews = stack.enter_context(experience.report_batches(config, replay))
     reserve = experience.unsaved_bytes(config, replay) + (learner.nbytes if learner else 0)
     saver = stack.enter_context(contextlib.closing(Saver(folder.root, logger.note, reserve)))
     return Run(

@@ -20,7 +20,7 @@ from reverie.envs.vector.backend import choose
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.remote import probe_in_process
 from reverie.options import ForeignConfig
-from reverie.run.video import filmed
+from reverie.run.film import filmed
 from reverie.spaces import Space
 
 Factory = Callable[[], gymnasium.Env]

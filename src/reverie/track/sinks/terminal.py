@@ -19,7 +19,7 @@ from rich.text import Text
 
 from reverie.track.names import printable
 from reverie.track.sinks.base import Value
-from reverie.track.sinks.text import format_duration, format_number, short_name
+from reverie.track.sinks.format import format_duration, format_number, short_name
 
 EPISODES = 20
 """The score shown is the mean over this many latest episodes."""

@@ -37,7 +37,7 @@ class _Priorities:
     future: concurrent.futures.Future[np.ndarray | None]
 
 
-class Stream:
+class Batches:
     """Draws batches ahead of their use, and takes the fresh latents back.
 
     Draws and priority updates happen in the calling thread at fixed points of the call sequence;
@@ -51,7 +51,7 @@ class Stream:
         context: Steps K before them, at least as many as replay's latents cover.
         consec: Consecutive batches per drawn sequence; number c has the steps `c*T .. c*T+K+T-1`.
         prefetch: Batches under way besides the one handed out. 0 copies when `next` is called.
-        probe: Seed of a stream that leaves no trace in replay's online queue, random state and
+        probe: Seed of batches that leave no trace in replay's online queue, random state and
             counters; for reports. None for training.
 
     Raises:
@@ -101,11 +101,11 @@ class Stream:
 
         Raises:
             IndexError: If replay has nothing to draw yet; ask `replay.ready` first.
-            RuntimeError: If the stream is closed.
+            RuntimeError: If it is closed.
             Exception: Whatever the copying or a write-back before this batch has raised.
         """
         if self._closed:
-            raise RuntimeError("The stream is closed.")
+            raise RuntimeError("The batches are closed.")
         self._fill(max(1, self._prefetch))
         while isinstance(entry := self._queue.popleft(), _Priorities):
             self._finish(entry)
@@ -138,10 +138,10 @@ class Stream:
             priority: `[B, T]` likewise, or None.
 
         Raises:
-            RuntimeError: If the stream is closed.
+            RuntimeError: If it is closed.
         """
         if self._closed:
-            raise RuntimeError("The stream is closed.")
+            raise RuntimeError("The batches are closed.")
         # Located now, in the thread that evicts: later it would depend on timing what is found.
         target = self._replay.locate(ids)
         future = self._replay.worker.submit(_write, self._replay, target, latents, priority)
@@ -217,7 +217,7 @@ class Stream:
             if isinstance(entry, _Priorities):
                 self._finish(entry)
 
-    def __enter__(self) -> "Stream":
+    def __enter__(self) -> "Batches":
         return self
 
     def __exit__(self, *_: object) -> None:

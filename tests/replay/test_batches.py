@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
+from reverie.replay.batches import Batches
 from reverie.replay.files.storage import RamStorage
 from reverie.replay.selectors.prioritized import Prioritized
 from reverie.replay.selectors.uniform import Uniform
-from reverie.replay.stream import Stream
 
 
 class Late:
@@ -43,7 +43,7 @@ def counts(replay):
 def test_batches_have_context_and_trained_steps(make_replay, fill):
     replay = make_replay(length=5, online=True)
     fill(replay, 2, 5)
-    with Stream(replay, batch_size=2, batch_length=4) as stream:
+    with Batches(replay, batch_size=2, batch_length=4) as stream:
         sample = stream.next()
     assert sample.batch["action"].tolist() == [[0, 1, 2, 3, 4], [100, 101, 102, 103, 104]]
     assert sample.batch["latent/deter"].shape == (2, 1, 3)
@@ -55,7 +55,7 @@ def test_batches_have_context_and_trained_steps(make_replay, fill):
 @pytest.mark.parametrize(("context", "consec"), [(1, 1), (2, 3), (0, 1)])
 def test_the_example_has_the_shapes_of_a_batch(make_replay, fill, context, consec):
     replay = make_replay(length=consec * 4 + context, context=context)
-    with Stream(replay, batch_size=3, batch_length=4, context=context, consec=consec) as stream:
+    with Batches(replay, batch_size=3, batch_length=4, context=context, consec=consec) as stream:
         example = stream.example()
         fill(replay, 2, 3 * replay.length)
         batch = stream.next().batch
@@ -66,7 +66,7 @@ def test_the_example_has_the_shapes_of_a_batch(make_replay, fill, context, conse
 def test_consecutive_chunks_share_their_border_steps(make_replay, fill):
     replay = make_replay(length=3 * 4 + 1, chunksize=5, online=True)
     fill(replay, 1, 13)
-    with Stream(replay, batch_size=1, batch_length=4, consec=3) as stream:
+    with Batches(replay, batch_size=1, batch_length=4, consec=3) as stream:
         samples = [stream.next() for _ in range(4)]
     rows = [sample.batch["action"][0].tolist() for sample in samples]
     assert rows == [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8], [8, 9, 10, 11, 12], rows[3]]
@@ -78,7 +78,7 @@ def test_consecutive_chunks_share_their_border_steps(make_replay, fill):
 def test_consecutive_chunks_continue_the_same_sequences(make_replay, fill):
     replay = make_replay(length=2 * 4 + 1, online=False)
     fill(replay, 3, 40)
-    with Stream(replay, batch_size=5, batch_length=4, consec=2) as stream:
+    with Batches(replay, batch_size=5, batch_length=4, consec=2) as stream:
         for _ in range(4):
             first, second = stream.next(), stream.next()
             np.testing.assert_array_equal(second.ids[:, 0], first.ids[:, -1])
@@ -89,7 +89,7 @@ def test_an_abandoned_episode_is_closed_at_the_border_of_consecutive_chunks(make
     replay = make_replay(length=5, online=True)
     for t in range(5):
         replay.add(step([t], is_first=[t in (0, 3)]), [0])
-    with Stream(replay, batch_size=1, batch_length=2, consec=2) as stream:
+    with Batches(replay, batch_size=1, batch_length=2, consec=2) as stream:
         first, second = stream.next().batch, stream.next().batch
     assert first["is_last"].tolist() == [[False, False, True]]
     assert second["is_last"].tolist() == [[True, False, False]]
@@ -99,7 +99,7 @@ def test_an_abandoned_episode_is_closed_at_the_border_of_consecutive_chunks(make
 def test_written_latents_come_back_as_the_context_of_later_sequences(make_replay, fill):
     replay = make_replay(length=4, online=False)
     fill(replay, 1, 8)
-    with Stream(replay, batch_size=4, batch_length=3, prefetch=0) as stream:
+    with Batches(replay, batch_size=4, batch_length=3, prefetch=0) as stream:
         known = {}
         for value in range(1, 30):
             sample = stream.next()
@@ -114,8 +114,8 @@ def test_written_latents_come_back_as_the_context_of_later_sequences(make_replay
 def test_batches_do_not_depend_on_timing(make_replay, fill):
     def run(delay):
         replay = make_replay(length=4, capacity=60, chunksize=4, seed=3)
-        probe = Stream(replay, batch_size=2, batch_length=3, probe=1)
-        stream = Stream(replay, batch_size=3, batch_length=3, prefetch=2)
+        probe = Batches(replay, batch_size=2, batch_length=3, probe=1)
+        stream = Batches(replay, batch_size=3, batch_length=3, prefetch=2)
         out = []
         with probe, stream:
             fill(replay, 2, 6)
@@ -150,7 +150,7 @@ def test_priorities_are_applied_in_the_calling_thread_before_a_later_draw(make_r
     selector = Recorder()
     replay = make_replay(selector=selector)
     fill(replay, 1, 9)
-    with Stream(replay, batch_size=2, batch_length=3, prefetch=1) as stream:
+    with Batches(replay, batch_size=2, batch_length=3, prefetch=1) as stream:
         sample = stream.next()
         stream.write_back(sample.ids[:, 1:], {}, Late(np.ones((2, 3), np.float32)))
         stream.next()
@@ -161,7 +161,7 @@ def test_priorities_are_applied_in_the_calling_thread_before_a_later_draw(make_r
 def test_an_error_of_a_write_back_comes_out_of_next(make_replay, fill):
     replay = make_replay()
     fill(replay, 1, 9)
-    stream = Stream(replay, batch_size=2, batch_length=3, prefetch=1)
+    stream = Batches(replay, batch_size=2, batch_length=3, prefetch=1)
     sample = stream.next()
     stream.write_back(sample.ids[:, 1:], {"latent/stoch": Broken()})
     stream.next()
@@ -173,7 +173,7 @@ def test_an_error_of_a_write_back_comes_out_of_next(make_replay, fill):
 def test_an_error_of_the_copying_comes_out_of_next(make_replay, fill, monkeypatch):
     replay = make_replay()
     fill(replay, 1, 9)
-    stream = Stream(replay, batch_size=2, batch_length=3)
+    stream = Batches(replay, batch_size=2, batch_length=3)
 
     def fail(*args):
         raise MemoryError("no room for a batch")
@@ -187,7 +187,7 @@ def test_an_error_of_the_copying_comes_out_of_next(make_replay, fill, monkeypatc
 def test_close_finishes_write_backs_and_reports_their_errors(make_replay, fill):
     replay = make_replay(online=False)
     fill(replay, 1, 4)
-    stream = Stream(replay, batch_size=1, batch_length=3)
+    stream = Batches(replay, batch_size=1, batch_length=3)
     sample = stream.next()
     late = {k: Late(v, 0.05) for k, v in stoch(sample, 2).items()}
     stream.write_back(sample.ids[:, 1:], late)
@@ -207,7 +207,7 @@ def test_probe_of_shorter_batches_leaves_no_trace(make_replay, fill):
     replay = make_replay(length=9, online=True)
     fill(replay, 2, 20)
     before = counts(replay)
-    with Stream(replay, batch_size=6, batch_length=3, probe=0) as probe:
+    with Batches(replay, batch_size=6, batch_length=3, probe=0) as probe:
         sample = probe.next()
     assert sample.batch["action"].shape == (6, 4)
     assert (np.diff(sample.batch["action"], axis=1) == 1).all()
@@ -219,7 +219,7 @@ def test_no_thread_is_left_after_close(make_replay, fill):
     replay = make_replay()
     fill(replay, 1, 9)
     filled = threading.active_count()
-    stream = Stream(replay, batch_size=2, batch_length=3)
+    stream = Batches(replay, batch_size=2, batch_length=3)
     stream.next()
     assert threading.active_count() == filled + 1
     stream.close()
@@ -239,11 +239,11 @@ def test_no_thread_is_left_after_close(make_replay, fill):
 )
 def test_wrong_settings_are_refused(make_replay, settings, match):
     with pytest.raises(ValueError, match=match):
-        Stream(make_replay(), **({"batch_size": 2, "batch_length": 3} | settings))
+        Batches(make_replay(), **({"batch_size": 2, "batch_length": 3} | settings))
 
 
 def test_next_before_there_is_anything_is_an_error(make_replay):
-    with Stream(make_replay(), batch_size=2, batch_length=3) as stream, pytest.raises(IndexError):
+    with Batches(make_replay(), batch_size=2, batch_length=3) as stream, pytest.raises(IndexError):
         stream.next()
 
 
@@ -255,7 +255,7 @@ def test_batches_that_were_drawn_survive_a_restart(
     options = {"batch_size": 2, "batch_length": 4, "consec": consec, "prefetch": prefetch}
     replay = make_replay(**kwargs)
     fill(replay, 2, 60)
-    with Stream(replay, **options) as stream:
+    with Batches(replay, **options) as stream:
         for _ in range(taken):
             stream.next()
         meta, fetch = stream.held()
@@ -266,7 +266,7 @@ def test_batches_that_were_drawn_survive_a_restart(
         expected = [stream.next() for _ in range(4)]
     again = make_replay(**kwargs)
     assert again.load(tmp_path / "copy", "here").exact
-    with Stream(again, **options) as stream:
+    with Batches(again, **options) as stream:
         stream.take_back(meta, arrays)
         fill(again, 2, 9, start=60)
         for sample in expected:
@@ -284,7 +284,7 @@ def test_what_updates_gave_arrives_after_a_restart(make_replay, fill, tmp_path):
         replay = make_replay(**kwargs, selector=Prioritized())
         fill(replay, 2, 30)
         with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(Stream(replay, **options))
+            stream = stack.enter_context(Batches(replay, **options))
             for number in range(4):
                 ids = stream.next().ids[:, 1:]
                 latents = {
@@ -298,7 +298,7 @@ def test_what_updates_gave_arrives_after_a_restart(make_replay, fill, tmp_path):
                 replay.save(tmp_path, "here").wait()
                 replay = make_replay(**kwargs, selector=Prioritized())
                 assert replay.load(tmp_path, "here").exact
-                stream = stack.enter_context(Stream(replay, **options))
+                stream = stack.enter_context(Batches(replay, **options))
                 stream.take_back(meta, fetch())
             found = [stream.next() for _ in range(8)]
             stream.postpone(np.zeros((0, 4), int), {})
@@ -310,12 +310,12 @@ def test_batches_of_another_shape_are_left_out(make_replay, fill):
     replay = make_replay(length=5)
     fill(replay, 2, 30)
     options = {"batch_size": 2, "batch_length": 4}
-    with Stream(replay, **options) as stream:
+    with Batches(replay, **options) as stream:
         stream.next()
         meta, fetch = stream.held()
         arrays = fetch()
     for more in ({}, {"batch_size": 3}):
-        with Stream(replay, **{**options, **more}) as stream:
+        with Batches(replay, **{**options, **more}) as stream:
             stream.take_back({}, {})
             assert not stream.held()[1]()
             stream.take_back(meta, {k: x[:1] for k, x in arrays.items()} if not more else arrays)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from reverie.config import text
+from reverie.config import yaml_text
 from reverie.config.errors import ConfigError, shorten, suggestion
 from reverie.options import as_text, bare
 
@@ -117,7 +117,7 @@ def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
 
 def _saved(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        text.dump(value)
+        yaml_text.dump(value)
     except yaml.YAMLError as error:
         raise ValueError(f"{error}, which the run folder keeps") from None
     return value
