@@ -91,7 +91,7 @@ def test_an_option_that_does_not_fit_is_explained_without_a_traceback(
     capsys, tmp_path, monkeypatch
 ):
     (tmp_path / "picky.py").write_text(
-        "from reverie.envs import OptionError\n"
+        "from reverie.envs.errors import OptionError\n"
         "def make(room):\n"
         "    raise OptionError(f'env.gym.kwargs holds room {room}, which is closed.')\n"
     )

@@ -114,7 +114,7 @@ def test_the_choice_of_the_user_stands(monkeypatch):
 def test_what_the_probe_promises_is_true(library):
     """Draws in a fresh process with each library that the probe finds."""
     code = (
-        "from reverie.envs import make\n"
+        "from reverie.envs.registry import make\n"
         "env = make('dmc_cartpole_balance')\n"
         "print('mean', env.reset()[0]['image'].mean() > 0)\n"
         "env.close()\n"

@@ -152,7 +152,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # Shells ignore it in 
 sys.path.insert(0, {folder!r})
 import numpy as np
 from test_envs_workers import Fragile
-from reverie.envs import VectorEnv
+from reverie.envs.vector.vector import VectorEnv
 vector = VectorEnv([Fragile] * 2, "async", seeds=0)
 print(*vector.reset()["obs"][:, 0].astype(int), flush=True)
 how = sys.argv[1]
@@ -202,7 +202,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {folder!r})
 import numpy as np
 from test_envs_workers import Fragile
-from reverie.envs import Restarts, VectorEnv
+from reverie.envs.vector.restarts import Restarts
+from reverie.envs.vector.vector import VectorEnv
 how = sys.argv[1]
 def factory():
     if how == "rebuild" and os.path.exists({marker!r}):

@@ -44,7 +44,8 @@ def test_an_error_of_jax_without_a_text_leaves_no_brackets(monkeypatch):
 
 def test_no_devices_beyond_the_cores_are_simulated_unasked():
     script = """
-        from reverie.learner import DeviceError, configure, devices
+        from reverie.learner import devices
+        from reverie.learner.devices import DeviceError, configure
         devices._cores = lambda: 2
         try:
             configure("cpu", devices=[7], cache_dir="off")
@@ -62,7 +63,9 @@ SCRIPT = """
     import numpy as np
     sys.path.insert(0, {folder!r})
     from conftest import FakeAgent
-    from reverie.learner import Learner, Policy, configure
+    from reverie.learner.devices import configure
+    from reverie.learner.learner import Learner
+    from reverie.learner.policy import Policy
 
     count = int(sys.argv[1])
     placement = configure("cpu", devices=range(count), mock_devices=count + 1,

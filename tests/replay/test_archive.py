@@ -332,7 +332,8 @@ KILLED = """
 import functools
 import sys
 import numpy as np
-from reverie.replay import DiskStorage, Replay
+from reverie.replay.files.storage import DiskStorage
+from reverie.replay.replay import Replay
 from reverie.replay.files.storage import RamStorage
 from reverie.spaces import Space
 

@@ -10,6 +10,7 @@ import pytest
 
 import reverie
 from reverie.config.errors import ConfigError
+from reverie.config.load import load
 from reverie.envs.errors import ValueMismatchError
 from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.nonfinite import NonFiniteError
@@ -271,7 +272,7 @@ def test_own_environment_goes_on_without_naming_presets_again(cache, tmp_path):
 
 def test_failing_environment_saves_before_it_stops(cache, tmp_path):
     factory = functools.partial(Corridor, break_at=15)
-    config = reverie.config.load(
+    config = load(
         configs="debug",
         overrides={"task": "custom_Corridor", "logdir": str(tmp_path), **small(cache)},
     )

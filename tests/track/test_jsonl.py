@@ -17,7 +17,8 @@ from reverie.track.sinks.jsonl import JsonlSink, go_back, read_jsonl
 
 WRITER = """
 import sys
-from reverie.track import JsonlSink, Logger
+from reverie.track.logger import Logger
+from reverie.track.sinks.jsonl import JsonlSink
 step = 0
 logger = Logger([JsonlSink(sys.argv[1])], lambda: step)
 while True:

@@ -238,7 +238,7 @@ def test_openloop_plot_arguments_are_checked(tmp_path, true, pred, observed, nam
 def test_drawing_needs_no_pyplot_and_no_display(tmp_path):
     write_scores(tmp_path, [(1, 1.0), (2, 2.0)])
     code = (
-        "import sys, reverie.track as t; t.learning_curve(sys.argv[1]);"
+        "import sys, reverie.track.curve as t; t.learning_curve(sys.argv[1]);"
         "print('matplotlib.pyplot' in sys.modules)"
     )
     run = subprocess.run(

@@ -257,7 +257,7 @@ def test_a_dumb_terminal_gets_plain_lines(terminal, monkeypatch):
 
 
 def test_an_uncaught_error_gives_the_cursor_back(terminal):
-    code = "from reverie.track import TerminalSink; TerminalSink(lambda: 1); 1 / 0"
+    code = "from reverie.track.sinks.terminal import TerminalSink; TerminalSink(lambda: 1); 1 / 0"
     process = subprocess.run(
         [sys.executable, "-c", code], stdout=terminal.file, stderr=subprocess.PIPE, check=False
     )

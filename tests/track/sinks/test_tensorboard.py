@@ -135,7 +135,7 @@ def test_no_deep_learning_framework_is_imported(tmp_path):
     import sys
 
     program = (
-        "import sys, json; from reverie.track import make_sinks;"
+        "import sys, json; from reverie.track.sinks.registry import make_sinks;"
         f"make_sinks(['tensorboard'], {str(tmp_path)!r}, step=lambda: 0)[0].close();"
         "print(json.dumps([m for m in ('torch', 'tensorflow', 'jax') if m in sys.modules]))"
     )
