@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from reverie import cli_help
+from reverie.config.errors import own_notes
 
 if TYPE_CHECKING:
     from reverie.run.setup import Run
@@ -330,13 +331,13 @@ def _flag(words: list[str], name: str) -> tuple[bool, list[str]]:
 
 
 def _explained(error: Exception) -> bool:
-    """Whether the error is one of Reverie's own, whose message says what to do, or has a note."""
-    return hasattr(error, "__notes__") or type(error).__module__.partition(".")[0] == __package__
+    """Whether the error is one of Reverie's own, whose message says what to do, or has our note."""
+    return bool(own_notes(error)) or type(error).__module__.partition(".")[0] == __package__
 
 
 def _message(error: Exception) -> str:
     """What the error says, without the traceback of a process where it is Reverie's own too."""
-    notes = getattr(error, "__notes__", [])
+    notes = own_notes(error)
     if type(error).__module__.partition(".")[0] != __package__:
         # A note on an environment's error tells the error too, one on a failed save does not.
         told = any(str(error) in note for note in notes)

@@ -1,5 +1,6 @@
 """The agent as a list of objectives: what is left out, what is added, and what does not fit."""
 
+import contextlib
 import dataclasses
 import pathlib
 import sys
@@ -137,27 +138,127 @@ def mine(nets, state, seen, key):
 
 
 def trace(agent):
-    def update(key):
-        return agent.train(agent.init(key), agent.init_carry(B), batch_of(agent), key)
+    def update(batch, key):
+        return agent.train(agent.init(key), agent.init_carry(B), batch, key)
 
-    jax.eval_shape(update, KEY)
+    return jax.eval_shape(update, batch_of(agent), KEY)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "reward"}, "Two objectives of agent.objectives are named 'reward'"),
-        ({"scales": {"rew": 1.0}}, "'one' has the loss 'rew', which another one has too"),
-        ({"scales": {"yours": 1.0}}, r"'one' has the losses \['mine'\], .* for \['yours'\]"),
+        ({"name": "reward"}, "Two objectives .* are named 'reward', the second one is own:one"),
+        ({"scales": {"rew": 1.0}}, "'reward' and 'one' of agent.objectives both .* loss 'rew'"),
+        (
+            {"scales": {"yours": 1.0}},
+            r"'one' \(own:one\) has the losses \['mine'\], .* for \['yours'\]",
+        ),
+        ({"scales": {"mine": float("nan")}}, "the scale of 'mine' is nan"),
         ({"needs": ("other",)}, "'one' needs the head 'other', but .* bring dec, rew, con"),
-        ({"heads": lambda key: {"pol": None}}, "Two objectives .* bring the head 'pol'"),
+        (
+            {"heads": lambda key: {"pol": None}},
+            "'actor_critic' and 'one' .* both bring the head 'pol'",
+        ),
+        ({"heads": lambda key: None}, r"'one' \(own:one\): heads returned None"),
+        ({"loss": lambda *_: {"mine": 0}}, r"loss returned a dict; Loss\(\{name: array\}\) was"),
+        ({"loss": lambda *_: Loss([])}, "loss returned a Loss of a list"),
+        ({"loss": lambda *_: Loss({"mine": 0.5})}, "loss 'mine' is a float; an array"),
     ],
 )
 def test_objectives_that_do_not_fit_together(own, changes, message):
     one = Objective("one", {"mine": 1.0}, mine)
     names = own(one=lambda spec: dataclasses.replace(one, **changes))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         trace(make(*PAPER, *names))
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "message"),
+    [
+        ((), False, r"'one' \(own:one\): loss 'mine' has shape \(\); \(2, 1 or more steps\) was"),
+        ((B, 0), False, r"has shape \(2, 0\)"),
+        ((B, T, 3), False, r"has shape \(2, 4, 3\)"),
+        ((T, B), False, r"has shape \(4, 2\)"),
+        ((B, T - 1), True, r"has shape \(2, 3\); with model=True \(2, 4\) was expected"),
+        ((B, T - 1), False, ""),
+        ((B, T), True, ""),
+    ],
+)
+def test_losses_of_other_shapes(own, shape, model, message):
+    def loss(nets, state, seen, key):
+        return Loss({"mine": jnp.zeros(shape)})
+
+    agent = make(*PAPER, *own(one=lambda spec: Objective("one", {"mine": 1.0}, loss, model=model)))
+    with pytest.raises(ConfigError, match=message) if message else contextlib.nullcontext():
+        trace(agent)
+
+
+@pytest.mark.parametrize("part", ["loss", "init", "heads", "settle", "function"])
+def test_exceptions_of_own_code_name_the_objective_and_their_line(own, part):
+    def broken(*_):
+        return {}["missing"]  # The line.
+
+    def one(spec):
+        if part == "function":
+            broken()
+        return dataclasses.replace(Objective("one", {"mine": 1.0}, mine), **{part: broken})
+
+    with pytest.raises(ConfigError, match=r"KeyError: 'missing'\n") as raised:
+        trace(make(*PAPER, *own(one=one)))
+    message = str(raised.value)
+    named = "agent.objectives: own:one" if part == "function" else "Objective 'one' (own:one): its"
+    assert message.startswith(named)
+    assert f'{__file__}", line' in message
+    assert message.endswith('return {}["missing"]  # The line.')
+    assert "/reverie/" not in message.replace(__file__, "")
+
+
+def test_metrics_of_own_objectives_replace_none_of_others(own):
+    def named(name):
+        def loss(nets, state, seen, key):
+            # The optimizer's is a float.
+            return Loss({name: seen.data.reward}, metrics={"grad_norm": jnp.int32(1)})
+
+        return lambda spec: Objective(name, {name: 1.0}, loss)
+
+    metrics = trace(make(*PAPER, *own(opt=named("opt"), one=named("one"))))[3]
+    assert metrics["opt/grad_norm"].dtype == jnp.float32
+    assert metrics["one/grad_norm"].dtype == jnp.int32
+
+
+@pytest.mark.parametrize(
+    ("function", "keywords", "message"),
+    [
+        (lambda spec: None, [], "agent.objectives: own:one returned None; an Objective"),
+        (
+            lambda spec, scale=1.0: None,
+            ["--agent.extra.one.scalee", "2"],
+            r"agent.extra.one = \{'scalee': 2.*\}: own:one\(spec, scale=1.0\) .*'scalee'",
+        ),
+        (lambda: None, [], r"own:one\(\) cannot be called with a spec"),
+    ],
+)
+def test_functions_that_make_no_objective(own, function, keywords, message):
+    with pytest.raises(ConfigError, match=message):
+        make(*PAPER, *own(one=function), flags=keywords)
+
+
+def test_modules_and_names_that_are_missing(own, monkeypatch, tmp_path):
+    own(one=mine, _hidden=mine)
+    monkeypatch.setattr(mine, "__module__", "own")
+    with pytest.raises(ConfigError, match=r"own has no function or class 'two'\. It has one\."):
+        make("own:two")
+    with pytest.raises(ConfigError, match="no module 'no_such' in the current folder or on PYTH"):
+        make("no_such.part:one")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "own_broken.py").write_text("import no_such\n")
+    with pytest.raises(ConfigError, match=r"ModuleNotFoundError: No .*own_broken.py, line 1"):
+        make("own_broken:one")
+
+
+def test_scales_of_own_losses_are_arguments():
+    with pytest.raises(ConfigError, match=r"Unknown key .* set agent\.extra\.FUNCTION"):
+        load(["--agent.loss_scales.inv", "0.5"])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from reverie import cli
+from reverie.config.errors import Note
 from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.compiler import Compiler
 from reverie.run.device_memory import DeviceMemoryError
@@ -69,6 +70,15 @@ def test_a_device_without_memory(copied, make_config, without_memory, monkeypatc
 
 @pytest.mark.parametrize("error", [DeviceMemoryError("no memory"), RuntimeError("no memory")])
 def test_the_command_tells_the_error_before_the_save_that_failed(error):
-    error.add_note("After this the run could not be saved either.")
+    error.add_note(Note("After this the run could not be saved either."))
     message = cli._message(error)
     assert 0 <= message.index("no memory") < message.index("could not be saved")
+
+
+def test_notes_of_libraries_explain_nothing():
+    error = RuntimeError("a mistake")
+    error.add_note("For simplicity, JAX has removed its internal frames.")
+    assert not cli._explained(error)
+    error.add_note(Note("Environment 1 raised it."))
+    assert cli._explained(error)
+    assert "JAX" not in cli._message(error)

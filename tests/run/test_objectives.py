@@ -28,6 +28,9 @@ def test_the_example_trains_and_its_loss_is_logged(make_config, tmp_path, monkey
     logged = [x for x in read_jsonl(tmp_path / "run" / "metrics.jsonl") if "train/loss/next" in x]
     assert all(record["train/loss/next"] > 0 for record in logged)
     assert logged
+    # Acting needs no code that only trains.
+    monkeypatch.setattr(sys, "path", sys.path[1:])
+    monkeypatch.delitem(sys.modules, "own_objective")
     assert reverie.load(tmp_path / "run").step == 60
     # In the hands of somebody else it is code that a folder names.
     (tmp_path / "run" / "signature").unlink()

@@ -12,12 +12,7 @@ from reverie.agent.imagination import action_noise, sample_actions
 from reverie.agent.loss_scale import keep_if
 from reverie.agent.networks import Networks, Spec
 from reverie.agent.objectives.base import Metrics
-from reverie.agent.objectives.registry import (
-    check_heads,
-    check_losses,
-    loss_scales,
-    make_objectives,
-)
+from reverie.agent.objectives.registry import check_heads, loss_scales, make_objectives
 from reverie.agent.openloop import open_loop
 from reverie.agent.optimizer import OptState
 from reverie.agent.precision import cast_floats
@@ -86,8 +81,8 @@ class Agent:
         draws: Where samples come from; fixed ones make the agent deterministic in tests.
 
     Raises:
-        ValueError: If there is nothing to observe or to do, a mask fits no action, or the
-            objectives do not fit together or to the scales of their losses.
+        ValueError: If there is nothing to observe or to do, a mask fits no action, or (as a
+            ConfigError) the objectives do not fit together or to the scales of their losses.
     """
 
     def __init__(
@@ -127,7 +122,7 @@ class Agent:
 
     def init(self, key: Key[Array, ""]) -> AgentState:
         """Initial parameters and statistics."""
-        params = Networks(self.spec, [x.heads for x in self.objectives], key=key)
+        params = Networks(self.spec, {x.name: x.heads for x in self.objectives}, key=key)
         check_heads(self.objectives, params.heads)
         states = {x.name: x.init(params) for x in self.objectives}
         return AgentState(params, states, optimizer.init(params, self.config.opt, self.dtype))
@@ -211,7 +206,7 @@ class Agent:
         }
         if opt.scale is not None:
             states = keep_if(opt.updates > state.opt.updates, states, state.states)
-        metrics |= aux.metrics | {"opt/loss": loss}
+        metrics = aux.metrics | metrics | {"opt/loss": loss}
         metrics |= {f"loss/{k}": v.mean() for k, v in aux.losses.items()}
         return AgentState(params, states, opt), aux.carry, aux.out, metrics
 
@@ -233,7 +228,7 @@ class Agent:
         """
         loss_key, open_key = jax.random.split(key)
         _, aux = self.loss(state.params, state.states, carry, batch, loss_key)
-        results = {f"loss/{k}": v.mean() for k, v in aux.losses.items()} | aux.metrics
+        results = aux.metrics | {f"loss/{k}": v.mean() for k, v in aux.losses.items()}
         if not self.config.report or "dec" not in state.params.heads:
             return aux.carry, results
         start, data = self.align(carry, batch)
@@ -269,7 +264,7 @@ class Agent:
             nets, carry.state, data, self.act_space, observe_key, self.draws, self.dtype
         )
         found = {
-            x.name: check_losses(x, x.loss(nets, states[x.name], seen, k))
+            x.name: x.loss(nets, states[x.name], seen, k)
             for x, k in zip(self.objectives, keys, strict=True)
         }
         losses = {k: v for loss in found.values() for k, v in loss.losses.items()}

@@ -1,7 +1,7 @@
 """All networks of the agent, and what they are made from."""
 
 import collections
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,6 +9,7 @@ import jax
 from jaxtyping import Array, Key
 
 from reverie.config.agent import AgentConfig
+from reverie.config.errors import ConfigError
 from reverie.nn.draws import Draws
 from reverie.spaces import Space, mask_keys
 from reverie.world.encoder import Encoder, load_encoder
@@ -52,7 +53,7 @@ class Networks(eqx.Module):
 
     Args:
         spec: Sizes and spaces.
-        heads: Each makes the heads of one objective from a key.
+        heads: Name of an objective -> what makes its heads from a key.
         key: Of the initial values.
 
     Attributes:
@@ -67,7 +68,7 @@ class Networks(eqx.Module):
     def __init__(
         self,
         spec: Spec,
-        heads: Sequence[Callable[[Key[Array, ""]], Mapping[str, eqx.Module]]],
+        heads: Mapping[str, Callable[[Key[Array, ""]], Mapping[str, eqx.Module]]],
         *,
         key: Key[Array, ""],
     ):
@@ -79,8 +80,13 @@ class Networks(eqx.Module):
         self.dyn = RSSM(self.enc.tokens, width, **dyn.model_dump(), key=dyn_key)
         # A plain dict would be sorted.
         self.heads = collections.OrderedDict()
-        for make, head_key in zip(heads, keys, strict=True):
+        owners: dict[str, str] = {}
+        for (name, make), head_key in zip(heads.items(), keys, strict=True):
             made = make(head_key)
             if twice := sorted(self.heads.keys() & made.keys()):
-                raise ValueError(f"Two objectives of agent.objectives bring the head {twice[0]!r}.")
+                raise ConfigError(
+                    f"The objectives {owners[twice[0]]!r} and {name!r} of agent.objectives both "
+                    f"bring the head {twice[0]!r}. Rename one of the two heads."
+                )
             self.heads.update(made)
+            owners |= dict.fromkeys(made, name)

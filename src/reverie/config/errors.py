@@ -1,4 +1,4 @@
-"""The one exception of the configuration, and the search for the nearest known names."""
+"""The exception of the configuration, notes on others, and the search for nearest known names."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,6 +10,18 @@ class ConfigError(ValueError):
     The message is complete: it names the key, the value, where the value came from, what was
     expected and what to do. The command line prints it alone, without a traceback.
     """
+
+
+class Note(str):
+    """What we add to an exception of others, as its note, so that the command explains it.
+
+    Libraries add notes too, such as JAX, which explain nothing.
+    """
+
+
+def own_notes(error: BaseException) -> list[str]:
+    """Those of its notes that are ours."""
+    return [note for note in getattr(error, "__notes__", ()) if isinstance(note, Note)]
 
 
 ELSEWHERE = {
@@ -72,5 +84,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     meant = ELSEWHERE.get(name.lower().replace("-", "_"))
     if meant:
         return f" Did you mean {meant}?"
+    if "loss_scales." in name:
+        return (
+            " A loss of your own is scaled by a keyword argument of its function: set "
+            "agent.extra.FUNCTION.ARGUMENT."
+        )
     found = nearest(name, known)
     return f" Nearest known: {', '.join(found)}." if found else ""

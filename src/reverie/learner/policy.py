@@ -201,13 +201,25 @@ def params_of(saved: Checkpoint, agent: Any) -> Params:
         CheckpointError: If parameters are missing or have other shapes.
     """
     shapes = _named_shapes(agent)
-    arrays = {name: x for name, x in saved.arrays.items() if name.startswith(PARAMS)}
+    heads = {_head(name) for name in shapes}
+    arrays = {
+        name: x
+        for name, x in saved.arrays.items()
+        # A head that the agent lacks was for training alone.
+        if name.startswith(PARAMS) and (not _head(name) or _head(name) in heads)
+    }
     saved.need(shapes)
     try:
         tree.check(shapes, arrays)
     except tree.MismatchError as error:
         raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error
     return Params(saved.counters.get("updates", 0), [arrays[name] for name in shapes])
+
+
+def _head(name: str) -> str:
+    """The head that an array belongs to; empty if to none."""
+    prefix = f"{PARAMS}heads/"
+    return name[len(prefix) :].partition("/")[0] if name.startswith(prefix) else ""
 
 
 def _named_shapes(agent: Any) -> dict[str, Any]:

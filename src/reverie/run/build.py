@@ -15,7 +15,7 @@ from reverie.learner.devices import Placement, configure, resolve_dtype
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Params, Policy
 from reverie.run.source import EnvSource
-from reverie.spaces import Space
+from reverie.spaces import Space, mask_keys
 from reverie.track.logger import Logger
 from reverie.track.sinks.base import Sink
 from reverie.track.sinks.registry import make_sinks
@@ -102,6 +102,22 @@ def agent(
         context=config.replay_context,
         dtype=resolve_dtype(config.jax.compute_dtype, platform),
     )
+
+
+def for_acting(
+    config: Config, obs_space: Mapping[str, Space], act_space: Mapping[str, Space]
+) -> Config:
+    """The configuration without the user's own objectives, whose modules may not be there.
+
+    They stay where the built-in ones alone are no agent.
+    """
+    built_in = tuple(name for name in config.agent.objectives if ":" not in name)
+    needed = {"reward", "continue", "actor_critic"}
+    needed |= {"reconstruction"} if mask_keys(obs_space, act_space) else set()
+    if not needed <= set(built_in):
+        return config
+    agent = config.agent.model_copy(update={"objectives": built_in, "extra": {}})
+    return config.model_copy(update={"agent": agent})
 
 
 def learner(

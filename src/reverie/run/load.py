@@ -314,6 +314,8 @@ def load_policy(
         )
     check_spaces({**obs_space, **act_space}, config.agent)
     folder = pathlib.Path(config.logdir).expanduser()
+    if not elsewhere:
+        config = build.for_acting(config, obs_space, act_space)
     agent = build.agent(config, obs_space, act_space, device.platform)
     if elsewhere:
         start = pretrained.choose(config, agent, elsewhere)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from reverie.actors.collector import Collector, complete
 from reverie.actors.host import HostCollector
+from reverie.config.errors import Note
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
 from reverie.envs.errors import Cancelled
@@ -138,10 +139,11 @@ def rescue(run: Run, error: BaseException) -> None:
     try:
         run.save_now()
     except Exception as failure:
-        error.add_note(
+        note = (
             f"After this the run in {run.folder.root} could not be saved either, so that what "
             f"it reached since its last checkpoint is lost: {type(failure).__name__}: {failure}"
         )
+        error.add_note(Note(note))
 
 
 def loop(

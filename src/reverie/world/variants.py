@@ -1,8 +1,12 @@
 """Parts of the agent by name: ours, or code of the user's own."""
 
 import importlib
+import traceback
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
+
+from reverie.config.errors import ConfigError
 
 
 def by_name(option: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -14,19 +18,49 @@ def by_name(option: str, name: str, known: Mapping[str, Callable[..., Any]]) -> 
         known: What is built in.
 
     Raises:
-        ValueError: If there is no such thing.
+        ConfigError: If there is no such thing.
     """
     if name in known:
         return known[name]
     module, _, attribute = name.partition(":")
     if not attribute:
-        raise ValueError(
+        raise ConfigError(
             f"{option}: there is no {name!r}. Use one of {', '.join(sorted(known))}, or your own "
             "as module:Class or module:function."
         )
+    cannot = f"{option}: cannot load {name!r}"
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"{option}: cannot load {name!r} ({error}). Its module has to be on the PYTHONPATH."
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise ConfigError(f"{cannot}: {_raised(error)}") from error
+        raise ConfigError(
+            f"{cannot}: there is no module {error.name!r} in the current folder or on PYTHONPATH. "
+            f"Correct its name, or set PYTHONPATH to the folder that holds it."
         ) from error
+    except Exception as error:
+        raise ConfigError(f"{cannot}: {_raised(error)}") from error
+    found = getattr(loaded, attribute, None)
+    if not callable(found):
+        raise ConfigError(
+            f"{cannot}: {module} has no function or class {attribute!r}. "
+            f"It has {', '.join(_callables(loaded)) or 'none'}."
+        )
+    return found
+
+
+def _callables(module: ModuleType) -> list[str]:
+    """Public functions and classes that a module defines itself."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if callable(value)
+        and not name.startswith("_")
+        and getattr(value, "__module__", "") == getattr(module, "__name__", "")
+    ]
+
+
+def _raised(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+    return f"its import raised {type(error).__name__}: {error}{where}"

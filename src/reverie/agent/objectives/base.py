@@ -20,7 +20,7 @@ class Loss(NamedTuple):
         losses: Per step by name, [b, t] or of some of the steps. Each enters the sum with the mean
             over its entries.
         state: The objective's state after this batch.
-        metrics: Scalars for the log.
+        metrics: Scalars for the log; those of an own objective are logged under its name.
     """
 
     losses: Mapping[str, Float[Array, "b _"]]

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from reverie.agent.networks import Spec
 from reverie.agent.objectives.actor_critic import make_actor_critic
-from reverie.agent.objectives.base import Loss, Objective
+from reverie.agent.objectives.base import Objective
+from reverie.agent.objectives.own import make_own
 from reverie.agent.objectives.world import (
     make_continue,
     make_dynamics,
@@ -12,6 +13,7 @@ from reverie.agent.objectives.world import (
     make_reward,
 )
 from reverie.config.agent import AgentConfig
+from reverie.config.errors import ConfigError
 from reverie.world.variants import by_name
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
@@ -27,14 +29,17 @@ def make_objectives(spec: Spec) -> tuple[Objective, ...]:
     """The objectives that `agent.objectives` names.
 
     Raises:
-        ValueError: If one cannot be loaded, or two have one name.
+        ConfigError: If one cannot be made, or two have one name.
     """
     made: dict[str, Objective] = {}
     for entry in spec.config.objectives:
         make = by_name("agent.objectives", entry, OBJECTIVES)
-        objective = make(spec, **spec.config.extra.get(entry.partition(":")[2], {}))
+        objective = make(spec) if entry in OBJECTIVES else make_own(entry, make, spec)
         if objective.name in made:
-            raise ValueError(f"Two objectives of agent.objectives are named {objective.name!r}.")
+            raise ConfigError(
+                f"Two objectives of agent.objectives are named {objective.name!r}, the second one "
+                f"is {entry}. Rename one of the two."
+            )
         made[objective.name] = objective
     return tuple(made.values())
 
@@ -43,22 +48,24 @@ def loss_scales(objectives: Sequence[Objective], config: AgentConfig) -> dict[st
     """The scales of all losses by name.
 
     Raises:
-        ValueError: If two objectives have a loss of one name, or an option of `agent.loss_scales`
+        ConfigError: If two objectives have a loss of one name, or an option of `agent.loss_scales`
             was changed and scales no loss.
     """
     scales: dict[str, float] = {}
+    owners: dict[str, str] = {}
     for objective in objectives:
         if twice := sorted(scales.keys() & objective.scales.keys()):
-            raise ValueError(
-                f"The objective {objective.name!r} has the loss {twice[0]!r}, which another one "
-                "has too. Rename one of the two."
+            raise ConfigError(
+                f"The objectives {owners[twice[0]]!r} and {objective.name!r} of agent.objectives "
+                f"both have the loss {twice[0]!r}. Rename one of the two losses."
             )
         scales |= objective.scales
+        owners |= dict.fromkeys(objective.scales, objective.name)
     scaled = {name.partition("/")[0] for name in scales}
     for name, field in type(config.loss_scales).model_fields.items():
         value = getattr(config.loss_scales, name)
         if name not in scaled and value != field.default:
-            raise ValueError(
+            raise ConfigError(
                 f"agent.loss_scales.{name} = {value} scales no loss: the objectives "
                 f"{', '.join(x.name for x in objectives)} have {', '.join(scales)}. Leave it at "
                 f"{field.default}, or add the objective to agent.objectives."
@@ -67,21 +74,11 @@ def loss_scales(objectives: Sequence[Objective], config: AgentConfig) -> dict[st
 
 
 def check_heads(objectives: Sequence[Objective], heads: Mapping[str, object]) -> None:
-    """Raises ValueError unless there are the heads that the objectives need, and a policy."""
+    """Raises ConfigError unless there are the heads that the objectives need, and a policy."""
     needs = [(f"The objective {x.name!r}", head) for x in objectives for head in x.needs]
     for who, head in [*needs, ("The agent", "pol")]:
         if head not in heads:
-            raise ValueError(
+            raise ConfigError(
                 f"{who} needs the head {head!r}, but those of agent.objectives = "
                 f"{', '.join(x.name for x in objectives)} bring {', '.join(heads) or 'none'}."
             )
-
-
-def check_losses(objective: Objective, loss: Loss) -> Loss:
-    """The loss as it is; ValueError unless its losses are those that have scales."""
-    if loss.losses.keys() != objective.scales.keys():
-        raise ValueError(
-            f"The objective {objective.name!r} has the losses {sorted(loss.losses)}, and scales "
-            f"for {sorted(objective.scales)}. The names have to be the same."
-        )
-    return loss

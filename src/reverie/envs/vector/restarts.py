@@ -15,6 +15,7 @@ from typing import Any
 
 import gymnasium
 
+from reverie.config.errors import Note, own_notes
 from reverie.envs.errors import Cancelled, OptionError, SpaceError, raised
 from reverie.envs.flat.conform import require_same
 from reverie.envs.flat.logs import OnlyLogs
@@ -209,8 +210,8 @@ class Restarting(gymnasium.Wrapper):
 
 def _noted(index: int, error: Exception, steps: int) -> Exception:
     """The error with a note that says where it comes from; ours explain themselves."""
-    if not type(error).__module__.startswith("reverie.") and not hasattr(error, "__notes__"):
-        error.add_note(f"Environment {index} raised {raised(error, steps)}")
+    if not type(error).__module__.startswith("reverie.") and not own_notes(error):
+        error.add_note(Note(f"Environment {index} raised {raised(error, steps)}"))
     return error
 
 
