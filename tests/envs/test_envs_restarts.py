@@ -158,7 +158,7 @@ def test_one_failure_too_many_stops_with_the_traceback_of_the_environment(backen
             act(vector, GO, RAISE)
     said = str(error.value) if backend == "async" else "".join(error.value.__notes__)
     assert "Environment 1 raised ZeroDivisionError: the wheel came off.\nAt step 1 of its" in said
-    assert 'test_envs_restarts.py, line 44, in step: raise ZeroDivisionError("the' in said
+    assert 'test_envs_restarts.py, line 46, in step: raise ZeroDivisionError("the' in said
     assert "one failure more than the 2 in 3600 seconds" in caplog.text
 
 

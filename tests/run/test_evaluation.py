@@ -12,6 +12,7 @@ from gymnasium import spaces as gs
 from reverie.actors import evaluate
 from reverie.actors.random_policy import RandomPolicy
 from reverie.config import load
+from reverie.envs.vector.seeds import env_seed
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.learner import Learner
 from reverie.run import build
@@ -189,7 +190,7 @@ def test_options_of_evaluations_that_there_are_not_are_told(make, capsys):
 
 def test_seeds_of_evaluations_are_no_seeds_of_environments():
     seeds = [build.eval_seed(1, number) for number in (None, 0, 1)]
-    envs = [build.envs.env_seed(seed, index) for seed in seeds for index in range(4)]
+    envs = [env_seed(seed, index) for seed in seeds for index in range(4)]
     assert len({*seeds, *envs}) == 15
 
 
