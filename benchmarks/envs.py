@@ -35,7 +35,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from reverie.actors.host import HostCollector
 from reverie.actors.random_policy import RandomPolicy
-from reverie.config import load
+from reverie.config.load import load
 from reverie.envs import wrappers
 from reverie.envs.vector.vector import VectorEnv
 from reverie.run import build
@@ -197,7 +197,7 @@ def atari(count: int, seconds: float, rounds: int) -> dict:
 def _atari_driver(count: int) -> Contender:
     words = ["--task", "atari_pong", "--run.env_backend", "async", "--run.envs", str(count)]
     words += ["--env.atari.resize", "area"]
-    settings = load.load(words)
+    settings = load(words)
     source = build.EnvSource(settings.task, settings.env)
     return driver(build.vector_env(source, settings.run, seed=0))
 

@@ -74,14 +74,6 @@ def test_imports_point_down(path):
             assert LAYERS[rest[0]] < LAYERS[package], f"{package} may not import {name}"
 
 
-@pytest.mark.parametrize(
-    "path", sorted(SOURCE.glob("*/**/__init__.py")), ids=lambda p: str(p.relative_to(SOURCE))
-)
-def test_a_package_holds_a_docstring_alone(path):
-    (docstring,) = ast.parse(path.read_text()).body
-    assert isinstance(docstring, ast.Expr)
-
-
 def test_options_are_read_without_jax_and_gymnasium():
     code = "import sys, reverie.config.load; print(*{'jax', 'gymnasium'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,8 +12,8 @@ from bsuite import sweep  # noqa: E402
 from bsuite.logging import csv_load  # noqa: E402
 from bsuite.utils import datasets  # noqa: E402
 
-from reverie.config import load  # noqa: E402
 from reverie.config.env import BsuiteConfig  # noqa: E402
+from reverie.config.load import load  # noqa: E402
 from reverie.envs.check import check  # noqa: E402
 from reverie.envs.errors import MissingDataError, UnknownTaskError  # noqa: E402
 from reverie.envs.flat.conform import spaces  # noqa: E402
@@ -228,7 +228,7 @@ def test_a_run_records_its_training_and_not_its_evaluation(tmp_path, folder):
     words += ["--run.final_eval_eps", "4", "--logdir", str(logdir)]
     if folder:
         words += ["--env.bsuite.folder", str(tmp_path / folder)]
-    launch(load.load(words))
+    launch(load(words))
     results = tmp_path / folder if folder else logdir / "bsuite"
     assert sorted(path.name for path in results.iterdir()) == ["0", "1"]
     # Every other of the 30 steps of an environment is a reset, and after 12 comes a row for 14.

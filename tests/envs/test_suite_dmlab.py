@@ -15,7 +15,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from reverie.catalog import SUITES
-from reverie.config import load
+from reverie.config.load import load
 from reverie.envs.check import check
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
 from reverie.envs.flat.conform import spaces
@@ -255,7 +255,7 @@ def test_settings_reach_the_engine(engine, tmp_path):
 
 
 def test_the_options_of_the_configuration_are_those_of_the_suite():
-    loaded = load.load(configs=["dmlab"])
+    loaded = load(configs=["dmlab"])
     env = make(loaded.task, loaded.env.dmlab.model_dump())
     assert env.unwrapped.task_name == "dmlab_explore_goal_locations_small"
     assert spaces(env)[1]["action"].classes == (15,)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from reverie.config import load
+from reverie.config.load import load
 from reverie.envs.check import check
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
 from reverie.envs.flat.conform import spaces
@@ -407,4 +407,4 @@ def test_unknown_tasks_name_the_known_ones(fake):
 def test_the_options_are_those_of_the_configuration(fake):
     options = inspect.signature(importlib.import_module(MODULES[0]).make).parameters
     defaults = {key: each.default for key, each in options.items() if key != "name"}
-    assert defaults == dict(load.load([]).env.minecraft)
+    assert defaults == dict(load([]).env.minecraft)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from reverie.config import load
+from reverie.config.load import load
 from reverie.run.scripts import launch
 
 CARTPOLE = ("--configs", "debug", "--task", "gym_CartPole-v1", "--logger.outputs", "jsonl")
@@ -25,7 +25,7 @@ def make_config(cache):
     """A CartPole run of the debug preset; keyword arguments are dotted options with `__`."""
 
     def make(logdir, *words):
-        return load.load([*CARTPOLE, "--jax.cache_dir", cache, "--logdir", str(logdir), *words])
+        return load([*CARTPOLE, "--jax.cache_dir", cache, "--logdir", str(logdir), *words])
 
     return make
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from reverie.config import load
+from reverie.config.load import load
 from reverie.learner.checkpoint import Checkpointer
 from reverie.run.scripts import launch
 from reverie.run.source import EnvSource
@@ -49,7 +49,7 @@ def run(tmp_path):
     """A run of random actions in such environments; returns the outcome and the saved steps."""
 
     def start(factory, *words):
-        settings = load.load([
+        settings = load([
             "--configs", "debug", "--task", "custom_ending", "--random_agent", "true",
             "--logger.outputs", "jsonl", "--logdir", str(tmp_path), "--run.steps", "1e6",
             "--run.envs", "1", "--run.save_every", "0", *words,

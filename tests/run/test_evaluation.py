@@ -11,7 +11,7 @@ from gymnasium import spaces as gs
 
 from reverie.actors import evaluate
 from reverie.actors.random_policy import RandomPolicy
-from reverie.config import load
+from reverie.config.load import load
 from reverie.envs.vector.seeds import env_seed
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.learner import Learner
@@ -71,7 +71,7 @@ def make(tmp_path):
     """A run of random actions in such an environment."""
 
     def run(factory, *words, logdir=tmp_path / "run"):
-        settings = load.load([
+        settings = load([
             "--configs", "debug", "--task", "custom_worlds", "--random_agent", "true",
             "--logger.outputs", "terminal", "jsonl", "--logdir", str(logdir), *words,
         ])  # fmt: skip

@@ -168,7 +168,7 @@ def reader(finished, tmp_path_factory):
             checkpoint.newest(root)
         with (
             contextlib.closing(experience.replay(config, keys, latents, budget)) as replay,
-            experience.train_stream(config, replay) as batches,
+            experience.train_batches(config, replay) as batches,
         ):
             agent, ratio = Agent(arrays.arrays), Ratio(1.0, 16)
             done = progress.Progress()

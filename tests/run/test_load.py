@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.config import load
+from reverie.config.load import load
 from reverie.learner import tree
 from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.devices import DeviceError
@@ -83,7 +83,7 @@ MEMORY = """
 def make_folder(root, size):
     """A run folder of an agent that was not trained; returns the bytes of its parameters."""
     words = ["--configs", size, "--task", "gym_CartPole-v1", "--logdir", str(root)]
-    settings = load.load(words)
+    settings = load(words)
     spaces = EnvSource(settings.task, settings.env).spaces()
     folder = RunFolder(root)
     root.mkdir()
