@@ -1,5 +1,7 @@
 """Aggregation of values, and statistics of episodes."""
 
+import pickle
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -221,3 +223,20 @@ def test_streams_come_and_go():
     assert (record["episode/score"], record["episode/length"]) == (7.0, 3)
     (record,) = step([3], 8.0, last=True)
     assert (record["episode/score"], record["episode/length"]) == (10.0, 2)
+
+
+def test_nothing_is_kept_of_streams_whose_episodes_have_ended():
+    def step(stream, **flags):
+        flags = {"is_first": False, "is_last": False, "log/x": 1.0, **flags}
+        return stats.add({k: np.array([x]) for k, x in {"reward": 1.0, **flags}.items()}, [stream])
+
+    stats = EpisodeStats(0)
+    sizes = []
+    for stream in range(100):
+        step(stream, is_first=True)
+        step(stream)
+        (record,) = step(stream, is_last=True)
+        assert (record["episode/score"], record["epstats/log/x/sum"]) == (3.0, 3.0)
+        sizes.append(len(pickle.dumps(stats)))
+    assert stats.longest == 0
+    assert max(sizes) < min(sizes) + 10

@@ -1,6 +1,7 @@
 """Statistics over many values: of updates, and of episodes."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,82 +19,22 @@ class _Running:
 
     count: int = 0
     total: float = 0.0
-    low: float = np.inf
-    high: float = -np.inf
-    last: float = np.nan
+    low: float = math.inf
+    high: float = -math.inf
+    last: float = math.nan
 
-    def add(self, values: np.ndarray) -> None:
-        self.count += values.size
-        self.total += float(values.sum())
-        # np.minimum carries a NaN on, which the built-in min would lose.
-        self.low = float(np.minimum(self.low, values.min()))
-        self.high = float(np.maximum(self.high, values.max()))
-        self.last = float(values.flat[-1])
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.total += value
+        # Unlike `min`, so that a NaN stays.
+        self.low = value if value < self.low or math.isnan(value) else self.low
+        self.high = value if value > self.high or math.isnan(value) else self.high
+        self.last = value
 
     def reduce(self, reduction: str) -> float:
         if reduction == "avg":
             return self.total / self.count
         return {"min": self.low, "max": self.high, "sum": self.total, "last": self.last}[reduction]
-
-
-class _RunningTable:
-    """What `_Running` holds, for one number per stream and key, of all keys at once.
-
-    Args:
-        size: Number of streams.
-    """
-
-    def __init__(self, size: int):
-        self._columns: dict[str, int] = {}
-        # Count, total, low, high and last, each [streams, keys].
-        self._facts = np.empty((5, size, 0))
-
-    def grow(self, more: int) -> None:
-        """Makes room for more streams."""
-        self._facts = np.concatenate([self._facts, self._empty(len(self._columns), more)], 1)
-
-    def add(self, logs: Mapping[str, np.ndarray], running: np.ndarray, rows: np.ndarray) -> None:
-        """Takes numbers [N] by key; NaN, and those of streams that do not run, are none."""
-        if not logs:
-            return
-        new = [key for key in logs if key not in self._columns]
-        self._columns |= {key: len(self._columns) + i for i, key in enumerate(new)}
-        if new:
-            self._facts = np.concatenate([self._facts, self._empty(len(new), self._size)], -1)
-        values = np.stack(list(logs.values()), -1)
-        columns = np.array([self._columns[key] for key in logs])
-        cells = (slice(None), rows[:, None], columns)
-        valid = ~np.isnan(values) & running[:, None]
-        count, total, low, high, last = self._facts[cells]
-        self._facts[cells] = (
-            count + valid,
-            total + np.where(valid, values, 0.0),
-            np.where(valid, np.minimum(low, values), low),
-            np.where(valid, np.maximum(high, values), high),
-            np.where(valid, values, last),
-        )
-
-    def clear(self, row: int) -> None:
-        """Forgets what a stream has logged."""
-        self._facts[:, row] = self._empty(len(self._columns), 1)[:, 0]
-
-    def of(self, row: int) -> dict[str, _Running]:
-        """What a stream has logged, by key."""
-        facts = {key: self._facts[:, row, column] for key, column in self._columns.items()}
-        return {
-            key: _Running(int(count), *map(float, rest))
-            for key, (count, *rest) in facts.items()
-            if count
-        }
-
-    @property
-    def _size(self) -> int:
-        return self._facts.shape[1]
-
-    def _empty(self, keys: int, size: int) -> np.ndarray:
-        """Facts of nothing."""
-        start = np.array([0.0, 0.0, np.inf, -np.inf, np.nan])
-        return np.broadcast_to(start[:, None, None], (5, size, keys)).copy()
 
 
 class Aggregator:
@@ -135,9 +76,8 @@ class Aggregator:
         reductions = _check_reductions(reduce)
         for name, value in metrics.items():
             key = f"{prefix}/{name}" if prefix else name
-            values = _numbers(key, value)
-            if values.size:
-                self._values.setdefault(key, _Running()).add(values)
+            for number in _numbers(key, value).ravel().tolist():
+                self._values.setdefault(key, _Running()).add(number)
                 self._reductions[key] = reductions
 
     def result(self, reset: bool = True) -> dict[str, float]:
@@ -162,6 +102,35 @@ MAX_FRAMES = 1000
 """Longest video of an episode."""
 
 
+@dataclasses.dataclass
+class _Episode:
+    """What is known of an episode that has not ended."""
+
+    score: float = 0.0
+    length: int = 0
+    logs: dict[str, _Running] = dataclasses.field(default_factory=dict)
+    frames: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    def log(self, key: str, values: Sequence[float]) -> None:
+        for value in values:
+            if not math.isnan(value):
+                self.logs.setdefault(key, _Running()).add(value)
+
+    def film(self, key: str, image: np.ndarray, limit: int) -> None:
+        frames = self.frames.setdefault(key, [])
+        if len(frames) < limit:
+            frames.append(image.copy())
+
+    def record(self, reductions: Sequence[str]) -> dict[str, Any]:
+        record: dict[str, Any] = {"episode/score": self.score, "episode/length": self.length}
+        sums = {key: self.logs.pop(key + SUM) for key in list(self.logs) if key + SUM in self.logs}
+        for key, running in self.logs.items():
+            for name in reductions:
+                of = sums.get(key, running) if name == "sum" else running
+                record[f"epstats/{key}/{name}"] = of.reduce(name)
+        return record | {f"epstats/{key}": np.stack(x) for key, x in self.frames.items() if x}
+
+
 class EpisodeStats:
     """Turns the steps of parallel streams into one record per finished episode.
 
@@ -170,10 +139,11 @@ class EpisodeStats:
     `epstats/log/.../<reduction>` over the episode. NaN among `log/...` values means that there
     was nothing to log at that step. Where repeated steps have left their sum beside their largest
     value (`SUM`), the former is summed. `log/...` keys with uint8 images [N, H, W, C] become a
-    video of the first stream, `epstats/log/...` [T, H, W, C].
+    video of the stream that came first, `epstats/log/...` [T, H, W, C].
 
     Only whole episodes count: what comes before the first `is_first` of a stream, and an
-    episode that is abandoned by an early `is_first`, are left out.
+    episode that is abandoned by an early `is_first`, are left out. Nothing is kept of a stream
+    whose episode has ended.
 
     Args:
         num_envs: Number of streams, whose ids count from 0; others may come later.
@@ -189,14 +159,9 @@ class EpisodeStats:
     ):
         self._reductions = tuple(_check_reductions(tuple(reduce)))
         self._max_frames = max_frames
-        self._places = {stream: stream for stream in range(num_envs)}
         self._all = range(num_envs)
-        self._running = np.zeros(num_envs, bool)
-        self._score = np.zeros(num_envs, np.float64)
-        self._length = np.zeros(num_envs, np.int64)
-        self._logs: list[dict[str, _Running]] = [{} for _ in range(num_envs)]
-        self._numbers = _RunningTable(num_envs)
-        self._frames: dict[str, list[np.ndarray]] = {}
+        self._filmed: int | None = None
+        self._episodes: dict[int, _Episode] = {}
 
     def add(
         self, transition: Mapping[str, np.ndarray], streams: Sequence[int] | None = None
@@ -214,81 +179,46 @@ class EpisodeStats:
         Raises:
             ValueError: An array does not have N rows.
         """
-        places = self._find(self._all if streams is None else streams)
+        streams = self._all if streams is None else streams
+        if self._filmed is None and streams:
+            self._filmed = streams[0]
         reward, first, last = (
-            _rows(transition, k, len(places)) for k in ("reward", "is_first", "is_last")
+            _rows(transition, key, len(streams)).tolist()
+            for key in ("reward", "is_first", "is_last")
         )
-        for place in places[first]:
-            self._begin(int(place))
-        self._score[places] += reward
-        self._length[places] += ~first
-        numbers = {}
-        for key in transition:
-            if key.startswith(LOG_PREFIX):
-                values = _rows(transition, key, len(places))
-                if values.ndim == 1:
-                    numbers[key] = _numbers(key, values)
-                else:
-                    self._add_log(key, values, places)
-        running = self._running[places]
-        self._numbers.add(numbers, running, places)
-        ended = places[last & running]
-        # An episode's values stay until the next one begins, so an extra step cannot add to it.
-        self._running[ended] = False
-        return [self._record(int(place)) for place in ended]
+        logs, images = self._split(transition, len(streams))
+        records = []
+        for row, stream in enumerate(streams):
+            if first[row]:
+                self._episodes[stream] = _Episode()
+            episode = self._episodes.get(stream)
+            if episode is None:
+                continue
+            episode.score += reward[row]
+            episode.length += not first[row]
+            for key, values in logs.items():
+                episode.log(key, values[row])
+            for key, values in images.items() if stream == self._filmed else ():
+                episode.film(key, values[row], self._max_frames)
+            if last[row]:
+                records.append(self._episodes.pop(stream).record(self._reductions))
+        return records
+
+    def _split(self, transition: Mapping[str, np.ndarray], count: int) -> tuple[dict, dict]:
+        """What is logged: numbers by key and stream, and images [N, H, W, C] by key."""
+        found = {k: _rows(transition, k, count) for k in transition if k.startswith(LOG_PREFIX)}
+        images = {k: x for k, x in found.items() if x.dtype == np.uint8 and x.ndim == 4}
+        numbers = {
+            key: [row.ravel().tolist() for row in _numbers(key, values)]
+            for key, values in found.items()
+            if key not in images
+        }
+        return numbers, images
 
     @property
     def longest(self) -> int:
         """Actions so far in the longest of the episodes that have not ended."""
-        return int(self._length[self._running].max(initial=0))
-
-    def _find(self, streams: Sequence[int]) -> np.ndarray:
-        """Places of streams; makes those that are new."""
-        places = [self._places.setdefault(stream, len(self._places)) for stream in streams]
-        if more := len(self._places) - len(self._running):
-            self._running = np.append(self._running, np.zeros(more, bool))
-            self._score = np.append(self._score, np.zeros(more))
-            self._length = np.append(self._length, np.zeros(more, np.int64))
-            self._logs += [{} for _ in range(more)]
-            self._numbers.grow(more)
-        return np.array(places, int)
-
-    def _begin(self, env: int) -> None:
-        self._running[env] = True
-        self._score[env] = 0.0
-        self._length[env] = 0
-        self._logs[env] = {}
-        self._numbers.clear(env)
-        if env == 0:
-            self._frames = {}
-
-    def _add_log(self, key: str, rows: np.ndarray, places: np.ndarray) -> None:
-        if rows.dtype == np.uint8 and rows.ndim == 4:
-            frames = self._frames.setdefault(key, [])
-            for row in np.flatnonzero(places == 0):
-                if self._running[0] and len(frames) < self._max_frames:
-                    frames.append(rows[row].copy())
-            return
-        for row in np.flatnonzero(self._running[places]):
-            values = _numbers(key, rows[row])
-            values = values[~np.isnan(values)]
-            if values.size:
-                self._logs[places[row]].setdefault(key, _Running()).add(values)
-
-    def _record(self, env: int) -> dict[str, Any]:
-        record: dict[str, Any] = {
-            "episode/score": float(self._score[env]),
-            "episode/length": int(self._length[env]),
-        }
-        found = self._numbers.of(env) | self._logs[env]
-        sums = {key: found.pop(key + SUM) for key in list(found) if key + SUM in found}
-        for key, running in found.items():
-            for name in self._reductions:
-                of = sums.get(key, running) if name == "sum" else running
-                record[f"epstats/{key}/{name}"] = of.reduce(name)
-        if env == 0:
-            record |= {f"epstats/{key}": np.stack(x) for key, x in self._frames.items() if x}
-        return record
+        return max((episode.length for episode in self._episodes.values()), default=0)
 
 
 def _rows(transition: Mapping[str, np.ndarray], key: str, count: int) -> np.ndarray:
