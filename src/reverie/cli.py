@@ -232,6 +232,18 @@ def _plot(words: list[str]) -> int:
     return 0
 
 
+def _plan(words: list[str]) -> int:
+    from reverie.config.load import load_run
+    from reverie.run.plan import plan
+
+    trust, words = _flag(words, "trust")
+    config = load_run(words, trust=trust)
+    if "task" not in config.sources:
+        raise UsageError("No --task given: say what the run would train on. See plan --help.")
+    print(plan(config))
+    return 0
+
+
 def _config(words: list[str]) -> int:
     from reverie.config.foreign import from_folder
     from reverie.config.load import load
@@ -294,6 +306,7 @@ def _print(renderable: object) -> None:
 _COMMANDS = {
     "train": (_train, cli_help.TRAIN),
     "eval": (_eval, cli_help.EVAL),
+    "plan": (_plan, cli_help.PLAN),
     "plot": (_plot, cli_help.PLOT),
     "config": (_config, cli_help.CONFIG),
     "envs": (_envs, cli_help.ENVS),

@@ -6,6 +6,7 @@ Usage: reverie COMMAND [--configs BLOCK ...] [--KEY VALUE ...]
 Commands:
   train     Train an agent, or go on with the run in the same --logdir.
   eval      Play episodes with a trained agent and write evaluation.json.
+  plan      Say what a run would take: memory, disk and hours.
   plot      Draw the learning curve of a run.
   config    Print the resolved configuration with the documentation of every option.
   envs      List the suites of environments, or check an environment.
@@ -48,6 +49,13 @@ Plays episodes with the newest checkpoint of a run and writes evaluation.json in
   --json           Print the result as JSON and nothing else.
   --trust          Let a folder that was made elsewhere name code, which is run.
   --KEY VALUE      Options that replace those of the run, such as --run.eval_envs 1."""
+
+PLAN = """\
+Usage: reverie plan [--configs BLOCK ...] [--KEY VALUE ...]
+
+Takes the options of `reverie train`, builds what the run would need, measures some updates and
+steps, and prints memory, disk, speed and hours until run.steps. No file of a run is written or
+changed; compiled programs are kept for its start."""
 
 PLOT = """\
 Usage: reverie plot FOLDER [--output FILE]

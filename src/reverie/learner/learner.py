@@ -32,8 +32,7 @@ class Learner:
     The parameters that it hands out for acting are copies, because the next update overwrites the
     state in place. They have a fixed lag, which counts updates and never time, so that runs repeat.
 
-    The initial state is made in the background, where compiling what makes it takes a while. The
-    first call that needs the state waits for it.
+    The initial state is made in the background, and waited for by the first call that needs it.
 
     All randomness comes from keys folded from the seed and the number of updates and reports,
     which `counters` returns for a checkpoint.
@@ -51,6 +50,7 @@ class Learner:
     Attributes:
         agent: As given.
         placement: As given.
+        shapes: The agent's state, as shapes and types.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Learner:
         self._train_key = placement.put_state(train)
         self._report_key = placement.put_state(report)
         self._report_carries: dict[str, PyTree] = {}
-        self._shapes = state_shapes(agent)
+        self.shapes = state_shapes(agent)
         self._compiler = compiler or Compiler()
         self._programs = self._make_programs(fast_compile)
         self._state: PyTree = None
@@ -105,12 +105,12 @@ class Learner:
     @property
     def nbytes(self) -> int:
         """Bytes of the agent's state: parameters, optimizer and normalizers."""
-        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self._shapes))
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.shapes))
 
     @property
     def array_names(self) -> set[str]:
         """Names of what `arrays` gives."""
-        return set(tree.flatten(self._shapes))
+        return set(tree.flatten(self.shapes))
 
     def prepare(self, kind: Kind, batch: Batch) -> None:
         """Starts to compile a program in the background.
@@ -307,7 +307,7 @@ class Learner:
 
     def _make_programs(self, fast: bool) -> dict[str, Program]:
         """What makes a state and copies it, an update and a report."""
-        agent, shapes, platform = self.agent, self._shapes, self.placement.platform
+        agent, shapes, platform = self.agent, self.shapes, self.placement.platform
         whole, part = self.placement.replicated, self.placement.split
         first = SingleDeviceSharding(self.placement.training[0])
         key, count = jax.eval_shape(lambda: jax.random.key(0)), np.uint32(0)

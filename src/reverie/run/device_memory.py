@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import jax
 
 from reverie.config.schema import Config
+from reverie.learner.devices import Placement
 from reverie.learner.learner import Learner
+from reverie.replay.budget import available_ram
 
 
 class DeviceMemoryError(RuntimeError):
@@ -28,6 +30,31 @@ def explain_device_memory(config: Config, learner: Learner | None = None) -> Ite
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise DeviceMemoryError(_explanation(config, learner, str(error))) from error
+
+
+def available(placement: Placement) -> float:
+    """Bytes of memory that a training device has, or that are left where a CPU trains."""
+    stats = placement.training[0].memory_stats() or {}
+    return float(stats.get("bytes_limit", 0)) or available_ram()
+
+
+def needed(learner: Learner) -> int:
+    """Bytes that an update takes of it, the agent's state among them; 0 before it is compiled."""
+    # Several CPU devices share one memory.
+    sharing = len(learner.placement.training) if learner.placement.platform == "cpu" else 1
+    return sharing * learner.memory_needs().get("train", 0)
+
+
+def check_update(config: Config, learner: Learner) -> None:
+    """Refuses a compiled update that has no room, before any is made.
+
+    Raises:
+        DeviceMemoryError: If it needs more than there is.
+    """
+    room, need = available(learner.placement), needed(learner)
+    if need > room:
+        said = f"An update needs {need / 1e9:.1f} GB, and there are {room / 1e9:.1f} GB."
+        raise DeviceMemoryError(_explanation(config, learner, said))
 
 
 def _explanation(config: Config, learner: Learner | None, said: str) -> str:

@@ -3,10 +3,13 @@
 import contextlib
 import dataclasses
 
+import jax
+
 from reverie.actors.collector import Collector
 from reverie.actors.host import HostCollector
 from reverie.config.schema import Config
 from reverie.envs.vector.vector import VectorEnv
+from reverie.learner.learner import Learner
 from reverie.run import build, experience
 from reverie.run.evaluator import Evaluator
 from reverie.run.held_out import HeldOut
@@ -94,6 +97,8 @@ def prepare(config: Config, run: Run, own: bool = False) -> None:
         return
     if not own:
         policy.prepare(config.run.envs)
+    run.logger.note(f"Model: {model_line(learner)}.")
+    run.logger.note(f"Updates: {updates_line(config)}.")
     kept = "" if config.jax.cache_dir == "off" else ", and seconds where an earlier start did it"
     run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
     if _will_train(config, run):
@@ -105,6 +110,23 @@ def prepare(config: Config, run: Run, own: bool = False) -> None:
         )
     if config.script == "train_eval":
         policy.prepare(min(config.run.eval_envs, config.run.eval_eps), "eval")
+
+
+def model_line(learner: Learner) -> str:
+    """The size of a model: how many numbers it learns, and bytes of the agent's state."""
+    parameters = sum(x.size for x in jax.tree.leaves(learner.shapes.params))
+    size = learner.nbytes / 1e6
+    return f"{parameters:,} parameters, {size:,.1f} MB with optimizer and slow copies"
+
+
+def updates_line(config: Config) -> str:
+    """What the train ratio means for a run."""
+    per_step = config.run.train_ratio / (config.batch_size * config.batch_length)
+    return (
+        f"{per_step:.3g} per environment step (train_ratio {config.run.train_ratio:g} / "
+        f"{config.batch_size} sequences of {config.batch_length} steps), "
+        f"{config.run.steps * per_step:,.0f} in all"
+    )
 
 
 def _will_train(config: Config, run: Run) -> bool:

@@ -16,7 +16,7 @@ from reverie.learner.learner import Learner
 from reverie.learner.nonfinite import NonFiniteError
 from reverie.run import build
 from reverie.run.debug import check_numbers
-from reverie.run.device_memory import explain_device_memory
+from reverie.run.device_memory import check_update, explain_device_memory
 from reverie.run.evaluator import Evaluator
 from reverie.run.final import finish
 from reverie.run.held_out import HeldOut
@@ -193,6 +193,7 @@ def loop(
             if not compiled:
                 with shutdown.interruptible():
                     run.learner.wait("train", run.batches.example())
+                check_update(config, run.learner)
                 compiled = True
             monitor.updated(update(config, run, run.learner, shutdown, rollout.size))
             hand_over(run, collector)

@@ -1,0 +1,204 @@
+"""What a run will take, measured before it begins: memory, disk and time."""
+
+import contextlib
+import dataclasses
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from reverie.config.schema import Config
+from reverie.replay.budget import Budget
+from reverie.run import build, defaults, experience
+from reverie.run.device_memory import available, needed
+from reverie.run.folder import RunFolder
+from reverie.run.setup import Run, set_up
+from reverie.run.shutdown import Shutdown
+from reverie.run.start import model_line, open_envs, prepare, updates_line
+from reverie.spaces import FLAGS
+from reverie.track.sinks.format import format_duration
+
+SECONDS = 3.0
+"""How long updates are measured, and steps; at least three of each."""
+
+ROOM = 0.9
+"""Of the memory of a device, what programs can take: it is never free of gaps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run will take. Bytes, and GB are 1e9 of them; seconds.
+
+    Attributes:
+        config: Resolved configuration.
+        model: Its size in words; empty for random actions.
+        state: Bytes of them with the optimizer and slow copies.
+        program: Bytes on a device while an update runs, the state among them.
+        device: What trains.
+        available: Bytes of memory that it has, or that this machine has left.
+        budget: What replay needs.
+        update: Seconds of an update.
+        step: Seconds in which every environment makes one step, with the choice of actions.
+        policy: Seconds among them that choose the actions.
+    """
+
+    config: Config
+    model: str
+    state: int
+    program: int
+    device: str
+    available: float
+    budget: Budget
+    update: float
+    step: float
+    policy: float
+
+    @property
+    def updates_per_step(self) -> float:
+        """Updates for each environment step, by the train ratio."""
+        config = self.config
+        if not self.model:
+            return 0.0
+        return config.run.train_ratio / (config.batch_size * config.batch_length)
+
+    @property
+    def seconds(self) -> float:
+        """Time for all steps of the run, without evaluations, reports and compilation."""
+        steps = self.config.run.steps / self.config.run.envs
+        updates = self.config.run.steps * self.updates_per_step
+        acting, learning = steps * self.step, updates * self.update
+        # An accelerator learns while environments and policy work; a CPU is one for all.
+        return acting + learning if self.device.startswith("cpu") else max(acting, learning)
+
+    @property
+    def largest_batch(self) -> int:
+        """Sequences in a batch for which the device has room, as many as share it evenly."""
+        row = (self.program - self.state) / self.config.batch_size
+        return int(max(0.0, ROOM * self.available - self.state) / row) if row else 0
+
+    @property
+    def largest_model(self) -> str:
+        """The largest size for which the device has room with this batch, or an empty string."""
+        steps = self.config.batch_size * self.config.batch_length / (16 * 64)
+        room = self.available / max(1.0, steps)
+        return next((name for name, needed in defaults.MEMORY.items() if room >= needed), "")
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows())
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in self.rows())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What it says, line by line: what about, and the text."""
+        config, run = self.config, self.config.run
+        rate = run.steps / self.seconds
+        rows = [("Task", f"{config.task}, {run.envs} environment{'s' * (run.envs > 1)}")]
+        if self.model:
+            rows += [("Model", self.model), ("Memory", self._memory())]
+            rows += [("Updates", updates_line(config))]
+        rows += [("Replay", str(self.budget).partition(" ")[2])]
+        act = f", {_time(self.policy)} of it the policy" if self.model else ""
+        learn = f"an update {_time(self.update)}, " if self.model else ""
+        rows += [
+            ("Measured", f"{learn}a step of all environments {_time(self.step)}{act}"),
+            ("Speed", f"{rate:,.3g} steps/s, {rate * self.updates_per_step:,.3g} updates/s"),
+            ("Time", f"{_time(self.seconds)} for {run.steps:,} steps, without evaluations"),
+        ]
+        return rows
+
+    def _memory(self) -> str:
+        used = f"{self.program / 1e9:.2f} of {self.available / 1e9:.1f} GB on {self.device}"
+        model = f", or a model up to {self.largest_model}" if self.largest_model else ""
+        batch = f"batch_size up to about {self.largest_batch:,} (now {self.config.batch_size})"
+        if self.program > self.available:
+            return f"an update takes {used}: it does not fit. There is room for a {batch}{model}."
+        return f"an update takes {used}; there is room for a {batch}{model}"
+
+
+def plan(config: Config, source: build.EnvSource | None = None) -> Plan:
+    """Builds everything that a run needs, and measures it for some seconds; leaves nothing behind.
+
+    Args:
+        config: Resolved configuration, as for `train`.
+        source: Where environments come from; the task of the configuration by default.
+
+    Raises:
+        ConfigError: If the configuration does not fit the environment.
+        DeviceError: If a device that the configuration asks for does not exist.
+    """
+    source = (source or build.EnvSource(config.task, config.env)).resolved(config)
+    real = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
+    with contextlib.ExitStack() as stack:
+        shutdown = stack.enter_context(Shutdown())
+        root = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        values = {
+            "logdir": f"{root}/run",
+            "script": "train",
+            "logger.outputs": (),
+            "run.from_checkpoint": "",
+            "run.duration": 1.0,  # What does not fit is told instead of refused.
+        }
+        trial = config
+        for key, value in values.items():
+            trial = trial.replaced(key, value)
+        run = set_up(trial, source, stack)
+        latents = run.learner.agent.latent_spaces if run.learner else {}
+        keys = {**run.obs_space, **run.act_space}
+        budget = experience.budget(config.replaced("run.duration", 1.0), keys, latents, real.replay)
+        prepare(trial, run)
+        with shutdown.interruptible():
+            collector, _, _ = open_envs(trial, source, run, shutdown, stack)
+            collector.set_params(run.learner.acting()) if run.learner else None
+            step = _seconds(collector.collect, statistics.fmean)
+            update, policy = _measure(run, trial.run.envs) if run.learner else (0.0, 0.0)
+        return _plan(config, run, budget, update=update, step=step, policy=policy)
+
+
+def _plan(config: Config, run: Run, budget: Budget, **seconds: float) -> Plan:
+    if not run.learner:
+        return Plan(config, "", 0, 0, "", 0.0, budget, **seconds)
+    learner = run.learner
+    return Plan(
+        config,
+        model=model_line(learner),
+        state=learner.nbytes,
+        program=needed(learner),
+        device=str(learner.placement.training[0]).lower(),
+        available=available(learner.placement),
+        budget=budget,
+        **seconds,
+    )
+
+
+def _measure(run: Run, envs: int) -> tuple[float, float]:
+    """Seconds of an update, and of choosing the actions of all environments."""
+    learner, batch = run.learner, run.batches.example()
+    assert learner is not None
+    learner.wait("train", batch)
+
+    def update() -> None:
+        learner.update(batch)
+        learner.synchronize()
+
+    obs = {k: np.zeros((envs, *x.shape), x.dtype) for k, x in run.obs_space.items()}
+    obs |= {flag: np.zeros(envs, bool) for flag in FLAGS}
+    carry = run.policy.init(envs)
+    return _seconds(update), _seconds(lambda: run.policy.act(carry, obs, "train"))
+
+
+def _seconds(call: Callable[[], object], average: Callable = statistics.median) -> float:
+    """Seconds of a call, after one that may compile."""
+    call()
+    times: list[float] = []
+    end = time.monotonic() + SECONDS
+    while len(times) < 3 or time.monotonic() < end:
+        start = time.monotonic()
+        call()
+        times.append(time.monotonic() - start)
+    return average(times)
+
+
+def _time(seconds: float) -> str:
+    return format_duration(seconds) if seconds >= 60 else f"{seconds * 1e3:,.3g} ms"

@@ -1,0 +1,65 @@
+"""What a run would take, before it begins."""
+
+import re
+
+import pytest
+
+from reverie import cli
+from reverie.run import device_memory
+from reverie.run.device_memory import DeviceMemoryError
+from reverie.run.plan import plan
+from reverie.run.scripts import launch
+
+
+@pytest.fixture(scope="module")
+def planned(make_config, tmp_path_factory):
+    """The plan of a debug run, whose folder does not exist."""
+    folder = tmp_path_factory.mktemp("planned") / "run"
+    return plan(make_config(folder, "--run.steps", "5000")), folder
+
+
+def test_a_plan_tells_memory_updates_and_time(planned):
+    made, folder = planned
+    rows = dict(made.rows())
+    assert list(rows) == [
+        "Task", "Model", "Memory", "Updates", "Replay", "Measured", "Speed", "Time",
+    ]  # fmt: skip
+    config = made.config
+    ratio = config.run.train_ratio / (config.batch_size * config.batch_length)
+    assert f"{5000 * ratio:,.0f} in all" in rows["Updates"]
+    acting = 5000 / config.run.envs * made.step
+    assert made.seconds == pytest.approx(acting + 5000 * ratio * made.update)
+    assert 0 < made.state < made.program < made.available
+    assert 0 < made.policy < made.step * 2
+    assert made.largest_batch > config.batch_size
+    assert not folder.exists()
+
+
+def test_a_plan_of_random_actions_has_no_model(make_config, tmp_path):
+    made = plan(make_config(tmp_path / "run", "--random_agent", "true"))
+    assert list(dict(made.rows())) == ["Task", "Replay", "Measured", "Speed", "Time"]
+    assert made.seconds > 0
+
+
+def test_a_plan_says_what_does_not_fit(planned):
+    import dataclasses
+
+    made = dataclasses.replace(planned[0], available=planned[0].program - 1)
+    assert "does not fit" in dict(made.rows())["Memory"]
+
+
+def test_the_command_prints_it(capsys, cache, tmp_path):
+    words = ["--configs", "debug", "--task", "dummy_disc", "--jax.cache_dir", cache]
+    assert cli.main(["plan", *words, "--logdir", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^Time +\S+.* for [\d,]+ steps", out, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
+    assert cli.main(["plan", "--configs", "debug"]) == 2
+    assert "No --task given" in capsys.readouterr().err
+
+
+def test_an_update_without_room_is_refused_before_any_is_made(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(device_memory, "available", lambda placement: 1000.0)
+    with pytest.raises(DeviceMemoryError, match="batch_size \\(now 2\\)") as raised:
+        launch(make_config(tmp_path / "run", "--run.steps", "400"))
+    assert "An update needs" in str(raised.value)
