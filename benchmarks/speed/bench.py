@@ -5,7 +5,7 @@
     python benchmarks/speed/bench.py --train --batch_size 32      # any option of `reverie config`
 
 Updates are made on synthetic batches. Each row is measured in a process of its own; other programs
-should rest meanwhile. What the columns mean is in docs/performance.md.
+should rest meanwhile. What the columns mean is in benchmarks/record.md.
 """
 
 import argparse
