@@ -2,13 +2,22 @@
 
 from reverie.config.agent import (
     AgentConfig,
+    ContinueHeadConfig,
+    DecoderConfig,
+    DynamicsConfig,
+    EncoderConfig,
     ImaginationLossConfig,
     LossScalesConfig,
     NormConfig,
     OptimizerConfig,
+    PolicyConfig,
     ReplayLossConfig,
     ReturnNormConfig,
+    RewardHeadConfig,
+    SimpleDecoderConfig,
+    SimpleEncoderConfig,
     SlowValueConfig,
+    ValueConfig,
 )
 from reverie.config.blocks import presets
 from reverie.config.checks import check, check_image_size, check_spaces, fitting_size, image_sides
@@ -33,17 +42,6 @@ from reverie.config.env import (
 )
 from reverie.config.errors import ConfigError
 from reverie.config.load import RUN_CONFIG, STAMP, load, load_run
-from reverie.config.model import (
-    ContinueHeadConfig,
-    DecoderConfig,
-    DynamicsConfig,
-    EncoderConfig,
-    PolicyConfig,
-    RewardHeadConfig,
-    SimpleDecoderConfig,
-    SimpleEncoderConfig,
-    ValueConfig,
-)
 from reverie.config.printing import describe
 from reverie.config.resume import Difference, check_resume, compare, inherit
 from reverie.config.schema import (

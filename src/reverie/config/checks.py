@@ -7,9 +7,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from reverie.config.agent import AgentConfig, NormConfig
+from reverie.config.agent import AgentConfig, NormConfig, StackConfig
 from reverie.config.errors import ConfigError
-from reverie.config.model import SimpleDecoderConfig, SimpleEncoderConfig
 from reverie.config.schema import Config, FractionsConfig
 from reverie.spaces import Space
 
@@ -41,7 +40,7 @@ def check(config: Config) -> None:
         raise ConfigError(f"The configuration does not fit together:{lines}")
 
 
-def image_sides(net: SimpleEncoderConfig | SimpleDecoderConfig) -> range:
+def image_sides(net: StackConfig) -> range:
     """Heights and widths in pixels that a convolutional stack takes.
 
     Every stage halves the image, except the first one with `outer`; the last grid must have 3..16
@@ -53,7 +52,7 @@ def image_sides(net: SimpleEncoderConfig | SimpleDecoderConfig) -> range:
 
 def check_image_size(
     shape: Sequence[int],
-    net: SimpleEncoderConfig | SimpleDecoderConfig,
+    net: StackConfig,
     name: str = "image",
     part: str = "agent.enc.simple",
 ) -> None:
@@ -263,11 +262,14 @@ def _images(config: Config) -> Iterator[str]:
             yield str(error)
 
 
-def _stacks(agent: AgentConfig) -> dict[str, SimpleEncoderConfig | SimpleDecoderConfig]:
+def _stacks(agent: AgentConfig) -> dict[str, StackConfig]:
     """The built-in convolutional stacks that the agent uses; an own encoder checks itself."""
-    enc = {"agent.enc.simple": agent.enc.simple} if agent.enc.typ == "simple" else {}
-    decoded = "reconstruction" in agent.objectives
-    return enc | ({"agent.dec.simple": agent.dec.simple} if decoded else {})
+    found: dict[str, StackConfig] = {}
+    if agent.enc.typ == "simple":
+        found["agent.enc.simple"] = agent.enc.simple
+    if "reconstruction" in agent.objectives:
+        found["agent.dec.simple"] = agent.dec.simple
+    return found
 
 
 def _training(config: Config) -> Iterator[str]:
