@@ -313,7 +313,7 @@ def test_suspended_environments_do_not_count_as_hung(tmp_path):
         "        return super().step(action)\n"
         "with make([Slow] * 2, 'async', limit=0, timeout=2) as vector:\n"
         "    vector.reset()\n"
-        "    print(*vector._inner.pids(), flush=True)\n"
+        "    print(*(each.pid for each in vector._inner._envs), flush=True)\n"
         "    while not os.path.exists(sys.argv[2]): act(vector, 0, 0)\n"
         "    act(vector, 0, 0)\n"
         "print('done', flush=True)\n"

@@ -215,7 +215,7 @@ print(*vector.reset()["obs"][:, 0].astype(int), flush=True)
 open({marker!r}, "w").close()
 for _ in range(10):
     vector.step({{"action": np.array([2, 0], np.int32)}})
-    print(*vector._inner.pids(), flush=True)
+    print(*(each.pid for each in vector._inner._envs), flush=True)
 """
 
 

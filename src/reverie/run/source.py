@@ -18,7 +18,7 @@ from reverie.envs.notes import notes, resize_note
 from reverie.envs.probe import Probe, StandIn, native, probe
 from reverie.envs.vector.backend import choose
 from reverie.envs.vector.batched import BatchedVectorEnv
-from reverie.envs.vector.remote import probe_in_process
+from reverie.envs.vector.processes import probe_in_process
 from reverie.options import ForeignConfig
 from reverie.run.film import filmed
 from reverie.spaces import Space

@@ -1,247 +1,277 @@
-"""Environments in processes of their own, as a `gymnasium.vector.VectorEnv`.
+"""The trainer's side of environment processes: requests, answers and what becomes of them."""
 
-It keeps the interface of `gymnasium.vector.AsyncVectorEnv` and differs inside: actions, rewards
-and flags lie in shared memory beside the observations; workers are forked from a `ForkServer`, so
-they start fast, never import the device library and cannot outlive the trainer; a failure says
-which environment it was and why, leaves the other workers usable, and can be followed by a restart.
-"""
-
+import contextlib
+import json
+import math
 import os
 import pickle
+import signal
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
+import cloudpickle
 import gymnasium
-import numpy as np
-from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 
-from reverie.envs.flat.conform import SpacePair, require_same
-from reverie.envs.flat.leaves import describe_all
-from reverie.envs.flat.logs import stack, tell
-from reverie.envs.vector import worker
-from reverie.envs.vector.remote import Answers, Failures, ForkServer, RemoteEnv, collect
-from reverie.envs.vector.restarts import RESTARTED, Restarts
+from reverie.envs.errors import Cancelled, WorkerError
+from reverie.envs.probe import Probe
+from reverie.envs.vector.restarts import TICK
 
-CLOSE_SECONDS = 5.0
+EXIT_SECONDS = 2.0
+
+_OFF_ACCELERATOR = {"JAX_PLATFORMS": "cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Environments that use JAX would each take most of the memory that the agent needs."""
+
+_BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[3]); "
+    "from reverie.envs.vector.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+)
 
 
-class ProcessVectorEnv(gymnasium.vector.VectorEnv):
-    """N environments in N processes, NEXT_STEP autoreset.
+class ForkServer:
+    """The trainer's side: starts workers and learns how they ended."""
 
-    An environment that raises, dies or hangs after its first reset is restarted as far as
-    `restarts` allows; the others wait. What then takes the place of its step is the first one of an
-    episode: its observation, reward 0, no flags, and a true entry in the infos' key `restarted`.
+    def __init__(self):
+        self._control, control = socket.socketpair()
+        self._messages, messages = Pipe(duplex=False)
+        # One environment per process: a pool of maths threads in each would only fight for cores.
+        threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environ: dict[str, str] = dict.fromkeys(threads, "1")
+        # Environments that iterate over sets of strings then do the same in every run.
+        environ["PYTHONHASHSEED"] = "0"
+        with control, messages:
+            ends = control.fileno(), messages.fileno()
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, *map(str, ends), json.dumps(sys.path)],
+                pass_fds=ends,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**environ, **os.environ, **_OFF_ACCELERATOR},
+            )
+        self._alive: set[int] = set()
+        self._ended: dict[int, int] = {}
+        self._finalizer = weakref.finalize(self, _end, self._control, self._process)
+
+    def start(self) -> tuple[int, Connection]:
+        """Forks a worker; returns its process id and our end of its connection."""
+        ours, theirs = Pipe()
+        with theirs, contextlib.suppress(BrokenPipeError):
+            socket.send_fds(self._control, [b"f"], [theirs.fileno()])
+        while True:
+            message = self._receive(None)
+            if message is None:
+                ours.close()
+                raise RuntimeError(
+                    f"The process that starts environment workers ended with "
+                    f"{describe_exit(self._process.wait())}. Its message is above."
+                )
+            pid, status = message
+            if status is None:
+                # An earlier worker may have had the same number.
+                self._ended.pop(pid, None)
+                self._alive.add(pid)
+                return pid, ours
+
+    def exit_code(self, pid: int, timeout: float = EXIT_SECONDS) -> int | None:
+        """Exit code of a worker that ended (minus the signal that killed it), None if it lives."""
+        deadline = time.monotonic() + timeout
+        while pid not in self._ended:
+            if self._receive(max(0.0, deadline - time.monotonic())) is None:
+                return None
+        return self._ended[pid]
+
+    def kill(self, pid: int) -> None:
+        """Kills a worker at once; one that has ended already is left in peace."""
+        if self.exit_code(pid, timeout=0) is None:
+            # It may end between the question and the signal.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def close(self, seconds: float = EXIT_SECONDS) -> None:
+        """Waits so long for the workers to end, kills those that are left, and ends itself."""
+        deadline = time.monotonic() + seconds
+        for pid in list(self._alive):
+            self.exit_code(pid, max(0.0, deadline - time.monotonic()))
+        self._finalizer()
+
+    def _receive(self, timeout: float | None) -> tuple[int, int | None] | None:
+        """The next message, or None when the time is up or the server is gone.
+
+        It holds the id of a process that has started (None) or ended (its wait status).
+        """
+        try:
+            if not self._messages.poll(timeout):
+                return None
+            pid, status = self._messages.recv()
+        except (EOFError, OSError):
+            return None
+        if status is not None:
+            self._alive.discard(pid)
+            self._ended[pid] = os.waitstatus_to_exitcode(status)
+        return pid, status
+
+
+def describe_exit(code: int | None) -> str:
+    """An exit code in words, such as `signal SIGSEGV`."""
+    if code is None:
+        return "no exit code yet"
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+Answers = dict[int, Any]
+Failures = dict[int, WorkerError]
+
+
+class RemoteEnv:
+    """One environment process, requests to it and its answers.
 
     Args:
-        factories: One function per environment. Wrapped by `wrappers.wrap` in the worker
-            where it is not already. They travel by cloudpickle, so lambdas and classes defined
-            in a script or notebook work.
-        seeds: Seeds of the workers' global random generators.
-        timeout: Seconds to wait for one reset or step, or for a restarted environment to be
-            built, before the worker counts as hung; None waits for ever.
-        restarts: Decides about restarts; by default there are none.
-
-    Raises:
-        WorkerError: An environment could not be built.
-        SpaceError: The environments have different spaces.
+        index: Number of the environment.
+        server: Starts the process.
+        factory: Makes the environment there.
+        seed: Seed of the global random generators there; None: any.
     """
 
     def __init__(
         self,
-        factories: Sequence[Callable[[], gymnasium.Env]],
-        seeds: Sequence[int],
-        timeout: float | None = None,
-        restarts: Restarts | None = None,
+        index: int,
+        server: ForkServer,
+        factory: Callable[[], gymnasium.Env],
+        seed: int | None,
     ):
-        self.num_envs = len(factories)
-        self._factories = list(factories)
-        self._seeds = list(seeds)
-        self._reset_seeds: list[int | None] = [None] * self.num_envs
-        self._timeout = timeout
-        self._restarts = restarts or Restarts()
-        self._started = False
-        self._told: set[str] = set()
-        self._waiting: list[int] = []
-        self._block = -1
-        self._server = ForkServer()
-        self._workers: list[RemoteEnv] = []
-        try:
-            for index, seed in enumerate(self._seeds):
-                self._workers.append(self._start(index, seed))
-            self._agree([self._built(each)[:2] for each in self._workers])
-            self._share()
-        except BaseException:
-            self.close()
-            raise
+        self.index = index
+        self._server = server
+        self.pid, self.connection = server.start()
+        self._send((cloudpickle.dumps(factory), seed))
 
-    def _start(self, index: int, seed: int) -> RemoteEnv:
-        return RemoteEnv(index, self._server, self._factories[index], seed)
+    def send(self, request: str, given: Any) -> None:
+        """Requests something, see `local.play`."""
+        self._send((request, given))
 
-    def _built(self, remote: RemoteEnv) -> Any:
-        """Waits until an environment is built; an error need not wait for the others."""
-        found, failed = collect([remote], None, self._restarts.cancelled)
-        for error in failed.values():
-            raise error
-        return found[remote.index]
-
-    def _agree(self, found: list[SpacePair]) -> None:
-        for index, spaces in enumerate(found):
-            require_same(index, spaces, found[0])
-        self.single_observation_space, self.single_action_space = found[0]
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-
-    def _share(self) -> None:
-        """Lays out the shared memory and hands it to the workers."""
-        fields: dict[str, tuple[str, tuple[int, ...]]] = {
-            worker.OUTCOME: ("float64", (self.num_envs, 3))
-        }
-        for prefix, space in (
-            (worker.OBSERVATION, self.single_observation_space),
-            (worker.ACTION, self.single_action_space),
-        ):
-            for key, entry in describe_all(space).items():
-                fields[prefix + key] = (entry.dtype, (self.num_envs, *entry.shape))
-        self._layout = worker.Layout(fields)
-        self._block = self._layout.create()
-        arrays = self._layout.attach(self._block)
-        for each in self._workers:
-            each.share(self._block, self._layout)
-        self._outcome = arrays[worker.OUTCOME]
-        self._obs = worker.part(arrays, worker.OBSERVATION)
-        self._act = worker.part(arrays, worker.ACTION)
-
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: Any = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Starts an episode everywhere.
-
-        Args:
-            seed: One seed per environment; an integer counts up from it; None keeps the
-                environments' own randomness.
-            options: Not supported, must be None.
+    def answer(self) -> Any:
+        """What has come in reply to a request.
 
         Returns:
-            Observations [N, ...] by key, which the next call does not touch, and infos.
-        """
-        if options is not None:
-            raise ValueError(f"options={options!r}: environments in processes take no options.")
-        self._drain()
-        if seed is None or isinstance(seed, int):
-            seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-        self._reset_seeds = seeds
-        for each, own in zip(self._workers, seeds, strict=True):
-            each.send(pickle.dumps(own))
-        self._waiting = list(range(self.num_envs))
-        infos = self._wait()
-        self._started = True
-        return {key: array.copy() for key, array in self._obs.items()}, infos
-
-    def step_async(self, actions: Mapping[str, np.ndarray]) -> None:
-        """Hands out actions [N, ...] by key and returns while the environments step."""
-        if self._waiting:
-            raise RuntimeError("step_async() was called twice. Call step_wait() in between.")
-        for key, array in self._act.items():
-            array[...] = actions[key]
-        for each in self._workers:
-            each.send(worker.STEP)
-        self._waiting = list(range(self.num_envs))
-
-    def step_wait(self) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Waits for the step that `step_async` began.
-
-        Returns:
-            Observations [N, ...] by key, rewards float64 [N], terminations and truncations
-            bool [N], infos; all of them fresh arrays.
+            The spaces and a pickled `Probe` once the environment is built; after that what `play`
+            returns.
 
         Raises:
-            WorkerError: An environment raised, died or hung, and must not be restarted.
-            Cancelled: If the run is to end.
+            WorkerError: The environment raised or died.
         """
-        if not self._waiting:
-            raise RuntimeError("step_wait() was called without step_async().")
-        infos = self._wait()
-        rewards = self._outcome[:, 0].copy()
-        terminated, truncated = self._outcome[:, 1] > 0, self._outcome[:, 2] > 0
-        obs = {key: array.copy() for key, array in self._obs.items()}
-        return obs, rewards, terminated, truncated, infos
+        try:
+            kind, *payload = pickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError) as error:
+            code = describe_exit(self._server.exit_code(self.pid))
+            raise WorkerError(
+                self.index,
+                "died",
+                f"The process of environment {self.index} died with {code}. Its last messages, if "
+                "any, are on the standard error output.",
+            ) from error
+        if kind == "raised":
+            summary, trace = payload
+            raise WorkerError(
+                self.index,
+                "raised",
+                f"Environment {self.index} raised {summary}\n\nIn its process:\n{trace}",
+                trace,
+            )
+        return payload[0]
 
-    def step(self, actions: Mapping[str, np.ndarray]):
-        """`step_async` and `step_wait` in one call."""
-        self.step_async(actions)
-        return self.step_wait()
+    def kill(self) -> None:
+        """Ends the process by force and waits for that."""
+        self.close()
+        self._server.kill(self.pid)
+        self._server.exit_code(self.pid)
 
-    def pids(self) -> list[int]:
-        """Process ids of the workers."""
-        return [each.pid for each in self._workers]
+    def close(self) -> None:
+        """Lets the environment close itself, after which the process ends."""
+        if not self.connection.closed:
+            self._send(None)
+            self.connection.close()
 
-    def close_extras(self, **kwargs: Any) -> None:
-        """Lets every environment close itself, then ends the processes (within 5 seconds)."""
-        # Whoever ends the run may not wait for long: some environments may hang.
-        seconds = CLOSE_SECONDS / 5 if self._restarts.cancelled() else CLOSE_SECONDS
-        deadline = time.monotonic() + seconds
-        for each in self._workers:
-            each.close()
-        for each in self._workers:
-            self._server.exit_code(each.pid, max(0.0, deadline - time.monotonic()))
-        self._server.close()
-        if self._block >= 0:
-            os.close(self._block)
-            self._block = -1
+    def _send(self, message: Any) -> None:
+        # A worker that has died is reported by the next answer.
+        with contextlib.suppress(ConnectionError):
+            self.connection.send_bytes(pickle.dumps(message))
 
-    def _wait(self) -> dict[str, Any]:
-        """Collects the answers that are due, and restarts environments that failed."""
-        found, failed = self._collect(self._waiting)
-        self._waiting = []
-        logs: list[dict[str, Any]] = [found.get(index, {}) for index in range(self.num_envs)]
-        if any(logs):
-            tell(logs, self._told)
-        if not failed:
-            return stack(logs) if any(logs) else {}
-        if not self._started:
-            raise next(iter(failed.values()))
-        restarted = np.zeros(self.num_envs, bool)
-        while failed:
-            self._restarts.wait(failed)
-            restarted[list(failed)] = True
-            failed = self._restart(list(failed), logs)
-        tell(logs, self._told)
-        return {**stack(logs), RESTARTED: restarted}
 
-    def _collect(self, indices: Sequence[int]) -> tuple[Answers, Failures]:
-        """Waits for some workers, all of them even when one failed."""
-        remotes = [self._workers[index] for index in indices]
-        return collect(remotes, self._timeout, self._restarts.cancelled)
+def collect(
+    remotes: Sequence[RemoteEnv],
+    seconds: float | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[Answers, Failures]:
+    """Waits until every one of some processes has answered a request or failed.
 
-    def _restart(self, indices: Sequence[int], logs: list[dict[str, Any]]) -> Failures:
-        """Gives some environments new processes and resets them, all at the same time."""
-        for index in indices:
-            self._workers[index].close()
-            self._workers[index].kill()
-            seed = self._restarts.seed(index, self._seeds[index])
-            assert seed is not None
-            self._workers[index] = self._start(index, seed)
-        spaces, failed = self._collect(indices)
-        for index in spaces:
-            own = self.single_observation_space, self.single_action_space
-            require_same(index, spaces[index][:2], own)
-            seed = self._restarts.seed(index, self._reset_seeds[index])
-            self._workers[index].share(self._block, self._layout)
-            self._workers[index].send(pickle.dumps(seed))
-        found, others = self._collect(list(spaces))
-        for index, each in found.items():
-            logs[index] = each
-        return failed | others
+    Time is counted in ticks of the waiting itself, not by the clock: while this process is
+    suspended its environments are too, and must not count as hung afterwards.
 
-    def _drain(self) -> None:
-        if self._waiting:
-            self._wait()
+    Args:
+        remotes: The processes.
+        seconds: Time for all answers together; None waits for ever.
+        cancelled: Whether waiting is in vain.
 
-    def __del__(self):
-        # The server's finalizer ends the processes; gymnasium's would call close() half-built.
-        return
+    Returns:
+        Answers, and what went wrong with the others, by number of the environment.
+
+    Raises:
+        Cancelled: If the run is to end.
+    """
+    answers: Answers = {}
+    failed: Failures = {}
+    pending: dict[Any, RemoteEnv] = {each.connection: each for each in remotes}
+    tick = TICK if seconds is None else min(TICK, seconds)
+    left = math.inf if seconds is None else math.ceil(seconds / tick)
+    while pending and left > 0:
+        ready = wait(list(pending), tick)
+        for connection in ready:
+            remote = pending.pop(connection)
+            try:
+                answers[remote.index] = remote.answer()
+            except WorkerError as error:
+                failed[remote.index] = error
+        if not ready:
+            left -= 1
+            if cancelled():
+                raise Cancelled("Waiting for an environment was cancelled.")
+    for remote in pending.values():
+        remote.kill()
+        failed[remote.index] = WorkerError(
+            remote.index,
+            "hung",
+            f"Environment {remote.index} did not answer within {seconds:g} seconds, so its process "
+            "was killed. Raise run.env_timeout if it may take that long.",
+        )
+    return answers, dict(sorted(failed.items()))
+
+
+def probe_in_process(factory: Callable[[], gymnasium.Env]) -> Probe:
+    """Looks at an environment that is built in a process of its own, and closed again.
+
+    Raises:
+        WorkerError: It could not be built.
+    """
+    server = ForkServer()
+    try:
+        remote = RemoteEnv(0, server, factory, 0)
+        try:
+            found, failed = collect([remote])
+        finally:
+            remote.close()
+        if failed:
+            raise failed[0]
+        return cloudpickle.loads(found[0][2])
+    finally:
+        server.close()
+
+
+def _end(control: socket.socket, process: subprocess.Popen) -> None:
+    control.close()
+    process.wait()

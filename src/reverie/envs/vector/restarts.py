@@ -1,4 +1,4 @@
-"""When an environment that failed is started again, and how that is done in this process.
+"""When an environment that failed is started again.
 
 A failure leaves nothing invented behind: the step that was lost is replaced by the first one of a
 new episode. The observation before it is then known to be the last of its episode, which ends there
@@ -6,21 +6,12 @@ without being terminal; replay marks it so, as it does with every episode that i
 """
 
 import collections
-import contextlib
 import logging
 import time
-import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import gymnasium
-
-from reverie.config.errors import Note, own_notes
-from reverie.envs.errors import Cancelled, OptionError, SpaceError, raised
-from reverie.envs.flat.conform import require_same
-from reverie.envs.flat.logs import OnlyLogs
+from reverie.envs.errors import Cancelled
 from reverie.envs.vector.seeds import env_seed
-from reverie.envs.wrappers import wrap
 
 RESTARTED = "restarted"
 """Key of the infos of a vector: which environments began an episode because the last one broke."""
@@ -28,9 +19,6 @@ RESTARTED = "restarted"
 LONGEST_WAIT = 30.0
 TICK = 0.2
 """Seconds between two looks at whether a wait was cancelled."""
-
-_IN_USE: "weakref.WeakValueDictionary[int, gymnasium.Env]" = weakref.WeakValueDictionary()
-"""The environments that are open in this process, by identity."""
 
 log = logging.getLogger("reverie.envs")
 
@@ -126,106 +114,6 @@ class Restarts:
         if trace := getattr(error, "trace", ""):
             log.info("%s", trace)
         return delay
-
-
-class Restarting(gymnasium.Wrapper):
-    """An environment in this process that is built anew when it raises.
-
-    Only exceptions can be caught here: a crash in native code ends this process, and a step that
-    hangs is waited for. The infos of the first step after a restart have the key `restarted`.
-
-    Args:
-        index: Number of the environment.
-        factory: Makes it; `wrappers.wrap` is applied where it was not.
-        restarts: Decides about restarts.
-        seed: Seed of its first reset, from which those after restarts derive.
-    """
-
-    def __init__(
-        self,
-        index: int,
-        factory: Callable[[], gymnasium.Env],
-        restarts: Restarts,
-        seed: int | None,
-    ):
-        try:
-            super().__init__(_built(index, factory))
-        except Exception as error:
-            _noted(index, error, 0)
-            raise
-        self._index = index
-        self._factory = factory
-        self._restarts = restarts
-        self._seed = seed
-        self._started = False
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode; an environment that fails at the very first one is not retried."""
-        try:
-            result = self.env.reset(seed=seed, options=options)
-        except Exception as error:
-            if not self._started:
-                _noted(self._index, error, self._steps)
-                raise
-            return self._restart(error)
-        self._started = True
-        return result
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """One step, or the first one of a new episode if the environment raised."""
-        try:
-            return self.env.step(action)
-        except Exception as error:
-            obs, info = self._restart(error)
-            return obs, 0.0, False, False, info
-
-    def close(self) -> None:
-        """Closes the environment, which may then be used again."""
-        _IN_USE.pop(id(self.unwrapped), None)
-        self.env.close()
-
-    @property
-    def _steps(self) -> int:
-        return self.env.steps if isinstance(self.env, OnlyLogs) else 0
-
-    def _restart(self, error: Exception) -> tuple[Any, dict[str, Any]]:
-        expected = self.observation_space, self.action_space
-        while True:
-            self._restarts.wait({self._index: _noted(self._index, error, self._steps)})
-            with contextlib.suppress(Exception):
-                self.close()
-            try:
-                self.env = _built(self._index, self._factory)
-                spaces = self.env.observation_space, self.env.action_space
-                require_same(self._index, spaces, expected)
-                obs, info = self.env.reset(seed=self._restarts.seed(self._index, self._seed))
-                return obs, {**info, RESTARTED: True}
-            except SpaceError:
-                raise
-            except Exception as another:
-                error = another
-
-
-def _noted(index: int, error: Exception, steps: int) -> Exception:
-    """The error with a note that says where it comes from; ours explain themselves."""
-    if not type(error).__module__.startswith("reverie.") and not own_notes(error):
-        error.add_note(Note(f"Environment {index} raised {raised(error, steps)}"))
-    return error
-
-
-def _built(index: int, factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:
-    """A new environment; one that is stepped already would mix up two episodes."""
-    env = wrap(factory())
-    if id(env.unwrapped) in _IN_USE:
-        raise OptionError(
-            f"Environment {index} is the same object as one that is in use: the function that "
-            "makes environments has returned it again. Make a new one in every call, or pass the "
-            "environment itself, so that it is known to be the only one."
-        )
-    _IN_USE[id(env.unwrapped)] = env.unwrapped
-    return OnlyLogs(env)
 
 
 def _first_line(error: Exception) -> str:

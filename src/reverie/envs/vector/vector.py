@@ -11,10 +11,9 @@ from reverie.envs.flat.leaves import describe
 from reverie.envs.flat.logs import present
 from reverie.envs.vector.backend import choose
 from reverie.envs.vector.batched import BatchedVectorEnv
-from reverie.envs.vector.processes import ProcessVectorEnv
 from reverie.envs.vector.restarts import RESTARTED, Restarts
 from reverie.envs.vector.seeds import env_seeds
-from reverie.envs.vector.serial import SerialVectorEnv
+from reverie.envs.vector.separate import SeparateEnvs
 
 Backend = Literal["auto", "sync", "async", "native"]
 Factory = Callable[[], gymnasium.Env]
@@ -99,17 +98,13 @@ class VectorEnv:
         self._restarts = restarts or Restarts()
         if engine is not None:
             self._inner = engine
-        elif self.backend == "sync":
-            self._inner = SerialVectorEnv(factories, self._seeds, self._restarts)
         else:
-            globals_ = self._seeds or env_seeds(0, self.num_envs)
-            self._inner = ProcessVectorEnv(factories, globals_, timeout, self._restarts)
-        # None where the environments step only when they are waited for.
-        self._ahead = None if isinstance(self._inner, SerialVectorEnv) else self._inner
+            apart = self.backend == "async"
+            self._inner = SeparateEnvs(factories, self._seeds, self._restarts, apart, timeout)
         self.obs_space = describe(self._inner.single_observation_space)
         self.act_space = describe(self._inner.single_action_space)
         self._act_shapes = {k: (self.num_envs, *s.shape) for k, s in self.act_space.items()}
-        self._actions: dict[str, np.ndarray] | None = None
+        self._stepping = False
         self._over = np.zeros(self.num_envs, bool)
 
     @property
@@ -123,7 +118,7 @@ class VectorEnv:
         Args:
             seeds: As in the constructor, in place of those; None keeps them.
         """
-        self._actions = None
+        self._stepping = False
         self._seeds = self._seeds if seeds is None else _spread(seeds, self.num_envs)
         each: Any = self._seeds
         obs, infos = self._inner.reset(seed=each)
@@ -138,22 +133,18 @@ class VectorEnv:
         Args:
             actions: Every key of `act_space` as [N, ...]; other keys are ignored.
         """
-        if self._actions is not None:
+        if self._stepping:
             raise RuntimeError("step_async() was called twice. Call step_wait() in between.")
         chosen = {key: self._action(key, actions) for key in self.act_space}
-        if self._ahead is not None:
-            self._ahead.step_async(chosen)
-        self._actions = chosen
+        self._inner.step_async(chosen)
+        self._stepping = True
 
     def step_wait(self) -> Transition:
         """Finishes the step that `step_async` began."""
-        if self._actions is None:
+        if not self._stepping:
             raise RuntimeError("step_wait() was called without step_async().")
-        actions, self._actions = self._actions, None
-        ahead = self._ahead
-        result = self._inner.step(actions) if ahead is None else ahead.step_wait()
-        obs, rewards, terminated, truncated, infos = result
-        return self._transition(obs, rewards, terminated, truncated, infos)
+        self._stepping = False
+        return self._transition(*self._inner.step_wait())
 
     def step(self, actions: Mapping[str, np.ndarray]) -> Transition:
         """`step_async` and `step_wait` in one call."""

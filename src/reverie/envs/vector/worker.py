@@ -10,94 +10,34 @@ that an environment has started does not stay behind when the environment is res
 `multiprocessing` lives until the trainer ends and leaves groups alone: a second process in each
 worker has to watch over them, with which 16 workers took 982 instead of 577 MB.
 
-A worker, `run`, is sent how to build its environment and answers with the spaces; then it is sent a
-block of memory that both see, in which actions and results lie; then one message for each reset and
-step, which it answers when the results are there. What the environment raises is sent in place of
-an answer.
+A worker, `run`, is sent how to build its environment and answers with the spaces; then it is sent
+one message for each reset and step, which it answers with the results, or with what the environment
+raised.
 """
 
 import contextlib
 import ctypes
-import dataclasses
-import mmap
 import os
 import pickle
 import random
-import selectors
 import signal
 import socket
-import struct
 import sys
-import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import recv_handle
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
 import cloudpickle
 import gymnasium
 import numpy as np
 
 from reverie.envs.errors import raised
-from reverie.envs.flat.logs import OnlyLogs
 from reverie.envs.probe import probe
-from reverie.envs.wrappers import wrap
-
-# The trainer asks for a worker with this byte and its connection; the server answers with messages.
-FORK = b"f"
-STARTED, EXITED = b"s", b"x"
-MESSAGE = struct.Struct("<cqq")
+from reverie.envs.vector.local import build, play
 
 _PR_SET_PDEATHSIG = 1
 _POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-ACTION, OBSERVATION, OUTCOME = "action:", "observation:", "outcome"
-"""Names in shared memory: prefixes of the keys, and (reward, terminated, truncated) as float64."""
-
-STEP, CLOSE, DONE = b"S", b"C", b"D"
-"""Requests and the usual answer; a reset is requested by its pickled seed."""
-
-ALIGN = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Where each array lies in a block of shared memory, each on its own cache lines.
-
-    Args:
-        fields: Name -> (dtype, shape).
-    """
-
-    fields: Mapping[str, tuple[str, tuple[int, ...]]]
-
-    def create(self) -> int:
-        """File descriptor of a new block of zeros.
-
-        The file has no name, so it vanishes with the last process that holds it, however that
-        ends; `multiprocessing.shared_memory` needs one more process to see to that.
-        """
-        folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.truncate(sum(map(_room, self.fields.values())))
-            return os.dup(file.fileno())
-
-    def attach(self, block: int) -> dict[str, np.ndarray]:
-        """The arrays of a block, as views into the shared memory."""
-        memory, offset, arrays = mmap.mmap(block, 0), 0, {}
-        for name, (dtype, shape) in self.fields.items():
-            arrays[name] = np.ndarray(shape, dtype, buffer=memory, offset=offset)
-            offset += _room((dtype, shape))
-        return arrays
-
-
-def _room(field: tuple[str, tuple[int, ...]]) -> int:
-    dtype, shape = field
-    return -(-np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64)) // ALIGN) * ALIGN
-
-
-def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin so, without that."""
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def run(connection: Connection) -> None:
@@ -111,68 +51,41 @@ def _report(connection: Connection) -> None:
     """Runs the environment and sends the traceback of whatever it raises."""
     env = None
     try:
-        env = _load(connection)
+        pickled, seed = connection.recv()
+        # Forked siblings share the state of the global generators until they are seeded apart.
+        random.seed(seed)
+        np.random.seed(seed)
+        env = build(pickle.loads(pickled))
         try:
             _serve(connection, env)
         finally:
             env.close()
     except Exception as error:
-        summary = raised(error, env.steps if env else 0)
+        summary = raised(error, env.get_wrapper_attr("steps") if env else 0)
         connection.send_bytes(pickle.dumps(("raised", summary, traceback.format_exc())))
 
 
-def _load(connection: Connection) -> OnlyLogs:
-    """Builds the environment and tells the parent its spaces."""
-    pickled, seed = connection.recv()
-    # Forked siblings share the state of the global generators until they are seeded apart.
-    random.seed(seed)
-    np.random.seed(seed)
-    env = OnlyLogs(wrap(pickle.loads(pickled)()))
+def _serve(connection: Connection, env: gymnasium.Env) -> None:
+    """Tells the spaces, then resets and steps on request."""
     # Spaces of the user's own may be of classes that travel by cloudpickle alone.
     seen = cloudpickle.dumps(probe(env))
-    spaces = env.observation_space, env.action_space
-    connection.send_bytes(pickle.dumps(("done", (*spaces, seen))))
-    return env
+    answer: Any = env.observation_space, env.action_space, seen
+    while True:
+        connection.send_bytes(pickle.dumps(("done", answer)))
+        if (request := connection.recv()) is None:
+            return
+        answer = play(env, *request)
 
 
-def _attach(connection: Connection, layout: Layout, index: int) -> dict[str, np.ndarray]:
-    """The arrays of this environment in the shared memory that the parent sends."""
-    block = recv_handle(connection)
-    arrays = layout.attach(block)
-    os.close(block)
-    # Slices with `...` stay views even where one entry is a scalar.
-    return {name: array[index, ...] for name, array in arrays.items()}
+def main(control_end: int, messages_end: int) -> None:
+    """The server's own loop; runs until the trainer closes the connection, then kills all.
 
-
-def _serve(connection: Connection, env: gymnasium.Env) -> None:
-    """The loop: reset and step on request, NEXT_STEP autoreset, results in shared memory."""
-    if (shared := connection.recv_bytes()) == CLOSE:
-        return
-    arrays = _attach(connection, *pickle.loads(shared))
-    actions = list(part(arrays, ACTION).items())
-    observations = list(part(arrays, OBSERVATION).items())
-    outcome, over = arrays[OUTCOME], False
-    while (request := connection.recv_bytes()) != CLOSE:
-        reward, terminated, truncated = 0.0, False, False
-        if request != STEP:
-            obs, logs = env.reset(seed=pickle.loads(request))
-        elif over:
-            obs, logs = env.reset()
-        else:
-            # Copies (numpy scalars of single numbers), because an environment may keep its action
-            # while this memory moves on.
-            action = {key: array.copy()[()] for key, array in actions}
-            obs, reward, terminated, truncated, logs = env.step(action)
-        over = terminated or truncated
-        for key, array in observations:
-            array[...] = obs[key]
-        outcome[:] = reward, terminated, truncated
-        connection.send_bytes(pickle.dumps(("done", logs)) if logs else DONE)
-
-
-def main(fd: int) -> None:
-    """The server's own loop; runs until the trainer closes the connection, then kills all."""
-    control = socket.socket(fileno=fd)
+    Args:
+        control_end: Socket through which the trainer sends the connections of new workers.
+        messages_end: Pipe for the ids of processes that have started and ended.
+    """
+    control = socket.socket(fileno=control_end)
+    messages = Connection(messages_end, readable=False)
     wake_read, wake_write = socket.socketpair()
     wake_read.setblocking(False)
     wake_write.setblocking(False)
@@ -181,17 +94,14 @@ def main(fd: int) -> None:
     for number in _POLITE:
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(wake_write.fileno())
-    selector = selectors.DefaultSelector()
-    selector.register(control, selectors.EVENT_READ)
-    selector.register(wake_read, selectors.EVENT_READ)
     workers: set[int] = set()
     while True:
-        ready = [key.fileobj for key, _ in selector.select()]
+        ready = wait([control, wake_read])
         if wake_read in ready:
             wake_read.recv(4096)
             for pid, status in _reap():
                 workers.discard(pid)
-                _tell(control, workers, EXITED, pid, status)
+                _tell(messages, workers, pid, status)
         if control in ready:
             try:
                 request, fds, _, _ = socket.recv_fds(control, 1, 1)
@@ -201,13 +111,12 @@ def main(fd: int) -> None:
                 _kill_all(workers)
             pid = os.fork()
             if pid == 0:
-                selector.close()
-                for end in (control, wake_read, wake_write):
+                for end in (control, messages, wake_read, wake_write):
                     end.close()
                 _become_worker(Connection(fds[0]))
             os.close(fds[0])
             workers.add(pid)
-            _tell(control, workers, STARTED, pid, 0)
+            _tell(messages, workers, pid, None)
 
 
 def _become_worker(connection: Connection) -> None:
@@ -251,10 +160,10 @@ def _reap() -> Iterator[tuple[int, int]]:
         yield os.waitpid(ended.si_pid, 0)
 
 
-def _tell(control: socket.socket, workers: set[int], kind: bytes, pid: int, status: int) -> None:
+def _tell(messages: Connection, workers: set[int], pid: int, status: int | None) -> None:
     try:
-        control.sendall(MESSAGE.pack(kind, pid, status))
-    except (BrokenPipeError, ConnectionResetError):
+        messages.send((pid, status))
+    except ConnectionError:
         _kill_all(workers)
 
 

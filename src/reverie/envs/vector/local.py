@@ -1,0 +1,111 @@
+"""One environment that steps in this process, asked as one in a process of its own is."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from reverie.config.errors import Note, own_notes
+from reverie.envs.errors import OptionError, raised
+from reverie.envs.flat.logs import OnlyLogs
+from reverie.envs.wrappers import wrap
+
+Outcome = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
+
+_IN_USE: "weakref.WeakValueDictionary[int, gymnasium.Env]" = weakref.WeakValueDictionary()
+"""The environments that are open in this process, by identity."""
+
+
+def build(factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:
+    """An environment as vectors have it: a step after the end of an episode begins the next one."""
+    return gymnasium.wrappers.Autoreset(OnlyLogs(wrap(factory())))
+
+
+def play(env: gymnasium.Env, request: str, given: Any) -> Outcome:
+    """Answers a request: observation, reward, terminated, truncated and `log/` keys.
+
+    Args:
+        env: What `build` made.
+        request: `reset` or `step`.
+        given: The seed of a reset, or the action of a step.
+    """
+    if request == "reset":
+        obs, logs = env.reset(seed=given)
+        return obs, 0.0, False, False, logs
+    obs, reward, terminated, truncated, logs = env.step(given)
+    return obs, float(reward), terminated, truncated, logs
+
+
+class LocalEnv:
+    """An environment that is built, reset and stepped when it is asked for its answer.
+
+    Args:
+        index: Number of the environment.
+        factory: Makes it.
+    """
+
+    def __init__(self, index: int, factory: Callable[[], gymnasium.Env]):
+        self.index = index
+        self._factory = factory
+        self._env: gymnasium.Env | None = None
+        self._request: tuple[str, Any] = ("reset", None)
+
+    def send(self, request: str, given: Any) -> None:
+        """Requests something, see `play`."""
+        self._request = request, given
+
+    def answer(self) -> Any:
+        """The spaces at first, after that what `play` returns to the last request.
+
+        Raises:
+            Exception: What the environment raises, with a note where it comes from.
+        """
+        try:
+            if self._env is not None:
+                return play(self._env, *self._request)
+            self._env = self._build()
+            return self._env.observation_space, self._env.action_space
+        except Exception as error:
+            # Our own explain themselves.
+            if not type(error).__module__.startswith("reverie.") and not own_notes(error):
+                steps = self._env.get_wrapper_attr("steps") if self._env else 0
+                error.add_note(Note(f"Environment {self.index} raised {raised(error, steps)}"))
+            raise
+
+    def close(self) -> None:
+        """Closes the environment, which may then be used again; a second call does nothing."""
+        if self._env is not None:
+            _IN_USE.pop(id(self._env.unwrapped), None)
+            self._env.close()
+            self._env = None
+
+    kill = close
+
+    def _build(self) -> gymnasium.Env:
+        """A new environment; one that is stepped already would mix up two episodes."""
+        env = build(self._factory)
+        if id(env.unwrapped) in _IN_USE:
+            raise OptionError(
+                f"Environment {self.index} is the same object as one that is in use: the function "
+                "that makes environments has returned it again. Make a new one in every call, or "
+                "pass the environment itself, so that it is known to be the only one."
+            )
+        _IN_USE[id(env.unwrapped)] = env.unwrapped
+        return env
+
+
+def collect(envs: Sequence[LocalEnv]) -> tuple[dict[int, Any], dict[int, Exception]]:
+    """Asks some environments one after another.
+
+    Returns:
+        Answers, and what went wrong with the others, by number of the environment.
+    """
+    answers, failed = {}, {}
+    for env in envs:
+        try:
+            answers[env.index] = env.answer()
+        except Exception as error:
+            failed[env.index] = error
+    return answers, failed
