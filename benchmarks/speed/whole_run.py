@@ -55,7 +55,7 @@ COLUMNS = ("steps/s", "updates/s", "alone", "overhead", *PARTS, "other")
 
 def main() -> None:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("runs", nargs="*", choices=[*RUNS, []], default=list(RUNS)[1:])
     parser.add_argument("--seconds", type=float, default=60, help="after the first update")
     parser.add_argument("--json", action="store_true")
