@@ -143,11 +143,15 @@ def test_scan_equals_lax_scan_in_values_and_gradients():
     carry, inputs = normal(4, 8), normal(6, 4, 3)
 
     def total(run, modules, carry, inputs):
-        carry, outs = run(modules, carry, inputs)
-        return (carry**2).sum() + outs.sum()
+        carries, outs = run(modules, carry, inputs)
+        return (carries[-1] ** 2).sum() + jnp.sin(carries).sum() + outs.sum()
 
     def plain(modules, carry, inputs):
-        return jax.lax.scan(lambda c, x: cell(modules, c, x), carry, inputs)
+        def step(carry, x):
+            carry, out = cell(modules, carry, x)
+            return carry, (carry, out)
+
+        return jax.lax.scan(step, carry, inputs)[1]
 
     def deferred(modules, carry, inputs):
         return scan(cell, modules, carry, inputs)
@@ -157,10 +161,3 @@ def test_scan_equals_lax_scan_in_values_and_gradients():
     result = grad(deferred, modules, carry, inputs)
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(result), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-def test_scan_refuses_a_layer_that_is_not_called():
-    modules = (layers.Linear(3, 3, key=KEY), layers.Linear(3, 3, key=KEY))
-    step = lambda m, c, x: (m[0](c) + x, c)  # noqa: E731
-    with pytest.raises(ValueError, match="once per step"):
-        jax.grad(lambda m: scan(step, m, normal(2, 3), normal(4, 2, 3))[0].sum())(modules)

@@ -75,13 +75,10 @@ class BlockLinear(eqx.Module):
     def __call__(
         self, x: Float[Array, "g *b i"], shared: Float[Array, "*b s"] | None = None
     ) -> Float[Array, "g *b o"]:
-        kernel = self.kernel.astype(x.dtype)
-        y = block_product(x, kernel[:, : x.shape[-1]]) + self.block_bias(x)
-        if shared is None:
-            return y
-        # What all blocks see is one dense product, instead of a copy of it for each block.
-        dense = jnp.swapaxes(kernel[:, x.shape[-1] :], 0, 1).reshape(shared.shape[-1], -1)
-        return y + to_blocks(shared @ dense, len(kernel))
+        if shared is not None:
+            shared = jnp.broadcast_to(shared, (len(x), *shared.shape))
+            x = jnp.concatenate([x, shared], -1)
+        return block_product(x, self.kernel.astype(x.dtype)) + self.block_bias(x)
 
     def block_bias(self, x: Float[Array, "g *b i"]) -> Float[Array, "g ..."]:
         """The bias in block form, ready to be added to the result for `x`."""
@@ -102,9 +99,7 @@ class BlockGates(eqx.Module):
         self.parts = parts
 
     def __call__(self, x: Float[Array, "g *b i"]) -> list[Float[Array, "g *b o"]]:
-        kernels = jnp.split(self.linear.kernel.astype(x.dtype), self.parts, -1)
-        biases = jnp.split(self.linear.block_bias(x), self.parts, -1)
-        return [block_product(x, k) + b for k, b in zip(kernels, biases, strict=True)]
+        return jnp.split(self.linear(x), self.parts, -1)
 
 
 def to_blocks(x: Float[Array, "*b n"], blocks: int) -> Float[Array, "g *b i"]:

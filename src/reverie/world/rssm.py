@@ -282,15 +282,17 @@ class RSSM(eqx.Module):
                 x = layer(x)
             logits = self._mixed(logits(x))
             index = draws.categorical(noise_t, sg(jnp.exp(logits)))
-            sample = self.straight_through(logits, index)
-            onehot = sample.astype(dtype).reshape(*index.shape[:-1], -1)
-            return (deter, onehot), (deter, index, sample, logits)
+            onehot = self.straight_through(logits, index)
+            return (deter, onehot.astype(dtype).reshape(*index.shape[:-1], -1)), logits
 
         inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (seen, action, reset, noise))
         carry = (state.deter.astype(dtype), self.flat_onehot(state.stoch, dtype))
-        _, outs = scan(step, modules, carry, inputs)
-        post = Posterior(*jax.tree.map(lambda x: x.swapaxes(0, 1), outs))
-        return State(post.deter[:, -1], post.stoch[:, -1]), post
+        (deter, onehot), logits = jax.tree.map(
+            lambda x: x.swapaxes(0, 1), scan(step, modules, carry, inputs)
+        )
+        index = sg(onehot).reshape(logits.shape).argmax(-2)
+        post = Posterior(deter, index, self.straight_through(logits, index), logits)
+        return State(deter[:, -1], index[:, -1]), post
 
     def _split_first(self, tokens: Float[Array, "b t K"]) -> tuple[Dense, Float[Array, "b t H"]]:
         """The posterior's first layer without its token rows, and what those give."""
