@@ -31,7 +31,11 @@ def bare(annotation: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A frozen group of options; unknown names are errors and defaults are validated too."""
+    """A frozen group of options; unknown names are errors and defaults are validated too.
+
+    The first line of a subclass's docstring says what they are for, as `reverie config` prints it.
+    A group inside another one is a field whose default is an instance.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -60,11 +64,6 @@ def option(default: Any, doc: str, *, fixed: str = "", expects: str = "", **boun
         name: text for name, text in (("fixed", fixed), ("expects", expects)) if text
     }
     return Field(default, description=doc, json_schema_extra=notes or None, **bounds)
-
-
-def section(default: Section, doc: str) -> Any:
-    """A documented group of options inside another section."""
-    return Field(default, description=doc)
 
 
 def _whole(value: Any) -> Any:
@@ -133,10 +132,10 @@ Regex = Annotated[str, Strict(), AfterValidator(_regex)]
 Keywords = dict[str, Any]
 """Keyword arguments, of values that a file can hold."""
 
-Count = Annotated[int, Strict(), BeforeValidator(_whole), Field(ge=1)]
+Count = Annotated[int, Field(ge=1), Strict(), BeforeValidator(_whole)]
 """A whole number of at least one."""
 
-Side = Annotated[int, Strict(), BeforeValidator(_whole), Field(ge=3, le=4096)]
+Side = Annotated[int, Field(ge=3, le=4096), Strict(), BeforeValidator(_whole)]
 """Height or width of an image in pixels."""
 
 Size = tuple[Side, Side]
@@ -146,7 +145,7 @@ OptionalSize = Annotated[tuple[Side, ...], AfterValidator(_resize)]
 """Height and width of an image in pixels, or nothing to keep the size as it is."""
 
 Indices = Annotated[
-    tuple[Annotated[int, Strict(), BeforeValidator(_whole), Field(ge=0)], ...],
+    tuple[Annotated[int, Field(ge=0), Strict(), BeforeValidator(_whole)], ...],
     AfterValidator(_distinct),
 ]
 """Distinct numbers counted from zero."""

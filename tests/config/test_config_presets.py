@@ -4,11 +4,10 @@ import importlib
 
 import pytest
 
-from reverie.config.blocks import presets
 from reverie.config.errors import ConfigError
 from reverie.config.load import load
-from reverie.config.schema import Config
-from reverie.config.sizes import sizes, unset, with_values
+from reverie.config.presets import presets, sizes
+from reverie.config.schema import Config, unset, with_values
 
 NAMES = [
     *("defaults", "size1m", "size12m", "size25m", "size50m", "size100m", "size200m", "size400m"),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 import reverie.config
 from reverie.config.agent import NormConfig
 from reverie.config.errors import ConfigError
+from reverie.config.foreign import read_config
 from reverie.config.keys import groups, leaves
 from reverie.config.load import load
 from reverie.config.schema import Config, RunConfig
@@ -122,19 +123,17 @@ def test_yaml_file_round_trip(tmp_path):
     )
     path = tmp_path / "new" / "config.yaml"
     config.to_yaml(path)
-    assert Config.from_yaml(path) == config
+    assert read_config(path) == config
     assert list(path.parent.iterdir()) == [path]
-    config.to_yaml(path)
-    assert Config.from_yaml(str(path)) == config
 
 
 def test_a_saved_file_may_lack_options_but_not_hold_unknown_ones(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("seed: 4\nrun: {envs: 2}\n")
-    assert Config.from_yaml(path) == Config.model_validate({"seed": 4, "run": {"envs": 2}})
+    assert read_config(path) == Config.model_validate({"seed": 4, "run": {"envs": 2}})
     path.write_text("run: {envz: 2}\n")
-    with pytest.raises(ConfigError, match=r"'run.envz' = 2 from file .*config.yaml.*run\.envs"):
-        Config.from_yaml(path)
+    with pytest.raises(ConfigError, match=r"config.yaml holds 'run.envz', which is no option"):
+        read_config(path)
 
 
 def test_the_package_needs_neither_jax_nor_gymnasium():

@@ -18,11 +18,11 @@ import pytest
 
 import reverie
 from reverie import catalog, cli, cli_help
-from reverie.config.blocks import presets
 from reverie.config.flags import split
 from reverie.config.keys import groups
 from reverie.config.load import load
 from reverie.config.overlay import Overlay
+from reverie.config.presets import presets
 from reverie.config.schema import Config
 from reverie.run.load import TrainedAgent
 
@@ -92,7 +92,7 @@ def check_flags(words, command=""):
 def check_option(key):
     """An option or a section."""
     if key not in groups(Config):
-        Overlay(Config).find(key, "a document", "")
+        Overlay().find(key, "a document", "")
 
 
 def check_program(line):

@@ -6,9 +6,10 @@ import jax
 import pytest
 
 import reverie
+from reverie.config.foreign import read_config
 from reverie.config.load import load
-from reverie.config.schema import Config
-from reverie.config.sizes import sizes, unset
+from reverie.config.presets import sizes
+from reverie.config.schema import unset
 from reverie.replay import budget
 from reverie.replay.budget import BudgetError
 from reverie.run import build, defaults
@@ -102,7 +103,7 @@ def test_a_run_without_options_trains_and_goes_on(cache, tmp_path, capfd, small_
     options = {**TINY, "logdir": tmp_path / "run", "jax.cache_dir": cache}
     options |= {"replay.chunksize": 32, "run.save_every": 0}
     outcome = reverie.train("CartPole-v1", run={"duration": 8}, **options)
-    saved = Config.from_yaml(outcome.logdir / "config.yaml")
+    saved = read_config(outcome.logdir / "config.yaml")
     assert saved.agent.policy.units == saved.agent.enc.simple.units == 64
     assert 100_000 < saved.replay.size < 300_000
     assert saved.run.steps == 1_000_000
@@ -114,7 +115,7 @@ def test_a_run_without_options_trains_and_goes_on(cache, tmp_path, capfd, small_
         "CartPole-v1", configs="defaults", run={"steps": outcome.steps + 10}, **options
     )
     assert again.steps > outcome.steps
-    assert Config.from_yaml(outcome.logdir / "config.yaml").replay.size == saved.replay.size
+    assert read_config(outcome.logdir / "config.yaml").replay.size == saved.replay.size
     assert "chosen" not in capfd.readouterr().out
     more = {"script": "eval_only", "task": "gym_CartPole-v1"}
     assert launch(load(overrides={**options, **more})).evaluation

@@ -14,7 +14,7 @@ from gymnasium import spaces as gs
 
 import reverie
 from reverie.config.errors import ConfigError
-from reverie.config.schema import Config
+from reverie.config.foreign import read_config
 from reverie.learner.checkpoint import CheckpointError
 from reverie.run.scripts import launch
 
@@ -193,7 +193,7 @@ def test_precision_stays_and_another_kind_of_device_is_said(make_config, tmp_pat
     pretend(meta, platform="gpu")
     # By default a CPU computes in float32.
     assert launch(make_config(tmp_path, "--run.steps", "60", *words[:2])).steps == 60
-    assert Config.from_yaml(tmp_path / "config.yaml").jax.compute_dtype == "bfloat16"
+    assert read_config(tmp_path / "config.yaml").jax.compute_dtype == "bfloat16"
     text = " ".join(capfd.readouterr().out.split())
     assert "computed on a gpu so far and goes on on a cpu, with the same precision" in text
     with pytest.raises(ConfigError, match=r"jax\.compute_dtype: saved 'bfloat16', now 'float32'"):

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from reverie.config.errors import ConfigError
+from reverie.config.foreign import read_config
 from reverie.config.load import load
-from reverie.config.schema import Config
 from reverie.run.folder import RunFolder
 from reverie.run.scripts import launch
 
@@ -31,7 +31,7 @@ def test_runs_that_start_in_one_second_do_not_meet(tmp_path):
     first, second = launch(config), launch(config)
     assert first.logdir.name.startswith("dummy_disc-0-20")
     assert second.logdir.name == f"{first.logdir.name}-2"
-    assert Config.from_yaml(second.logdir / "config.yaml").logdir == str(second.logdir)
+    assert read_config(second.logdir / "config.yaml").logdir == str(second.logdir)
     assert (second.logdir / "replay").exists()
     # Given by its name, the same folder is resumed.
     words = [*RANDOM[:-1], "8", "--logdir", str(second.logdir)]

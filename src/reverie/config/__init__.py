@@ -19,7 +19,6 @@ from reverie.config.agent import (
     SlowValueConfig,
     ValueConfig,
 )
-from reverie.config.blocks import presets
 from reverie.config.checks import check, check_image_size, check_spaces, fitting_size, image_sides
 from reverie.config.env import (
     Atari100kConfig,
@@ -42,6 +41,7 @@ from reverie.config.env import (
 )
 from reverie.config.errors import ConfigError
 from reverie.config.load import RUN_CONFIG, STAMP, load, load_run
+from reverie.config.presets import presets, sizes
 from reverie.config.printing import describe
 from reverie.config.resume import Difference, check_resume, compare, inherit
 from reverie.config.schema import (
@@ -52,8 +52,9 @@ from reverie.config.schema import (
     PriorityConfig,
     ReplayConfig,
     RunConfig,
+    unset,
+    with_values,
 )
-from reverie.config.sizes import sizes, unset, with_values
 from reverie.options import ForeignConfig
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reverie.options import Bool, Count, Float, Int, Keywords, Section, Text, option, section
+from reverie.options import Bool, Count, Float, Int, Keywords, Section, Text, option
 
 SHAPE = "it sets the shapes of the parameters"
 MODEL = "it changes the function that the parameters compute"
@@ -54,7 +54,7 @@ class SimpleEncoderConfig(StackConfig):
 
 
 class EncoderConfig(Section):
-    """Observations to token vector."""
+    """Encoder: observations to tokens."""
 
     typ: Text = option(
         "simple",
@@ -63,7 +63,7 @@ class EncoderConfig(Section):
         pattern=r"^(simple|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
         expects="'simple' or 'module:Class'",
     )
-    simple: SimpleEncoderConfig = section(SimpleEncoderConfig(), "The built-in encoder.")
+    simple: SimpleEncoderConfig = SimpleEncoderConfig()
     extra: Keywords = option(
         {}, "Keyword arguments of an encoder that is not built in.", fixed=MODEL
     )
@@ -83,14 +83,14 @@ class SimpleDecoderConfig(StackConfig):
 
 
 class DecoderConfig(Section):
-    """Latent state to reconstructed observations."""
+    """Decoder: latent state to observations."""
 
     typ: Literal["simple"] = option("simple", "Which decoder.", fixed=MODEL)
-    simple: SimpleDecoderConfig = section(SimpleDecoderConfig(), "The built-in decoder.")
+    simple: SimpleDecoderConfig = SimpleDecoderConfig()
 
 
 class DynamicsConfig(Section):
-    """The recurrent state-space model."""
+    """Recurrent state-space model."""
 
     deter: Int = option(8192, "Units of the recurrent (deterministic) state.", fixed=LATENT, ge=1)
     hidden: Int = option(1024, "Units of the hidden layers around the state.", fixed=SHAPE, ge=1)
@@ -121,19 +121,19 @@ class _HeadConfig(Section):
 
 
 class RewardHeadConfig(_HeadConfig):
-    """Feature to reward (symexp two-hot)."""
+    """Reward head: feature to reward (symexp two-hot)."""
 
     bins: Int = option(255, "Bins of the two-hot output.", fixed=SHAPE, ge=3)
 
 
 class ContinueHeadConfig(_HeadConfig):
-    """Feature to the probability that the episode goes on."""
+    """Continue head: feature to the probability that the episode goes on."""
 
     outscale: Float = option(1.0, "Scale of the initial output kernels.", ge=0)
 
 
 class PolicyConfig(_HeadConfig):
-    """Feature to the distribution of every action key."""
+    """Policy head: feature to the distribution of every action key."""
 
     layers: Int = option(3, "Hidden layers.", fixed=SHAPE, ge=1, le=32)
     minstd: Float = option(
@@ -149,7 +149,7 @@ class PolicyConfig(_HeadConfig):
 
 
 class ValueConfig(RewardHeadConfig):
-    """Feature to expected return (symexp two-hot)."""
+    """Value head and its slow copy: feature to expected return (symexp two-hot)."""
 
     layers: Int = option(3, "Hidden layers.", fixed=SHAPE, ge=1, le=32)
 
@@ -190,7 +190,7 @@ class OptimizerConfig(Section):
 
 
 class NormConfig(Section):
-    """A running normalizer, off by default (values and advantages)."""
+    """Normalizer of values or advantages: running statistics, off by default."""
 
     impl: Literal["perc", "meanstd", "none"] = option(
         "none", "Percentile range, mean and standard deviation, or off.", fixed=STATE
@@ -207,7 +207,7 @@ class NormConfig(Section):
 
 
 class ReturnNormConfig(NormConfig):
-    """The normalizer of imagined returns: percentiles, never scaling small returns up."""
+    """Normalizer of returns: percentiles, never scaling small returns up."""
 
     impl: Literal["perc", "meanstd", "none"] = option(
         "perc", "Percentile range, mean and standard deviation, or off.", fixed=STATE
@@ -216,7 +216,7 @@ class ReturnNormConfig(NormConfig):
 
 
 class SlowValueConfig(Section):
-    """The exponential copy of the value head."""
+    """Slow copy of the value head: an exponential average."""
 
     rate: Float = option(0.02, "Share of the value head in each step of the copy.", gt=0, le=1)
     every: Int = option(1, "Updates between two steps of the copy.", ge=1)
@@ -239,21 +239,21 @@ class ReplayLossConfig(Section):
 
 
 class AgentConfig(Section):
-    """Everything that the agent's pure functions need to know."""
+    """World model, heads, losses, optimizer."""
 
-    enc: EncoderConfig = section(EncoderConfig(), "Encoder: observations to tokens.")
-    dec: DecoderConfig = section(DecoderConfig(), "Decoder: latent state to observations.")
-    dyn: DynamicsConfig = section(DynamicsConfig(), "Recurrent state-space model.")
-    rewhead: RewardHeadConfig = section(RewardHeadConfig(), "Reward head.")
-    conhead: ContinueHeadConfig = section(ContinueHeadConfig(), "Continue head.")
-    policy: PolicyConfig = section(PolicyConfig(), "Policy head.")
-    value: ValueConfig = section(ValueConfig(), "Value head and its slow copy.")
-    loss_scales: LossScalesConfig = section(LossScalesConfig(), "Weights of the loss terms.")
-    opt: OptimizerConfig = section(OptimizerConfig(), "Optimizer.")
-    retnorm: ReturnNormConfig = section(ReturnNormConfig(), "Normalizer of returns.")
-    valnorm: NormConfig = section(NormConfig(), "Normalizer of values.")
-    advnorm: NormConfig = section(NormConfig(), "Normalizer of advantages.")
-    slowvalue: SlowValueConfig = section(SlowValueConfig(), "Slow copy of the value head.")
+    enc: EncoderConfig = EncoderConfig()
+    dec: DecoderConfig = DecoderConfig()
+    dyn: DynamicsConfig = DynamicsConfig()
+    rewhead: RewardHeadConfig = RewardHeadConfig()
+    conhead: ContinueHeadConfig = ContinueHeadConfig()
+    policy: PolicyConfig = PolicyConfig()
+    value: ValueConfig = ValueConfig()
+    loss_scales: LossScalesConfig = LossScalesConfig()
+    opt: OptimizerConfig = OptimizerConfig()
+    retnorm: ReturnNormConfig = ReturnNormConfig()
+    valnorm: NormConfig = NormConfig()
+    advnorm: NormConfig = NormConfig()
+    slowvalue: SlowValueConfig = SlowValueConfig()
     objectives: tuple[ObjectiveName, ...] = option(
         ("dynamics", "reconstruction", "reward", "continue", "actor_critic"),
         "What is learnt, each with its losses and heads.",
@@ -272,10 +272,8 @@ class AgentConfig(Section):
         0, "Imagine from the last so many steps of each sequence; 0: from all.", ge=0
     )
     imag_length: Int = option(15, "Length of imagined trajectories, in steps.", ge=1, le=1000)
-    imag_loss: ImaginationLossConfig = section(
-        ImaginationLossConfig(), "Policy and value loss in imagination."
-    )
-    repl_loss: ReplayLossConfig = section(ReplayLossConfig(), "Value loss on replay.")
+    imag_loss: ImaginationLossConfig = ImaginationLossConfig()
+    repl_loss: ReplayLossConfig = ReplayLossConfig()
     reward_grad: Bool = option(True, "Reward gradients flow into the representation.")
     repval_loss: Bool = option(True, "Train the value head on replayed trajectories too.")
     repval_grad: Bool = option(True, "Replay value gradients flow into the representation.")

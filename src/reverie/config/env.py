@@ -19,7 +19,6 @@ from reverie.options import (
     Section,
     Size,
     option,
-    section,
 )
 
 CAMERA = "Camera number; -1: the suite's own choice for the task."
@@ -28,7 +27,7 @@ SIZE = "Height and width of images, in pixels."
 
 
 class GymConfig(ForeignConfig):
-    """Any registered gymnasium id."""
+    """Any registered gymnasium id: `gym_CartPole-v1`."""
 
     repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
     info_mask: Literal["auto", "use", "ignore"] = option(
@@ -40,7 +39,7 @@ class GymConfig(ForeignConfig):
 
 
 class DmcConfig(Section):
-    """DeepMind Control."""
+    """DeepMind Control: `dmc_walker_walk`."""
 
     repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
     size: Size = option((64, 64), SIZE, fixed=SPACES)
@@ -50,21 +49,21 @@ class DmcConfig(Section):
 
 
 class CrafterConfig(Section):
-    """Crafter."""
+    """Crafter: `crafter_reward`."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
     logs: Bool = option(False, "Log the inventory too; achievements are always logged.")
 
 
 class DummyConfig(Section):
-    """The built-in test environment, which has every kind of space."""
+    """The built-in test environment, which has every kind of space: `dummy_disc`."""
 
     length: Int = option(100, "Steps per episode.", ge=1, fixed=TASK)
     size: Size = option((64, 64), SIZE, fixed=SPACES)
 
 
 class AtariConfig(Section):
-    """Atari games, full protocol."""
+    """Atari games, full protocol: `atari_pong`."""
 
     size: Size = option((96, 96), SIZE, fixed=SPACES)
     repeat: Int = option(4, "Frames per agent step.", fixed=TASK, ge=1, le=1000)
@@ -91,7 +90,7 @@ class AtariConfig(Section):
 
 
 class Atari100kConfig(AtariConfig):
-    """Atari games, 100k-step protocol."""
+    """Atari games, 100k-step protocol: `atari100k_pong`."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
     sticky: Bool = option(False, "Repeat the last action with probability 0.25.", fixed=TASK)
@@ -102,7 +101,7 @@ class Atari100kConfig(AtariConfig):
 
 
 class ProcgenConfig(Section):
-    """ProcGen."""
+    """ProcGen: `procgen_coinrun`."""
 
     size: Size = option(
         (96, 96),
@@ -124,7 +123,7 @@ class ProcgenConfig(Section):
 
 
 class DmlabConfig(Section):
-    """DeepMind Lab."""
+    """DeepMind Lab: `dmlab_rooms_watermaze`."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
     repeat: Int = option(4, REPEAT, fixed=TASK, ge=1, le=1000)
@@ -155,7 +154,7 @@ class DmlabConfig(Section):
 
 
 class MinecraftConfig(Section):
-    """Minecraft through MineRL."""
+    """Minecraft through MineRL: `minecraft_diamond`."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
     break_speed: Float = option(100.0, "Multiple of the block breaking speed.", gt=0, fixed=TASK)
@@ -173,7 +172,7 @@ class MinecraftConfig(Section):
 
 
 class BsuiteConfig(Section):
-    """The behaviour suite."""
+    """The behaviour suite: `bsuite_catch/0`."""
 
     record: Bool = option(
         False, "Write bsuite's own result files, for training and not for evaluation."
@@ -182,14 +181,14 @@ class BsuiteConfig(Section):
 
 
 class PinpadConfig(Section):
-    """PinPad."""
+    """PinPad: `pinpad_three`."""
 
     length: Int = option(10_000, "Steps after which an episode is cut off.", ge=1, fixed=TASK)
     size: Size = option((64, 64), SIZE + " Multiples of 16.", fixed=SPACES)
 
 
 class LangroomConfig(Section):
-    """LangRoom."""
+    """LangRoom: `langroom_answer_only`."""
 
     length: Int = option(200, "Steps after which an episode is cut off.", ge=1, fixed=TASK)
     size: Size = option((64, 64), SIZE + " The image is a square.", fixed=SPACES)
@@ -198,17 +197,17 @@ class LangroomConfig(Section):
 
 
 class DmConfig(ForeignConfig):
-    """Any dm_env environment."""
+    """Any dm_env environment: `dm_module:factory`."""
 
     repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
 
 
 class EnvpoolConfig(ForeignConfig):
-    """Any EnvPool id."""
+    """Any EnvPool id: `envpool_Pong-v5`."""
 
 
 class MemmazeConfig(Section):
-    """Memory Maze."""
+    """Memory Maze: `memmaze_9x9`."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
     color: Bool = option(
@@ -217,7 +216,7 @@ class MemmazeConfig(Section):
 
 
 class LoconavConfig(Section):
-    """Locomotion and navigation in DeepMind Control mazes."""
+    """Locomotion and navigation in DeepMind Control mazes: `loconav_ant_maze_m`."""
 
     size: Size = option((64, 64), SIZE, fixed=SPACES)
     repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
@@ -225,24 +224,24 @@ class LoconavConfig(Section):
 
 
 class EnvConfig(Section):
-    """One section per suite."""
+    """Environment suites; a task reads its own."""
 
-    gym: GymConfig = section(GymConfig(), "Any gymnasium id: `gym_CartPole-v1`.")
-    dmc: DmcConfig = section(DmcConfig(), "DeepMind Control: `dmc_walker_walk`.")
-    crafter: CrafterConfig = section(CrafterConfig(), "Crafter: `crafter_reward`.")
-    dummy: DummyConfig = section(DummyConfig(), "Test environment: `dummy_disc`.")
-    atari: AtariConfig = section(AtariConfig(), "Atari: `atari_pong`.")
-    atari100k: Atari100kConfig = section(Atari100kConfig(), "Atari 100k: `atari100k_pong`.")
-    procgen: ProcgenConfig = section(ProcgenConfig(), "ProcGen: `procgen_coinrun`.")
-    dmlab: DmlabConfig = section(DmlabConfig(), "DeepMind Lab: `dmlab_rooms_watermaze`.")
-    minecraft: MinecraftConfig = section(MinecraftConfig(), "Minecraft: `minecraft_diamond`.")
-    bsuite: BsuiteConfig = section(BsuiteConfig(), "Behaviour suite: `bsuite_catch/0`.")
-    pinpad: PinpadConfig = section(PinpadConfig(), "PinPad: `pinpad_three`.")
-    langroom: LangroomConfig = section(LangroomConfig(), "LangRoom: `langroom_answer_only`.")
-    dm: DmConfig = section(DmConfig(), "Any dm_env environment: `dm_module:factory`.")
-    envpool: EnvpoolConfig = section(EnvpoolConfig(), "Any EnvPool id: `envpool_Pong-v5`.")
-    memmaze: MemmazeConfig = section(MemmazeConfig(), "Memory Maze: `memmaze_9x9`.")
-    loconav: LoconavConfig = section(LoconavConfig(), "Mazes: `loconav_ant_maze_m`.")
+    gym: GymConfig = GymConfig()
+    dmc: DmcConfig = DmcConfig()
+    crafter: CrafterConfig = CrafterConfig()
+    dummy: DummyConfig = DummyConfig()
+    atari: AtariConfig = AtariConfig()
+    atari100k: Atari100kConfig = Atari100kConfig()
+    procgen: ProcgenConfig = ProcgenConfig()
+    dmlab: DmlabConfig = DmlabConfig()
+    minecraft: MinecraftConfig = MinecraftConfig()
+    bsuite: BsuiteConfig = BsuiteConfig()
+    pinpad: PinpadConfig = PinpadConfig()
+    langroom: LangroomConfig = LangroomConfig()
+    dm: DmConfig = DmConfig()
+    envpool: EnvpoolConfig = EnvpoolConfig()
+    memmaze: MemmazeConfig = MemmazeConfig()
+    loconav: LoconavConfig = LoconavConfig()
 
 
 # Suites of other packages, which have to be installed before the program starts.
@@ -251,8 +250,9 @@ if not TYPE_CHECKING and announced()[0]:
         "EnvConfig",
         __base__=EnvConfig,
         __module__=__name__,
+        __doc__=EnvConfig.__doc__,
         **{
-            name: (suite.options, section(suite.options(), suite.about))
+            name: (suite.options, option(suite.options(), suite.about))
             for name, suite in announced()[0].items()
         },
     )

@@ -5,14 +5,15 @@ import logging
 import os
 import pathlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from reverie.catalog import SUITES
 from reverie.config import signature, yaml_text
 from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError, shorten
-from reverie.config.keys import groups, leaves
+from reverie.config.keys import flatten, groups, leaves
+from reverie.config.original import is_original, original_options
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config
 
@@ -24,21 +25,12 @@ _MACHINE = ("jax.", "logdir")
 _KEPT = ("jax.compute_dtype",)
 """One that a run goes on with: it sets the type of the latents in replay."""
 
-# Options of the original implementation with the only value that this one has.
-_ONLY = {
-    "act": ("silu",),
-    "norm": ("rms",),
-    "winit": ("trunc_normal_in",),
-    "output": ("binary", "symexp_twohot"),
-    "typ": ("simple", "rssm"),
-    "policy_dist_disc": ("categorical",),
-    "policy_dist_cont": ("bounded_normal",),
-    "repl_loss.slowtar": (False,),
+_CODE = {
+    "replay.selector": "",
+    "agent.enc.typ": "agent.enc.extra",
+    "agent.objectives": "agent.extra",
 }
-_RENAMED = {"pillow": "bilinear"}
-# Of the original alone, or of machines: nothing of them belongs to an agent. It has the option
-# policy.unimix and never uses it.
-_SKIPPED = ("jax.", "logger.", "agent.policy.unimix")
+"""Options that may name a class or function, and those of its keyword arguments."""
 
 # Options that earlier versions saved, with the values under which they do as this one without.
 _REMOVED = {"env.atari.backend": "process", "env.atari100k.backend": "process"}
@@ -54,7 +46,7 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ConfigError: The file cannot be read, or a key is no option.
     """
-    saved = _flatten(yaml_text.read(path, saved=True))
+    saved = flatten(yaml_text.read(path, saved=True), groups(Config))
     content = {key: value for key, value in saved if (key, value) not in _REMOVED.items()}
     content.pop("jax.policy_devices", None)  # A list in earlier versions; of machines, as all jax.
     suite = str(content.get("task", "")).partition("_")[0]
@@ -129,9 +121,9 @@ def read_config(path: pathlib.Path) -> Config:
     Raises:
         ConfigError: It is damaged.
     """
-    overlay = Overlay(Config)
+    overlay = Overlay()
     overlay.update(read_options(path), f"file {path}")
-    return Config.from_overlay(overlay)
+    return overlay.config()
 
 
 def of_machine(key: str) -> bool:
@@ -163,22 +155,17 @@ def _texts(options: Mapping[str, Any]) -> dict[str, Any]:
 def _named_code(options: Mapping[str, Any]) -> dict[str, str]:
     """Options that name code, and what."""
     found = {}
-    task, typ = str(options.get("task", "")), str(options.get("agent.enc.typ", "simple"))
-    if ":" in task or task.startswith("dm_"):
-        found["task"] = f"the task {shorten(repr(task))}"
-    selector = str(options.get("replay.selector", "fracs"))
-    if selector != "fracs":
-        found["replay.selector"] = f"replay.selector {shorten(repr(selector))}"
-    if typ != "simple":
-        found["agent.enc.typ"] = f"agent.enc.typ {shorten(repr(typ))}"
-        found["agent.enc.extra"] = "its agent.enc.extra"
-    objectives = options.get("agent.objectives", [])
-    if not _is_data("agent.objectives", objectives):
-        found["agent.objectives"] = f"agent.objectives {shorten(repr(objectives))}"
-        found["agent.extra"] = "their agent.extra"
     for key, value in options.items():
-        if key.endswith(".kwargs") and not _is_data(key, value):
-            found[key] = f"{key} {shorten(repr(value))}"
+        if key == "task":
+            named = ":" in str(value) or str(value).startswith("dm_")
+        elif key.endswith(".kwargs"):
+            named = not _only_words(value)
+        else:
+            named = key in _CODE and ":" in str(value)
+        if named:
+            found[key] = f"{'the task' if key == 'task' else key} {shorten(repr(value))}"
+            if extra := _CODE.get(key):
+                found[extra] = f"its {extra}"
     return found
 
 
@@ -213,50 +200,6 @@ def _refuse_links(folder: pathlib.Path) -> None:
             )
 
 
-def is_reference(content: Mapping[Any, Any]) -> bool:
-    """Whether a configuration is one of the original implementation."""
-    agent = content.get("agent")
-    dyn = agent.get("dyn") if isinstance(agent, Mapping) else None
-    return isinstance(dyn, Mapping) and "rssm" in dyn
-
-
-def reference_options(content: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The options of an original run under our names: numbers, shapes, choices and the task.
-
-    Options that do not concern the agent and have no counterpart here are left out.
-
-    Returns:
-        The options, and what is left out of those that exist here.
-
-    Raises:
-        ConfigError: Its agent is one that Reverie does not have.
-    """
-    found, rest, known = {}, [], leaves(Config)
-    suite = str(content.get("task", "")).partition("_")[0]
-    for key, value in _flatten_all(content):
-        ours = key.replace("agent.dyn.rssm.", "agent.dyn.")
-        if ours.startswith("agent."):
-            _check_only(ours, value)
-        if ours not in known or ours.startswith(_SKIPPED):
-            continue
-        if ours.startswith("env.") and not ours.startswith(f"env.{suite}."):
-            continue
-        value = _RENAMED.get(value, value) if isinstance(value, str) else value
-        try:
-            if known[ours].plain or ours == "task":
-                found[ours] = known[ours].validate(value, "the original run")
-        except ConfigError as error:
-            if ours.startswith("agent."):
-                raise
-            rest.append(str(error))
-    # There, sequences of replay are as long as either needs.
-    longest = found.get("consec_train", 1) * found.get("batch_length", 64)
-    if found.get("consec_report", 1) * found.get("report_length", 32) > longest:
-        rest.append(f"report_length = {found['report_length']}, longer than sequences of replay.")
-        found |= {"consec_report": 1, "report_length": longest}
-    return found, rest
-
-
 def from_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], list[str]]:
     """Options that match the run in a folder, of Reverie or of the original implementation.
 
@@ -268,45 +211,18 @@ def from_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], list[st
     """
     path = pathlib.Path(folder).expanduser() / "config.yaml"
     content = yaml_text.read(path, saved=True)
-    if is_reference(content):
-        return reference_options(content)
+    if is_original(content):
+        return original_options(content)
     return {k: v for k, v in read_options(path).items() if k != "logdir"}, []
 
 
-def read_agent(path: str | os.PathLike[str]) -> AgentConfig:
+def read_agent(path: pathlib.Path) -> AgentConfig:
     """The options of the agent in a saved configuration, of Reverie or of the original.
 
     Raises:
         ConfigError: The file is damaged, or the agent is one that Reverie does not have.
     """
-    content = yaml_text.read(path, saved=True)
-    options = reference_options(content)[0] if is_reference(content) else read_options(path)
-    overlay = Overlay(Config)
+    options, _ = from_folder(path.parent)
+    overlay = Overlay()
     overlay.update({k: v for k, v in options.items() if k.startswith("agent.")}, f"file {path}")
-    return Config.from_overlay(overlay).agent
-
-
-def _check_only(key: str, value: Any) -> None:
-    for name, values in _ONLY.items():
-        if key.endswith(f".{name}") and value not in values:
-            raise ConfigError(
-                f"The original run has {key} = {shorten(repr(value))}, which Reverie does not "
-                f"have: only {' or '.join(map(repr, values))}."
-            )
-
-
-def _flatten(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in content.items():
-        key = f"{prefix}{name}"
-        if key in groups(Config) and isinstance(value, Mapping):
-            yield from _flatten(value, f"{key}.")
-        else:
-            yield key, value
-
-
-def _flatten_all(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _flatten_all(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return overlay.config().agent

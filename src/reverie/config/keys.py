@@ -1,12 +1,12 @@
 """The schema as a flat table: dotted key -> one option with its default, document and validator."""
 
 import functools
+import inspect
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import annotated_types
 import yaml
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -16,11 +16,12 @@ from reverie.config.errors import ConfigError, shorten, suggestion
 from reverie.options import as_text, bare
 
 _NAMES = {
-    int: ("an integer", "integers"),
-    float: ("a number", "numbers"),
-    bool: ("true or false", "true or false"),
-    str: ("text", "texts"),
+    "integer": ("an integer", "integers"),
+    "number": ("a number", "numbers"),
+    "boolean": ("true or false", "true or false"),
+    "string": ("text", "texts"),
 }
+_SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
 class Leaf:
@@ -30,7 +31,6 @@ class Leaf:
         key: Dotted path, for example `agent.dyn.deter`.
         kind: Its bare type: `int`, `float`, `bool`, `str`, `tuple` or `dict`.
         doc: What the option does.
-        expects: What a valid value is, in words.
         fixed: Why it cannot change when a run is resumed; empty if it can.
         default: Its default value.
         path: Whether it is a path.
@@ -43,12 +43,17 @@ class Leaf:
         self.kind = bare(field.annotation)
         self.item = bare(get_args(field.annotation)[0]) if self.kind is tuple else self.kind
         self.doc = field.description or ""
-        self.expects = str(notes.get("expects") or _expects(field.annotation, field.metadata))
         self.fixed = str(notes.get("fixed", ""))
         self.default = field.get_default(call_default_factory=True)
         self.plain = self.item is not dict and not (self.item is str and _is_text(field.annotation))
         self.path = any(getattr(note, "func", None) is as_text for note in field.metadata)
         self._field = field
+        self._expects = str(notes.get("expects", ""))
+
+    @functools.cached_property
+    def expects(self) -> str:
+        """What a valid value is, in words."""
+        return self._expects or _expects(self._adapter.json_schema())
 
     @functools.cached_property
     def _adapter(self) -> TypeAdapter:
@@ -94,25 +99,47 @@ class Leaf:
 @functools.cache
 def leaves(model: type[BaseModel]) -> types.MappingProxyType[str, Leaf]:
     """All options below a schema class by dotted key, in the order of declaration."""
-    table = {key: Leaf(key, field) for key, field, group in _walk(model) if not group}
+    table = {key: Leaf(key, field) for key, field, child in _walk(model) if child is None}
     return types.MappingProxyType(table)
 
 
 @functools.cache
 def groups(model: type[BaseModel]) -> types.MappingProxyType[str, str]:
     """All sections below a schema class: dotted key -> document."""
-    table = {key: field.description or "" for key, field, group in _walk(model) if group}
-    return types.MappingProxyType(table)
+    sections = [(key, field, child) for key, field, child in _walk(model) if child]
+    documents = {k: x.description or str(inspect.getdoc(child)) for k, x, child in sections}
+    return types.MappingProxyType({k: x.partition("\n")[0] for k, x in documents.items()})
 
 
-def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo, bool]]:
+def flatten(
+    content: Mapping[Any, Any], sections: Container[str] | None = None, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The dotted keys and values in a mapping, which may be nested, dotted or both.
+
+    Args:
+        content: The mapping.
+        sections: Keys whose mappings are nested, where those of others are values; None: all are.
+        prefix: Key of the mapping with a dot behind it.
+    """
+    for name, value in content.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and (sections is None or key in sections):
+            yield from flatten(value, sections, f"{key}.")
+        else:
+            yield key, value
+
+
+def _walk(
+    model: type[BaseModel], prefix: str = ""
+) -> Iterator[tuple[str, FieldInfo, type[BaseModel] | None]]:
+    """Options and sections; the last of the three is the class of a section."""
     for name, field in model.model_fields.items():
         child = field.annotation
         if isinstance(child, type) and issubclass(child, BaseModel):
-            yield prefix + name, field, True
+            yield prefix + name, field, child
             yield from _walk(child, f"{prefix}{name}.")
         else:
-            yield prefix + name, field, False
+            yield prefix + name, field, None
 
 
 def _saved(value: dict[str, Any]) -> dict[str, Any]:
@@ -130,40 +157,19 @@ def _is_text(annotation: Any) -> bool:
     return get_origin(annotation) is not Literal
 
 
-def _expects(annotation: Any, metadata: list[Any]) -> str:
-    kind = bare(annotation)
-    if get_origin(annotation) is Literal:
-        return "one of " + ", ".join(repr(choice) for choice in get_args(annotation))
-    if kind is dict:
+def _expects(schema: Mapping[str, Any], many: bool = False) -> str:
+    """What pydantic's JSON schema of a value, or of many in a list, allows, in words."""
+    choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    if choices:
+        return ("" if many else "one of ") + ", ".join(map(repr, choices))
+    if schema["type"] == "object":
         return "a mapping"
-    if kind is tuple:
-        return _expects_list(annotation, metadata)
-    if kind is str and any(getattr(note, "min_length", 0) for note in metadata):
+    if schema["type"] == "array":
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
+        number = f"{least} " if least == most else "one or more " if least else ""
+        (item, *_) = schema.get("prefixItems") or [schema["items"]]
+        return f"a list of {number}{_expects(item, many=True)}"
+    if schema.get("minLength"):
         return "text that is not empty"
-    return _NAMES[kind][0] + _bounds(metadata)
-
-
-def _expects_list(annotation: Any, metadata: list[Any]) -> str:
-    items = get_args(annotation)
-    item, bounds = items[0], ""
-    if get_origin(item) is Annotated:
-        item, *notes = get_args(item)
-        bounds = _bounds(notes)
-    if get_origin(item) is Literal:
-        return "a list of " + ", ".join(repr(choice) for choice in get_args(item))
-    names = _NAMES[bare(item)][1] + bounds
-    if items[-1] is not Ellipsis:
-        return f"a list of {len(items)} {names}"
-    filled = any(isinstance(note, annotated_types.MinLen) for note in metadata)
-    return f"a list of {'one or more ' if filled else ''}{names}"
-
-
-def _bounds(metadata: list[Any]) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    found = []
-    for note in metadata:
-        # A reusable type carries its bounds in a nested field.
-        notes = note.metadata if isinstance(note, FieldInfo) else [note]
-        for name, sign in signs.items():
-            found += [f" {sign} {getattr(n, name)}" for n in notes if hasattr(n, name)]
-    return " and".join(found)
+    bounds = [f" {sign} {schema[name]}" for name, sign in _SIGNS.items() if name in schema]
+    return _NAMES[schema["type"]][many] + " and".join(bounds)

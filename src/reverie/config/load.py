@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reverie.config import flags, yaml_text
-from reverie.config.blocks import presets
 from reverie.config.checks import check
 from reverie.config.errors import ConfigError, suggestion
 from reverie.config.foreign import SavedRun, read_run
 from reverie.config.keys import leaves
 from reverie.config.overlay import Overlay
+from reverie.config.presets import presets
 from reverie.config.schema import Config, task_name
 
 RUN_CONFIG = "config.yaml"
@@ -57,20 +57,18 @@ def load(
     Raises:
         ConfigError: Unknown blocks or keys, invalid values, or options that do not fit together.
     """
-    names, given = flags.split(argv or ())
+    names, _ = flags.split(argv or ())
     known = presets()
-    overlay = Overlay(Config)
+    overlay = Overlay()
     if saved:
         overlay.update(saved.options, saved.source)
     for name in (*_names(configs), *names):
         overlay.update(*_layer(name, known))
-    overlay.update(overrides or {}, "overrides")
-    for flag in given:
-        overlay.set_each(flag.key, flag.read, f"flag --{flag.key}", flag.shown)
+    _set(overlay, argv, overrides)
     _check_placeholders(overlay)
     if expand:
         _expand(overlay, now or datetime.datetime.now())
-    config = Config.from_overlay(overlay)
+    config = overlay.config()
     check(config)
     return config
 
@@ -105,7 +103,7 @@ def load_run(
         words = {flag.key: " ".join(flag.tokens) for flag in given}
         saved = _saved({**(overrides or {}), **words}, trust)
     if saved:
-        saved.refuse(set_by(argv or (), overrides))
+        saved.refuse(set_by(argv, overrides))
     return load(argv, configs=configs, overrides=overrides, saved=saved)
 
 
@@ -122,13 +120,18 @@ def load_saved(saved: SavedRun, argv: Sequence[str]) -> Config:
     return load(argv, saved=dataclasses.replace(saved, options=options))
 
 
-def set_by(argv: Sequence[str], overrides: Mapping[str, Any] | None = None) -> list[str]:
+def set_by(argv: Sequence[str] | None, overrides: Mapping[str, Any] | None = None) -> list[str]:
     """The options that a command line and overrides set."""
-    overlay = Overlay(Config)
-    overlay.update(overrides or {}, "overrides")
-    for flag in flags.split(argv)[1]:
-        overlay.set_each(flag.key, flag.read, f"flag --{flag.key}", flag.shown)
+    overlay = Overlay()
+    _set(overlay, argv, overrides)
     return list(overlay.sources)
+
+
+def _set(overlay: Overlay, argv: Sequence[str] | None, overrides: Mapping[str, Any] | None) -> None:
+    """Lays overrides and flags over what is there."""
+    overlay.update(overrides or {}, "overrides")
+    for flag in flags.split(argv or ())[1]:
+        overlay.set_each(flag.key, flag.read, f"flag --{flag.key}", flag.shown)
 
 
 def _saved(wanted: Mapping[str, Any], trust: bool) -> SavedRun | None:

@@ -1,13 +1,12 @@
-"""Layers of values over a schema: every assignment is looked up, validated and remembered."""
+"""Layers of values: every assignment is looked up, validated and remembered."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from reverie.config.errors import ConfigError, shorten, suggestion
-from reverie.config.keys import Leaf, groups, leaves
+from reverie.config.keys import Leaf, flatten, groups, leaves
+from reverie.config.schema import Config
 
 _REGEX_SIGNS = frozenset(r"*+?[](){}|^$\\")
 
@@ -18,14 +17,11 @@ class Overlay:
     Keys are full dotted paths (`agent.dyn.deter`), paths below a free-form mapping
     (`env.gym.kwargs.max_episode_steps`) or regular expressions that match whole paths
     (`.*\\.units`).
-
-    Args:
-        model: Schema class that defines the keys.
     """
 
-    def __init__(self, model: type[BaseModel]):
-        self._leaves = leaves(model)
-        self._groups = groups(model)
+    def __init__(self):
+        self._leaves = leaves(Config)
+        self._groups = groups(Config)
         self._values: dict[str, Any] = {}
         self._sources: dict[str, str] = {}
 
@@ -45,7 +41,7 @@ class Overlay:
             ConfigError: Unknown, ambiguous or repeated keys, and invalid values.
         """
         seen: set[str] = set()
-        for key, value in self._flatten(layer, "", source):
+        for key, value in flatten(layer, self._groups):
             if key in seen:
                 raise ConfigError(f"Ambiguous: {source} sets {key} twice. Remove one of the two.")
             seen.add(key)
@@ -97,16 +93,9 @@ class Overlay:
             return [(leaf, ()) for leaf in self._match(key, source, shown)]
         raise ConfigError(self._unknown(key, source, shown))
 
-    def tree(self) -> dict[str, Any]:
-        """The values that were set, nested as the schema is."""
-        root: dict[str, Any] = {}
-        for key, value in self._values.items():
-            *parents, name = key.split(".")
-            node = root
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[name] = value
-        return root
+    def config(self) -> Config:
+        """The configuration that results, with the sources of its values."""
+        return Config.from_values(self._values, self._sources)
 
     def _match(self, key: str, source: str, shown: str) -> list[Leaf]:
         try:
@@ -138,23 +127,10 @@ class Overlay:
             "`reverie config` lists all options."
         )
 
-    def _flatten(
-        self, layer: Mapping[Any, Any], prefix: str, source: str
-    ) -> Iterator[tuple[str, Any]]:
-        for name, value in layer.items():
-            key = f"{prefix}{name}"
-            if key in self._groups and isinstance(value, Mapping):
-                yield from self._flatten(value, key + ".", source)
-            else:
-                yield key, value
-
 
 def _insert(mapping: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
     name, *rest = path
-    if not rest:
-        return {**mapping, name: value}
-    inner = mapping.get(name, {})
-    return {
-        **mapping,
-        name: _insert(inner if isinstance(inner, Mapping) else {}, tuple(rest), value),
-    }
+    if rest:
+        inner = mapping.get(name)
+        value = _insert(inner if isinstance(inner, Mapping) else {}, tuple(rest), value)
+    return {**mapping, name: value}

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from reverie.config import yaml_text
 from reverie.config.keys import Leaf, groups, leaves
+from reverie.config.presets import sizes
 from reverie.config.schema import Config
-from reverie.config.sizes import sizes
 
 _WIDTH = 100
 
@@ -47,23 +47,19 @@ def _lines(config: Config) -> Iterator[str]:
 
 
 def _option(config: Config, leaf: Leaf, depth: int) -> Iterator[str]:
-    value = config
-    for name in leaf.key.split("."):
-        value = getattr(value, name)
+    value = config.value(leaf.key)
     fixed = " Fixed once a run has begun." if leaf.fixed else ""
     yield from _comment(f"{leaf.doc} [{leaf.expects}]{fixed}", depth)
-    origin = ""
+    shown, default = (yaml_text.dump(each, inline=True) for each in (value, leaf.default))
+    indent, line = "  " * depth, f"{leaf.key.rpartition('.')[2]}: {shown}"
     if value != leaf.default:
         source = " ".join(config.sources.get(leaf.key, "code").split())
-        default = yaml_text.dump(leaf.default, inline=True)
-        origin = f"  # set by {source}; default {default}"
-    name = leaf.key.rsplit(".", 1)[-1]
-    if leaf.key in CHOSEN and not origin and leaf.key not in config.sources:
+        yield f"{indent}{line}  # set by {source}; default {default}"
+    elif leaf.key in CHOSEN and leaf.key not in config.sources:
         # Printed as a comment: a file that sets it would take the choice away from the run.
-        default = yaml_text.dump(value, inline=True)
-        yield f"{'  ' * depth}# {name}: {default} or less, as the run chooses"
-        return
-    yield f"{'  ' * depth}{name}: {yaml_text.dump(value, inline=True)}{origin}"
+        yield f"{indent}# {line} or less, as the run chooses"
+    else:
+        yield f"{indent}{line}"
 
 
 def _comment(content: str, depth: int) -> list[str]:

@@ -7,7 +7,7 @@ from reverie.config import yaml_text
 from reverie.config.env import EnvConfig
 from reverie.config.errors import ConfigError
 from reverie.config.keys import leaves
-from reverie.config.schema import Config
+from reverie.config.schema import Config, with_values
 
 _SHOWN = 6
 """So many differences are listed with their values; of the others the keys are named."""
@@ -52,25 +52,26 @@ def compare(saved: Config, new: Config) -> list[Difference]:
     Returns:
         The differences in the order of the schema.
     """
+    # Environments of one's own read the section of gymnasium's.
+    suites = {x.suite if x.suite in EnvConfig.model_fields else "gym" for x in (saved, new)}
+    read = tuple(f"env.{suite}." for suite in suites)
     found = []
     for key, leaf in leaves(Config).items():
         old, now = _value(saved, key), _value(new, key)
-        if old == now:
-            continue
-        # Environments of one's own read the section of gymnasium's.
-        suites = {f"env.{_section(config)}." for config in (saved, new)}
-        unused = key.startswith("env.") and not key.startswith(tuple(suites))
-        found.append(Difference(key, old, now, "" if unused else leaf.fixed))
+        if old != now:
+            unused = key.startswith("env.") and not key.startswith(read)
+            found.append(Difference(key, old, now, "" if unused else leaf.fixed))
     return found
 
 
 def inherit(saved: Config, new: Config) -> Config:
     """The new configuration with what `auto` was in the saved run, where that must not change."""
-    for key, leaf in leaves(Config).items():
-        value = _value(saved, key)
-        if leaf.fixed and _value(new, key) == "auto" != value:
-            new = new.replaced(key, value)
-    return new
+    kept = {
+        key: saved.value(key)
+        for key, leaf in leaves(Config).items()
+        if leaf.fixed and new.value(key) == "auto" != saved.value(key)
+    }
+    return with_values(new, kept, "saved run")
 
 
 def check_resume(saved: Config, new: Config, folder: str = "") -> list[Difference]:
@@ -93,8 +94,9 @@ def check_resume(saved: Config, new: Config, folder: str = "") -> list[Differenc
         return differences
     ordered = sorted(differences, key=lambda difference: difference.allowed)
     lines = [f"- {difference}" for difference in ordered[:_SHOWN]]
-    lines += _names(ordered[_SHOWN:], False, "not allowed either")
-    lines += _names(ordered[_SHOWN:], True, "allowed")
+    for allowed, verdict in ((False, "not allowed either"), (True, "allowed")):
+        if keys := [x.key for x in ordered[_SHOWN:] if x.allowed == allowed]:
+            lines.append(f"- {verdict}: {', '.join(keys)}")
     way = "Leave out --configs and --task to go on with the saved configuration"
     call = f": reverie train --logdir {folder}" if folder else ""
     if saved.task.startswith("custom_"):
@@ -107,19 +109,7 @@ def check_resume(saved: Config, new: Config, folder: str = "") -> list[Differenc
     )
 
 
-def _section(config: Config) -> str:
-    return config.suite if config.suite in EnvConfig.model_fields else "gym"
-
-
-def _names(differences: list[Difference], allowed: bool, verdict: str) -> list[str]:
-    """One line for differences without their values, or none."""
-    keys = [difference.key for difference in differences if difference.allowed == allowed]
-    return [f"- {verdict}: {', '.join(keys)}"] if keys else []
-
-
 def _value(config: Config, key: str) -> Any:
-    value: Any = config
-    for name in key.split("."):
-        value = getattr(value, name)
+    value = config.value(key)
     # As YAML gives it back, which has neither tuples nor numbers of numpy.
     return yaml_text.parse(yaml_text.dump(value)) if isinstance(value, dict) else value

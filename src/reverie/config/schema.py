@@ -1,8 +1,9 @@
 """The configuration of a run: one frozen tree in which every option is documented and bounded."""
 
+import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,7 +12,7 @@ from pydantic import BeforeValidator, PrivateAttr, Strict
 from reverie.config import yaml_text
 from reverie.config.agent import AgentConfig
 from reverie.config.env import EnvConfig
-from reverie.config.overlay import Overlay
+from reverie.config.keys import leaves
 from reverie.options import (
     Bool,
     Float,
@@ -23,7 +24,6 @@ from reverie.options import (
     Section,
     Text,
     option,
-    section,
 )
 
 
@@ -170,8 +170,8 @@ class ReplayConfig(Section):
         pattern=r"^(fracs|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
         expects="'fracs' or 'module:Class'",
     )
-    fracs: FractionsConfig = section(FractionsConfig(), "Shares of the selectors.")
-    prio: PriorityConfig = section(PriorityConfig(), "Prioritized selector.")
+    fracs: FractionsConfig = FractionsConfig()
+    prio: PriorityConfig = PriorityConfig()
     recexp: Float = option(1.0, "Exponent of the recency weight 1 / age^recexp.", ge=0)
     priosignal: Text = option(
         "model",
@@ -260,12 +260,12 @@ class Config(Section):
     random_agent: Bool = option(
         False, "Act at random and learn nothing.", fixed="a checkpoint holds one kind of agent"
     )
-    run: RunConfig = section(RunConfig(), "Training loop.")
-    replay: ReplayConfig = section(ReplayConfig(), "Replay buffer.")
-    jax: JaxConfig = section(JaxConfig(), "Devices and compilation.")
-    logger: LoggerConfig = section(LoggerConfig(), "Where metrics go.")
-    env: EnvConfig = section(EnvConfig(), "Environment suites; a task reads its own.")
-    agent: AgentConfig = section(AgentConfig(), "World model, heads, losses, optimizer.")
+    run: RunConfig = RunConfig()
+    replay: ReplayConfig = ReplayConfig()
+    jax: JaxConfig = JaxConfig()
+    logger: LoggerConfig = LoggerConfig()
+    env: EnvConfig = EnvConfig()
+    agent: AgentConfig = AgentConfig()
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -285,32 +285,23 @@ class Config(Section):
         """Where each option that something set got its value; the others have their defaults."""
         return dict(self._sources)
 
-    def replaced(self, key: str, value: Any) -> Self:
-        """The same with another value of the option of a dotted key."""
-        return _replaced(self, key.split("."), value)
+    def value(self, key: str) -> Any:
+        """The value of the option of a dotted key."""
+        return functools.reduce(getattr, key.split("."), self)
 
     @classmethod
-    def from_overlay(cls, overlay: Overlay) -> Self:
-        """The configuration that results from layered values, with their sources."""
-        return cls.with_sources(overlay.tree(), overlay.sources)
-
-    @classmethod
-    def with_sources(cls, tree: Mapping[str, Any], sources: Mapping[str, str]) -> Self:
-        """The configuration of a nested mapping, with where its values came from."""
+    def from_values(cls, values: Mapping[str, Any], sources: Mapping[str, str]) -> Self:
+        """The configuration of values by dotted key, with where they came from."""
+        tree: dict[str, Any] = {}
+        for key, value in values.items():
+            *parents, name = key.split(".")
+            node = tree
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[name] = value
         config = cls.model_validate(tree)
         config._sources.update(sources)
         return config
-
-    @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a configuration that `to_yaml` wrote; options that it lacks get their defaults.
-
-        Raises:
-            ConfigError: The file cannot be read or holds unknown keys or invalid values.
-        """
-        overlay = Overlay(cls)
-        overlay.update(yaml_text.read(path), f"file {os.fspath(path)}")
-        return cls.from_overlay(overlay)
 
     def to_yaml(self, path: str | os.PathLike[str]) -> None:
         """Write all options as YAML; a crash leaves the old file or the new one, never a part."""
@@ -324,7 +315,19 @@ class Config(Section):
         os.replace(partial, path)
 
 
-def _replaced(section: Any, path: list[str], value: Any) -> Any:
-    name, *rest = path
-    value = _replaced(getattr(section, name), rest, value) if rest else value
-    return section.model_copy(update={name: value})
+def unset(config: Config, keys: Iterable[str]) -> list[str]:
+    """Those of some options that nothing has set, so that they have their defaults."""
+    return [key for key in keys if key not in config.sources]
+
+
+def with_values(config: Config, values: Mapping[str, Any], source: str) -> Config:
+    """The configuration with other values of some options.
+
+    Args:
+        config: A checked configuration.
+        values: Dotted key -> value.
+        source: Where they come from, for messages.
+    """
+    present = {key: config.value(key) for key in leaves(Config)}
+    sources = config.sources | dict.fromkeys(values, source)
+    return Config.from_values(present | dict(values), sources)

@@ -9,8 +9,8 @@ from reverie.config.checks import check
 from reverie.config.errors import ConfigError
 from reverie.config.foreign import read_agent
 from reverie.config.load import RUN_CONFIG
-from reverie.config.schema import Config
-from reverie.config.sizes import sizes, unset, with_values
+from reverie.config.presets import sizes
+from reverie.config.schema import Config, unset, with_values
 from reverie.learner.devices import Placement
 from reverie.replay.budget import Budget
 from reverie.spaces import Space
@@ -96,16 +96,9 @@ def _fitting(placement: Placement, obs_space: Mapping[str, Space]) -> tuple[str,
 
 
 def _taken(config: Config, saved: Config | None, keys: list[str], source: str) -> Config:
-    open_ = unset(config, keys) if saved else []
-    return with_values(config, {key: _value(saved, key) for key in open_}, source)
+    values = {key: saved.value(key) for key in unset(config, keys)} if saved else {}
+    return with_values(config, values, source)
 
 
 def _size_keys() -> list[str]:
     return [*sizes()[ON_CPU]]
-
-
-def _value(config: Config | None, key: str) -> object:
-    value: object = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value

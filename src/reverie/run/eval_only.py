@@ -8,8 +8,7 @@ import numpy as np
 
 from reverie.actors.evaluate import evaluate
 from reverie.config.load import load_saved, set_by
-from reverie.config.schema import Config
-from reverie.config.sizes import with_values
+from reverie.config.schema import Config, with_values
 from reverie.learner.checkpoint import CheckpointError
 from reverie.run import build, defaults
 from reverie.run.film import cut_films, write_film

@@ -6,8 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from reverie.config.errors import ConfigError
-from reverie.config.schema import Config, ReplayConfig
-from reverie.config.sizes import unset
+from reverie.config.schema import Config, ReplayConfig, unset
 from reverie.replay.batches import Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
 from reverie.replay.chunk import Layout

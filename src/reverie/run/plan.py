@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reverie.config.schema import Config
+from reverie.config.schema import Config, with_values
 from reverie.replay.budget import Budget
 from reverie.run import build, defaults, experience
 from reverie.run.device_memory import available, needed
@@ -140,13 +140,12 @@ def plan(config: Config, source: build.EnvSource | None = None) -> Plan:
             "run.from_checkpoint": "",
             "run.duration": 1.0,  # What does not fit is told instead of refused.
         }
-        trial = config
-        for key, value in values.items():
-            trial = trial.replaced(key, value)
+        trial = with_values(config, values, "plan")
         run = set_up(trial, source, stack)
         latents = run.learner.agent.latent_spaces if run.learner else {}
         keys = {**run.obs_space, **run.act_space}
-        budget = experience.budget(config.replaced("run.duration", 1.0), keys, latents, real.replay)
+        untold = with_values(config, {"run.duration": 1.0}, "plan")
+        budget = experience.budget(untold, keys, latents, real.replay)
         prepare(trial, run)
         with shutdown.interruptible():
             collector, _, _ = open_envs(trial, source, run, shutdown, stack)

@@ -9,7 +9,7 @@ from reverie.actors.random_policy import RandomPolicy
 from reverie.config import foreign
 from reverie.config.checks import check_spaces
 from reverie.config.load import STAMP
-from reverie.config.schema import Config
+from reverie.config.schema import Config, with_values
 from reverie.learner.compiler import Compiler
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
@@ -143,7 +143,7 @@ def set_up(
         notes += chosen
         agent = build.agent(config, spaces.obs, spaces.act, placement.platform)
         latents = agent.latent_spaces
-        config = config.replaced("jax.compute_dtype", agent.dtype.name)
+        config = with_values(config, {"jax.compute_dtype": agent.dtype.name}, "the device")
     keys = {**spaces.obs, **spaces.act}
     budget = experience.budget(config, keys, latents, folder.replay)
     start = None

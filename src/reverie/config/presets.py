@@ -1,10 +1,14 @@
-"""The named blocks of the package."""
+"""The named blocks of the package, and the sizes of the model among them."""
 
+import functools
 import importlib.resources
+import re
 from typing import Any
 
 from reverie.config import yaml_text
 from reverie.config.errors import ConfigError
+from reverie.config.keys import leaves
+from reverie.config.schema import Config
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -20,3 +24,18 @@ def presets() -> dict[str, dict[str, Any]]:
             "defaults; change them there."
         )
     return blocks
+
+
+@functools.cache
+def sizes() -> dict[str, dict[str, Any]]:
+    """The blocks `size1m`, ... in ascending order: name -> option -> value."""
+    return {
+        name: {
+            key: value
+            for pattern, value in block.items()
+            for key in leaves(Config)
+            if re.fullmatch(pattern, key)
+        }
+        for name, block in presets().items()
+        if re.fullmatch(r"size\d+m", name)
+    }
