@@ -13,9 +13,9 @@ from reverie.envs.check import check
 from reverie.envs.errors import MissingPackageError, SpaceError, UnknownTaskError
 from reverie.envs.flat.conform import spaces
 from reverie.envs.flat.leaves import random_actions
+from reverie.envs.images import resize
 from reverie.envs.registry import factory_of, make, make_vec, tasks
 from reverie.envs.vector.vector import VectorEnv
-from reverie.envs.wrappers import resize
 from reverie.run.build import vector_env
 from reverie.run.source import EnvSource
 

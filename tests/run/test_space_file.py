@@ -2,14 +2,13 @@
 
 import json
 
-import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
 from reverie.envs import errors, registry
-from reverie.envs.converter import Converter
 from reverie.envs.flat import conform
+from reverie.envs.flat.converter import Converter
 from reverie.run.space_file import decode, encode, read_spaces, write_spaces
 
 SPACES = [
@@ -79,7 +78,3 @@ def test_wrong_observation_is_refused():
     converter = Converter(gs.Box(-1, 1, (3,)), gs.Discrete(2))
     with pytest.raises(errors.ValueMismatchError, match="shape"):
         converter.observation(np.zeros(4, np.float32))
-
-
-def test_stand_in_is_a_gymnasium_environment():
-    assert isinstance(Converter(gs.Box(-1, 1, (3,)), gs.Discrete(2)).wrapped, gymnasium.Env)

@@ -21,11 +21,13 @@ from reverie.envs.errors import (
     own_frame,
 )
 from reverie.envs.flat.conform import name_of, spaces
+from reverie.envs.flat.converter import Converter
 from reverie.envs.flat.logs import OnlyLogs
 from reverie.envs.flat.masks import RandomPlay
 from reverie.envs.notes import Finding, notes, resize_note
+from reverie.envs.probe import native
 from reverie.envs.registry import factory_of, split
-from reverie.envs.wrappers import ResizeImages, require_env, wrap
+from reverie.envs.wrappers import require_env, wrap
 from reverie.spaces import mask_keys
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def _inspect(
     try:
         wrapped = wrap(env, info_mask="auto")
         yield from _check_images(wrapped, agent, suite, sized)
-        yield from notes(wrapped)
+        yield from notes(wrapped.get_wrapper_attr("converter"))
         masked = bool(mask_keys(*spaces(wrapped)))
         yield from _check_play(env, wrapped, steps)
     except SpaceError as error:
@@ -178,7 +180,8 @@ def _check_images(
     size = fitting_size(obs, agent) if _foreign(suite) and not sized else ()
     if size:
         yield Finding("note", resize_note(obs, size, suite))
-        obs, _ = spaces(ResizeImages(wrapped, size))
+        inner = native(wrapped)
+        obs, act = Converter(inner.observation_space, inner.action_space, size).spaces
     try:
         check_spaces({**obs, **act}, agent)
     except ConfigError as error:

@@ -1,9 +1,10 @@
-"""Which arrays are images although they are not uint8 of height x width x channels."""
+"""Which arrays are images although no uint8 of height x width x channels, and other sizes."""
 
 import dataclasses
 
 import numpy as np
 from gymnasium import spaces as gs
+from PIL import Image
 
 SIDE = 16
 """Shortest side of an array that is certainly an image."""
@@ -48,6 +49,19 @@ def picture(space: gs.Box) -> Picture | None:
     if space.dtype != np.uint8:
         why += f", {space.dtype} in 0..{255 / scale:g}"
     return Picture(axes, (shape[axes[0]], shape[axes[1]], channels), scale, why)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A uint8 image [H, W, C] at another (height, width), any number of channels."""
+    height, width = size
+    if image.shape[2] == 3:
+        small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(small)
+    channels = [
+        Image.fromarray(image[:, :, c]).resize((width, height), Image.Resampling.BILINEAR)
+        for c in range(image.shape[2])
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], -1)
 
 
 def _layout(shape: tuple[int, ...], is_bytes: bool) -> tuple[tuple[int, ...], str] | None:

@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-import gymnasium
-
-from reverie.envs.flat.leaves import describe
+from reverie.envs.flat.converter import Converter
 from reverie.spaces import Space
 
 SMALLEST_PICTURE = 48
@@ -32,17 +30,17 @@ class Finding:
         return f"{self.level}: {self.problem}" + (f" -> {self.mend}" if self.mend else "")
 
 
-def notes(wrapped: gymnasium.Env) -> Iterator[Finding]:
-    """What the spaces of a wrapped environment tell, without a step in it."""
-    for key in wrapped.get_wrapper_attr("text"):
+def notes(converter: Converter) -> Iterator[Finding]:
+    """What the spaces of an environment tell, without a step in it."""
+    for key in converter.text:
         yield Finding(
             "warning",
             f"The observation {key!r} is text, so it is left out.",
             "If the task cannot be learned without it, turn it into numbers.",
         )
-    for note in wrapped.get_wrapper_attr("notes"):
+    for note in converter.notes:
         yield Finding("warning", note, "Give it another shape or other bounds if it is no image.")
-    for key, space in describe(wrapped.observation_space).items():
+    for key, space in converter.spaces[0].items():
         if space.kind == "continuous" and _like_an_image(space.shape):
             yield Finding(
                 "warning",
@@ -50,7 +48,7 @@ def notes(wrapped: gymnasium.Env) -> Iterator[Finding]:
                 "numbers, not as an image.",
                 "Images are uint8 in 0..255 of height x width x channels, or close to that.",
             )
-    for key, used in _unbounded(wrapped).items():
+    for key, used in converter.unbounded.items():
         yield Finding(
             "warning",
             f"The action {key!r} has no finite bounds, so that only {used} of it is used.",
@@ -75,10 +73,3 @@ def resize_note(obs: Mapping[str, Space], size: Sequence[int], suite: str) -> st
 
 def _like_an_image(shape: tuple[int, ...]) -> bool:
     return len(shape) in (2, 3, 4) and sorted(shape)[-2] >= SMALLEST_PICTURE
-
-
-def _unbounded(wrapped: gymnasium.Env) -> Mapping[str, str]:
-    try:
-        return wrapped.get_wrapper_attr("unbounded")
-    except AttributeError:  # It has no continuous actions.
-        return {}

@@ -14,8 +14,7 @@ from reverie.actors.evaluate import evaluate
 from reverie.config.checks import check_spaces
 from reverie.config.schema import Config, RunConfig
 from reverie.envs import errors
-from reverie.envs.converter import Converter
-from reverie.envs.flat import conform
+from reverie.envs.flat.converter import Converter
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.checkpoint import Checkpoint, CheckpointError
 from reverie.learner.devices import Device, choose
@@ -137,11 +136,11 @@ class TrainedAgent:
                 f"The state is a {type(state).__name__}: expected what the previous call of "
                 "policy returned beside the action, or None at the start of an episode."
             )
-        native, many = self._converter.native, is_first is not None
+        converter, many = self._converter, is_first is not None
         first = np.array(is_first if many else [False], bool)
         rows = [obs]
         if many:
-            batched = vector_spaces.batch_space(native.observation_space, len(first))
+            batched = vector_spaces.batch_space(converter.native_obs, len(first))
             rows = list(vector_spaces.iterate(batched, obs))
         if len(rows) != len(first):
             raise ValueError(f"There are {len(rows)} observations and {len(first)} of is_first.")
@@ -149,24 +148,24 @@ class TrainedAgent:
             state, first[:] = PolicyState(self._policy.init(len(first)), len(first)), True
         if state.count != len(first):
             raise ValueError(f"The state is one of {state.count} environments, not {len(first)}.")
-        seen = [self._converter.observation(row) for row in rows]
+        seen = [converter.observation(row) for row in rows]
         batch = {key: np.stack([each[key] for each in seen]) for key in seen[0]}
         carry, flat, _ = self._policy.act(state.carry, {**batch, "is_first": first}, mode)
         actions = [
-            self._converter.action({key: value[row] for key, value in flat.items()})
+            converter.action({key: value[row] for key, value in flat.items()})
             for row in range(len(first))
         ]
         if not many:
             return actions[0], PolicyState(carry)
-        empty = vector_spaces.create_empty_array(native.action_space, len(first))
-        joined = vector_spaces.concatenate(native.action_space, actions, empty)
+        empty = vector_spaces.create_empty_array(converter.native_act, len(first))
+        joined = vector_spaces.concatenate(converter.native_act, actions, empty)
         return joined, PolicyState(carry, len(first))
 
     def __repr__(self) -> str:
-        native = self._converter.native
+        converter = self._converter
         return (
             f"<{type(self).__name__} of {self.task} after {self.step:,} steps from {self._logdir}: "
-            f"observations {native.observation_space}, actions {native.action_space}>"
+            f"observations {converter.native_obs}, actions {converter.native_act}>"
         )
 
     def evaluate(
@@ -230,7 +229,7 @@ class TrainedAgent:
     def _check(self, vector: VectorEnv) -> None:
         both = zip(
             ("observations", "actions"),
-            conform.spaces(self._converter.wrapped),
+            self._converter.spaces,
             (vector.obs_space, vector.act_space),
             strict=True,
         )
@@ -269,8 +268,7 @@ def load_agent(
     # Other suites draw their images in the size of the option.
     size = section.size if isinstance(section, ForeignConfig) else ()
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
-    spaces = conform.spaces(converter.wrapped)
-    policy, step = load_policy(config, *spaces, choose(device))
+    policy, step = load_policy(config, *converter.spaces, choose(device))
     return TrainedAgent(
         policy,
         source,

@@ -13,9 +13,9 @@ from reverie.config.env import EnvConfig
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, RunConfig
 from reverie.envs import registry, wrappers
-from reverie.envs.flat import conform
+from reverie.envs.flat.converter import Converter
 from reverie.envs.notes import notes, resize_note
-from reverie.envs.probe import Probe, StandIn, native, probe
+from reverie.envs.probe import Probe, native, probe
 from reverie.envs.vector.backend import choose
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.processes import probe_in_process
@@ -144,11 +144,11 @@ class EnvSource:
         # Other suites draw their images in the size of the option.
         size = options.size if isinstance(options, ForeignConfig) else ()
         both = seen.observation_space, seen.action_space
-        env = wrappers.wrap(StandIn(seen.name, *both), size=size)
-        found = [f"{each.problem} {each.mend}".strip() for each in notes(env)]
+        converter = Converter(*both, size, seen.name)
+        found = [f"{each.problem} {each.mend}".strip() for each in notes(converter)]
         # Images are recognized before they are resized.
         own = [self.note] if self.note else []
-        return EnvSpaces(*conform.spaces(env), *both, (*found, *own))
+        return EnvSpaces(*converter.spaces, *both, (*found, *own))
 
     def _probe(self, run: RunConfig | None = None) -> Probe:
         """Looks at an environment, where the run's are going to be."""

@@ -1,6 +1,6 @@
 """Values of nested gymnasium spaces to and from flat dictionaries of arrays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -13,7 +13,6 @@ from reverie.envs.flat.leaves import (
     Leaf,
     Path,
     Role,
-    batched,
     check_names,
     children,
     is_text,
@@ -33,13 +32,11 @@ class Codec:
         space: The environment's observation or action space.
         role: What the space is for. Names differ (`obs` or `image` against `action`), and an
             action is never an image.
-        num: Converts values of so many environments at once, whose arrays are [num, ...]; 0 those
-            of one environment.
+        size: Height and width that images get; empty keeps them.
 
     Attributes:
-        leaves: The arrays that take part, in the order of the space, [num, ...] where there are
-            several environments.
-        space: The flat space of one environment, a `Dict`.
+        leaves: The arrays that take part, in the order of the space.
+        space: The flat space, a `Dict`.
         text: Keys of texts inside an observation, which are left out.
 
     Raises:
@@ -47,13 +44,13 @@ class Codec:
             all there is), a reserved name, or two entries with the same flat name.
     """
 
-    def __init__(self, space: gymnasium.Space, role: Role, num: int = 0):
+    def __init__(self, space: gymnasium.Space, role: Role, size: Sequence[int] = ()):
         self._native = space
         self._role: Role = role
-        single = list(leaves(space, role))
+        every = list(leaves(space, role, size))
         # Some suites have sensors without entries; nothing can be learned from them.
-        self.text = tuple(leaf.key for leaf in single if is_text(leaf.native))
-        used = [leaf for leaf in single if numel(leaf.native)]
+        self.text = tuple(leaf.key for leaf in every if is_text(leaf.native))
+        used = [leaf for leaf in every if numel(leaf.native)]
         check_names([leaf.key for leaf in used], role)
         if self.text and not used:
             raise SpaceError(
@@ -63,10 +60,10 @@ class Codec:
         if not used:
             raise SpaceError(f"The {role} space {space} has no entries of size above zero.")
         self.space = gs.Dict({leaf.key: leaf.flat for leaf in used})
-        every = {leaf.path: batched(leaf, num) if num else leaf for leaf in single}
-        self.leaves = tuple(every[leaf.path] for leaf in used)
-        self._read = _reader(space, (), every)
-        self._build = _builder(space, (), every)
+        self.leaves = tuple(used)
+        known = {leaf.path: leaf for leaf in every}
+        self._read = _reader(space, (), known)
+        self._build = _builder(space, (), known)
 
     def encode(self, value: Any) -> dict[str, Any]:
         """A nested value of the environment as a flat dictionary of arrays and numpy scalars.

@@ -10,12 +10,20 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import ValueMismatchError
-from reverie.envs.flat.leaves import Leaf
-from reverie.envs.images import Picture
+from reverie.envs.flat.leaves import Leaf, used_range
+from reverie.envs.images import Picture, resize
 
 
 def encoder(leaf: Leaf) -> Callable[[Any], Any]:
     """The function that turns a native entry into a flat array or numpy scalar, or raises."""
+    encode, shape = _encoder(leaf), (leaf.picture or leaf.native).shape
+    if leaf.flat.dtype != np.uint8 or leaf.flat.shape == shape:
+        return encode
+    height, width, _ = leaf.flat.shape or (0, 0, 0)
+    return lambda value: resize(encode(value), (height, width))
+
+
+def _encoder(leaf: Leaf) -> Callable[[Any], Any]:
     if leaf.picture is not None:
         return _encode_picture(leaf, leaf.picture)
     if isinstance(leaf.flat, gs.Box):
@@ -44,6 +52,15 @@ def decoder(leaf: Leaf) -> Callable[[Any], Any]:
 
 
 def _box_decoder(native: gs.Box) -> Callable[[Any], np.ndarray]:
+    """Clips to [-1, 1] and maps that to the bounds."""
+    least, most, _ = used_range(native)
+    scale, middle = (most - least) / 2, (most + least) / 2
+    fit = _fitted(native)
+    return lambda value: fit(np.minimum(np.maximum(value, -1), 1) * scale + middle)
+
+
+def _fitted(native: gs.Box) -> Callable[[Any], np.ndarray]:
+    """Rounds what should be inside a space to what is inside."""
     low, high, dtype = native.low, native.high, np.dtype(native.dtype)
     # Arithmetic turns arrays without axes into scalars, which are not in the space: hence asarray.
     if dtype.kind in "iu":
@@ -52,7 +69,7 @@ def _box_decoder(native: gs.Box) -> Callable[[Any], np.ndarray]:
         last = last if int(last) <= np.iinfo(dtype.name).max else np.nextafter(last, 0)
         top = np.minimum(high.astype(np.float64), last)
         return lambda value: np.asarray(np.rint(value, dtype=np.float64).clip(low, top), dtype)
-    # Undoing the normalisation in float32 can miss a bound by one rounding step. Where there is
+    # The mapping in float32 can miss a bound by one rounding step. Where there is
     # none, the numbers of the dtype end somewhere too.
     ends = np.finfo(dtype.name)
     low, high = (bound.clip(ends.min, ends.max) for bound in (low, high))
@@ -89,10 +106,7 @@ def _encode_box(leaf: Leaf, dtype: np.dtype) -> Callable[[Any], np.ndarray]:
 
 
 def _encode_picture(leaf: Leaf, picture: Picture) -> Callable[[Any], np.ndarray]:
-    shape, kinds = leaf.flat.shape or (), "fiu" if np.dtype(leaf.native.dtype).kind == "f" else "iu"
-    # There may be an axis of environments in front.
-    lead = len(leaf.native.shape or ()) - len(picture.axes)
-    axes = (*range(lead), *(lead + axis for axis in picture.axes))
+    kinds = "fiu" if np.dtype(leaf.native.dtype).kind == "f" else "iu"
 
     def encode(value: Any) -> np.ndarray:
         array = _array(value, leaf)
@@ -101,7 +115,7 @@ def _encode_picture(leaf: Leaf, picture: Picture) -> Callable[[Any], np.ndarray]
         if array.dtype != np.uint8 or picture.scale != 1:
             scaled = np.nan_to_num(array.astype(np.float32) * np.float32(picture.scale))
             array = np.rint(scaled.clip(0, 255)).astype(np.uint8)
-        return np.ascontiguousarray(array.transpose(axes)).reshape(shape)
+        return np.ascontiguousarray(array.transpose(picture.axes)).reshape(picture.shape)
 
     return encode
 

@@ -5,7 +5,7 @@ Nested Dict and Tuple spaces become names joined with `/`; every entry becomes a
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium
@@ -15,6 +15,8 @@ from gymnasium import spaces as gs
 from reverie.envs.errors import SpaceError
 from reverie.envs.images import Picture, picture
 from reverie.spaces import LATENT_PREFIX, LOG_PREFIX, RESERVED, Space, is_mask
+
+LARGEST = float(np.finfo(np.float32).max)
 
 Role = Literal["observation", "action"]
 Path = tuple[str | int, ...]
@@ -28,8 +30,8 @@ class Leaf:
         key: Its name in the flat dictionary, path entries joined with `/`.
         path: Where it lies in the nested value.
         native: The space that the environment declared.
-        flat: The space of the converted value: `Box` of float32 or uint8, `Discrete`,
-            `MultiDiscrete` or `MultiBinary`, always counting from 0.
+        flat: The space of the converted value: `Box` of float32 (from -1 to 1 in an action) or
+            uint8, `Discrete`, `MultiDiscrete` or `MultiBinary`, always counting from 0.
         picture: How it becomes an image; None if it is none, or is one already.
     """
 
@@ -86,13 +88,14 @@ def random_actions(
     return actions
 
 
-def leaves(space: gymnasium.Space, role: Role) -> Iterator[Leaf]:
+def leaves(space: gymnasium.Space, role: Role, size: Sequence[int] = ()) -> Iterator[Leaf]:
+    """The arrays of a space in its order; images get the height and width of `size`, if any."""
     if isinstance(space, gs.Dict):
         root: Path = ()
     elif isinstance(space, gs.Tuple):
         root = ("action" if role == "action" else "obs",)
     else:
-        flat = _flat_space(space, role, role)
+        flat = _flat_space(space, role, role, size)
         image = isinstance(flat, gs.Box) and flat.dtype == np.uint8
         key = "action" if role == "action" else "image" if image else "obs"
         yield Leaf(key, (), space, flat, _picture(space, role, role))
@@ -101,15 +104,8 @@ def leaves(space: gymnasium.Space, role: Role) -> Iterator[Leaf]:
         key = join((*root, *path))
         # Text beside other observations is left out; alone, or as an action, it is refused.
         ignored = role == "observation" and is_text(leaf)
-        flat = leaf if ignored else _flat_space(leaf, role, key)
+        flat = leaf if ignored else _flat_space(leaf, role, key, size)
         yield Leaf(key, path, leaf, flat, _picture(leaf, role, key))
-
-
-def batched(leaf: Leaf, num: int) -> Leaf:
-    """The same entry of `num` environments as one array [num, ...]."""
-    return dataclasses.replace(
-        leaf, native=_repeated(leaf.native, num), flat=_repeated(leaf.flat, num)
-    )
 
 
 def children(space: gymnasium.Space) -> list[tuple[str | int, gymnasium.Space]] | None:
@@ -145,31 +141,15 @@ def _walk(space: gymnasium.Space, path: Path) -> Iterator[tuple[Path, gymnasium.
         yield from _walk(child, (*path, name))
 
 
-def _repeated(space: gymnasium.Space, num: int) -> gymnasium.Space:
-    """`num` times the space on a new first axis."""
-    shape = (num, *(space.shape or ()))
-    if isinstance(space, gs.Discrete):
-        start = np.full(num, space.start, space.dtype)
-        return gs.MultiDiscrete(np.full(num, space.n), dtype=space.dtype, start=start)
-    if isinstance(space, gs.MultiDiscrete):
-        nvec, start = (np.broadcast_to(each, shape) for each in (space.nvec, space.start))
-        return gs.MultiDiscrete(nvec, dtype=space.dtype, start=start)
-    if isinstance(space, gs.MultiBinary):
-        return gs.MultiBinary(shape)
-    if isinstance(space, gs.Box):
-        low, high = (np.broadcast_to(bound, shape) for bound in (space.low, space.high))
-        return gs.Box(low, high, dtype=space.dtype.type)
-    # What has no flat form was refused before.
-    return space
-
-
 def _picture(space: gymnasium.Space, role: Role, key: str) -> Picture | None:
     if not isinstance(space, gs.Box) or role == "action" or is_mask(key):
         return None
     return None if key.startswith(LOG_PREFIX) else picture(space)
 
 
-def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space:
+def _flat_space(
+    space: gymnasium.Space, role: Role, key: str, size: Sequence[int]
+) -> gymnasium.Space:
     if isinstance(space, gs.Discrete):
         return gs.Discrete(int(space.n))
     if isinstance(space, gs.MultiDiscrete):
@@ -180,10 +160,13 @@ def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space
     if isinstance(space, gs.Box) and (space.dtype == bool or (mask and _is_binary(space))):
         return gs.MultiBinary(space.shape)
     if isinstance(space, gs.Box) and space.dtype is not None and space.dtype.kind in "fiu":
-        if found := _picture(space, role, key):
-            return gs.Box(0, 255, found.shape, np.uint8)
-        if role == "observation" and space.dtype == np.uint8 and len(space.shape) == 3:
-            return gs.Box(0, 255, space.shape, np.uint8)
+        found = _picture(space, role, key)
+        is_image = role == "observation" and space.dtype == np.uint8 and len(space.shape) == 3
+        if found or is_image:
+            height, width, channels = found.shape if found else space.shape
+            return gs.Box(0, 255, (*(size or (height, width)), channels), np.uint8)
+        if role == "action":
+            return gs.Box(-1, 1, space.shape, np.float32)
         with np.errstate(over="ignore"):
             low, high = space.low.astype(np.float32), space.high.astype(np.float32)
         return gs.Box(low, high, space.shape, np.float32)
@@ -198,6 +181,24 @@ def _flat_space(space: gymnasium.Space, role: Role, key: str) -> gymnasium.Space
 def _is_binary(space: gs.Box) -> bool:
     """Whether a space goes from 0 to 1, as action masks are often declared."""
     return bool((space.low == 0).all() and (space.high == 1).all())
+
+
+def used_range(space: gs.Box) -> tuple[np.ndarray, np.ndarray, bool]:
+    """What [-1, 1] of a continuous action is mapped to, and whether these are just its bounds.
+
+    The model sees actions cut to [-1, 1], whatever the policy sampled, and what it sees is to be
+    what the environment gets. So an entry without bounds takes values in [-1, 1], and one with a
+    single bound those up to 2 from it.
+    """
+    # No number of float32 is further from another than the largest one; such bounds bound nothing.
+    with np.errstate(over="ignore", invalid="ignore"):
+        lowest, highest = space.low.astype(np.float32), space.high.astype(np.float32)
+        finite = np.isfinite(highest - lowest)
+    below = ~finite & np.isfinite(lowest) & (np.abs(lowest) < LARGEST)
+    above = ~finite & ~below & np.isfinite(highest) & (np.abs(highest) < LARGEST)
+    low = np.select([finite | below, above], [lowest, highest - 2], -1).astype(np.float32)
+    high = np.select([finite | above, below], [highest, lowest + 2], 1).astype(np.float32)
+    return low, high, np.array_equal((low, high), (lowest, highest))
 
 
 def check_names(keys: list[str], role: Role) -> None:

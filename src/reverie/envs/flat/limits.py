@@ -10,8 +10,6 @@ from gymnasium import spaces as gs
 
 from reverie.spaces import Space
 
-LARGEST = float(np.finfo(np.float32).max)
-
 _WIDER = "Declare the Box with wider bounds, or set env.gym.bounds (env.dm, env.envpool) to ignore."
 
 Check = Callable[[Any], str]
@@ -39,10 +37,10 @@ def observation_check(space: gs.Box, within_bounds: bool) -> Check:
 
 
 def action_check(space: gymnasium.Space) -> Check:
-    """Checks a flat action: present, of its shape, finite numbers or class indices."""
+    """Checks a flat action: present, of its shape, numbers (which are cut) or class indices."""
     shape = tuple(space.shape or ())
     if isinstance(space, gs.Box):
-        return _shaped(shape, lambda value: np.isfinite(value).all(), "finite numbers")
+        return _shaped(shape, lambda value: not np.isnan(value).any(), "finite numbers")
     if isinstance(space, gs.Discrete):
         classes = int(space.n)
         return _shaped((), lambda value: 0 <= value < classes, f"a class index below {classes}")

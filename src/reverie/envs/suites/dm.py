@@ -11,7 +11,7 @@ import dm_env as package
 import gymnasium
 
 from reverie.envs.errors import UnknownTaskError
-from reverie.envs.flat.conform import Bounds
+from reverie.envs.flat.converter import Bounds
 from reverie.envs.suites.dm_env import DmEnv
 from reverie.envs.wrappers import wrap
 

@@ -15,9 +15,9 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import MissingPackageError, OptionError, SpaceError, UnknownTaskError
-from reverie.envs.flat.conform import Bounds
+from reverie.envs.flat.converter import Bounds
 from reverie.envs.vector.backend import cores
-from reverie.envs.vector.batched import BatchedVectorEnv, Engine, Results
+from reverie.envs.vector.batched import BatchedVectorEnv, Engine, Results, row, stacked
 from reverie.envs.wrappers import wrap
 
 OURS = ("num_envs", "batch_size", "seed", "env_type")
@@ -109,15 +109,15 @@ class Envpool(gymnasium.Env):
         fresh = seed is not None or not self._started
         obs, _ = self._engine.reset([int(self.np_random.integers(2**31 - 1))] if fresh else None)
         self._started = True
-        return _first(obs), {}
+        return row(obs, 0), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step."""
         if not self._started:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        self._engine.send(_batched(action))
+        self._engine.send(stacked([action]))
         obs, rewards, terminated, truncated, _ = self._engine.recv()
-        return _first(obs), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
+        return row(obs, 0), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
 
     def render(self) -> np.ndarray:
         """A picture, with the render mode `rgb_array`."""
@@ -221,15 +221,3 @@ def _channels_first(space: gs.Box) -> bool:
     shape = space.shape
     image = space.dtype == np.uint8 and len(shape) == 3
     return image and shape[2] not in (1, 3, 4) and shape[0] < min(shape[1:])
-
-
-def _first(batch: Any) -> Any:
-    if isinstance(batch, Mapping):
-        return {key: _first(value) for key, value in batch.items()}
-    return batch[0]
-
-
-def _batched(action: Any) -> Any:
-    if isinstance(action, Mapping):
-        return {key: _batched(value) for key, value in action.items()}
-    return np.asarray(action)[None]

@@ -12,7 +12,7 @@ import gymnasium
 from gymnasium import error as gym_error
 
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
-from reverie.envs.flat.conform import Bounds
+from reverie.envs.flat.converter import Bounds
 from reverie.envs.flat.masks import InfoMasks
 from reverie.envs.wrappers import wrap
 from reverie.extras import install

@@ -3,25 +3,17 @@
 import abc
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces as gs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from reverie.envs.errors import ValueMismatchError
-from reverie.envs.flat.codec import Codec
-from reverie.envs.flat.conform import Bounds
-from reverie.envs.flat.leaves import describe_all
-from reverie.envs.flat.limits import LARGEST, Check, action_check, observation_check
-from reverie.envs.probe import StandIn
-from reverie.envs.wrappers import ResizeImages, resize, wrap
+from reverie.envs.flat.converter import Bounds, Converter
+from reverie.envs.flat.leaves import LARGEST, describe_all
 
 log = logging.getLogger("reverie.envs")
-
-W = TypeVar("W", bound=gymnasium.Wrapper)
 
 Results = tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]
 
@@ -89,25 +81,16 @@ class BatchedVectorEnv(gymnasium.vector.VectorEnv):
         bounds: Bounds = "error",
         size: Sequence[int] = (),
     ):
-        self._bounds = bounds
         self._engine, self._seeds = engine, [int(seed) for seed in seeds]
         self.num_envs = engine.num_envs
-        self._single = wrap(_stand_in(engine), bounds=bounds, size=size)
-        self.single_observation_space = self._single.observation_space
-        self.single_action_space = self._single.action_space
+        spaces = engine.observation_space, engine.action_space
+        self._converter = Converter(*spaces, size, engine.name, bounds, self._place)
+        self.single_observation_space = self._converter.observation_space
+        self.single_action_space = self._converter.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        spaces = describe_all(self.single_observation_space)
-        self._dtypes = {key: space.dtype for key, space in spaces.items()}
-        self._obs = Codec(engine.observation_space, "observation", self.num_envs)
-        self._resizes = _wrappers(self._single, ResizeImages)
-        self._act = Codec(engine.action_space, "action", self.num_envs)
-        self._checks = [
-            [leaf.key, observation_check(leaf.flat, bounds != "ignore")]
-            for leaf in self._obs.leaves
-            if isinstance(leaf.flat, gs.Box) and leaf.flat.dtype == np.float32
-        ]
-        self._actions = [(leaf.key, action_check(leaf.flat)) for leaf in self._act.leaves]
+        self._layout = describe_all(self.single_observation_space)
+        self._index = 0
         self._steps = np.zeros(self.num_envs, np.int64)
         self._over = np.zeros(self.num_envs, bool)
         self._started = False
@@ -137,13 +120,11 @@ class BatchedVectorEnv(gymnasium.vector.VectorEnv):
         """Begins a step with actions [N, ...] from the flat action space."""
         if not self._started:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        flat = dict(actions)
-        for wrapper in _wrappers(self._single, gymnasium.ActionWrapper):
-            flat = wrapper.action(flat)
-        for key, check in self._actions:
-            if problem := check(flat.get(key)):
-                raise ValueMismatchError(f"{self._engine.name}: the action {key!r} {problem}")
-        self._engine.send(self._act.decode(flat))
+        chosen = []
+        for index in range(self.num_envs):
+            self._index = index
+            chosen.append(self._converter.action({k: x[index] for k, x in actions.items()}))
+        self._engine.send(stacked(chosen))
 
     def step_wait(
         self,
@@ -154,8 +135,9 @@ class BatchedVectorEnv(gymnasium.vector.VectorEnv):
         self._steps[self._over] = 0
         rewards = np.where(self._over, 0.0, rewards)
         if not np.abs(rewards).max() <= LARGEST:
-            index = int(np.argmax(~(np.abs(rewards) <= LARGEST)))
-            raise self._error(index, f"the reward is {rewards[index]}. Return a finite number.")
+            self._index = int(np.argmax(~(np.abs(rewards) <= LARGEST)))
+            reward = rewards[self._index]
+            raise self._converter.error(f"the reward is {reward}. Return a finite number.")
         self._over = terminated | truncated
         # The engine may use its arrays again, as it may those of the observations.
         flags = np.array(terminated), np.array(truncated)
@@ -173,53 +155,37 @@ class BatchedVectorEnv(gymnasium.vector.VectorEnv):
         self._engine.close()
 
     def _convert(self, obs: Any) -> dict[str, np.ndarray]:
-        try:
-            flat = self._obs.encode(obs)
-        except ValueMismatchError as error:
-            raise ValueMismatchError(f"{self._engine.name}: observation {error}") from error
-        for entry in self._checks:
-            key, check = entry
-            if check(flat[key]):
-                error = self._wrong_value(key, flat[key], check)
-                finite = observation_check(gs.Box(-np.inf, np.inf, flat[key].shape), False)
-                if self._bounds != "warn" or finite(flat[key]):
-                    raise error
-                entry[1] = finite
-                log.warning("%s This one and later ones are let through.", error)
-        for wrapper in self._resizes:
-            for key in wrapper.keys:
-                flat[key] = np.stack([resize(image, wrapper.size) for image in flat[key]])
-        return {key: np.array(flat[key], dtype) for key, dtype in self._dtypes.items()}
+        arrays = {key: space.zeros(self.num_envs) for key, space in self._layout.items()}
+        for index, over in enumerate(self._over):
+            self._index = index
+            flat = self._converter.encode(row(obs, index), last=bool(over))
+            for key, array in arrays.items():
+                array[index] = flat[key]
+        for key in list(self._converter.warnings):
+            log.warning("%s", self._converter.warnings.pop(key))
+        return arrays
 
-    def _wrong_value(self, key: str, values: np.ndarray, check: Check) -> ValueMismatchError:
-        """Finds the environment: all others are shown to the check as missing."""
-        for index in range(self.num_envs):
-            alone = np.full_like(values, -np.inf)
-            alone[index] = values[index]
-            if problem := check(alone):
-                return self._error(index, f"observation {key!r} {problem}")
-        raise AssertionError("the check found nothing in any single environment")
-
-    def _error(self, index: int, message: str) -> ValueMismatchError:
-        return ValueMismatchError(
-            f"{self._engine.name}, environment {index}, step {self._steps[index]} of the episode: "
-            f"{message}"
-        )
+    def _place(self) -> str:
+        step = self._steps[self._index]
+        return f"{self._engine.name}, environment {self._index}, step {step} of the episode"
 
 
-def _stand_in(engine: Engine) -> StandIn:
-    """Stands for one environment of an engine, to find out what its wrappers make of it."""
-    return StandIn(engine.name, engine.observation_space, engine.action_space)
+def row(batch: Any, index: int) -> Any:
+    """What a batch of values of a nested space holds for one environment."""
+    if isinstance(batch, Mapping):
+        return {key: row(value, index) for key, value in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(row(value, index) for value in batch)
+    return batch[index]
 
 
-def _wrappers(env: gymnasium.Env, kind: type[W]) -> list[W]:
-    """Those of a kind, from the outside in. Actions are changed alike, be it one or a batch."""
-    found = []
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, kind):
-            found.append(env)
-        env = env.env
-    return found
+def stacked(values: Sequence[Any]) -> Any:
+    """A batch of values of a nested space."""
+    if isinstance(values[0], Mapping):
+        return {key: stacked([value[key] for value in values]) for key in values[0]}
+    if isinstance(values[0], tuple):
+        return tuple(map(stacked, zip(*values, strict=True)))
+    return np.stack(values)
 
 
 def _infos(logs: Mapping[str, np.ndarray]) -> dict[str, Any]:
