@@ -1,122 +1,66 @@
-"""Configuration: documented and bounded options, presets, flags and the checks between them."""
+"""Configuration: documented and bounded options, presets, flags and the checks between them.
 
-from reverie.config.agent import (
-    AgentConfig,
-    ContinueHeadConfig,
-    DecoderConfig,
-    DynamicsConfig,
-    EncoderConfig,
-    ImaginationLossConfig,
-    LossScalesConfig,
-    NormConfig,
-    OptimizerConfig,
-    PolicyConfig,
-    ReplayLossConfig,
-    ReturnNormConfig,
-    RewardHeadConfig,
-    SimpleDecoderConfig,
-    SimpleEncoderConfig,
-    SlowValueConfig,
-    ValueConfig,
-)
-from reverie.config.checks import check, check_image_size, check_spaces, fitting_size, image_sides
-from reverie.config.env import (
-    Atari100kConfig,
-    AtariConfig,
-    BsuiteConfig,
-    CrafterConfig,
-    DmcConfig,
-    DmConfig,
-    DmlabConfig,
-    DummyConfig,
-    EnvConfig,
-    EnvpoolConfig,
-    GymConfig,
-    LangroomConfig,
-    LoconavConfig,
-    MemmazeConfig,
-    MinecraftConfig,
-    PinpadConfig,
-    ProcgenConfig,
-)
-from reverie.config.errors import ConfigError
-from reverie.config.load import RUN_CONFIG, STAMP, load, load_run
-from reverie.config.presets import presets, sizes
-from reverie.config.printing import describe
-from reverie.config.resume import Difference, check_resume, compare, inherit
-from reverie.config.schema import (
-    Config,
-    FractionsConfig,
-    JaxConfig,
-    LoggerConfig,
-    PriorityConfig,
-    ReplayConfig,
-    RunConfig,
-    unset,
-    with_values,
-)
-from reverie.options import ForeignConfig
+The names here are for users; `as` tells type checkers that they are.
+"""
 
-__all__ = [
-    "RUN_CONFIG",
-    "STAMP",
-    "AgentConfig",
-    "Atari100kConfig",
-    "AtariConfig",
-    "BsuiteConfig",
-    "Config",
-    "ConfigError",
-    "ContinueHeadConfig",
-    "CrafterConfig",
-    "DecoderConfig",
-    "Difference",
-    "DmConfig",
-    "DmcConfig",
-    "DmlabConfig",
-    "DummyConfig",
-    "DynamicsConfig",
-    "EncoderConfig",
-    "EnvConfig",
-    "EnvpoolConfig",
-    "ForeignConfig",
-    "FractionsConfig",
-    "GymConfig",
-    "ImaginationLossConfig",
-    "JaxConfig",
-    "LangroomConfig",
-    "LoconavConfig",
-    "LoggerConfig",
-    "LossScalesConfig",
-    "MemmazeConfig",
-    "MinecraftConfig",
-    "NormConfig",
-    "OptimizerConfig",
-    "PinpadConfig",
-    "PolicyConfig",
-    "PriorityConfig",
-    "ProcgenConfig",
-    "ReplayConfig",
-    "ReplayLossConfig",
-    "ReturnNormConfig",
-    "RewardHeadConfig",
-    "RunConfig",
-    "SimpleDecoderConfig",
-    "SimpleEncoderConfig",
-    "SlowValueConfig",
-    "ValueConfig",
-    "check",
-    "check_image_size",
-    "check_resume",
-    "check_spaces",
-    "compare",
-    "describe",
-    "fitting_size",
-    "image_sides",
-    "inherit",
-    "load",
-    "load_run",
-    "presets",
-    "sizes",
-    "unset",
-    "with_values",
-]
+from reverie.config.agent import AgentConfig as AgentConfig
+from reverie.config.agent import ContinueHeadConfig as ContinueHeadConfig
+from reverie.config.agent import DecoderConfig as DecoderConfig
+from reverie.config.agent import DynamicsConfig as DynamicsConfig
+from reverie.config.agent import EncoderConfig as EncoderConfig
+from reverie.config.agent import ImaginationLossConfig as ImaginationLossConfig
+from reverie.config.agent import LossScalesConfig as LossScalesConfig
+from reverie.config.agent import NormConfig as NormConfig
+from reverie.config.agent import OptimizerConfig as OptimizerConfig
+from reverie.config.agent import PolicyConfig as PolicyConfig
+from reverie.config.agent import ReplayLossConfig as ReplayLossConfig
+from reverie.config.agent import ReturnNormConfig as ReturnNormConfig
+from reverie.config.agent import RewardHeadConfig as RewardHeadConfig
+from reverie.config.agent import SimpleDecoderConfig as SimpleDecoderConfig
+from reverie.config.agent import SimpleEncoderConfig as SimpleEncoderConfig
+from reverie.config.agent import SlowValueConfig as SlowValueConfig
+from reverie.config.agent import ValueConfig as ValueConfig
+from reverie.config.checks import check as check
+from reverie.config.checks import check_image_size as check_image_size
+from reverie.config.checks import check_spaces as check_spaces
+from reverie.config.checks import fitting_size as fitting_size
+from reverie.config.checks import image_sides as image_sides
+from reverie.config.env import Atari100kConfig as Atari100kConfig
+from reverie.config.env import AtariConfig as AtariConfig
+from reverie.config.env import BsuiteConfig as BsuiteConfig
+from reverie.config.env import CrafterConfig as CrafterConfig
+from reverie.config.env import DmcConfig as DmcConfig
+from reverie.config.env import DmConfig as DmConfig
+from reverie.config.env import DmlabConfig as DmlabConfig
+from reverie.config.env import DummyConfig as DummyConfig
+from reverie.config.env import EnvConfig as EnvConfig
+from reverie.config.env import EnvpoolConfig as EnvpoolConfig
+from reverie.config.env import GymConfig as GymConfig
+from reverie.config.env import LangroomConfig as LangroomConfig
+from reverie.config.env import LoconavConfig as LoconavConfig
+from reverie.config.env import MemmazeConfig as MemmazeConfig
+from reverie.config.env import MinecraftConfig as MinecraftConfig
+from reverie.config.env import PinpadConfig as PinpadConfig
+from reverie.config.env import ProcgenConfig as ProcgenConfig
+from reverie.config.errors import ConfigError as ConfigError
+from reverie.config.load import RUN_CONFIG as RUN_CONFIG
+from reverie.config.load import STAMP as STAMP
+from reverie.config.load import load as load
+from reverie.config.load import load_run as load_run
+from reverie.config.presets import presets as presets
+from reverie.config.presets import sizes as sizes
+from reverie.config.printing import describe as describe
+from reverie.config.resume import Difference as Difference
+from reverie.config.resume import check_resume as check_resume
+from reverie.config.resume import compare as compare
+from reverie.config.resume import inherit as inherit
+from reverie.config.schema import Config as Config
+from reverie.config.schema import FractionsConfig as FractionsConfig
+from reverie.config.schema import JaxConfig as JaxConfig
+from reverie.config.schema import LoggerConfig as LoggerConfig
+from reverie.config.schema import PriorityConfig as PriorityConfig
+from reverie.config.schema import ReplayConfig as ReplayConfig
+from reverie.config.schema import RunConfig as RunConfig
+from reverie.config.schema import unset as unset
+from reverie.config.schema import with_values as with_values
+from reverie.options import ForeignConfig as ForeignConfig

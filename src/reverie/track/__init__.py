@@ -7,43 +7,25 @@ files, TensorBoard, Weights & Biases, Scope). `EpisodeStats`, `Achievements`, `A
 neither jax nor matplotlib nor pillow: pictures load what they need when drawn.
 """
 
-from reverie.track.achievements import Achievements
-from reverie.track.curve import learning_curve
-from reverie.track.drawing import Drawing
-from reverie.track.logger import Logger
-from reverie.track.openloop import openloop_plot, openloop_video
-from reverie.track.published import Curve, published_curve
-from reverie.track.rates import Rates
-from reverie.track.sinks.base import OutputError, Sink
-from reverie.track.sinks.jsonl import JsonlSink, read_jsonl
-from reverie.track.sinks.media import MediaSink
-from reverie.track.sinks.registry import check_outputs, make_sinks
-from reverie.track.sinks.terminal import TerminalSink
-from reverie.track.stats import Aggregator, EpisodeStats
-from reverie.track.usage import usage
-from reverie.track.video import write_image, write_video
-
-__all__ = [
-    "Achievements",
-    "Aggregator",
-    "Curve",
-    "Drawing",
-    "EpisodeStats",
-    "JsonlSink",
-    "Logger",
-    "MediaSink",
-    "OutputError",
-    "Rates",
-    "Sink",
-    "TerminalSink",
-    "check_outputs",
-    "learning_curve",
-    "make_sinks",
-    "openloop_plot",
-    "openloop_video",
-    "published_curve",
-    "read_jsonl",
-    "usage",
-    "write_image",
-    "write_video",
-]
+from reverie.track.achievements import Achievements as Achievements
+from reverie.track.curve import learning_curve as learning_curve
+from reverie.track.drawing import Drawing as Drawing
+from reverie.track.logger import Logger as Logger
+from reverie.track.openloop import openloop_plot as openloop_plot
+from reverie.track.openloop import openloop_video as openloop_video
+from reverie.track.published import Curve as Curve
+from reverie.track.published import published_curve as published_curve
+from reverie.track.rates import Rates as Rates
+from reverie.track.sinks.base import OutputError as OutputError
+from reverie.track.sinks.base import Sink as Sink
+from reverie.track.sinks.jsonl import JsonlSink as JsonlSink
+from reverie.track.sinks.jsonl import read_jsonl as read_jsonl
+from reverie.track.sinks.media import MediaSink as MediaSink
+from reverie.track.sinks.registry import check_outputs as check_outputs
+from reverie.track.sinks.registry import make_sinks as make_sinks
+from reverie.track.sinks.terminal import TerminalSink as TerminalSink
+from reverie.track.stats import Aggregator as Aggregator
+from reverie.track.stats import EpisodeStats as EpisodeStats
+from reverie.track.usage import usage as usage
+from reverie.track.video import write_image as write_image
+from reverie.track.video import write_video as write_video
