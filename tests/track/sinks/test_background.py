@@ -11,9 +11,9 @@ from reverie.config.load import load
 from reverie.config.schema import LoggerConfig
 from reverie.track.logger import Logger
 from reverie.track.sinks.background import QUEUE, Background
-from reverie.track.sinks.base import OutputError
+from reverie.track.sinks.base import FILTER, OutputError
 from reverie.track.sinks.jsonl import read_jsonl
-from reverie.track.sinks.registry import FILTER, OUTPUTS, check_outputs, make_sinks
+from reverie.track.sinks.registry import OUTPUTS, check_outputs, make_sinks
 
 
 class Recorder:

@@ -3,12 +3,11 @@
 import contextlib
 import logging
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 
-from reverie.track.sinks.base import Sink, Value
+from reverie.track.sinks.base import Sink, Value, compiled
 
 QUEUE = 32
 """Writes and notes that wait for a slow sink; a write may hold videos of some megabytes."""
@@ -31,7 +30,7 @@ def report_failure(name: str, error: Exception) -> None:
     )
 
 
-class Background:
+class Background(Sink):
     """Hands metrics to sinks that each work in a thread of their own.
 
     The caller never waits: what a sink has no room for is dropped, counted and reported. Finished
@@ -49,11 +48,7 @@ class Background:
     def __init__(
         self, makers: Mapping[str, Callable[[], Sink]], filter: str, patience: float = PATIENCE
     ):
-        try:
-            self._filter = re.compile(filter)
-        except re.error as error:
-            message = f"Logger filter {filter!r} is not a regular expression: {error}."
-            raise ValueError(message) from error
+        self._filter = compiled(filter)
         self._patience = patience
         self._workers = [_Worker(name, make) for name, make in makers.items()]
 
@@ -62,9 +57,6 @@ class Background:
         chosen = {key: value for key, value in metrics.items() if self._filter.search(key)}
         if chosen:
             self._each(lambda sink: sink.write(step, chosen))
-
-    def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
-        """Does nothing: the next write holds the means."""
 
     def note(self, text: str) -> None:
         """Hands a message to every sink."""

@@ -2,16 +2,22 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
+from reverie.config.keys import flatten
 from reverie.track.names import encodable
 
 Value = int | float | str | np.ndarray
 """A finished metric: a number, a text, a uint8 image [H, W, C], a uint8 video [T, H, W, C] or
 numbers [N] for a histogram."""
+
+
+FILTER = "score|length|fps|ratio|train/loss/|openloop/"
+"""Metrics for the terminal and the remote outputs, where nothing else is asked for."""
 
 
 class OutputError(ValueError):
@@ -24,12 +30,13 @@ class RunInfo:
 
     Attributes:
         logdir: Run folder.
-        step: Returns the current environment step, from any thread.
-        total_steps: Environment steps of the whole run; 0 = no limit.
-        duration: Wall clock limit of this process in seconds; 0 = no limit.
-        filter: Regular expression searched in metric names.
+        step: Returns the current environment step; it is called from several threads.
+        total_steps: Environment steps of the whole run, for progress and ETA; 0 = no limit.
+        duration: Wall clock limit of this process in seconds, for the ETA; 0 = no limit.
+        filter: Regular expression searched in metric names; all outputs but `jsonl` get the
+            matches only.
         fps: Frames per second of videos.
-        options: The resolved configuration, section by section.
+        options: The resolved configuration, section by section, for viewers that compare runs.
         first_step: Environment step at which training begins or goes on: what an earlier process
             wrote about later steps was not saved and happens again. None if nothing is trained.
     """
@@ -38,38 +45,49 @@ class RunInfo:
     step: Callable[[], int]
     total_steps: int = 0
     duration: float = 0.0
-    filter: str = ""
+    filter: str = FILTER
     fps: float = 15.0
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] | None = None
     first_step: int | None = None
 
     def flat(self) -> dict[str, Any]:
         """The options by dotted name."""
-        return dict(_flat(self.options))
+        flat = flatten(self.options or {})
+        return {key: encodable(x) if isinstance(x, str) else x for key, x in flat}
 
 
 class Sink(Protocol):
     """A place that metrics go to. It is called from one thread only.
 
+    A method that a subclass does not have does nothing.
     A sink that raises is reported once and switched off, and the run goes on; only `JsonlSink`,
     the record of the run, and a full disk end it.
     """
 
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Takes everything that was logged since the last write; ignores what it cannot hold."""
-        ...
 
     def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Takes the `.../episode/...` numbers of one finished episode, at the moment it ends."""
-        ...
 
     def note(self, text: str) -> None:
         """Takes a message for the person who watches the run."""
-        ...
 
     def close(self) -> None:
         """Finishes what is open. A second call does nothing."""
-        ...
+
+
+def compiled(filter: str) -> re.Pattern[str]:
+    """The regular expression that chooses metrics by name.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return re.compile(filter)
+    except re.error as error:
+        message = f"Logger filter {filter!r} is not a regular expression: {error}."
+        raise ValueError(message) from error
 
 
 def showable(metrics: Mapping[str, Value]) -> dict[str, Value]:
@@ -84,11 +102,3 @@ def showable(metrics: Mapping[str, Value]) -> dict[str, Value]:
                 continue
         shown[key] = value
     return shown
-
-
-def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, encodable(value) if isinstance(value, str) else value

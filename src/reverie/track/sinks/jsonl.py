@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from reverie.track.sinks.base import Value
+from reverie.track.sinks.base import Sink, Value
 
 METRICS = "metrics.jsonl"
 SCORES = "scores.jsonl"
@@ -18,7 +18,7 @@ class RecordsError(ValueError):
     """A file of records is damaged."""
 
 
-class JsonlSink:
+class JsonlSink(Sink):
     """Writes `metrics.jsonl` and `scores.jsonl` into the run folder.
 
     `metrics.jsonl` gets one line per write: `step`, `time` (seconds since the epoch) and all
@@ -49,9 +49,6 @@ class JsonlSink:
         """Appends one line to `scores.jsonl`."""
         values = {key: x for key, x in metrics.items() if isinstance(x, int | float | str)}
         self._scores.append({"step": step, "time": time.time(), **values})
-
-    def note(self, text: str) -> None:
-        """Does nothing: messages are for the person at the terminal."""
 
     def close(self) -> None:
         """Closes both files."""

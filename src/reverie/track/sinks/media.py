@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from reverie.track.names import file_name
-from reverie.track.sinks.base import Value
+from reverie.track.sinks.base import Sink, Value
 from reverie.track.video import write_image, write_video
 
 
-class MediaSink:
+class MediaSink(Sink):
     """Writes `videos/<name>_<step>.mp4` (or `.gif`) and `images/<name>_<step>.png`.
 
     Names are those of `reverie.track.names.file_name`; steps are padded with zeros so that files
@@ -45,12 +45,3 @@ class MediaSink:
                 write_video(self._folder / "videos" / name, value, fps=self._fps)
             else:
                 write_image(self._folder / "images" / name, value)
-
-    def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
-        """Does nothing: episodes are numbers."""
-
-    def note(self, text: str) -> None:
-        """Does nothing: messages are for the person at the terminal."""
-
-    def close(self) -> None:
-        """Does nothing: every file is finished when it is written."""

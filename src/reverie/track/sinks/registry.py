@@ -11,7 +11,7 @@ import importlib
 import pathlib
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from reverie.extras import install
@@ -26,9 +26,6 @@ REMOTE = ("tensorboard", "wandb", "scope")
 
 OUTPUTS = ("terminal", "jsonl", *REMOTE)
 """Names that `make_sinks` knows."""
-
-FILTER = "score|length|fps|ratio|train/loss/|openloop/"
-"""Metrics for the terminal and the remote outputs, where nothing else is asked for."""
 
 
 def check_outputs(outputs: Sequence[str]) -> None:
@@ -65,14 +62,8 @@ def make_sinks(
     outputs: Sequence[str],
     logdir: str | pathlib.Path,
     *,
-    step: Callable[[], int],
-    total_steps: int = 0,
-    duration: float = 0.0,
-    filter: str = FILTER,
-    fps: float = 15.0,
-    options: Mapping[str, Any] | None = None,
-    first_step: int | None = None,
     draw: Callable[[Callable[[], object]], object] = lambda job: job(),
+    **about: Any,
 ) -> list[Sink]:
     """Makes the sinks of a run.
 
@@ -81,16 +72,8 @@ def make_sinks(
             `metrics.jsonl`, `scores.jsonl` and the video and image files; `tensorboard`, `wandb`
             and `scope` write for the viewers of these names.
         logdir: Run folder; it is created when missing.
-        step: Returns the current environment step; it is called from several threads.
-        total_steps: Environment steps of the whole run, for progress and ETA; 0 = no limit.
-        duration: Wall clock limit of this process in seconds, for the ETA; 0 = no limit.
-        filter: Regular expression searched in metric names; all outputs but `jsonl` get the
-            matches only.
-        fps: Frames per second of videos.
-        options: The resolved configuration, for viewers that compare runs.
-        first_step: Environment step at which training begins or goes on; None if nothing is
-            trained. Viewers do not show what was written about later steps before.
         draw: Calls what writes videos and images, perhaps later; by default at once.
+        **about: What `RunInfo` holds: `step`, and where it is known the rest.
 
     Returns:
         The sinks, ready for `Logger`. An empty list of outputs makes a silent run.
@@ -100,20 +83,19 @@ def make_sinks(
         ValueError: `filter` is not a regular expression.
     """
     check_outputs(outputs)
-    folder = pathlib.Path(logdir).expanduser()
-    run = RunInfo(folder, step, total_steps, duration, filter, fps, options or {}, first_step)
+    run = RunInfo(pathlib.Path(logdir).expanduser(), **about)
     sinks: list[Sink] = []
     if "jsonl" in outputs:
-        sinks += [JsonlSink(folder), MediaSink(folder, fps=fps, draw=draw)]
+        sinks += [JsonlSink(run.logdir), MediaSink(run.logdir, fps=run.fps, draw=draw)]
     makers = {
         name: functools.partial(_module(name).make, run) for name in outputs if name in REMOTE
     }
     if makers:
-        sinks.append(Background(makers, filter))
+        sinks.append(Background(makers, run.filter))
     # Without a standard output, as under some service managers, there is nobody to show it to.
     if "terminal" in outputs and sys.stdout is not None:
-        terminal = TerminalSink(step, total_steps=total_steps, duration=duration, filter=filter)
-        sinks.append(terminal)
+        limits = {"total_steps": run.total_steps, "duration": run.duration}
+        sinks.append(TerminalSink(run.step, filter=run.filter, **limits))
     return sinks
 
 

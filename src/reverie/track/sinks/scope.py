@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from reverie.track.names import digest
-from reverie.track.sinks.base import RunInfo, Value, showable
+from reverie.track.sinks.base import RunInfo, Sink, Value, showable
 from reverie.track.video import even_rgb
 
 FOLDER = "scope"
@@ -29,7 +29,7 @@ def make(run: RunInfo) -> "ScopeSink":
     return ScopeSink(run)
 
 
-class ScopeSink:
+class ScopeSink(Sink):
     """Writes numbers, texts, images and videos as columns into `scope/` of the run folder.
 
     Messages are the text column `notes`, the configuration is the text column `config`.
@@ -67,15 +67,9 @@ class ScopeSink:
             self._writer.add(step, {_column(key): value})
         self._writer.flush()
 
-    def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
-        """Does nothing: the next write holds the means."""
-
     def note(self, text: str) -> None:
         """Writes a message."""
         self.write(self._run.step(), {"notes": text})
-
-    def close(self) -> None:
-        """Does nothing: everything is on disk already."""
 
 
 def _column(key: str) -> str:

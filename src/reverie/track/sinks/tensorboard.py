@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reverie.track.names import printable
-from reverie.track.sinks.base import RunInfo, Value, showable
+from reverie.track.sinks.base import RunInfo, Sink, Value, showable
 from reverie.track.video import even_rgb, gif, png
 
 
@@ -22,7 +22,7 @@ def make(run: RunInfo) -> "TensorboardSink":
     return TensorboardSink(run)
 
 
-class TensorboardSink:
+class TensorboardSink(Sink):
     """Writes an event file into the run folder, one per process, which `tensorboard` reads.
 
     Numbers become scalars; images, videos (animated gif), texts and histograms keep their kind.
@@ -64,9 +64,6 @@ class TensorboardSink:
         for key, value in showable(metrics).items():
             self._event(step, summary=_summary(printable(key), value, self._run.fps))
         self._writer.flush()
-
-    def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
-        """Does nothing: the next write holds the means."""
 
     def note(self, text: str) -> None:
         """Writes a message."""

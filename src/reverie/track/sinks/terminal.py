@@ -4,7 +4,6 @@ import atexit
 import collections
 import datetime
 import os
-import re
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reverie.track.names import printable
-from reverie.track.sinks.base import Value
+from reverie.track.sinks.base import FILTER, Sink, Value, compiled
 from reverie.track.sinks.format import format_duration, format_number, short_name
 
 EPISODES = 20
@@ -43,7 +42,7 @@ Cell = tuple[str, str]
 """What a number is, and the number."""
 
 
-class TerminalSink:
+class TerminalSink(Sink):
     """Shows steps, ETA, score, gradient steps per environment step, speed and losses.
 
     On a terminal the picture stays at the bottom and redraws itself twice a second, and messages
@@ -68,15 +67,11 @@ class TerminalSink:
         *,
         total_steps: int = 0,
         duration: float = 0.0,
-        filter: str = "score|length|fps|ratio|train/loss/",
+        filter: str = FILTER,
         file: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        try:
-            self._filter = re.compile(filter)
-        except re.error as error:
-            message = f"Logger filter {filter!r} is not a regular expression: {error}."
-            raise ValueError(message) from error
+        self._filter = compiled(filter)
         self._step = step
         self._file = sys.stdout if file is None else file
         self._eta = _Eta(total_steps, duration, clock)

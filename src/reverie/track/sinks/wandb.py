@@ -13,7 +13,7 @@ import numpy as np
 
 from reverie.track.names import printable
 from reverie.track.sinks.background import PATIENCE
-from reverie.track.sinks.base import OutputError, RunInfo, Value, showable
+from reverie.track.sinks.base import OutputError, RunInfo, Sink, Value, showable
 from reverie.track.video import gif
 
 ID = "wandb_id.txt"
@@ -44,7 +44,7 @@ def make(run: RunInfo) -> "WandbSink":
     return WandbSink(run)
 
 
-class WandbSink:
+class WandbSink(Sink):
     """Sends numbers, texts, images, videos, histograms and the configuration to one W&B run.
 
     The variables that W&B reads decide the rest, such as `WANDB_MODE=offline`, `WANDB_PROJECT`
@@ -64,7 +64,7 @@ class WandbSink:
             name=printable(run.logdir.resolve().name),
             dir=str(run.logdir),
             id=_run_id(run.logdir),
-            config=dict(run.options),
+            config=dict(run.options or {}),
             resume="allow",
             # Another run of the same process, such as one of the user's own, goes on beside it.
             reinit="create_new",
@@ -76,12 +76,6 @@ class WandbSink:
         self._run.log(
             {printable(k): self._convert(v) for k, v in showable(metrics).items()}, step=step
         )
-
-    def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
-        """Does nothing: the next write holds the means."""
-
-    def note(self, text: str) -> None:
-        """Does nothing: W&B has no place for messages."""
 
     def close(self) -> None:
         """Ends the run, waiting some seconds until everything is sent."""
