@@ -61,7 +61,8 @@ class Suite:
 
 # What both packages require of others is older than what they work with.
 PROCGEN = "pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3"
-
+# Its dependency pygame would overwrite the pygame-ce that gymnasium draws with.
+LANGROOM = "pip install --no-deps langroom"
 # No package index has it.
 DMLAB = "build it as https://github.com/google-deepmind/lab/blob/master/docs/users/build.md says"
 # Its build needs more than a command.
@@ -70,75 +71,29 @@ MINERL = (
     "(docs/environments.md, github.com/minerllabs/minerl)"
 )
 
-SUITES = {
-    suite.name: suite
-    for suite in (
-        Suite("gym", "gymnasium", "", "any registered gymnasium id, module:Id or module:Class"),
-        Suite(
-            "dmc",
-            "dm_control",
-            "dmc",
-            "DeepMind Control Suite, proprioception or images",
-            slow=True,
-        ),
-        Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward", slow=True),
-        Suite(
-            "atari",
-            "ale_py",
-            "atari",
-            "Atari 2600 games, full protocol",
-            slow=True,
-        ),
-        Suite(
-            "atari100k",
-            "ale_py",
-            "atari",
-            "Atari 2600 games, 100k protocol",
-            slow=True,
-        ),
-        Suite("bsuite", "bsuite", "bsuite", "behaviour suite: experiments by id, catch/0"),
-        Suite("pinpad", "numpy", "", "coloured pads in the right order: three to eight"),
-        Suite(
-            "langroom",
-            "langroom",
-            "",
-            "questions about a room: answer_only, echo",
-            # Its dependency pygame would overwrite the pygame-ce that gymnasium draws with.
-            "pip install --no-deps langroom",
-        ),
-        Suite("dm", "dm_env", "dm", "any dm_env environment as module:factory"),
-        Suite(
-            "procgen",
-            "procgen",
-            "procgen",
-            "16 games with generated levels",
-            PROCGEN,
-            slow=True,
-        ),
-        Suite(
-            "envpool",
-            "envpool",
-            "envpool",
-            "any EnvPool id, in one pool: Pong-v5",
-            batched=True,
-        ),
-        Suite(
-            "memmaze",
-            "memory_maze",
-            "memmaze",
-            "Memory Maze: 9x9 to 15x15, with variants",
-            slow=True,
-        ),
-        Suite(
-            "loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m", slow=True
-        ),
-        Suite(
-            "dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB, slow=True
-        ),
-        Suite("minecraft", "minerl", "", "Minecraft: wood, climb, diamond", MINERL, slow=True),
-        Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
-    )
-}
+_OURS = (
+    Suite("gym", "gymnasium", "", "any registered gymnasium id, module:Id or module:Class"),
+    Suite(
+        "dmc", "dm_control", "dmc", "DeepMind Control Suite, proprioception or images", slow=True
+    ),
+    Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward", slow=True),
+    Suite("atari", "ale_py", "atari", "Atari 2600 games, full protocol", slow=True),
+    Suite("atari100k", "ale_py", "atari", "Atari 2600 games, 100k protocol", slow=True),
+    Suite("bsuite", "bsuite", "bsuite", "behaviour suite: experiments by id, catch/0"),
+    Suite("pinpad", "numpy", "", "coloured pads in the right order: three to eight"),
+    Suite("langroom", "langroom", "", "questions about a room: answer_only, echo", LANGROOM),
+    Suite("dm", "dm_env", "dm", "any dm_env environment as module:factory"),
+    Suite("procgen", "procgen", "procgen", "16 games with generated levels", PROCGEN, slow=True),
+    Suite("envpool", "envpool", "envpool", "any EnvPool id, in one pool: Pong-v5", batched=True),
+    Suite(
+        "memmaze", "memory_maze", "memmaze", "Memory Maze: 9x9 to 15x15, with variants", slow=True
+    ),
+    Suite("loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m", slow=True),
+    Suite("dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB, slow=True),
+    Suite("minecraft", "minerl", "", "Minecraft: wood, climb, diamond", MINERL, slow=True),
+    Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
+)
+SUITES = {suite.name: suite for suite in _OURS}
 
 
 @functools.cache
