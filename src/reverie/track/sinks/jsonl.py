@@ -95,25 +95,16 @@ def go_back(logdir: str | pathlib.Path, step: int) -> None:
         step: Environment step at which the run goes on.
     """
     for name in (METRICS, SCORES):
-        path = pathlib.Path(logdir).expanduser() / name
-        if not path.exists():
-            continue
-        lines = path.read_bytes().splitlines(keepends=True)
-        torn = bool(lines) and _parse(lines[-1]) is None
-        later = len(lines.pop()) if torn else 0
-        while lines and (record := _parse(lines[-1])) and record.get("step", 0) > step:
-            later += len(lines.pop())
-        if later:
-            os.truncate(path, path.stat().st_size - later)
+        _mend(pathlib.Path(logdir).expanduser() / name, step)
 
 
 class _Appender:
     """Appends records to one file, and mends the file's end before the first one."""
 
     def __init__(self, path: pathlib.Path):
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        _mend(path)
+        self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._path = path
-        _mend(self._file)
 
     def append(self, record: Mapping[str, Value]) -> None:
         if self._file is None:
@@ -129,21 +120,22 @@ class _Appender:
             self._file = None
 
 
-def _mend(file: int, block: int = 65536) -> None:
-    """Ends the file's last line: completes it when it is a whole record, else cuts it off."""
-    end = start = os.fstat(file).st_size
-    tail = b""
-    while start > 0 and b"\n" not in tail:
-        size = min(block, start)
-        start -= size
-        tail = os.pread(file, size, start) + tail
-    torn = tail[tail.rfind(b"\n") + 1 :]
-    if not torn:
+def _mend(path: pathlib.Path, latest: float = math.inf) -> None:
+    """Ends a file with its last whole record of a step that is not later than another."""
+    if not path.exists():
         return
-    if _parse(torn) is None:
-        os.ftruncate(file, end - len(torn))
-    else:
-        os.write(file, b"\n")
+    content = path.read_bytes()
+    *lines, torn = content.split(b"\n")
+    if _parse(torn) is not None:
+        lines.append(torn)
+    while lines and (record := _parse(lines[-1])) and record.get("step", 0) > latest:
+        lines.pop()
+    size = sum(len(line) + 1 for line in lines)
+    if size > len(content):
+        with open(path, "ab") as file:
+            file.write(b"\n")
+    elif size < len(content):
+        os.truncate(path, size)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
