@@ -1,7 +1,8 @@
-"""A full disk, told as what it is."""
+"""Files that are whole or not there, and a full disk told as what it is."""
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,22 @@ class DiskFullError(OSError):
             "was saved before is whole. Free some space, or pass a lower --replay.size, and go on "
             "with the same command."
         )
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields where to write a file, which then takes its place: nobody ever sees a part of it.
+
+    Args:
+        path: The file, in a folder that is made if need be. A link is replaced, not followed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial.unlink(missing_ok=True)
+    yield partial
+    with open(partial, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
 
 
 def free_space(folder: Path) -> int:

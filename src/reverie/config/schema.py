@@ -13,6 +13,7 @@ from reverie.config import yaml_text
 from reverie.config.agent import AgentConfig
 from reverie.config.env import EnvConfig
 from reverie.config.keys import leaves
+from reverie.disk import whole_file
 from reverie.options import (
     Bool,
     Float,
@@ -305,14 +306,8 @@ class Config(Section):
 
     def to_yaml(self, path: str | os.PathLike[str]) -> None:
         """Write all options as YAML; a crash leaves the old file or the new one, never a part."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(yaml_text.dump(self.model_dump()))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with whole_file(Path(path)) as partial:
+            partial.write_text(yaml_text.dump(self.model_dump()), encoding="utf-8")
 
 
 def unset(config: Config, keys: Iterable[str]) -> list[str]:

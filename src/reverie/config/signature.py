@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reverie.config import yaml_text
+from reverie.disk import whole_file
 
 SIGNATURE = "signature"
 """Name of the file in a run folder."""
@@ -27,10 +28,8 @@ def sign(folder: pathlib.Path, texts: Mapping[str, Any]) -> bool:
     key = _key(make=True)
     if key is None:
         return False
-    partial = folder / f"{SIGNATURE}.partial"
-    partial.unlink(missing_ok=True)
-    partial.write_text(_digest(key, texts))
-    os.replace(partial, folder / SIGNATURE)
+    with whole_file(folder / SIGNATURE) as partial:
+        partial.write_text(_digest(key, texts))
     return True
 
 

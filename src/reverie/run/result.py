@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 from reverie.actors.evaluate import Evaluation
+from reverie.disk import whole_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,6 @@ class Outcome:
 
 def write_json(path: pathlib.Path, content: dict[str, Any]) -> pathlib.Path:
     """Writes a JSON file, at once or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2))
-    partial.rename(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2))
     return path

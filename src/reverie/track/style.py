@@ -4,9 +4,10 @@ Figures are made with matplotlib's object-oriented interface and the Agg canvas:
 global state, so drawing works on a server and inside another program that uses matplotlib.
 """
 
-import os
 import pathlib
 from typing import TYPE_CHECKING
+
+from reverie.disk import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,8 +54,6 @@ def clean(axes: "Axes", fontsize: float = 9) -> None:
 def save(figure: "Figure", path: str | pathlib.Path) -> pathlib.Path:
     """Writes a png, at once or not at all, and makes its folder if needed."""
     path = pathlib.Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")
     return path

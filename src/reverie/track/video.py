@@ -12,6 +12,7 @@ import subprocess
 
 import numpy as np
 
+from reverie.disk import whole_file
 from reverie.extras import install
 
 MIN_WIDTH = 256
@@ -44,9 +45,9 @@ def write_video(
     frames = even_rgb(video)
     if format == "auto":
         format = "mp4" if importlib.util.find_spec("imageio_ffmpeg") else "gif"
-    path, partial = _targets(path, f".{format}")
-    (_write_mp4 if format == "mp4" else _write_gif)(partial, frames, fps)
-    os.replace(partial, path)
+    path = pathlib.Path(f"{os.fspath(path)}.{format}").expanduser()
+    with whole_file(path) as partial:
+        (_write_mp4 if format == "mp4" else _write_gif)(partial, frames, fps)
     return path
 
 
@@ -73,9 +74,9 @@ def write_image(path: str | pathlib.Path, image: np.ndarray) -> pathlib.Path:
         ValueError: The array is not such an image.
     """
     data = png(image)
-    path, partial = _targets(path, ".png")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    path = pathlib.Path(f"{os.fspath(path)}.png").expanduser()
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
     return path
 
 
@@ -101,13 +102,6 @@ def gif(video: np.ndarray, fps: float) -> bytes:
     data = io.BytesIO()
     _write_gif(data, even_rgb(video), fps)
     return data.getvalue()
-
-
-def _targets(path: str | pathlib.Path, suffix: str) -> tuple[pathlib.Path, pathlib.Path]:
-    """The final path and the hidden one to write first; both end with the suffix."""
-    path = pathlib.Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(path.name + suffix), path.with_name(f".{path.name}.partial{suffix}")
 
 
 def _rgb(array: np.ndarray, ndim: int) -> np.ndarray:
