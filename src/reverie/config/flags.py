@@ -84,17 +84,15 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[Flag]]:
             tokens.append(argv[position])
             position += 1
         if key == "configs":
-            blocks += _block_names(tokens)
+            names = [name.strip() for token in tokens for name in token.split(",")]
+            if not any(names):
+                raise ConfigError(
+                    "Flag --configs: expected names of blocks or yaml files, got no value."
+                )
+            blocks += filter(None, names)
         else:
             flags.append(Flag(key, tuple(tokens)))
     return blocks, flags
-
-
-def _block_names(tokens: list[str]) -> list[str]:
-    names = [name.strip() for token in tokens for name in token.split(",") if name.strip()]
-    if not names:
-        raise ConfigError("Flag --configs: expected names of blocks or yaml files, got no value.")
-    return names
 
 
 def _scalar(token: str) -> Any:

@@ -65,9 +65,7 @@ def load(
     for name in (*_names(configs), *names):
         overlay.update(*_layer(name, known))
     _set(overlay, argv, overrides)
-    _check_placeholders(overlay)
-    if expand:
-        _expand(overlay, now or datetime.datetime.now())
+    _fill_in(overlay, now or datetime.datetime.now() if expand else None)
     config = overlay.config()
     check(config)
     return config
@@ -175,29 +173,29 @@ def _layer(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[
     return blocks[name], f"block {name}"
 
 
-def _check_placeholders(overlay: Overlay) -> None:
-    raw = overlay.get("logdir")
-    unknown = set(re.findall(r"\{([^{}]*)\}", raw)) - {"timestamp", "task", "seed"}
-    if unknown:
-        raise ConfigError(
-            f"Option logdir = {raw!r} from {overlay.sources.get('logdir', 'default')}: expected no "
-            "placeholder but {timestamp}, {task} and {seed}, "
-            f"got {', '.join(f'{{{name}}}' for name in sorted(unknown))}."
-        )
+def _fill_in(overlay: Overlay, now: datetime.datetime | None) -> None:
+    """Fills in the logdir, and makes paths absolute: an environment may change the directory.
 
-
-def _expand(overlay: Overlay, now: datetime.datetime) -> None:
-    """Fills in the logdir, and makes paths absolute: an environment may change the directory."""
-    raw = overlay.get("logdir")
+    Args:
+        overlay: What was set.
+        now: The time; None only checks the placeholders of the logdir.
+    """
+    raw, source = overlay.get("logdir"), overlay.sources.get("logdir", "default")
     values = {
-        STAMP: now.strftime("%Y%m%dT%H%M%S"),
+        STAMP: f"{now:%Y%m%dT%H%M%S}" if now else "",
         # A task may name a folder of its own, as in `gym_ALE/Pong-v5`.
         "{task}": re.sub(r"[^\w.-]+", "_", overlay.get("task")),
         "{seed}": str(overlay.get("seed")),
     }
+    if unknown := sorted({*re.findall(r"\{[^{}]*\}", raw)} - {*values}):
+        raise ConfigError(
+            f"Option logdir = {raw!r} from {source}: expected no placeholder but {{timestamp}}, "
+            f"{{task}} and {{seed}}, got {', '.join(unknown)}."
+        )
+    if now is None:
+        return
     logdir = re.sub("|".join(map(re.escape, values)), lambda found: values[found[0]], raw)
     logdir = os.path.expanduser(logdir)
-    source = overlay.sources.get("logdir", "default")
     overlay.set("logdir", os.path.abspath(logdir), source if logdir == raw else f"{source} ({raw})")
     for key in (key for key, leaf in leaves(Config).items() if leaf.path and key != "logdir"):
         path = os.path.expanduser(overlay.get(key))
