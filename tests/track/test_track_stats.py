@@ -1,76 +1,11 @@
-"""Aggregation of values, and statistics of episodes."""
+"""Statistics of episodes."""
 
 import pickle
 
-import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from reverie.track.stats import Aggregator, EpisodeStats
-
-
-def test_aggregator_reduces_scalars_and_arrays_alike():
-    stats = Aggregator()
-    stats.add({"a": 1, "b": np.array([[1.0, 2.0], [3.0, 6.0]])})
-    stats.add({"a": np.float32(2), "b": []})
-    stats.add({"a": True}, prefix="deep")
-    assert stats.result() == {"a": 1.5, "b": 3.0, "deep/a": 1.0}
-    assert stats.result() == {}
-
-
-@pytest.mark.parametrize(
-    ("reduce", "expected"),
-    [("avg", 2.0), ("min", -1.0), ("max", 6.0), ("sum", 8.0), ("last", -1.0)],
-)
-def test_aggregator_reductions(reduce, expected):
-    stats = Aggregator()
-    for value in (1.0, [2.0, 6.0], -1.0):
-        stats.add({"x": value}, reduce=reduce)
-    assert stats.result() == {"x": expected}
-
-
-def test_aggregator_with_several_reductions_adds_suffixes():
-    stats = Aggregator()
-    stats.add({"x": [1.0, 5.0]}, reduce=("avg", "max"))
-    assert stats.result(reset=False) == {"x/avg": 3.0, "x/max": 5.0}
-    stats.add({"x": 9.0}, reduce=("avg", "max"))
-    assert stats.result() == {"x/avg": 5.0, "x/max": 9.0}
-
-
-def test_aggregator_shows_nan_and_takes_low_precision():
-    stats = Aggregator()
-    stats.add({"x": [1.0, np.nan, 2.0], "y": np.array([1.5, 2.5], ml_dtypes.bfloat16)})
-    stats.add({"x": 3.0}, reduce=("avg", "min", "max", "sum", "last"))
-    result = stats.result()
-    assert np.isnan([result[f"x/{name}"] for name in ("avg", "min", "max", "sum")]).all()
-    assert result["x/last"] == 3.0
-    assert result["y"] == 2.0
-
-
-def test_aggregator_errors_name_the_key():
-    with pytest.raises(ValueError, match="'train/host' is not numeric"):
-        Aggregator().add({"host": "abc"}, prefix="train")
-    with pytest.raises(ValueError, match="Unknown reduction 'mean'"):
-        Aggregator().add({"x": 1.0}, reduce="mean")
-
-
-@given(st.lists(hnp.arrays(np.float64, st.integers(0, 5), elements=st.floats(-1e6, 1e6))))
-def test_aggregator_agrees_with_numpy(arrays):
-    stats = Aggregator()
-    for array in arrays:
-        stats.add({"x": array}, reduce=("avg", "min", "max", "last"))
-    values = np.concatenate([np.zeros(0), *arrays])
-    result = stats.result()
-    if not values.size:
-        assert result == {}
-        return
-    assert result["x/avg"] == pytest.approx(values.mean(), abs=1e-6)
-    assert result["x/min"] == values.min()
-    assert result["x/max"] == values.max()
-    assert result["x/last"] == values[-1]
+from reverie.track.stats import EpisodeStats
 
 
 def transition(reward, first, last, **others):
@@ -150,20 +85,20 @@ def test_log_keys_become_epstats_of_each_environment():
 
 def test_records_list_logs_in_the_order_in_which_they_came():
     names = [f"log__{letter}" for letter in "qjxzkwvbpgmfy"]
-    stats = EpisodeStats(1, reduce=("max",))
+    stats = EpisodeStats(1)
     stats.add(transition([0], [1], [0], **{key: [1.0] for key in names[:5]}))
     (record,) = stats.add(transition([0], [0], [1], **{key: [2.0] for key in names}))
     keys = [f"epstats/{name.replace('__', '/')}/max" for name in names]
-    assert [key for key in record if key.startswith("epstats/")] == keys
+    assert [key for key in record if key.endswith("/max")] == keys
 
 
-def test_log_vectors_and_chosen_reductions():
-    stats = EpisodeStats(1, reduce=("min", "last"))
+def test_log_vectors_count_as_many_values():
+    stats = EpisodeStats(1)
     stats.add(transition([0], [1], [0], log__v=[[3.0, 4.0]]))
     (record,) = stats.add(transition([0], [0], [1], log__v=[[1.0, 2.0]]))
-    assert record["epstats/log/v/min"] == 1.0
-    assert record["epstats/log/v/last"] == 2.0
-    assert "epstats/log/v/avg" not in record
+    assert record["epstats/log/v/avg"] == 2.5
+    assert record["epstats/log/v/max"] == 4.0
+    assert record["epstats/log/v/sum"] == 10.0
 
 
 def test_log_images_become_a_video_of_the_first_environment():
@@ -191,12 +126,12 @@ def test_episode_stats_errors():
         stats.add(transition([0], [1, 1], [0, 0]))
     with pytest.raises(ValueError, match=r"'log/x' has shape \(\)"):
         stats.add(transition([0, 0], [1, 1], [0, 0], log__x=1.0))
-    with pytest.raises(ValueError, match="Unknown reduction 'median'"):
-        EpisodeStats(1, reduce=("median",))
+    with pytest.raises(ValueError, match="'log/x' is not numeric"):
+        stats.add(transition([0, 0], [1, 1], [0, 0], log__x=["a", "b"]))
 
 
 def test_sums_of_repeated_steps_are_summed():
-    stats = EpisodeStats(1, reduce=("max", "sum"))
+    stats = EpisodeStats(1)
     names = ("log/x", "log/x/sum")
     for first, values in ((True, (0, 0)), (False, (3, 5)), (False, (2, 4))):
         logs = {key: np.float32([value]) for key, value in zip(names, values, strict=True)}

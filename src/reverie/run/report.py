@@ -12,7 +12,6 @@ from reverie.replay.batches import Batches
 from reverie.track.logger import Logger
 from reverie.track.names import file_name
 from reverie.track.openloop import openloop_plot, openloop_video
-from reverie.track.stats import Aggregator
 
 _PLOT, _TRUE, _PRED = "openloop/", "/true", "/pred"
 
@@ -31,24 +30,23 @@ def report(
     Args:
         learner: Makes the predictions.
         stream: Delivers sequences whose first half is observed and whose second half is imagined.
-        logger: Receives means of the numbers over the batches, and the videos and open-loop
-            errors of the last one.
+        logger: Receives the numbers, of which it takes the means over the batches, and the videos
+            and open-loop errors of the last one.
         folder: Receives one plot per vector key of the last batch, which replaces an older one.
         batches: Number of batches, at least 1.
         prefix: Names what is logged, and so where the batches come from.
         draw: Calls what draws the plots, perhaps later; by default at once.
     """
-    scalars = Aggregator()
     results: dict[str, np.ndarray] = {}
     for _ in range(batches):
         results = learner.report(stream.next().batch, prefix)
-        scalars.add({k: v for k, v in results.items() if np.ndim(v) == 0})
+        logger.add({k: v for k, v in results.items() if np.ndim(v) == 0}, prefix=prefix)
     videos = {
         name: openloop_video(results[name + _TRUE], results[name + _PRED], length // 2)
         for name in _names(results, ndim=5)
         for length in [results[name + _TRUE].shape[1]]
     }
-    logger.add({**scalars.result(), **videos, **errors(results)}, prefix=prefix)
+    logger.add({**videos, **errors(results)}, prefix=prefix)
     draw(functools.partial(plot_vectors, results, folder))
 
 

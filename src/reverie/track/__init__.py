@@ -1,7 +1,7 @@
 """Tracking: what a run writes down, shows and draws.
 
 `Logger` collects metrics and hands them to sinks (the terminal, JSONL files, video and image
-files, TensorBoard, Weights & Biases, Scope). `EpisodeStats`, `Achievements`, `Aggregator`,
+files, TensorBoard, Weights & Biases, Scope). `EpisodeStats`, `Achievements`,
 `Rates` and `usage` produce the numbers, and `Drawing` draws in a thread. `learning_curve` and
 `openloop_plot` turn a run folder and a report into pictures. Importing this package imports
 neither jax nor matplotlib nor pillow: pictures load what they need when drawn.
@@ -24,7 +24,6 @@ from reverie.track.sinks.media import MediaSink as MediaSink
 from reverie.track.sinks.registry import check_outputs as check_outputs
 from reverie.track.sinks.registry import make_sinks as make_sinks
 from reverie.track.sinks.terminal import TerminalSink as TerminalSink
-from reverie.track.stats import Aggregator as Aggregator
 from reverie.track.stats import EpisodeStats as EpisodeStats
 from reverie.track.usage import usage as usage
 from reverie.track.video import write_image as write_image

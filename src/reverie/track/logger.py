@@ -149,7 +149,7 @@ def _convert(key: str, value: Any) -> Value:
             f"Metric {key!r} is {array.dtype} of shape {array.shape}: expected a scalar, a text, "
             "uint8 of shape [H, W, C] (image) or [T, H, W, C] (video) with 1, 3 or 4 channels, or "
             "floating point numbers of shape [N] (histogram). "
-            "Reduce other arrays first, for example with Aggregator."
+            "Reduce other arrays first, for example to their mean."
         )
     if 0 in array.shape:
         raise ValueError(f"Metric {key!r} is empty: it has shape {array.shape}.")

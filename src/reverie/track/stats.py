@@ -1,4 +1,4 @@
-"""Statistics over many values: of updates, and of episodes."""
+"""Statistics of episodes."""
 
 import dataclasses
 import math
@@ -9,97 +9,22 @@ import numpy as np
 
 from reverie.spaces import LOG_PREFIX, SUM
 
-REDUCTIONS = ("avg", "min", "max", "sum", "last")
-"""Names of the ways to reduce many values to one."""
+MAX_FRAMES = 1000
+"""Longest video of an episode."""
 
 
 @dataclasses.dataclass
-class _Running:
-    """Enough of many values to reduce them later, without keeping them."""
+class _Logged:
+    """What is kept of the values of a `log/...` key."""
 
     count: int = 0
     total: float = 0.0
-    low: float = math.inf
     high: float = -math.inf
-    last: float = math.nan
 
     def add(self, value: float) -> None:
         self.count += 1
         self.total += value
-        # Unlike `min`, so that a NaN stays.
-        self.low = value if value < self.low or math.isnan(value) else self.low
-        self.high = value if value > self.high or math.isnan(value) else self.high
-        self.last = value
-
-    def reduce(self, reduction: str) -> float:
-        if reduction == "avg":
-            return self.total / self.count
-        return {"min": self.low, "max": self.high, "sum": self.total, "last": self.last}[reduction]
-
-
-class Aggregator:
-    """Collects numbers by name and reduces them to one number each.
-
-    Arrays of any shape count as many values. NaN and infinity are not hidden: they show up in
-    the reductions that they touch.
-
-    Example:
-        >>> stats = Aggregator()
-        >>> stats.add({"loss": [1.0, 2.0]})
-        >>> stats.add({"loss": 6.0}, reduce="max")
-        >>> stats.result()
-        {'loss': 6.0}
-
-    """
-
-    def __init__(self):
-        self._values: dict[str, _Running] = {}
-        self._reductions: dict[str, str | tuple[str, ...]] = {}
-
-    def add(
-        self,
-        metrics: Mapping[str, Any],
-        prefix: str = "",
-        reduce: str | Sequence[str] = "avg",
-    ) -> None:
-        """Collects values.
-
-        Args:
-            metrics: Scalars or arrays of numbers by name; empty arrays add nothing.
-            prefix: Put before every name, with a slash between.
-            reduce: `avg`, `min`, `max`, `sum` or `last`; or several of them, and then the result
-                is called `<name>/<reduction>`. The last call decides for a name.
-
-        Raises:
-            ValueError: A reduction is unknown or a value is not numeric.
-        """
-        reductions = _check_reductions(reduce)
-        for name, value in metrics.items():
-            key = f"{prefix}/{name}" if prefix else name
-            for number in _numbers(key, value).ravel().tolist():
-                self._values.setdefault(key, _Running()).add(number)
-                self._reductions[key] = reductions
-
-    def result(self, reset: bool = True) -> dict[str, float]:
-        """Reduces what was collected.
-
-        Args:
-            reset: Whether to forget the values afterwards.
-        """
-        result = {}
-        for key, running in self._values.items():
-            reductions = self._reductions[key]
-            if isinstance(reductions, str):
-                result[key] = running.reduce(reductions)
-            else:
-                result |= {f"{key}/{name}": running.reduce(name) for name in reductions}
-        if reset:
-            self._values.clear()
-        return result
-
-
-MAX_FRAMES = 1000
-"""Longest video of an episode."""
+        self.high = max(self.high, value)
 
 
 @dataclasses.dataclass
@@ -108,26 +33,26 @@ class _Episode:
 
     score: float = 0.0
     length: int = 0
-    logs: dict[str, _Running] = dataclasses.field(default_factory=dict)
+    logs: dict[str, _Logged] = dataclasses.field(default_factory=dict)
     frames: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
 
     def log(self, key: str, values: Sequence[float]) -> None:
         for value in values:
             if not math.isnan(value):
-                self.logs.setdefault(key, _Running()).add(value)
+                self.logs.setdefault(key, _Logged()).add(value)
 
     def film(self, key: str, image: np.ndarray, limit: int) -> None:
         frames = self.frames.setdefault(key, [])
         if len(frames) < limit:
             frames.append(image.copy())
 
-    def record(self, reductions: Sequence[str]) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         record: dict[str, Any] = {"episode/score": self.score, "episode/length": self.length}
         sums = {key: self.logs.pop(key + SUM) for key in list(self.logs) if key + SUM in self.logs}
-        for key, running in self.logs.items():
-            for name in reductions:
-                of = sums.get(key, running) if name == "sum" else running
-                record[f"epstats/{key}/{name}"] = of.reduce(name)
+        for key, logged in self.logs.items():
+            record[f"epstats/{key}/avg"] = logged.total / logged.count
+            record[f"epstats/{key}/max"] = logged.high
+            record[f"epstats/{key}/sum"] = sums.get(key, logged).total
         return record | {f"epstats/{key}": np.stack(x) for key, x in self.frames.items() if x}
 
 
@@ -136,10 +61,10 @@ class EpisodeStats:
 
     A record holds `episode/score` (sum of rewards), `episode/length` (number of actions taken:
     the reset does not count) and, for every `log/...` key of the transitions,
-    `epstats/log/.../<reduction>` over the episode. NaN among `log/...` values means that there
-    was nothing to log at that step. Where repeated steps have left their sum beside their largest
-    value (`SUM`), the former is summed. `log/...` keys with uint8 images [N, H, W, C] become a
-    video of the stream that came first, `epstats/log/...` [T, H, W, C].
+    `epstats/log/.../avg`, `max` and `sum` over the episode. NaN among `log/...` values means that
+    there was nothing to log at that step. Where repeated steps have left their sum beside their
+    largest value (`SUM`), the former is summed. `log/...` keys with uint8 images [N, H, W, C]
+    become a video of the stream that came first, `epstats/log/...` [T, H, W, C].
 
     Only whole episodes count: what comes before the first `is_first` of a stream, and an
     episode that is abandoned by an early `is_first`, are left out. Nothing is kept of a stream
@@ -147,17 +72,10 @@ class EpisodeStats:
 
     Args:
         num_envs: Number of streams, whose ids count from 0; others may come later.
-        reduce: What to record of `log/...` keys, out of `avg`, `min`, `max`, `sum`, `last`.
         max_frames: Longest video; later frames of an episode are left out.
     """
 
-    def __init__(
-        self,
-        num_envs: int,
-        reduce: Sequence[str] = ("avg", "max", "sum"),
-        max_frames: int = MAX_FRAMES,
-    ):
-        self._reductions = tuple(_check_reductions(tuple(reduce)))
+    def __init__(self, num_envs: int, max_frames: int = MAX_FRAMES):
         self._max_frames = max_frames
         self._all = range(num_envs)
         self._filmed: int | None = None
@@ -201,7 +119,7 @@ class EpisodeStats:
             for key, values in images.items() if stream == self._filmed else ():
                 episode.film(key, values[row], self._max_frames)
             if last[row]:
-                records.append(self._episodes.pop(stream).record(self._reductions))
+                records.append(self._episodes.pop(stream).record())
         return records
 
     def _split(self, transition: Mapping[str, np.ndarray], count: int) -> tuple[dict, dict]:
@@ -237,12 +155,3 @@ def _numbers(key: str, value: Any) -> np.ndarray:
     if array.dtype.kind in "OUSMmc":
         raise ValueError(f"Value {value!r} of {key!r} is not numeric: expected numbers.")
     return array.astype(np.float64)
-
-
-def _check_reductions(reduce: str | Sequence[str]) -> str | tuple[str, ...]:
-    names = (reduce,) if isinstance(reduce, str) else tuple(reduce)
-    for name in names:
-        if name not in REDUCTIONS:
-            known = ", ".join(REDUCTIONS)
-            raise ValueError(f"Unknown reduction {name!r}: expected one of {known}.")
-    return reduce if isinstance(reduce, str) else names
