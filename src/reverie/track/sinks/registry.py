@@ -1,8 +1,8 @@
 """The outputs by name.
 
-A remote output is a module of its name in this package with two functions: `check()` imports what
-it needs and raises what is wrong, before the run begins; `make(run)` makes the sink, which is then
-used in a thread of its own.
+A remote output is a module of its name in this package. Its function `check()` imports what it
+needs and raises what is wrong, before the run begins; its sink is made of a `RunInfo` and used in a
+thread of its own.
 """
 
 import difflib
@@ -21,8 +21,8 @@ from reverie.track.sinks.jsonl import JsonlSink
 from reverie.track.sinks.media import MediaSink
 from reverie.track.sinks.terminal import TerminalSink
 
-REMOTE = ("tensorboard", "wandb", "scope")
-"""Outputs for the viewers of others, each with an extra of its name that installs it."""
+REMOTE = {"tensorboard": "TensorboardSink", "wandb": "WandbSink", "scope": "ScopeSink"}
+"""Outputs for the viewers of others, each with its class; an extra of its name installs it."""
 
 OUTPUTS = ("terminal", "jsonl", *REMOTE)
 """Names that `make_sinks` knows."""
@@ -46,9 +46,7 @@ def check_outputs(outputs: Sequence[str]) -> None:
             )
     if len(set(outputs)) != len(outputs):
         raise OutputError(f"Logger outputs {list(outputs)} name one output twice: remove one.")
-    for name in outputs:
-        if name not in REMOTE:
-            continue
+    for name in (name for name in outputs if name in REMOTE):
         try:
             _module(name).check()
         except ImportError as error:
@@ -87,10 +85,9 @@ def make_sinks(
     sinks: list[Sink] = []
     if "jsonl" in outputs:
         sinks += [JsonlSink(run.logdir), MediaSink(run.logdir, fps=run.fps, draw=draw)]
-    makers = {
-        name: functools.partial(_module(name).make, run) for name in outputs if name in REMOTE
-    }
-    if makers:
+    remote = {name: getattr(_module(name), REMOTE[name]) for name in outputs if name in REMOTE}
+    if remote:
+        makers = {name: functools.partial(sink, run) for name, sink in remote.items()}
         sinks.append(Background(makers, run.filter))
     # Without a standard output, as under some service managers, there is nobody to show it to.
     if "terminal" in outputs and sys.stdout is not None:

@@ -24,11 +24,6 @@ def check() -> None:
     from scope import Writer  # noqa: F401
 
 
-def make(run: RunInfo) -> "ScopeSink":
-    """Makes the sink."""
-    return ScopeSink(run)
-
-
 class ScopeSink(Sink):
     """Writes numbers, texts, images and videos as columns into `scope/` of the run folder.
 

@@ -17,11 +17,6 @@ def check() -> None:
     import tensorboardX  # noqa: F401
 
 
-def make(run: RunInfo) -> "TensorboardSink":
-    """Makes the sink."""
-    return TensorboardSink(run)
-
-
 class TensorboardSink(Sink):
     """Writes an event file into the run folder, one per process, which `tensorboard` reads.
 

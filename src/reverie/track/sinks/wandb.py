@@ -39,11 +39,6 @@ def check() -> None:
         ) from error
 
 
-def make(run: RunInfo) -> "WandbSink":
-    """Makes the sink."""
-    return WandbSink(run)
-
-
 class WandbSink(Sink):
     """Sends numbers, texts, images, videos, histograms and the configuration to one W&B run.
 
