@@ -55,6 +55,7 @@ def check_image_size(
     net: StackConfig,
     name: str = "image",
     part: str = "agent.enc.simple",
+    advice: str = "",
 ) -> None:
     """Check that a convolutional stack takes images of a size.
 
@@ -63,6 +64,7 @@ def check_image_size(
         net: Options of the encoder or decoder.
         name: Observation key or option that the message names.
         part: Section of `net` that the message names.
+        advice: More to say.
 
     Raises:
         ConfigError: It does not; the message states the sizes that work.
@@ -75,7 +77,7 @@ def check_image_size(
         f"{name} is {height}x{width} pixels, which {part} does not take "
         f"({len(net.mults)} stages, outer {str(net.outer).lower()}): expected height and width in "
         f"{sides.start}..{sides[-1]} in steps of {sides.step}. Change the image size, or "
-        f"{part}.mults or {part}.outer."
+        f"{part}.mults or {part}.outer. {advice}".rstrip()
     )
 
 
@@ -137,10 +139,7 @@ def check_spaces(keys: Mapping[str, Space], agent: AgentConfig) -> None:
                 "Move the channels to the end."
             )
         for part, net in _stacks(agent).items():
-            try:
-                check_image_size(shape, net, f"Observation {key}", part)
-            except ConfigError as error:
-                raise ConfigError(f"{error} {_RESIZE}") from None
+            check_image_size(shape, net, f"Observation {key}", part, _RESIZE)
     dec = agent.dec.simple
     channels, decoded = dec.depth * dec.mults[-1], "reconstruction" in agent.objectives
     if images and decoded and dec.bspace and channels % dec.bspace:
@@ -281,12 +280,8 @@ def _training(config: Config) -> Iterator[str]:
         )
     if opt.nesterov and not opt.momentum:
         yield "agent.opt.nesterov = true needs agent.opt.momentum true, got false."
-    norms: dict[str, NormConfig] = {
-        "retnorm": config.agent.retnorm,
-        "valnorm": config.agent.valnorm,
-        "advnorm": config.agent.advnorm,
-    }
-    for name, norm in norms.items():
+    for name in ("retnorm", "valnorm", "advnorm"):
+        norm: NormConfig = getattr(config.agent, name)
         if norm.impl == "perc" and norm.perclo >= norm.perchi:
             yield (
                 f"agent.{name}.perclo = {norm.perclo} must be below agent.{name}.perchi = "

@@ -1,29 +1,31 @@
-"""Options in run folders: read as data, whoever wrote them."""
+"""Run folders: their options are read as data, but for those that this user's trainings made."""
 
+import contextlib
 import dataclasses
+import hashlib
+import hmac
 import logging
 import os
 import pathlib
 import re
+import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from reverie.catalog import SUITES
-from reverie.config import signature, yaml_text
+from reverie.config import yaml_text
 from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError, shorten
 from reverie.config.keys import flatten, groups, leaves
 from reverie.config.original import is_original, original_options
 from reverie.config.overlay import Overlay
 from reverie.config.schema import Config
+from reverie.disk import whole_file
 
 _log = logging.getLogger(__name__)
 
-_MACHINE = ("jax.", "logdir")
-"""Options that say how a machine is used and where the folder lay: never those of a folder."""
-
-_KEPT = ("jax.compute_dtype",)
-"""One that a run goes on with: it sets the type of the latents in replay."""
+SIGNATURE = "signature"
+"""Name of the file in a run folder that tells it from those of others."""
 
 _CODE = {
     "replay.selector": "",
@@ -104,7 +106,7 @@ def read_run(folder: pathlib.Path, trust: bool = False) -> SavedRun:
     path = folder / "config.yaml"
     known, content = leaves(Config), read_options(path)
     options = {k: x for k, x in content.items() if not of_machine(k)}
-    if trust or signature.signed(folder, _texts(content)):
+    if trust or _signed(folder, content):
         return SavedRun(options, {}, f"file {path}")
     _refuse_links(folder)
     code = _named_code(options)
@@ -127,29 +129,70 @@ def read_config(path: pathlib.Path) -> Config:
 
 
 def of_machine(key: str) -> bool:
-    """Whether an option belongs to a machine and never comes from a run folder."""
-    return key.startswith(_MACHINE) and key not in _KEPT
+    """Whether an option says how a machine is used or where the folder lay, and stays there.
+
+    Runs go on with `jax.compute_dtype`, which sets the type of the latents in replay.
+    """
+    return key.startswith(("jax.", "logdir")) and key != "jax.compute_dtype"
 
 
 def sign(folder: pathlib.Path) -> bool:
     """Marks a run folder, whose configuration a training has written, as made by this user.
 
     Returns:
-        Whether nothing is lost: the folder is marked, or its configuration names no code.
+        Whether nothing is lost: the folder is marked, or its configuration names no code. Without
+        room for a key of this user it cannot be marked.
     """
-    options = read_options(folder / "config.yaml")
-    return signature.sign(folder, _texts(options)) or not _named_code(options)
+    options, key = read_options(folder / "config.yaml"), _key(make=True)
+    if key is None:
+        return not _named_code(options)
+    with whole_file(folder / SIGNATURE) as partial:
+        partial.write_text(_digest(key, options))
+    return True
+
+
+def _signed(folder: pathlib.Path, options: Mapping[str, Any]) -> bool:
+    """Whether a training of this user has made a run folder with the texts of these options."""
+    key = _key(make=False)
+    try:
+        found = (folder / SIGNATURE).read_bytes()[:100]
+    except OSError:
+        return False
+    return key is not None and hmac.compare_digest(found, _digest(key, options).encode())
+
+
+def _digest(key: bytes, options: Mapping[str, Any]) -> str:
+    """The signature of the options that may hold any text; a folder may be moved."""
+    known = leaves(Config)
+    texts = {k: options[k] for k in sorted(options) if not known[k].plain and k != "logdir"}
+    return hmac.new(key, yaml_text.dump(texts).encode(), hashlib.sha256).hexdigest()
+
+
+def _key(make: bool) -> bytes | None:
+    """A secret of this user, which no one else can sign with; None if there is none."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    path = pathlib.Path(state).expanduser() / "reverie" / "key"
+    try:
+        if make and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            partial = path.with_name(f"key-{secrets.token_hex(8)}")
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(32))
+            try:
+                with contextlib.suppress(FileExistsError):  # Another process was first.
+                    os.link(partial, path)
+            finally:
+                partial.unlink()
+        key = path.read_bytes()
+    except (OSError, RuntimeError):
+        return None
+    return key if len(key) == 32 else None
 
 
 def _of_others(key: str, suites: Collection[str]) -> bool:
     """Whether an option is that of a suite which is none of these."""
     part, _, rest = key.partition(".")
     return part == "env" and rest.partition(".")[0] not in suites
-
-
-def _texts(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that may hold any text; a folder may be moved."""
-    return {k: x for k, x in options.items() if not leaves(Config)[k].plain and k != "logdir"}
 
 
 def _named_code(options: Mapping[str, Any]) -> dict[str, str]:
