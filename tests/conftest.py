@@ -1,14 +1,41 @@
-"""For all tests: the model code checks the shapes and types of its arrays while it runs.
+"""For all tests: checked shapes and types, quick compilation, and one cache of compiled programs.
 
-The hook has to be in place before the checked packages are imported for the first time; pytest
-loads this file before any test module.
+The model code checks the shapes and types of its arrays while it runs. The hook has to be in place
+before the checked packages are imported for the first time; pytest loads this file before any test
+module.
 """
+
+import os
 
 import jax
 import jaxtyping
+import pytest
 
 CHECKED = ["reverie.nn", "reverie.world", "reverie.agent"]
+
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false"
+)
+"""Tests compile many programs and run each a few times: without these optimizations a program of
+the agent compiles three times faster. Other flags in the environment replace these, also none."""
 
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 # Arrays of different rank broadcast silently otherwise, which hides a missing axis.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# XLA reads them when it first compiles; processes that tests start have them too.
+os.environ.setdefault("XLA_FLAGS", QUICK)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """The folder of compiled programs of this test run, instead of the user's.
+
+    All processes share it, those of pytest-xdist and those that tests start.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # Each worker has a folder of its own in that of the run.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield str(folder / "cache" / "reverie" / "compiled")

@@ -261,12 +261,6 @@ def desk(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled programs that the stories share."""
-    return str(tmp_path_factory.mktemp("compiled"))
-
-
 def shortened(words, cache):
     """A training that takes seconds: the smallest preset on top, and a tenth of the steps."""
     if "--configs" in words or "--task" in words:
@@ -306,7 +300,6 @@ def play(line, cache, capsys, monkeypatch):
 
 def play_all(document, desk, cache, capsys, monkeypatch):
     """Runs the blocks of a document in their order."""
-    monkeypatch.setenv("XDG_CACHE_HOME", cache)
     for number, (language, text) in enumerate(blocks(ROOT / document)):
         for line in commands(text) if language == "sh" else ():
             play(line, cache, capsys, monkeypatch)

@@ -15,12 +15,6 @@ CARTPOLE = ("--configs", "debug", "--task", "gym_CartPole-v1", "--logger.outputs
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    """Compiled programs that the runs of one test session share."""
-    return str(tmp_path_factory.mktemp("compiled"))
-
-
-@pytest.fixture(scope="session")
 def make_config(cache):
     """A CartPole run of the debug preset; keyword arguments are dotted options with `__`."""
 
