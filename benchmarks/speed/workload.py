@@ -73,7 +73,13 @@ def make_workload(config: Config, obs: str, scratch: pathlib.Path) -> Workload:
     obs_space, act_space = SPACES[obs]
     placement = build.placement(config)
     agent = build.agent(config, obs_space, act_space, placement.platform)
-    learner = build.learner(config, agent, placement, scratch)
+    learner = Learner(
+        agent,
+        placement=placement,
+        seed=config.seed,
+        dump_folder=scratch,
+        fast_compile=config.jax.fast_compile,
+    )
     return Workload(config, obs_space, act_space, learner)
 
 

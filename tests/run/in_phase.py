@@ -78,17 +78,16 @@ def prepare():
 
     from reverie.learner.checkpoint import Checkpointer
     from reverie.learner.learner import Learner
-    from reverie.run import final
-    from reverie.run.evaluator import Evaluator
+    from reverie.run import evaluation
 
     where = {
         "compiling": (Learner, "wait"),
         "updating": (Learner, "update", 5),
         "reporting": (Learner, "report", 1, LONG),
-        "evaluating": (Evaluator, "run"),
+        "evaluating": (evaluation, "play"),
         "saving": (Checkpointer, "save", 2, 1.0),
         "stuck": (Checkpointer, "save", 2, LONG),
-        "final": (final, "evaluate"),
+        "final": (evaluation, "play"),
     }
     before(*where[PHASE])
 

@@ -16,7 +16,7 @@ from reverie.envs.vector.seeds import env_seed
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.learner import Learner
 from reverie.run import build
-from reverie.run.evaluator import Evaluator
+from reverie.run.evaluation import play
 from reverie.run.scripts import launch
 from reverie.run.shutdown import Shutdown, Stopped
 from reverie.run.source import EnvSource
@@ -80,9 +80,9 @@ def make(tmp_path):
     return run
 
 
-def evaluator(logger, steps=3, episodes=2, shutdown=None):
+def evaluation(logger, shutdown, steps=3, episodes=2):
     envs = VectorEnv([lambda: Worlds(steps)], "sync", seeds=0)
-    return Evaluator(envs, RandomPolicy(ACTIONS, 0), logger, episodes, shutdown=shutdown)
+    return play(RandomPolicy(ACTIONS, 0), envs, episodes, logger, shutdown, seed=0)
 
 
 def test_each_evaluation_of_a_run_plays_other_episodes_and_runs_repeat_them(make, tmp_path):
@@ -126,7 +126,7 @@ def test_a_signal_ends_an_evaluation_and_the_episodes_under_way_are_left_out(not
     with Logger([notes], lambda: 0) as logger, Shutdown() as shutdown:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
         with pytest.raises(Stopped):
-            evaluator(logger, steps=0, shutdown=shutdown).run(0)
+            evaluation(logger, shutdown, steps=0)
         assert shutdown.requested == signal.SIGTERM
 
 
@@ -135,7 +135,7 @@ def test_the_time_of_a_run_ends_an_evaluation(notes):
         shutdown = Shutdown()
         calls = iter([False] * 6 + [True] * 9)
         shutdown.late = lambda: next(calls)
-        result = evaluator(logger, steps=3, episodes=5, shutdown=shutdown).run(0)
+        result = evaluation(logger, shutdown, steps=3, episodes=5)
     assert result is not None
     assert result.lengths == (3,)
     assert "after 1 of 5 episodes of an evaluation" in notes.texts[-1]
@@ -146,7 +146,7 @@ def test_an_evaluation_without_an_end_is_told(monkeypatch, notes):
     with Logger([notes], lambda: 0) as logger:
         shutdown = Shutdown()
         shutdown.late = lambda: len(notes.texts) > 0
-        assert evaluator(logger, steps=0, shutdown=shutdown).run(0) is None
+        assert evaluation(logger, shutdown, steps=0) is None
     assert "No episode of an evaluation has ended for 0.05 seconds (longest" in notes.texts[0]
     assert "run.eval_max_steps" in notes.texts[0]
 

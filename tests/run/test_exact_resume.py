@@ -17,7 +17,7 @@ from reverie import api
 from reverie.learner import learner
 from reverie.learner.checkpoint import Checkpointer
 from reverie.replay.batches import Batches
-from reverie.run import setup
+from reverie.run import state
 
 ENVS, LENGTH = 2, 10
 """Episodes of ten steps: with the first one an environment gives eleven observations in each."""
@@ -68,7 +68,7 @@ def play(logdir, cache, options, begin, stop, at_save):
         at_save: A step to save at, and what to call then; what was before is left out.
     """
     batches, metrics = [], []
-    draw, pop, store = Batches.next, learner.Learner.pop_metrics, setup.Run.save
+    draw, pop, store = Batches.next, learner.Learner.pop_metrics, state.Run.save
 
     def drawn(self):
         sample = draw(self)
@@ -92,8 +92,8 @@ def play(logdir, cache, options, begin, stop, at_save):
         patch.setattr(Numbered, "first", begin // ENVS // (LENGTH + 1))
         patch.setattr(Batches, "next", drawn)
         patch.setattr(learner.Learner, "pop_metrics", popped)
-        patch.setattr(setup.Run, "save", saved)
-        patch.setattr(setup.Run, "save_now", lambda self: (store(self), self.saver.wait()))
+        patch.setattr(state.Run, "save", saved)
+        patch.setattr(state.Run, "save_now", lambda self: (store(self), self.saver.wait()))
         # Asks to save in every step.
         base = {"run.save_every": 1e-9, "run.report_every": 0, "run.log_every": 1e9}
         api.train(

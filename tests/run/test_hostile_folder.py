@@ -24,9 +24,10 @@ from reverie.learner import checkpoint
 from reverie.learner.checkpoint import Checkpointer, CheckpointError
 from reverie.replay.files import record
 from reverie.replay.files.record import DamagedFile
-from reverie.run import build, experience, progress
+from reverie.run import build, experience, state
 from reverie.run.folder import open_run
 from reverie.run.ratio import Ratio
+from reverie.run.shutdown import Shutdown
 from reverie.run.source import EnvSource
 from reverie.run.space_file import read_spaces
 from reverie.track.curve import learning_curve
@@ -150,7 +151,8 @@ def reader(finished, tmp_path_factory):
     root = pathlib.Path(shutil.copytree(finished.logdir, tmp_path_factory.mktemp("x") / "run"))
     _, config, saved = open_run(finished.logdir)
     assert not saved.code
-    spaces = EnvSource(config.task, config.env).spaces()
+    source = EnvSource(config.task, config.env)
+    spaces = source.spaces()
     latents = build.agent(config, spaces.obs, spaces.act, "cpu").latent_spaces
     keys = {**spaces.obs, **spaces.act}
     budget = experience.budget(config, keys, latents, root / "replay")
@@ -168,12 +170,12 @@ def reader(finished, tmp_path_factory):
             checkpoint.newest(root)
         with (
             contextlib.closing(experience.replay(config, keys, latents, budget)) as replay,
-            experience.train_batches(config, replay) as batches,
+            experience.batches(config, replay) as batches,
         ):
             agent, ratio = Agent(arrays.arrays), Ratio(1.0, 16)
-            done = progress.Progress()
-            policy = RandomPolicy(spaces.act, 0)
-            progress.Reached(folder, done, agent, policy, replay, batches, ratio).restore()
+            policy, stop = RandomPolicy(spaces.act, 0), Shutdown()
+            parts = (folder, keys, agent, policy, replay, batches, ratio)
+            state.restore(state.Run(config, source, stop, *parts))
             if replay.ready(2):
                 batches.next()
 

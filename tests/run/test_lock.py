@@ -10,13 +10,12 @@ import sys
 
 import pytest
 
-from reverie.run.lock import FolderInUseError, FolderLock
+from reverie.run.folder import FolderInUseError, RunFolder
 
 HOLD = """
 import pathlib, subprocess, sys
-from reverie.run.lock import FolderLock
-with FolderLock(pathlib.Path(sys.argv[1])) as lock:
-    lock.sign()
+from reverie.run.folder import RunFolder
+with RunFolder(pathlib.Path(sys.argv[1])).locked():
     child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
     sys.stdin.read()
@@ -42,7 +41,7 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_folder(holder, tmp_path):
-    with pytest.raises(FolderInUseError) as caught, FolderLock(tmp_path):
+    with pytest.raises(FolderInUseError) as caught, RunFolder(tmp_path).locked():
         pass
     message = str(caught.value)
     assert f"in {tmp_path}: process {holder.pid} on {socket.gethostname()}." in message
@@ -52,14 +51,17 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(holder, tmp_p
 def test_a_killed_process_frees_the_folder_though_its_children_live(holder, tmp_path):
     holder.kill()
     holder.wait()
-    with FolderLock(tmp_path) as lock:
-        lock.sign()
+    with RunFolder(tmp_path).locked():
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
 
 
 def test_leaving_frees_the_folder_for_the_next(tmp_path):
     for _ in range(2):
-        with FolderLock(tmp_path), pytest.raises(FolderInUseError), FolderLock(tmp_path):
+        with (
+            RunFolder(tmp_path).locked(),
+            pytest.raises(FolderInUseError),
+            RunFolder(tmp_path).locked(),
+        ):
             pass
 
 
@@ -68,7 +70,7 @@ def test_a_file_system_without_locks_is_no_hindrance(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with FolderLock(tmp_path):
+    with RunFolder(tmp_path).locked():
         pass
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from reverie import Every
-from reverie.run.side_work import SideWork
+from reverie.run.hooks import SideWork
 
 
 class Clock:

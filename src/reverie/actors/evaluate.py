@@ -1,6 +1,5 @@
 """Plays whole episodes and returns their scores."""
 
-import contextlib
 import dataclasses
 import pathlib
 import time
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reverie.actors.collector import Rollout
-from reverie.actors.host import Actor, HostCollector, Waiting
+from reverie.actors.host import Actor, HostCollector
 from reverie.envs.vector.vector import VectorEnv
 from reverie.track.achievements import Achievements
 from reverie.track.stats import EpisodeStats
@@ -76,7 +75,6 @@ def evaluate(
     seed: int | None = None,
     mode: Literal["train", "eval"] = "eval",
     over: Callable[[], bool] = lambda: False,
-    waiting: Waiting = contextlib.nullcontext,
     note: Callable[[str], object] = lambda text: None,
 ) -> tuple[Evaluation, list[dict[str, Any]]]:
     """Plays episodes.
@@ -93,7 +91,6 @@ def evaluate(
         seed: Seed of the environments' first episodes; None keeps those that they were made with.
         mode: How actions are chosen.
         over: Ends the evaluation early, with the episodes that have ended so far.
-        waiting: Entered while environments are waited for; what it raises ends the evaluation.
         note: Told if no episode ends for long.
 
     Returns:
@@ -103,7 +100,7 @@ def evaluate(
         raise ValueError(f"An evaluation needs at least one episode, got {episodes}.")
     missing = np.full(envs.num_envs, episodes // envs.num_envs)
     missing[: episodes % envs.num_envs] += 1
-    collector = HostCollector(envs, policy, mode=mode, seed=seed, waiting=waiting)
+    collector = HostCollector(envs, policy, mode=mode, seed=seed)
     stats, achievements = EpisodeStats(envs.num_envs), Achievements()
     records, limit, stopped = [], time.monotonic() + PATIENCE, False
     while missing.any() and not (stopped := over()):

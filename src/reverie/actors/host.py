@@ -1,8 +1,6 @@
 """Rollouts of environments on this machine, in lockstep."""
 
-import contextlib
 import time
-from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,9 +9,6 @@ from reverie.actors.collector import Arrays, Rollout
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.policy import Params
 from reverie.spaces import FLAGS
-
-Choice = tuple[Any, Arrays, Arrays]
-Waiting = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class Actor(Protocol):
@@ -48,8 +43,6 @@ class HostCollector:
         policy: Chooses the actions.
         mode: Passed to the policy.
         seed: Seed of the environments' first reset; None keeps those that they were made with.
-        waiting: Entered while the environments are waited for, and the first call of the policy.
-            What it raises loses nothing: what the environments return is then unknown to all.
     """
 
     def __init__(
@@ -59,13 +52,11 @@ class HostCollector:
         *,
         mode: Literal["train", "eval"] = "train",
         seed: int | None = None,
-        waiting: Waiting = contextlib.nullcontext,
     ):
         self._envs = envs
         self._policy = policy
         self._mode: Literal["train", "eval"] = mode
         self._seed = seed
-        self._waiting = waiting
         self._visible = (*envs.obs_space, *FLAGS)
         self._carry = policy.init(envs.num_envs)
         self._stepping = False
@@ -83,11 +74,15 @@ class HostCollector:
     def collect(self) -> Rollout:
         """Waits for the environments, acts and sets them going again.
 
+        What interrupts it loses nothing: what the environments return is then unknown to all.
+
         Returns:
             Their step [1, N, ...]: the observation that has just arrived, its reward, flags and
             `log/` keys, the actions chosen for it (zeros where `is_last`) and the latents.
         """
-        obs, (self._carry, actions, latents) = self._act() if self._stepping else self._begin()
+        obs = self._step() if self._stepping else self._reset()
+        visible = {key: obs[key] for key in self._visible}
+        self._carry, actions, latents = self._policy.act(self._carry, visible, self._mode)
         # Copies, because environments may write into their actions.
         actions = {key: np.array(value) for key, value in actions.items()}
         if np.count_nonzero(obs["is_last"]):
@@ -102,26 +97,18 @@ class HostCollector:
     def finish(self) -> None:
         """Waits for environments that are still working, so that they can be reset or closed."""
         if self._stepping:
-            with self._waiting():
-                self._envs.step_wait()
+            self._envs.step_wait()
             self._stepping = False
 
     def close(self) -> None:
         """Closes the environments."""
         self._envs.close()
 
-    def _begin(self) -> tuple[Arrays, Choice]:
-        with self._waiting():  # For the compiler too, which may take a while.
-            obs = self._envs.reset() if self._seed is None else self._envs.reset(self._seed)
-            return obs, self._choose(obs)
+    def _reset(self) -> Arrays:
+        return self._envs.reset() if self._seed is None else self._envs.reset(self._seed)
 
-    def _act(self) -> tuple[Arrays, Choice]:
+    def _step(self) -> Arrays:
         start = time.monotonic()
-        with self._waiting():
-            obs = self._envs.step_wait()
+        obs = self._envs.step_wait()
         self.waited += time.monotonic() - start
-        return obs, self._choose(obs)
-
-    def _choose(self, obs: Arrays) -> Choice:
-        visible = {key: obs[key] for key in self._visible}
-        return self._policy.act(self._carry, visible, self._mode)
+        return obs

@@ -3,24 +3,19 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from reverie.agent.agent import Agent
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, LoggerConfig, RunConfig
 from reverie.envs import registry
 from reverie.envs.vector import restarts, seeds, vector
-from reverie.learner.compiler import Compiler
 from reverie.learner.devices import Placement, configure, resolve_dtype
-from reverie.learner.learner import Learner
-from reverie.learner.policy import Params, Policy
 from reverie.run.source import EnvSource
 from reverie.spaces import Space, mask_keys
 from reverie.track.logger import Logger
 from reverie.track.sinks.base import Sink
 from reverie.track.sinks.registry import make_sinks
-
-Role = Literal["train", "eval"]
 
 EVAL_INDEX = 1 << 20
 """Derives the seed of evaluation; no training environment has so high a number."""
@@ -52,8 +47,7 @@ def vector_env(
     source: EnvSource,
     run: RunConfig,
     seed: int,
-    role: Role = "train",
-    count: int = 0,
+    episodes: int = 0,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> vector.VectorEnv:
     """Parallel environments, each with a seed of its own that derives from the run's.
@@ -62,16 +56,17 @@ def vector_env(
         source: Makes the environments.
         run: Numbers and backend.
         seed: Seed of the run.
-        role: Training or evaluation, whose environments have different seeds.
-        count: Number of environments; 0 takes the one of the role in `run`.
+        episodes: How many an evaluation will play in them; 0 for training, whose environments
+            have other seeds.
         cancelled: Ends the waiting for environments, by `envs.Cancelled`, when it returns True.
 
     Raises:
         ConfigError: `run.env_backend` is `native` and the suite has no engine.
     """
-    count = count or (run.envs if role == "train" else run.eval_envs)
-    if role == "eval":
-        seed, source = eval_seed(seed), dataclasses.replace(source, max_steps=run.eval_max_steps)
+    count = run.envs
+    if episodes:
+        count, seed = min(run.eval_envs, episodes), eval_seed(seed)
+        source = dataclasses.replace(source, max_steps=run.eval_max_steps)
     factories = [source.factory(index, seed) for index in range(count)]
     backend, engine = run.env_backend, None
     if backend in ("auto", "native"):
@@ -120,69 +115,24 @@ def for_acting(
     return config.model_copy(update={"agent": agent})
 
 
-def learner(
-    config: Config,
-    agent: Agent,
-    placement: Placement,
-    logdir: pathlib.Path,
-    compiler: Compiler | None = None,
-) -> Learner:
-    """The agent on its devices, with initial parameters."""
-    return Learner(
-        agent,
-        placement=placement,
-        seed=config.seed,
-        dump_folder=logdir,
-        fast_compile=config.jax.fast_compile,
-        compiler=compiler,
-    )
-
-
-def policy(
-    config: Config,
-    agent: Agent,
-    device: Any,
-    logdir: pathlib.Path,
-    params: Params | None = None,
-    compiler: Compiler | None = None,
-) -> Policy:
-    """What acts, on a device; with draws of its own that no learner makes."""
-    return Policy(
-        agent,
-        params,
-        device=device,
-        seed=config.seed,
-        dump_folder=logdir,
-        fast_compile=config.jax.fast_compile,
-        compiler=compiler,
-    )
-
-
 def logger(
     config: LoggerConfig,
     logdir: pathlib.Path,
     step: Callable[[], int],
-    total_steps: int = 0,
-    duration: float = 0.0,
-    options: Mapping[str, Any] | None = None,
-    first_step: int | None = None,
-    draw: Callable[[Callable[[], object]], object] = lambda job: job(),
     sinks: Sequence[Sink] = (),
+    **about: Any,
 ) -> Logger:
-    """Metrics to where `config.outputs` says, see `make_sinks`, and to other sinks."""
-    named = make_sinks(
-        config.outputs,
-        logdir,
-        step=step,
-        total_steps=total_steps,
-        duration=duration,
-        filter=config.filter,
-        fps=config.fps,
-        options=options,
-        first_step=first_step,
-        draw=draw,
-    )
-    return Logger([*named, *sinks], step)
+    """Metrics to where `config.outputs` says and to other sinks.
+
+    Args:
+        config: Options of the logger.
+        logdir: Run folder.
+        step: Returns the current environment step.
+        sinks: Outputs besides those of the configuration.
+        **about: What `make_sinks` wants to know of the run.
+    """
+    about |= {"step": step, "filter": config.filter, "fps": config.fps}
+    return Logger([*make_sinks(config.outputs, logdir, **about), *sinks], step)
 
 
 def placement(config: Config) -> Placement:

@@ -48,12 +48,12 @@ def eval_only(
             folder.check_spaces(spaces.native_obs, spaces.native_act, "evaluated")
         raise
     folder.create()
-    count = min(config.run.eval_envs, config.run.eval_eps)
+    episodes = config.run.eval_eps
     with (
-        build.vector_env(source, config.run, config.seed, "eval", count) as envs,
+        build.vector_env(source, config.run, config.seed, episodes) as envs,
         build.logger(config.logger, folder.root, lambda: step) as logger,
     ):
-        result, records = evaluate(policy, envs, config.run.eval_eps)
+        result, records = evaluate(policy, envs, episodes)
         for record in records:
             logger.add({k: v for k, v in record.items() if np.ndim(v) == 0}, prefix="eval")
         logger.add(result.achievements, prefix="eval")

@@ -4,6 +4,7 @@ import functools
 import importlib
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, ReplayConfig, unset
@@ -99,17 +100,15 @@ def replay(
         storage = functools.partial(
             DiskStorage, folder=needed.folder, ram=int(needed.bound), compress=needed.compress
         )
-    return Replay(
-        {**spaces, **latents},
-        length=config.consec_train * config.batch_length + config.replay_context,
+    return _replay(
+        config,
+        spaces,
+        latents,
+        length=config.consec_train * config.batch_length,
         capacity=config.replay.size,
-        chunksize=config.replay.chunksize,
-        context=config.replay_context,
-        latents=tuple(latents),
         online=config.replay.online,
         selector=selector(config.replay, config.replay_context),
         storage=storage,
-        seed=config.seed,
     )
 
 
@@ -119,21 +118,27 @@ def eval_replay(
     """Steps of evaluation episodes, which training never sees; for reports.
 
     They live in RAM and are not saved: the next evaluation brings others.
-
-    Args:
-        config: Capacity, and the sequence length that reports need.
-        spaces: Observation and action keys.
-        latents: Latents of the agent.
     """
+    length = config.consec_report * config.report_length
+    capacity = config.replay.eval_size
+    return _replay(config, spaces, latents, length=length, capacity=capacity, online=False)
+
+
+def _replay(
+    config: Config,
+    spaces: Mapping[str, Space],
+    latents: Mapping[str, Space],
+    length: int,
+    **options: Any,
+) -> Replay:
     return Replay(
         {**spaces, **latents},
-        length=config.consec_report * config.report_length + config.replay_context,
-        capacity=config.replay.eval_size,
+        length=length + config.replay_context,
         chunksize=config.replay.chunksize,
         context=config.replay_context,
         latents=tuple(latents),
-        online=False,
         seed=config.seed,
+        **options,
     )
 
 
@@ -194,25 +199,14 @@ def unsaved_bytes(config: Config, source: Replay) -> int:
     return chunks + 4 * batch + 24 * steps
 
 
-def train_batches(config: Config, source: Replay) -> Batches:
-    """Batches for updates."""
+def batches(config: Config, source: Replay, report: bool = False) -> Batches:
+    """Batches for updates, or for reports: drawing those changes nothing in training."""
     return Batches(
         source,
         batch_size=config.batch_size,
-        batch_length=config.batch_length,
+        batch_length=config.report_length if report else config.batch_length,
         context=config.replay_context,
-        consec=config.consec_train,
-    )
-
-
-def report_batches(config: Config, source: Replay) -> Batches:
-    """Batches for reports; drawing them changes nothing in training."""
-    return Batches(
-        source,
-        batch_size=config.batch_size,
-        batch_length=config.report_length,
-        context=config.replay_context,
-        consec=config.consec_report,
-        prefetch=0,
-        probe=config.seed,
+        consec=config.consec_report if report else config.consec_train,
+        prefetch=0 if report else 2,
+        probe=config.seed if report else None,
     )

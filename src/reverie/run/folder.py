@@ -1,11 +1,16 @@
 """The run folder: its files, and whether a configuration may resume what is in it."""
 
+import contextlib
 import dataclasses
 import datetime
+import errno
+import fcntl
 import itertools
 import os
 import pathlib
+import socket
 import tempfile
+from collections.abc import Iterator
 
 import gymnasium
 from gymnasium import spaces as gs
@@ -19,6 +24,14 @@ from reverie.envs.flat.leaves import Leaf, Role, leaves
 from reverie.learner.checkpoint import Checkpointer
 from reverie.run.space_file import read_spaces
 from reverie.track.sinks.jsonl import METRICS, SCORES
+
+_LOCK = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What file systems answer that have no locks."""
+
+
+class FolderInUseError(RuntimeError):
+    """Another process trains in the run folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +84,9 @@ class RunFolder:
 
     def unused(self) -> "RunFolder":
         """The folder, or if it is there already the first with a number behind its name."""
-        for number in itertools.count(1):
-            name = f"{self.root.name}-{number}" if number > 1 else self.root.name
-            root = self.root.with_name(name)
-            if not root.is_dir():
-                return dataclasses.replace(self, root=root)
-        raise AssertionError
+        names = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        roots = (self.root.with_name(f"{self.root.name}{end}") for end in names)
+        return RunFolder(next(root for root in roots if not root.is_dir()))
 
     def create(self, fresh: bool = False) -> "RunFolder":
         """Makes the folder, if it is not there.
@@ -98,6 +108,36 @@ class RunFolder:
                 if not (isinstance(error, FileExistsError) and fresh and folder.root.is_dir()):
                     raise self._unmakeable(error, folder.root) from None
             folder = self.unused()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Inside, no other process trains in the folder, which exists.
+
+        The lock is held by an open file, so that the operating system releases it however the
+        process ends. The file itself stays: removing it would let two processes hold locks on two
+        files of the same name. On a file system without locks this does nothing.
+
+        Raises:
+            FolderInUseError: On entering, if another process holds the lock; the message names it.
+        """
+        # Python opens files so that child processes do not inherit them: workers that outlive
+        # this process cannot keep the lock.
+        with open(self.root / _LOCK, "a+", errors="replace") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read(1000).strip()
+                raise FolderInUseError(
+                    f"Another run is training in {self.root}: {holder or 'an unknown process'}. "
+                    "Wait for it, stop it, or choose another logdir."
+                ) from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+            file.truncate(0)
+            print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
+            yield
 
     def _unmakeable(self, error: OSError, path: pathlib.Path) -> ConfigError:
         return ConfigError(

@@ -1,64 +1,92 @@
 """What a run does now and then: log, report, evaluate, save, and what its user asks for."""
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 
 from reverie.actors.collector import Arrays
 from reverie.clocks import Every
-from reverie.config.schema import Config
-from reverie.run import build
-from reverie.run.evaluator import Evaluator
-from reverie.run.held_out import HeldOut
+from reverie.run.evaluation import Evaluations
 from reverie.run.monitor import Monitor
 from reverie.run.report import report
-from reverie.run.setup import Run
-from reverie.run.shutdown import Shutdown
-from reverie.run.side_work import SideWork
+from reverie.run.state import Run
 
 Hook = Callable[[Run], object]
 """Is called with the run after every step of the loop."""
 
 
 def make_hooks(
-    config: Config,
     run: Run,
-    shutdown: Shutdown,
     monitor: Monitor,
-    evaluator: Evaluator | None = None,
-    held_out: HeldOut | None = None,
+    evaluations: Evaluations | None = None,
     callbacks: Sequence[Hook] = (),
 ) -> list[Hook]:
     """Everything that happens by the clock, in the order in which it happens.
 
     Args:
-        config: Resolved configuration.
         run: What the run is made of.
-        shutdown: Ends reports and evaluations early.
         monitor: Logs.
-        evaluator: Plays the evaluations, if there are any.
-        held_out: Reports on their episodes.
+        evaluations: What there is for evaluations.
         callbacks: Those of the user.
     """
-    options, jobs = config.run, []
+    options, jobs = run.config.run, []
     if run.learner and options.report_every:
-        action = functools.partial(_report, config, shutdown, held_out, run.previews.example())
-        jobs.append(Every(options.report_every, action))
-    if evaluator and options.eval_every:
-        jobs.append(Every(options.eval_every, functools.partial(_evaluate, config, evaluator)))
+        action = functools.partial(_report, evaluations, run.previews.example())
+        jobs.append((options.report_every, action))
+    if evaluations and options.eval_every:
+        jobs.append((options.eval_every, evaluations.play))
     return [
         Every(options.log_every, monitor.log),
-        _side_work(config, bool(evaluator), jobs),
+        _side_work(options.side_share, jobs),
         _save(options.save_every),
         *callbacks,
     ]
 
 
-def _side_work(config: Config, evaluates: bool, jobs: Sequence[Every]) -> Hook:
-    """Reports and evaluations, within `run.side_share` of the time."""
-    options = config.run
-    intervals = (options.report_every, options.eval_every if evaluates else 0)
-    shortest = min([seconds for seconds in intervals if seconds], default=0)
-    work, told = SideWork(options.side_share, jobs), False
+class SideWork:
+    """Does several things, each once per interval, within a share of the wall clock.
+
+    After some of them took a while, all of them wait until that while is no more than the share
+    of the time that has passed since they began.
+
+    Args:
+        share: Most of the time that they may take together, above 0; 1 is no limit.
+        jobs: What to do.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(
+        self, share: float, jobs: Sequence[Every], clock: Callable[[], float] = time.monotonic
+    ):
+        self._rest = 1 / share - 1
+        self._jobs = jobs
+        self._clock = clock
+        self._free = clock()
+
+    def __call__(self, *args: object) -> tuple[float, float]:
+        """Does what is due with the arguments, unless the share is used up.
+
+        Returns:
+            Seconds that this took, and seconds until the next time at the earliest. Both are 0 if
+            nothing was done.
+        """
+        start = self._clock()
+        # All that is due in a row, so that none of them can keep the others from their turn.
+        if start < self._free or not sum([job(*args) for job in self._jobs]):
+            return 0.0, 0.0
+        seconds = self._clock() - start
+        self._free = self._clock() + seconds * self._rest
+        return seconds, seconds * self._rest
+
+    def count(self, seconds: float) -> None:
+        """Counts what was done elsewhere, such as pictures drawn by another thread."""
+        self._free = max(self._free, self._clock()) + seconds * self._rest
+
+
+def _side_work(share: float, jobs: Sequence[tuple[float, Hook]]) -> Hook:
+    """Does jobs once per interval each, within `run.side_share` of the time."""
+    work = SideWork(share, [Every(*job) for job in jobs])
+    shortest, told = min((seconds for seconds, _ in jobs), default=0), False
 
     def hook(run: Run) -> None:
         nonlocal told
@@ -72,33 +100,23 @@ def _side_work(config: Config, evaluates: bool, jobs: Sequence[Every]) -> Hook:
             run.logger.note(
                 f"A report or evaluation took {seconds:.1f} seconds, so the next one waits "
                 f"{pause:.0f} seconds or more: together they may take run.side_share "
-                f"{options.side_share:g} of the time."
+                f"{share:g} of the time."
             )
 
     return hook
 
 
-def _report(
-    config: Config, shutdown: Shutdown, held_out: HeldOut | None, example: Arrays, run: Run
-) -> bool:
+def _report(evaluations: Evaluations | None, example: Arrays, run: Run) -> bool:
     """Reports on batches of replay, as soon as that takes no compiling."""
     assert run.learner
-    if not run.replay.ready(config.batch_size) or not run.learner.ready("report", example):
+    if not run.replay.ready(run.config.batch_size) or not run.learner.ready("report", example):
         return False
-    with shutdown.interruptible():
-        count = config.run.report_batches
-        report(run.learner, run.previews, run.logger, run.folder.root, count, draw=run.drawing)
-        if held_out:
-            held_out.report(run.learner, run.logger, run.drawing)
+    with run.shutdown.interruptible():
+        to = (run.logger, run.folder.root, run.config.run.report_batches)
+        report(run.learner, run.previews, *to, draw=run.drawing)
+        if evaluations:
+            evaluations.report(run)
     return True
-
-
-def _evaluate(config: Config, evaluator: Evaluator, run: Run) -> None:
-    done = run.progress
-    if run.learner:  # Steps may come from something else than the policy.
-        run.policy.set_params(run.learner.acting())
-    number, done.evaluations = done.evaluations, done.evaluations + 1
-    evaluator.run(build.eval_seed(config.seed, number))
 
 
 def _save(seconds: float) -> Hook:

@@ -214,11 +214,10 @@ class TrainedAgent:
             source = build.EnvSource(choice.task, source.config, choice.factory)
             limits = {"env_backend": "auto"} if settings.env_backend == "native" else {}
             settings = settings.model_copy(update={**limits, **choice.limits})
-        count = min(settings.eval_envs, episodes)
         mode = "eval" if deterministic else "train"
         self._policy.restore({f"{mode}_calls": 0})  # So that equal seeds repeat.
         source = dataclasses.replace(source, filmed=video is not False)
-        with build.vector_env(source, settings, self._seed, "eval", count) as vector:
+        with build.vector_env(source, settings, self._seed, episodes) as vector:
             self._check(vector)
             result, records = evaluate(self._policy, vector, episodes, seed=seed, mode=mode)
         if video is False:
@@ -321,7 +320,14 @@ def load_policy(
         params = params_of(saved, agent)
     else:
         params, saved = read_params(folder, agent, device)
-    policy = build.policy(config, agent, device, folder, params)
+    policy = Policy(
+        agent,
+        params,
+        device=device,
+        seed=config.seed,
+        dump_folder=folder,
+        fast_compile=config.jax.fast_compile,
+    )
     policy.restore(saved.counters)
     return policy, saved.step
 

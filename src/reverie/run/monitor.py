@@ -4,9 +4,7 @@ import time
 
 from reverie.actors.collector import Collector, Rollout
 from reverie.actors.host import HostCollector
-from reverie.run.setup import Run
-from reverie.track.achievements import Achievements
-from reverie.track.logger import Logger
+from reverie.run.state import Run
 from reverie.track.rates import Rates
 from reverie.track.stats import EpisodeStats
 from reverie.track.usage import usage
@@ -16,29 +14,21 @@ MUCH = 0.5
 
 
 class Monitor:
-    """Counts what the loop does and logs it.
+    """Counts what the loop does and logs it: finished episodes at once, all else at `log`.
 
     Args:
-        logger: Receives finished episodes at once and everything else at `log`.
+        run: What the run is made of.
         collector: Makes the steps; that of this package also tells what it waits for.
-        batch_steps: Replayed steps per update.
-        achievements: Counts the episodes of the whole run.
     """
 
-    def __init__(
-        self,
-        logger: Logger,
-        collector: Collector,
-        batch_steps: int,
-        achievements: Achievements,
-    ):
-        self._logger = logger
+    def __init__(self, run: Run, collector: Collector):
+        self._logger = run.logger
         self._host = collector if isinstance(collector, HostCollector) else None
         self._start, self._waited = time.monotonic(), 0.0
         self._advised = False
-        self._batch_steps = batch_steps
-        self._achievements = achievements
-        self._episodes = EpisodeStats(self._host.envs.num_envs if self._host else 0)
+        self._batch_steps = run.config.batch_size * run.config.batch_length
+        self._achievements = run.progress.achievements
+        self._episodes = EpisodeStats(0)
         self._rates = Rates()
         self._ended = self._told = False
 

@@ -12,12 +12,14 @@ import numpy as np
 
 from reverie.config.schema import Config, with_values
 from reverie.replay.budget import Budget
-from reverie.run import build, defaults, experience
+from reverie.run import defaults, experience
 from reverie.run.device_memory import available, needed
 from reverie.run.folder import RunFolder
-from reverie.run.setup import Run, set_up
+from reverie.run.setup import set_up
 from reverie.run.shutdown import Shutdown
-from reverie.run.start import model_line, open_envs, prepare, updates_line
+from reverie.run.source import EnvSource
+from reverie.run.start import model_line, open_collector, prepare, updates_line
+from reverie.run.state import Run
 from reverie.spaces import FLAGS
 from reverie.track.sinks.format import format_duration
 
@@ -117,7 +119,7 @@ class Plan:
         return f"an update takes {used}; there is room for a {batch}{model}"
 
 
-def plan(config: Config, source: build.EnvSource | None = None) -> Plan:
+def plan(config: Config, source: EnvSource | None = None) -> Plan:
     """Builds everything that a run needs, and measures it for some seconds; leaves nothing behind.
 
     Args:
@@ -128,7 +130,6 @@ def plan(config: Config, source: build.EnvSource | None = None) -> Plan:
         ConfigError: If the configuration does not fit the environment.
         DeviceError: If a device that the configuration asks for does not exist.
     """
-    source = (source or build.EnvSource(config.task, config.env)).resolved(config)
     real = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
@@ -141,14 +142,12 @@ def plan(config: Config, source: build.EnvSource | None = None) -> Plan:
             "run.duration": 1.0,  # What does not fit is told instead of refused.
         }
         trial = with_values(config, values, "plan")
-        run = set_up(trial, source, stack)
-        latents = run.learner.agent.latent_spaces if run.learner else {}
-        keys = {**run.obs_space, **run.act_space}
+        run = set_up(trial, source, shutdown, stack)
         untold = with_values(config, {"run.duration": 1.0}, "plan")
-        budget = experience.budget(untold, keys, latents, real.replay)
-        prepare(trial, run)
+        budget = experience.budget(untold, run.spaces, run.latents, real.replay)
+        prepare(run)
         with shutdown.interruptible():
-            collector, _, _ = open_envs(trial, source, run, shutdown, stack)
+            collector = open_collector(run, stack)
             collector.set_params(run.learner.acting()) if run.learner else None
             step = _seconds(collector.collect, statistics.fmean)
             update, policy = _measure(run, trial.run.envs) if run.learner else (0.0, 0.0)
@@ -181,7 +180,7 @@ def _measure(run: Run, envs: int) -> tuple[float, float]:
         learner.update(batch)
         learner.synchronize()
 
-    obs = {k: np.zeros((envs, *x.shape), x.dtype) for k, x in run.obs_space.items()}
+    obs = {k: np.zeros((envs, *x.shape), x.dtype) for k, x in learner.agent.obs_space.items()}
     obs |= {flag: np.zeros(envs, bool) for flag in FLAGS}
     carry = run.policy.init(envs)
     return _seconds(update), _seconds(lambda: run.policy.act(carry, obs, "train"))

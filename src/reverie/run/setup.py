@@ -1,9 +1,10 @@
-"""What a training run is made of, wired together and restored from the run folder."""
+"""From a configuration to a run: its parts made, checked, wired and restored."""
 
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from reverie.actors.random_policy import RandomPolicy
 from reverie.config import foreign
@@ -13,90 +14,24 @@ from reverie.config.schema import Config, with_values
 from reverie.learner.compiler import Compiler
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
-from reverie.replay.batches import Batches
-from reverie.replay.replay import Replay
 from reverie.run import build, defaults, experience, pretrained
 from reverie.run.folder import RunFolder
-from reverie.run.lock import FolderLock
-from reverie.run.progress import Progress, Reached
 from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
+from reverie.run.shutdown import Shutdown
+from reverie.run.source import EnvSource, EnvSpaces
 from reverie.run.space_file import write_spaces
-from reverie.spaces import Space
+from reverie.run.state import Run, restore
 from reverie.track.drawing import Drawing
-from reverie.track.logger import Logger
 from reverie.track.sinks.base import Sink
 from reverie.track.sinks.jsonl import go_back
 from reverie.track.sinks.registry import check_outputs
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What a run is made of, besides its environments.
-
-    Attributes:
-        folder: Run folder.
-        learner: Updates the agent; None when actions are random.
-        policy: Chooses the actions; acts with the parameters that it was given last.
-        replay: Stores the transitions.
-        batches: Sequences for updates.
-        previews: Sequences for reports; drawing them changes nothing in training.
-        logger: Receives metrics and messages.
-        drawing: Draws pictures beside the run.
-        progress: Counts of the run.
-        ratio: Decides how many updates are due.
-        reached: What is saved of them.
-        saver: Writes checkpoints in the background.
-        obs_space: What the policy sees.
-        act_space: What it does.
-    """
-
-    folder: RunFolder
-    learner: Learner | None
-    policy: Policy | RandomPolicy
-    replay: Replay
-    batches: Batches
-    previews: Batches
-    logger: Logger
-    drawing: Drawing
-    progress: Progress
-    ratio: Ratio
-    reached: Reached
-    saver: Saver
-    obs_space: Mapping[str, Space]
-    act_space: Mapping[str, Space]
-
-    @property
-    def steps(self) -> int:
-        """Environment steps, summed over environments and processes of the run."""
-        return self.progress.steps
-
-    @property
-    def updates(self) -> int:
-        """Gradient steps."""
-        return self.progress.updates
-
-    def save(self) -> None:
-        """Starts to write replay and a checkpoint, if there are steps that the newest ones lack.
-
-        Raises:
-            Exception: What the save before has raised.
-        """
-        if self.progress.steps in (0, self.progress.saved):
-            return
-        self.saver.wait()
-        write = self.reached.snapshot()
-        self.saver.start(write, f"Saved at {self.progress.steps:,} environment steps.")
-
-    def save_now(self) -> None:
-        """As `save`, and returns when everything is durable."""
-        self.save()
-        self.saver.wait()
-
-
 def set_up(
     config: Config,
-    source: build.EnvSource,
+    source: EnvSource | None,
+    shutdown: Shutdown,
     stack: contextlib.ExitStack,
     sinks: Sequence[Sink] = (),
 ) -> Run:
@@ -104,7 +39,8 @@ def set_up(
 
     Args:
         config: Resolved configuration.
-        source: Where environments come from.
+        source: Where environments come from; the task of the configuration by default.
+        shutdown: Ends the run early.
         stack: Closes it.
         sinks: Outputs of metrics besides those of the configuration.
 
@@ -117,110 +53,111 @@ def set_up(
         MissingCodecError: If the package that compresses replay is not installed.
         OutputError: If an output of the logger cannot be used.
     """
+    source = (source or EnvSource(config.task, config.env)).resolved(config)
     folder = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
     fresh = STAMP in config.sources.get("logdir", "")
     if fresh:
         folder = folder.unused()
     folder.check()
-    config = config.model_copy(update={"env": source.config})
-    config = defaults.keep(config, folder.saved())
-    if config.run.from_checkpoint:
-        config = defaults.keep_size(config, config.run.from_checkpoint)
-    config, changes = folder.resumed(config)
-    changes = [change for change in changes if not foreign.of_machine(change.key)]
-    notes = [f"Resuming with another value of {change}." for change in changes]
+    config, notes = _resumed(config.model_copy(update={"env": source.config}), folder)
     experience.check(config.replay)
     check_outputs(config.logger.outputs)
     spaces = source.spaces()
+    keys = {**spaces.obs, **spaces.act}
     folder.check_spaces(spaces.native_obs, spaces.native_act)
     notes += spaces.notes
-    agent = placement = None
-    latents: Mapping[str, Space] = {}
+    agent = placement = start = None
     if not config.random_agent:
-        check_spaces({**spaces.obs, **spaces.act}, config.agent)
+        check_spaces(keys, config.agent)
         placement = build.placement(config)
         config, chosen = defaults.choose_size(config, placement, spaces.obs)
         notes += chosen
         agent = build.agent(config, spaces.obs, spaces.act, placement.platform)
-        latents = agent.latent_spaces
         config = with_values(config, {"jax.compute_dtype": agent.dtype.name}, "the device")
-    keys = {**spaces.obs, **spaces.act}
+        if config.run.from_checkpoint and not folder.saved():
+            start = pretrained.choose(
+                config, agent, config.run.from_checkpoint, config.run.from_checkpoint_regex
+            )
+    latents = agent.latent_spaces if agent else {}
     budget = experience.budget(config, keys, latents, folder.replay)
-    start = None
-    if agent and config.run.from_checkpoint and not folder.saved():
-        start = pretrained.choose(
-            config, agent, config.run.from_checkpoint, config.run.from_checkpoint_regex
-        )
     config, fitted = defaults.fit_replay(config, budget)
     # Mistakes that were found before leave no folder, and those found later leave it as it was.
     folder = folder.create(fresh)
     config = config.model_copy(update={"logdir": str(folder.root)})
     budget = dataclasses.replace(budget, folder=folder.replay)
-    lock = stack.enter_context(FolderLock(folder.root))
-    learner = None
-    policy: Policy | RandomPolicy = RandomPolicy(spaces.act, config.seed, spaces.obs)
+    stack.enter_context(folder.locked())
+    learner, policy = None, RandomPolicy(spaces.act, config.seed, spaces.obs)
     if agent and placement:
-        compiler = Compiler()
-        stack.callback(compiler.close)
-        learner = build.learner(config, agent, placement, folder.root, compiler)
-        policy = build.policy(config, agent, placement.policy, folder.root, compiler=compiler)
+        compiler = stack.enter_context(contextlib.closing(Compiler()))
+        shared: dict[str, Any] = {
+            "seed": config.seed,
+            "dump_folder": folder.root,
+            "fast_compile": config.jax.fast_compile,
+            "compiler": compiler,
+        }
+        learner = Learner(agent, placement=placement, **shared)
+        policy = Policy(agent, device=placement.policy, **shared)
         notes += [placement.note] if placement.note else []
     replay = experience.replay(config, keys, latents, budget)
     stack.enter_context(contextlib.closing(replay))
     notes += [*fitted, budget.problem or str(budget)]
-    done = Progress()
+    batches = stack.enter_context(experience.batches(config, replay))
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
-    batches = stack.enter_context(experience.train_batches(config, replay))
-    reached = Reached(folder, done, learner, policy, replay, batches, ratio)
-    restored = reached.restore()
+    run = Run(config, source, shutdown, folder, keys, learner, policy, replay, batches, ratio)
+    restored = restore(run)
     if start and learner and not restored:
         learner.load(start.arrays)
-        restored = list(start.notes)
+        restored = start.notes
     # Only now is it certain that the run can begin.
-    if done.saved < 0:
-        notes += folder.set_aside()
-    lock.sign()
+    _begin(run, spaces, [*notes, *restored], stack, sinks)
+    return run
+
+
+def _resumed(config: Config, folder: RunFolder) -> tuple[Config, list[str]]:
+    """The configuration with what the run in the folder has decided, and what is another there."""
+    config = defaults.keep(config, folder.saved())
+    if config.run.from_checkpoint:
+        config = defaults.keep_size(config, config.run.from_checkpoint)
+    config, changes = folder.resumed(config)
+    changes = [change for change in changes if not foreign.of_machine(change.key)]
+    return config, [f"Resuming with another value of {change}." for change in changes]
+
+
+def _begin(
+    run: Run,
+    spaces: EnvSpaces,
+    notes: Sequence[str],
+    stack: contextlib.ExitStack,
+    sinks: Sequence[Sink],
+) -> None:
+    """Writes what a run folder holds from the beginning, and opens what is written later."""
+    config, folder, done = run.config, run.folder, run.progress
+    aside = folder.set_aside() if done.saved < 0 else []
     write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
     config.to_yaml(folder.config)
     if not foreign.sign(folder.root):
-        notes.append(
+        aside.append(
             "There is no place for a key of yours (XDG_STATE_HOME), so that this run needs --trust "
             "to be resumed or evaluated: its options name code."
         )
     go_back(folder.root, done.steps)
-    left = max(0.0, config.run.duration - done.elapsed)
-    drawing = Drawing(lambda text: logger.note(text))
-    logger = stack.enter_context(
-        build.logger(
-            config.logger,
-            folder.root,
-            lambda: done.steps,
-            config.run.steps,
-            left,
-            options=config.model_dump(),
-            first_step=done.steps,
-            draw=drawing,
-            sinks=sinks,
-        )
+    run.drawing = Drawing(lambda text: run.logger.note(text))
+    logger = build.logger(
+        config.logger,
+        folder.root,
+        lambda: done.steps,
+        sinks,
+        total_steps=config.run.steps,
+        duration=max(0.0, config.run.duration - done.elapsed),
+        options=config.model_dump(),
+        first_step=done.steps,
+        draw=run.drawing,
     )
-    for note in (*notes, *restored, f"Run folder: {folder.root}"):
-        logger.note(note)
-    previews = stack.enter_context(experience.report_batches(config, replay))
-    reserve = experience.unsaved_bytes(config, replay) + (learner.nbytes if learner else 0)
-    saver = stack.enter_context(contextlib.closing(Saver(folder.root, logger.note, reserve)))
-    return Run(
-        folder=folder,
-        learner=learner,
-        policy=policy,
-        replay=replay,
-        batches=batches,
-        previews=previews,
-        logger=logger,
-        drawing=drawing,
-        progress=done,
-        ratio=ratio,
-        reached=reached,
-        saver=saver,
-        obs_space=spaces.obs,
-        act_space=spaces.act,
-    )
+    run.logger = stack.enter_context(logger)
+    for note in (*notes, *aside, f"Run folder: {folder.root}"):
+        run.logger.note(note)
+    run.previews = stack.enter_context(experience.batches(config, run.replay, report=True))
+    state = run.learner.nbytes if run.learner else 0
+    reserve = experience.unsaved_bytes(config, run.replay) + state
+    saver = Saver(folder.root, run.logger.note, reserve)
+    run.saver = stack.enter_context(contextlib.closing(saver))

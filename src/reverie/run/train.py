@@ -7,25 +7,23 @@ import sys
 from collections.abc import Sequence
 
 from reverie.actors.collector import Collector, complete
-from reverie.actors.host import HostCollector
 from reverie.config.errors import Note
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
 from reverie.envs.errors import Cancelled
 from reverie.learner.learner import Learner
 from reverie.learner.nonfinite import NonFiniteError
-from reverie.run import build
 from reverie.run.debug import check_numbers
 from reverie.run.device_memory import check_update, explain_device_memory
-from reverie.run.evaluator import Evaluator
-from reverie.run.final import finish
-from reverie.run.held_out import HeldOut
+from reverie.run.evaluation import Evaluations, finish, open_evaluations
 from reverie.run.hooks import Hook, make_hooks
 from reverie.run.monitor import Monitor
 from reverie.run.result import Outcome
-from reverie.run.setup import Run, set_up
+from reverie.run.setup import set_up
 from reverie.run.shutdown import Shutdown, Stopped
-from reverie.run.start import open_envs, prepare
+from reverie.run.source import EnvSource
+from reverie.run.start import open_collector, prepare
+from reverie.run.state import Run
 from reverie.track.sinks.base import Sink
 
 SWITCH_SECONDS = 0.0005
@@ -34,7 +32,7 @@ SWITCH_SECONDS = 0.0005
 
 def train(
     config: Config,
-    source: build.EnvSource | None = None,
+    source: EnvSource | None = None,
     *,
     callbacks: Sequence[Hook] = (),
     sinks: Sequence[Sink] = (),
@@ -68,45 +66,27 @@ def train(
         DiskFullError: If the disk is full; the run is saved first, for which room is kept.
         BaseException: Whatever an environment raises; the run is saved first.
     """
-    source = source or build.EnvSource(config.task, config.env)
     outcome = Outcome(pathlib.Path(config.logdir).expanduser(), 0, 0)
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
         # A signal may come during a wait.
         with contextlib.suppress(Stopped, Cancelled), explain_device_memory(config):
             with shutdown.interruptible():
-                source = source.resolved(config)
-                run = set_up(config, source, stack, sinks)
-            shutdown.late = lambda: run.progress.late(config.run.duration)
+                run = set_up(config, source, shutdown, stack, sinks)
+            limit = config.run.duration
+            shutdown.late = lambda: 0 < limit <= run.progress.elapsed
             try:
-                work(config, source, run, shutdown, callbacks, collector)
+                work(run, callbacks, collector)
             finally:
-                done = run.progress
-                outcome = Outcome(run.folder.root, done.steps, done.updates)
+                outcome = Outcome(run.folder.root, run.steps, run.updates)
             if config.run.final_eval_eps and not shutdown.requested:
-                result, files = finish(config, source, run, shutdown)
+                result, files = finish(run)
                 outcome = dataclasses.replace(outcome, evaluation=result, files=tuple(files))
     return dataclasses.replace(outcome, interrupted=shutdown.requested)
 
 
-def work(
-    config: Config,
-    source: build.EnvSource,
-    run: Run,
-    shutdown: Shutdown,
-    callbacks: Sequence[Hook] = (),
-    collector: Collector | None = None,
-) -> None:
-    """Makes the environments, runs the loop in them, and saves, whatever happens meanwhile.
-
-    Args:
-        config: Resolved configuration.
-        source: Where environments come from.
-        run: What the run is made of.
-        shutdown: Ends the run early.
-        callbacks: As in `train`.
-        collector: As in `train`.
-    """
+def work(run: Run, callbacks: Sequence[Hook] = (), collector: Collector | None = None) -> None:
+    """Makes the environments, runs the loop in them, and saves, whatever happens meanwhile."""
     # The environments are closed before what follows: of some there can only be one at a time.
     with contextlib.ExitStack() as stack:
         # Programs are traced in Python by another thread. By default this one would wait five
@@ -114,15 +94,16 @@ def work(
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_SECONDS)
         # Compiled while the environments start and the first steps are collected.
-        prepare(config, run, own=collector is not None)
+        prepare(run, own=collector is not None)
         try:
-            with shutdown.interruptible():
-                opened = open_envs(config, source, run, shutdown, stack, collector)
+            with run.shutdown.interruptible():
+                collector = open_collector(run, stack, collector)
+                evaluations = open_evaluations(run, stack)
             with (
                 explain_full_disk(run.folder.root),
-                explain_device_memory(config, run.learner),
+                explain_device_memory(run.config, run.learner),
             ):
-                loop(config, run, shutdown, *opened, callbacks)
+                loop(run, collector, evaluations, callbacks)
         except NonFiniteError:
             raise  # What is broken is the agent itself: its last checkpoint is the better one.
         except (Stopped, Cancelled):
@@ -130,7 +111,7 @@ def work(
         except BaseException as error:
             rescue(run, error)
             raise
-        run.progress.evaluations += bool(config.run.final_eval_eps)
+        run.progress.evaluations += bool(run.config.run.final_eval_eps)
         run.save_now()
 
 
@@ -147,55 +128,44 @@ def rescue(run: Run, error: BaseException) -> None:
 
 
 def loop(
-    config: Config,
     run: Run,
-    shutdown: Shutdown,
     collector: Collector,
-    evaluator: Evaluator | None = None,
-    held_out: HeldOut | None = None,
+    evaluations: Evaluations | None = None,
     callbacks: Sequence[Hook] = (),
 ) -> None:
     """Runs until the limit of steps or seconds is reached, or a signal arrives.
 
     Args:
-        config: Resolved configuration.
         run: What the run is made of.
-        shutdown: Tells when a signal has arrived.
         collector: Makes the steps.
-        evaluator: Evaluates now and then.
-        held_out: Reports on the evaluation episodes.
+        evaluations: What there is for evaluations now and then.
         callbacks: What the user wants to be called after every step of the loop.
     """
-    done, replay = run.progress, run.replay
-    latents = run.learner.agent.latent_spaces if run.learner else {}
-    # That of this package knows itself where it may be interrupted.
-    own = not isinstance(collector, HostCollector)
-    waiting = shutdown.interruptible if own else contextlib.nullcontext
-    batch_steps = config.batch_size * config.batch_length
-    monitor = Monitor(run.logger, collector, batch_steps, done.achievements)
+    config, done, shutdown = run.config, run.progress, run.shutdown
+    monitor = Monitor(run, collector)
+    hooks = make_hooks(run, monitor, evaluations, callbacks)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
-    hooks = make_hooks(config, run, shutdown, monitor, evaluator, held_out, callbacks)
 
     shutdown.install()  # Building environments may have taken them.
     compiled = False
     with shutdown.interruptible():
         hand_over(run, collector)
     while done.steps < config.run.steps and not shutdown.over:
-        with waiting():
-            rollout = complete(collector.collect(), latents)
+        with shutdown.interruptible():
+            rollout = complete(collector.collect(), run.latents)
         if config.run.debug:
             check_numbers(rollout.steps, "rollout")
-        replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
+        run.replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
         done.steps += rollout.size
         done.episodes += monitor.acted(rollout)
 
-        if run.learner and replay.ready(config.batch_size):
+        if run.learner and run.replay.ready(config.batch_size):
             if not compiled:
                 with shutdown.interruptible():
                     run.learner.wait("train", run.batches.example())
                 check_update(config, run.learner)
                 compiled = True
-            monitor.updated(update(config, run, run.learner, shutdown, rollout.size))
+            monitor.updated(update(run, run.learner, rollout.size))
             hand_over(run, collector)
 
         for hook in hooks:
@@ -212,15 +182,15 @@ def hand_over(run: Run, collector: Collector) -> None:
         collector.set_params(run.learner.acting())
 
 
-def update(config: Config, run: Run, learner: Learner, shutdown: Shutdown, steps: int) -> int:
+def update(run: Run, learner: Learner, steps: int) -> int:
     """Makes the updates that are due after some environment steps; returns their number.
 
     What an update gives back reaches replay after the next one was issued, so that the device
     always has work; it is the thread of the batches that waits for the values.
     """
-    due = run.ratio(steps)
+    config, due = run.config, run.ratio(steps)
     for made in range(due):
-        if shutdown.requested:
+        if run.shutdown.requested:
             run.ratio.give_back(due - made)
             return made
         sample = run.batches.next()

@@ -1,0 +1,183 @@
+"""Evaluations of a run: while it trains, and at its end."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from reverie.actors.evaluate import Callback, Evaluation, evaluate
+from reverie.actors.host import Actor
+from reverie.config.schema import Config
+from reverie.envs.vector.vector import VectorEnv
+from reverie.replay.batches import Batches
+from reverie.replay.replay import Replay
+from reverie.run import build, experience
+from reverie.run.report import report
+from reverie.run.result import write_json
+from reverie.run.shutdown import Shutdown
+from reverie.run.start import open_envs
+from reverie.run.state import Run
+from reverie.track.curve import learning_curve
+from reverie.track.logger import Logger
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluations:
+    """Evaluations while a run trains.
+
+    Args:
+        envs: Environments of theirs alone.
+        kept: The newest steps of the evaluations, which training never sees; for reports.
+        previews: Sequences of them.
+    """
+
+    envs: VectorEnv
+    kept: Replay | None = None
+    previews: Batches | None = None
+
+    def play(self, run: Run) -> None:
+        """Plays `run.eval_eps` other episodes than the evaluation before."""
+        if run.learner:  # Steps may come from something else than the policy.
+            run.policy.set_params(run.learner.acting())
+        seed = build.eval_seed(run.config.seed, run.progress.evaluations)
+        run.progress.evaluations += 1
+        episodes, keep = run.config.run.eval_eps, []
+        if (kept := self.kept) is not None:
+            keep = [lambda rollout: kept.add(rollout.steps, rollout.streams)]
+        play(run.policy, self.envs, episodes, run.logger, run.shutdown, seed, keep)
+
+    def report(self, run: Run) -> None:
+        """Logs a report on the episodes as `eval/report/...` when there are steps for a batch."""
+        if self.kept is None or self.previews is None or run.learner is None:
+            return
+        if self.kept.ready(run.config.batch_size):
+            to = (run.logger, run.folder.root / "eval", run.config.run.report_batches)
+            report(run.learner, self.previews, *to, prefix="eval/report", draw=run.drawing)
+            run.logger.add(self.kept.stats(), prefix="eval/replay")
+
+
+def open_evaluations(run: Run, stack: contextlib.ExitStack) -> Evaluations | None:
+    """What evaluations need; None if there are none while the run trains."""
+    config = run.config
+    if config.script != "train_eval":
+        for note in ineffective(config):
+            run.logger.note(note)
+        return None
+    envs = stack.enter_context(open_envs(run, config.run.eval_eps))
+    if not experience.held_out_steps(config):
+        return Evaluations(envs)
+    kept = experience.eval_replay(config, run.spaces, run.latents)
+    stack.enter_context(contextlib.closing(kept))
+    previews = stack.enter_context(experience.batches(config, kept, report=True))
+    return Evaluations(envs, kept, previews)
+
+
+def ineffective(config: Config) -> list[str]:
+    """Says which options of evaluation the user has set although there are no evaluations."""
+    names = ["eval_every", "eval_eps"]
+    if not config.run.final_eval_eps:
+        names += ["eval_envs", "eval_max_steps"]
+    keys = [f"run.{name}" for name in names]
+    given = [key for key in keys if config.sources.get(key) in ("overrides", f"flag --{key}")]
+    if not given:
+        return []
+    return [
+        f"{' and '.join(given)}: without effect in script {config.script}, which evaluates only at "
+        "the end, if run.final_eval_eps says so. Script train_eval evaluates during training."
+    ]
+
+
+def play(
+    policy: Actor,
+    envs: VectorEnv,
+    episodes: int,
+    logger: Logger,
+    shutdown: Shutdown,
+    seed: int,
+    callbacks: Sequence[Callback] = (),
+) -> Evaluation | None:
+    """Plays episodes and logs them under `eval/`.
+
+    Args:
+        policy: Chooses the actions.
+        envs: Environments.
+        episodes: Their number.
+        logger: Receives them.
+        shutdown: Ends it early.
+        seed: Decides which ones, as far as the environments follow their seeds.
+        callbacks: Called with every rollout.
+
+    Returns:
+        Those that ended before the run had to; None if there are none.
+
+    Raises:
+        Stopped: When a signal arrives.
+    """
+    with shutdown.interruptible():
+        how = {"seed": seed, "over": shutdown.late, "note": logger.note}
+        result, records = evaluate(policy, envs, episodes, callbacks, **how)
+    for record in records:
+        logger.add(record, prefix="eval")
+    logger.add(result.achievements, prefix="eval")
+    logger.add({"eval/env/restarts": envs.restarts})
+    if len(records) < episodes:
+        logger.note(
+            f"The time of the run was up after {len(records)} of {episodes} episodes of an "
+            "evaluation."
+        )
+    return result if records else None
+
+
+def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
+    """Evaluates the newest parameters of a finished run and draws what was learned.
+
+    Args:
+        run: The finished run, whose environments are closed.
+
+    Returns:
+        The evaluation, unless no episode ended in time, and the files that were written.
+
+    Raises:
+        Stopped: When a signal arrives.
+    """
+    root, files = run.folder.root, []
+    result = _evaluate_end(run)
+    if result:
+        files.append(write_json(run.folder.evaluation, result.to_json()))
+    with run.shutdown.interruptible():
+        if (root / "scores.jsonl").exists():
+            files.append(learning_curve(root))
+        if run.learner and len(run.replay):
+            draw = lambda job: files.extend(job())  # noqa: E731
+            report(run.learner, run.previews, run.logger, root, draw=draw)
+        run.logger.write()
+        run.drawing.wait()
+    files += sorted(root.glob(f"videos/report-*_{run.steps:09d}.*"))
+    files += sorted(root.glob("metrics.jsonl"))
+    return result, files
+
+
+def _evaluate_end(run: Run) -> Evaluation | None:
+    """Plays the episodes of the evaluation at the end, with a seed of its own."""
+    episodes, shutdown = run.config.run.final_eval_eps, run.shutdown
+    if shutdown.over:
+        run.logger.note(
+            "The time of the run is up (run.duration), so there is no evaluation at its end: "
+            f"reverie eval --logdir {run.folder.root} plays one."
+        )
+        return None
+    if run.learner and not run.updates:
+        run.logger.note(
+            "No update was made, so there is nothing to evaluate: the run was shorter than its "
+            "first batch. A larger run.steps goes on from here."
+        )
+        return None
+    run.logger.note(f"Evaluating {episodes} episodes.")
+    if run.learner:
+        run.policy.set_params(run.learner.acting(newest=True))
+    with shutdown.interruptible():
+        envs = open_envs(run, episodes)
+    with envs:
+        # Counted before the last save.
+        seed = build.eval_seed(run.config.seed, run.progress.evaluations - 1)
+        return play(run.policy, envs, episodes, run.logger, shutdown, seed)

@@ -1,0 +1,257 @@
+"""What a run is made of, and what of it is saved and restored."""
+
+import dataclasses
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reverie.actors.random_policy import RandomPolicy
+from reverie.config.schema import Config
+from reverie.disk import explain_full_disk
+from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
+from reverie.learner.learner import Learner
+from reverie.learner.policy import Policy
+from reverie.replay.batches import Batches
+from reverie.replay.replay import Replay
+from reverie.run.folder import RunFolder
+from reverie.run.ratio import Ratio
+from reverie.run.saver import Saver
+from reverie.run.shutdown import Shutdown
+from reverie.run.source import EnvSource
+from reverie.spaces import Space
+from reverie.track.achievements import Achievements
+from reverie.track.drawing import Drawing
+from reverie.track.logger import Logger
+
+_DRAWN = "drawn/"
+"""Prefix of the arrays of batches that were drawn and not trained, and of what updates gave."""
+
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What values raise that are not those which a run has written."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Counts of a run, over all the processes that worked on it.
+
+    Attributes:
+        steps: Environment steps, summed over environments.
+        updates: Updates.
+        episodes: Finished episodes.
+        seconds: Wall-clock seconds of training before this process.
+        evaluations: Evaluations that were begun, which decides the seeds of the next one.
+        saved: Environment steps at the last save or restore, -1 before.
+        achievements: What the finished episodes reached.
+    """
+
+    steps: int = 0
+    updates: int = 0
+    episodes: int = 0
+    seconds: float = 0.0
+    evaluations: int = 0
+    saved: int = -1
+    achievements: Achievements = dataclasses.field(default_factory=Achievements)
+    _started: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        """Wall-clock seconds of training, including earlier processes."""
+        return self.seconds + time.monotonic() - self._started
+
+
+@dataclasses.dataclass
+class Run:
+    """What a run is made of, besides its environments; what hooks and callbacks get.
+
+    Attributes:
+        config: Resolved configuration.
+        source: Where environments come from.
+        shutdown: Tells when the run is to end early.
+        folder: Run folder.
+        spaces: Observation and action keys.
+        learner: Updates the agent; None when actions are random.
+        policy: Chooses the actions; acts with the parameters that it was given last.
+        replay: Stores the transitions.
+        batches: Sequences for updates.
+        ratio: Decides how many updates are due.
+        progress: Counts of the run.
+        previews: Sequences for reports; drawing them changes nothing in training.
+        logger: Receives metrics and messages. As what follows, made when all else was restored.
+        drawing: Draws pictures beside the run.
+        saver: Writes checkpoints in the background.
+    """
+
+    config: Config
+    source: EnvSource
+    shutdown: Shutdown
+    folder: RunFolder
+    spaces: Mapping[str, Space]
+    learner: Learner | None
+    policy: Policy | RandomPolicy
+    replay: Replay
+    batches: Batches
+    ratio: Ratio
+    progress: Progress = dataclasses.field(default_factory=Progress)
+    previews: Batches = dataclasses.field(init=False)
+    logger: Logger = dataclasses.field(init=False)
+    drawing: Drawing = dataclasses.field(init=False)
+    saver: Saver = dataclasses.field(init=False)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps, summed over environments and processes of the run."""
+        return self.progress.steps
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps."""
+        return self.progress.updates
+
+    @property
+    def latents(self) -> Mapping[str, Space]:
+        """Latents of the agent; none of a random one."""
+        return self.learner.agent.latent_spaces if self.learner else {}
+
+    @property
+    def platform(self) -> str:
+        """Kind of device that computes; empty where none does."""
+        return self.learner.placement.platform if self.learner else ""
+
+    def save(self) -> None:
+        """Starts to write replay and a checkpoint, if there are steps that the newest ones lack.
+
+        Raises:
+            Exception: What the save before has raised.
+        """
+        if self.steps in (0, self.progress.saved):
+            return
+        self.saver.wait()
+        self.saver.start(snapshot(self), f"Saved at {self.steps:,} environment steps.")
+
+    def save_now(self) -> None:
+        """As `save`, and returns when everything is durable."""
+        self.save()
+        self.saver.wait()
+
+
+def snapshot(run: Run) -> Callable[[], None]:
+    """Takes hold of what a run has reached, to be written in another thread.
+
+    Returns:
+        Writes replay, then a checkpoint. In this order a kill between the two leaves replay newer
+        than the checkpoint, never the other way round: every step that the counters know of is
+        there. Raises NonFiniteError if the agent holds a NaN or an infinity; the old checkpoint
+        then stays.
+    """
+    mark = uuid.uuid4().hex
+    folder, done, learner = run.folder, run.progress, run.learner
+    saving = run.replay.save(folder.replay, mark)
+    fetch = learner.snapshot() if learner else lambda: ({}, {})
+    drawn, fetch_drawn = run.batches.held()
+    step = done.saved = done.steps
+    meta = {
+        "steps": step,
+        "updates": done.updates,
+        "episodes": done.episodes,
+        "seconds": done.elapsed,
+        "evaluations": done.evaluations,
+        "achievements": done.achievements.save(),
+        "ratio": run.ratio.save(),
+        "counters": {**(learner.counters if learner else {}), **run.policy.counters},
+        "platform": run.platform,
+        "drawn": drawn,
+        "replay": mark,
+    }
+
+    def write() -> None:
+        saving.wait()
+        arrays, held = fetch()
+        held |= {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
+        with explain_full_disk(folder.root):
+            Checkpointer(folder.checkpoints).save(step, arrays, meta, held)
+
+    return write
+
+
+def restore(run: Run) -> list[str]:
+    """Restores the newest valid checkpoint and replay, if there are any.
+
+    Returns:
+        Messages for the user; empty for a new run.
+
+    Raises:
+        CheckpointError: If no checkpoint can be read, or the agent or replay has another shape.
+    """
+    saved = _read(run.folder)
+    if saved is None:
+        return []
+    _load_agent(run, saved)
+    try:
+        _take_counts(run.progress, saved.meta)
+        run.ratio.load(saved.meta["ratio"])
+    except _MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{saved.folder}/meta.json is damaged ({reason}).") from error
+    notes = []
+    if (platform := saved.meta.get("platform", run.platform)) != run.platform:
+        notes.append(
+            f"The run was computed on a {platform} so far and goes on on a {run.platform}, with "
+            "the same precision (jax.compute_dtype). Sums are rounded in another way there, so "
+            "that numbers are not those that it would have had."
+        )
+    found, *damaged = _load_replay(run, saved)
+    reached = f"{run.steps:,} environment steps and {run.updates:,} updates"
+    return [f"Resumed at {reached}, with {found}.", *notes, *damaged]
+
+
+def _read(folder: RunFolder) -> Checkpoint | None:
+    try:
+        return Checkpointer(folder.checkpoints).restore()
+    except CheckpointError as error:
+        if not folder.replay.is_dir():
+            raise
+        raise CheckpointError(
+            f"{error} A new run can train on the replay of this one: when it has saved and "
+            f"stopped, put {folder.replay} in the place of its own, and resume it."
+        ) from error
+
+
+def _load_agent(run: Run, saved: Checkpoint) -> None:
+    """Takes over all arrays, which have to be there and to fit, and the counters."""
+    if run.learner:
+        saved.need(run.learner.array_names)
+        try:
+            run.learner.load(saved.arrays, saved.counters, saved.held)
+        except _MALFORMED as error:
+            raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error
+    run.policy.restore(saved.counters)
+
+
+def _take_counts(progress: Progress, meta: Mapping[str, Any]) -> None:
+    counts = {name: meta.get(name, 0) for name in ("steps", "updates", "episodes", "evaluations")}
+    if not all(isinstance(count, int) and count >= 0 for count in counts.values()):
+        raise TypeError(f"counts are {counts}")
+    for name, count in counts.items():
+        setattr(progress, name, count)
+    progress.saved, progress.seconds = counts["steps"], float(meta["seconds"])
+    progress.achievements = Achievements(**meta.get("achievements", {}))
+
+
+def _load_replay(run: Run, saved: Checkpoint) -> list[str]:
+    """What there is of replay, and one message for each of its damaged files."""
+    folder = run.folder.replay
+    if not folder.is_dir():
+        return [f"an empty replay: there is no {folder}"]
+    try:
+        loaded = run.replay.load(folder, saved.meta.get("replay", ""))
+        held = saved.held.items()
+        drawn = {k.removeprefix(_DRAWN): x for k, x in held if k.startswith(_DRAWN)}
+        run.batches.take_back(saved.meta.get("drawn", {}), drawn)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    except _MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"Replay in {folder} is damaged ({reason}).") from error
+    damaged = [f"Skipped a damaged replay file: {reason}" for reason in loaded.damaged]
+    return [f"{loaded.steps:,} steps in replay", *damaged]
