@@ -1,5 +1,6 @@
 """The Python interface. Everything heavy is imported when it is used."""
 
+import dataclasses
 import functools
 import os
 import signal
@@ -92,12 +93,11 @@ def train(
 
     if "task" in overrides:
         raise ConfigError("The environment is the first argument; leave the option task out.")
-    choice = custom.resolve(env)
-    config = load_run(configs=configs, overrides={**overrides, "task": choice.task})
-    config = custom.limited(config, choice)
-    outcome = launch(
-        config, custom.source(config, choice), callbacks=callbacks, sinks=sinks, collector=collector
-    )
+    source = custom.resolve(env)
+    config = load_run(configs=configs, overrides={**overrides, "task": source.task})
+    config = custom.limited(config, source)
+    source = dataclasses.replace(source, config=config.env)
+    outcome = launch(config, source, callbacks=callbacks, sinks=sinks, collector=collector)
     if outcome.interrupted == signal.SIGINT:
         raise KeyboardInterrupt(outcome.summary())
     if outcome.interrupted:

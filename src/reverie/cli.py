@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from reverie import cli_help
@@ -158,11 +158,10 @@ def _train(words: list[str]) -> int:
             "No --task given: say what to train on, for example --task CartPole-v1 or "
             "--configs quickstart; `reverie envs` lists the suites."
         )
-    from reverie.clocks import Every
     from reverie.run.scripts import launch
 
-    _mallopt((_ARENA_MAX, 1))
-    callbacks = () if config.script == "eval_only" else (Every(30, _keep_memory),)
+    _libc("mallopt", (_ARENA_MAX, 1))
+    callbacks = () if config.script == "eval_only" else (_memory_keeper(),)
     outcome = launch(config, callbacks=callbacks)
     try:
         print(outcome.summary(), flush=True)
@@ -175,24 +174,32 @@ def _train(words: list[str]) -> int:
     return outcome.exit_code
 
 
-def _keep_memory(run: "Run") -> None:
-    """Lets glibc keep what small updates use, instead of mapping it anew each time.
+def _memory_keeper() -> Callable[["Run"], None]:
+    """A callback that sets the allocator once, when it is known what an update needs.
 
-    Clearing the new pages takes a fifth of the processor time of a size1m update of vectors on a
-    CPU. Large blocks break the heap into pieces, so that images would need 3.8 GB instead of 1.9.
+    glibc then keeps what small updates use, instead of mapping it anew each time: clearing the new
+    pages takes a fifth of the processor time of a size1m update of vectors on a CPU. Large blocks
+    break the heap into pieces, so that images would need 3.8 GB instead of 1.9.
     """
-    needs = run.learner.memory_needs().get("train", 0) if run.learner else 0
-    if 0 < needs < 2**28:
-        _mallopt((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26))
-    elif needs:
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)  # What others left in the one heap: 0.3 GB.
+    decided = False
+
+    def decide(run: "Run") -> None:
+        nonlocal decided
+        if decided or not run.learner or not (needs := run.learner.memory_needs().get("train")):
+            return
+        decided = True
+        if needs < 2**28:
+            _libc("mallopt", (_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26))
+        else:
+            _libc("malloc_trim", (0,))  # What compiling left in the one heap: 0.3 GB.
+
+    return decide
 
 
-def _mallopt(*settings: tuple[int, int]) -> None:
+def _libc(name: str, *calls: tuple[int, ...]) -> None:
     with contextlib.suppress(OSError, AttributeError):  # Another C library.
-        for setting in settings:
-            ctypes.CDLL("libc.so.6").mallopt(*setting)
+        for values in calls:
+            getattr(ctypes.CDLL("libc.so.6"), name)(*values)
 
 
 def _eval(words: list[str]) -> int:

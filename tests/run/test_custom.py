@@ -62,7 +62,7 @@ class Half(gymnasium.RewardWrapper):
 
 
 def factory(env):
-    made = custom.resolve(env).factory
+    made = custom.resolve(env).custom
     assert made is not None
     return made
 
@@ -90,10 +90,10 @@ def test_an_instance_of_gymnasium_is_made_by_gymnasium(used):
         env.action_space.sample()
         env.reset()
         env.step(0)
-    choice = custom.resolve(env)
-    assert not choice.limits
+    source = custom.resolve(env)
+    assert not source.limits
     assert factory(env)().spec.max_episode_steps == 9
-    assert "gymnasium.make" in choice.note
+    assert "gymnasium.make" in source.note
 
 
 def test_a_wrapper_of_ones_own_is_kept():
@@ -106,16 +106,16 @@ def test_what_a_copy_would_lose_makes_the_instance_the_only_one():
     env = FromArguments(length=3)
     assert not custom.resolve(env).limits
     env.length = 4
-    choice = custom.resolve(env)
-    assert choice.limits["envs"] == 1
-    assert "lose what was set as length" in choice.note
+    source = custom.resolve(env)
+    assert source.limits["envs"] == 1
+    assert "lose what was set as length" in source.note
     assert factory(env)().unwrapped is env
 
 
 def test_an_instance_that_cannot_be_copied_is_the_only_one():
-    choice = custom.resolve(Attached())
-    assert choice.limits["envs"] == 1
-    assert "copying it fails with TypeError" in choice.note
+    source = custom.resolve(Attached())
+    assert source.limits["envs"] == 1
+    assert "copying it fails with TypeError" in source.note
 
 
 def test_the_only_environment_is_not_evaluated_while_it_trains(tmp_path):

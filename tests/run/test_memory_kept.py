@@ -8,14 +8,17 @@ import pytest
 PROGRAM = """
 import resource, sys, types
 import numpy as np
-from reverie.cli import _keep_memory
+from reverie.cli import _memory_keeper
 
 def touch():
     np.full(100_000_000, 1, np.uint8)
 
-learner = types.SimpleNamespace(memory_needs=lambda: {"train": int(sys.argv[1])})
-_keep_memory(types.SimpleNamespace(learner=learner))
-_keep_memory(types.SimpleNamespace(learner=None))
+keep = _memory_keeper()
+keep(types.SimpleNamespace(learner=None))
+needs = int(sys.argv[1])
+learner = types.SimpleNamespace(memory_needs=lambda: {"train": needs} if needs else {})
+for _ in range(2):
+    keep(types.SimpleNamespace(learner=learner))
 touch()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):

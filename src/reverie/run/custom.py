@@ -1,10 +1,8 @@
 """What users may pass as environment: a task, a gymnasium id, an instance, a class, a factory."""
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import cloudpickle
 import gymnasium
@@ -20,27 +18,8 @@ EnvLike = str | gymnasium.Env | Callable[[], gymnasium.Env]
 _ONLY_ONE = "Pass a class or a function that makes environments."
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """A resolved environment.
-
-    Args:
-        task: Task name for the configuration.
-        factory: Makes an environment; None when the task says it all.
-        example: An environment that is there already, to look at before any is made.
-        limits: Options of `run` that this kind of environment dictates.
-        note: What people should know about it.
-    """
-
-    task: str
-    factory: Callable[[], gymnasium.Env] | None = None
-    example: gymnasium.Env | None = None
-    limits: dict[str, Any] = dataclasses.field(default_factory=dict)
-    note: str = ""
-
-
-def resolve(env: EnvLike) -> Choice:
-    """Finds out what was passed as environment.
+def resolve(env: EnvLike) -> EnvSource:
+    """Where the environments come from that were passed, with default settings of their suite.
 
     An instance serves as a model: environments like it are made by `gymnasium.make`, or else by
     copying it. Where neither gives its like, it is used as it is, and then it is the only one: one
@@ -50,38 +29,33 @@ def resolve(env: EnvLike) -> Choice:
         TypeError: If it is none of the kinds.
     """
     if isinstance(env, str):
-        return Choice(full_name(env))
+        return EnvSource(full_name(env))
     if isinstance(env, gymnasium.Env):
         return _instance(env)
     if callable(env):
-        return Choice(f"{CUSTOM}_{tag(env)}", env)
+        return EnvSource(f"{CUSTOM}_{tag(env)}", custom=env)
     raise TypeError(
         f"An environment is a task name, a gymnasium id, a gymnasium.Env, its class or a function "
         f"that makes one; got {type(env).__name__}."
     )
 
 
-def source(config: Config, choice: Choice) -> EnvSource:
-    """Where the environments of a choice come from."""
-    return EnvSource(config.task, config.env, choice.factory, choice.example, choice.note)
-
-
-def limited(config: Config, choice: Choice) -> Config:
-    """The configuration within the limits of a choice, which win over presets.
+def limited(config: Config, source: EnvSource) -> Config:
+    """The configuration within the limits of environments, which win over presets.
 
     Raises:
         ConfigError: If the user asked for something beyond them.
     """
-    for name, value in choice.limits.items():
+    for name, value in source.limits.items():
         key, asked = f"run.{name}", getattr(config.run, name)
         if config.sources.get(key) == "overrides" and asked not in (value, "auto"):
-            raise ConfigError(f"{key} is {asked!r}, but has to be {value!r}: {choice.note}")
-    if choice.limits and config.script == "train_eval":
+            raise ConfigError(f"{key} is {asked!r}, but has to be {value!r}: {source.note}")
+    if source.limits and config.script == "train_eval":
         raise ConfigError(
             "script = train_eval evaluates during training, in environments of its own: "
-            f"{choice.note} Or evaluate after training, with script train and run.final_eval_eps."
+            f"{source.note} Or evaluate after training, with script train and run.final_eval_eps."
         )
-    return config.model_copy(update={"run": config.run.model_copy(update=choice.limits)})
+    return config.model_copy(update={"run": config.run.model_copy(update=source.limits)})
 
 
 class Borrowed(gymnasium.Wrapper):
@@ -91,7 +65,7 @@ class Borrowed(gymnasium.Wrapper):
         """Leaves the environment open."""
 
 
-def _instance(env: gymnasium.Env) -> Choice:
+def _instance(env: gymnasium.Env) -> EnvSource:
     name = type(env.unwrapped).__name__
     task, reasons = f"{CUSTOM}_{name}", []
     for how, make in _makers(env):
@@ -103,14 +77,15 @@ def _instance(env: gymnasium.Env) -> Choice:
             continue
         if not missing:
             note = f"The environment was passed as an instance of {name}; others are made by {how}."
-            return Choice(task, make, Borrowed(env), note=note)
+            return EnvSource(task, custom=make, example=Borrowed(env), note=note)
         reasons.append(f"{how} would lose what was set as {', '.join(missing)}")
     limits = {"envs": 1, "eval_envs": 1, "env_backend": "sync", "env_max_restarts": 0}
     note = (
         f"The instance of {name} that was passed is the only environment ({'; '.join(reasons)}). "
         + _ONLY_ONE
     )
-    return Choice(task, functools.partial(Borrowed, env), Borrowed(env), limits, note)
+    only = functools.partial(Borrowed, env)
+    return EnvSource(task, custom=only, example=Borrowed(env), limits=limits, note=note)
 
 
 def _makers(env: gymnasium.Env) -> list[tuple[str, Callable[[], gymnasium.Env]]]:

@@ -12,7 +12,7 @@ from gymnasium.vector import utils as vector_spaces
 
 from reverie.actors.evaluate import evaluate
 from reverie.config.checks import check_spaces
-from reverie.config.schema import Config, RunConfig
+from reverie.config.schema import Config
 from reverie.envs import errors
 from reverie.envs.flat.converter import Converter
 from reverie.envs.vector.vector import VectorEnv
@@ -24,7 +24,7 @@ from reverie.run import build, custom, pretrained
 from reverie.run.film import write_film
 from reverie.run.folder import open_run
 from reverie.run.result import Evaluation
-from reverie.run.source import CUSTOM
+from reverie.run.source import CUSTOM, EnvSource
 from reverie.run.space_file import read_spaces
 from reverie.spaces import Space
 
@@ -55,43 +55,31 @@ class TrainedAgent:
 
     Args:
         policy: Chooses the actions.
-        source: Environments of the run, for `evaluate`.
+        config: Configuration of the run, with the folder in which it lies.
         converter: Translates observations and actions.
-        settings: Numbers and backend of environments in `evaluate`.
-        seed: Seed of the run.
         step: Environment steps at which the parameters were saved.
-        logdir: Run folder.
-        fps: Frames per second of videos.
         permitted: Raises where the environment of the run must not be made.
     """
 
     def __init__(
         self,
         policy: Policy,
-        source: build.EnvSource,
+        config: Config,
         converter: Converter,
-        settings: RunConfig,
-        seed: int,
         step: int,
-        logdir: pathlib.Path,
-        fps: float,
         permitted: Callable[[], None] = lambda: None,
     ):
         self._policy = policy
-        self._source = source
+        self._config = config
         self._converter = converter
-        self._settings = settings
-        self._seed = seed
-        self._logdir = logdir
-        self._fps = fps
+        self._permitted = permitted
         self._evaluations = 0
         self.step = step
-        self._permitted = permitted
 
     @property
     def task(self) -> str:
         """Task that the agent was trained on."""
-        return self._source.task
+        return self._config.task
 
     def make_env(self) -> gymnasium.Env:
         """The environment of the run with the settings of the run, without Reverie's wrappers.
@@ -101,7 +89,7 @@ class TrainedAgent:
                 the folder was made elsewhere and its environment is code that it names.
         """
         self._permitted()
-        return self._source.make()
+        return EnvSource(self.task, self._config.env).make()
 
     def policy(
         self,
@@ -162,9 +150,9 @@ class TrainedAgent:
         return joined, PolicyState(carry, len(first))
 
     def __repr__(self) -> str:
-        converter = self._converter
+        converter, folder = self._converter, self._config.logdir
         return (
-            f"<{type(self).__name__} of {self.task} after {self.step:,} steps from {self._logdir}: "
+            f"<{type(self).__name__} of {self.task} after {self.step:,} steps from {folder}: "
             f"observations {converter.native_obs}, actions {converter.native_act}>"
         )
 
@@ -200,30 +188,31 @@ class TrainedAgent:
         """
         if not isinstance(episodes, int | np.integer) or episodes < 1:
             raise ValueError(f"The number of episodes is {episodes!r}: expected 1 or more.")
+        config, settings = self._config, self._config.run
         if seed is None:
             # Of a kind of its own: the episodes of evaluations in training were others.
-            seed = build.eval_seed(build.eval_seed(self._seed), self._evaluations)
+            seed = build.eval_seed(build.eval_seed(config.seed), self._evaluations)
             self._evaluations += 1
         elif seed < 0:
             raise ValueError(f"The seed is {seed}: expected None, or 0 or more.")
-        source, settings = self._source, self._settings
         if env is None:
             self._permitted()
+            source = EnvSource(config.task, config.env)
         else:
-            choice = custom.resolve(env)
-            source = build.EnvSource(choice.task, source.config, choice.factory)
+            source = dataclasses.replace(custom.resolve(env), config=config.env)
             limits = {"env_backend": "auto"} if settings.env_backend == "native" else {}
-            settings = settings.model_copy(update={**limits, **choice.limits})
+            settings = settings.model_copy(update={**limits, **source.limits})
         mode = "eval" if deterministic else "train"
         self._policy.restore({f"{mode}_calls": 0})  # So that equal seeds repeat.
         source = dataclasses.replace(source, filmed=video is not False)
-        with build.vector_env(source, settings, self._seed, episodes) as vector:
+        with build.vector_env(source, settings, config.seed, episodes) as vector:
             self._check(vector)
             result, records = evaluate(self._policy, vector, episodes, seed=seed, mode=mode)
         if video is False:
             return result
-        path = self._logdir / "evaluation" if video is True else pathlib.Path(video).expanduser()
-        return dataclasses.replace(result, video=write_film(path, records, self._fps))
+        path = pathlib.Path(config.logdir) / "evaluation" if video is True else pathlib.Path(video)
+        film = write_film(path.expanduser(), records, config.logger.fps)
+        return dataclasses.replace(result, video=film)
 
     def _check(self, vector: VectorEnv) -> None:
         both = zip(
@@ -262,23 +251,12 @@ def load_agent(
     folder, config, saved = open_run(logdir, trust)
     environment = [key for key in saved.code if not key.startswith("agent.")]
     saved.refuse(allowed=environment)
-    source = build.EnvSource(config.task, config.env)
     section = getattr(config.env, "gym" if config.suite == CUSTOM else config.suite)
     # Other suites draw their images in the size of the option.
     size = section.size if isinstance(section, ForeignConfig) else ()
     converter = Converter(*read_spaces(folder.spaces), size, config.task)
     policy, step = load_policy(config, *converter.spaces, choose(device))
-    return TrainedAgent(
-        policy,
-        source,
-        converter,
-        config.run,
-        config.seed,
-        step,
-        folder.root,
-        config.logger.fps,
-        saved.refuse,
-    )
+    return TrainedAgent(policy, config, converter, step, saved.refuse)
 
 
 def load_policy(

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from reverie.actors.collector import Collector
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
-from reverie.run.build import EnvSource
 from reverie.run.eval_only import eval_only
 from reverie.run.hooks import Hook
 from reverie.run.result import Outcome
+from reverie.run.source import EnvSource
 from reverie.run.train import train
 from reverie.track.sinks.base import Sink
 
@@ -56,15 +56,16 @@ def _check(callbacks: Sequence[Hook], sinks: Sequence[Sink], collector: Collecto
                 "reverie.Every(60, function) or function."
             )
     for sink in sinks:
-        missing = [name for name in SINK_METHODS if not callable(getattr(sink, name, None))]
-        if missing:
-            raise ConfigError(
-                f"sinks has {sink!r} in it, without {', '.join(missing)}: expected objects with "
-                f"the methods {', '.join(SINK_METHODS)}, see reverie.track.sinks.base them."
-            )
-    missing = [name for name in COLLECTOR_METHODS if not callable(getattr(collector, name, None))]
-    if collector is not None and missing:
+        _need(f"sinks has {sink!r} in it", sink, SINK_METHODS, "reverie.track.sinks.base")
+    if collector is not None:
+        what = f"collector is {collector!r}"
+        _need(what, collector, COLLECTOR_METHODS, "reverie.actors.collector")
+
+
+def _need(what: str, value: object, methods: Sequence[str], where: str) -> None:
+    missing = [name for name in methods if not callable(getattr(value, name, None))]
+    if missing:
         raise ConfigError(
-            f"collector is {collector!r}, without {', '.join(missing)}: expected an object with "
-            f"the methods {', '.join(COLLECTOR_METHODS)}, as reverie.actors.collector describes."
+            f"{what}, without {', '.join(missing)}: expected an object with the methods "
+            f"{', '.join(methods)}, as {where} describes."
         )

@@ -57,6 +57,7 @@ class EnvSource:
         config: Settings of the suites.
         custom: Makes one unwrapped environment of the user; None takes the task.
         example: An environment that is there already, to look at before any is made.
+        limits: Options of `run` that these environments dictate.
         note: What people should know about them.
         filmed: Whether a picture of every step is added as the key `log/video`.
         folder: Run folder, where a suite with the option `record` writes files of its own; with
@@ -66,9 +67,10 @@ class EnvSource:
     """
 
     task: str
-    config: EnvConfig
+    config: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     custom: Factory | None = None
     example: gymnasium.Env | None = None
+    limits: dict[str, Any] = dataclasses.field(default_factory=dict)
     note: str = ""
     filmed: bool = False
     folder: pathlib.Path | None = None
