@@ -1,4 +1,4 @@
-"""LangRoom: the game is the package's own, the pictures are ours and must be the same."""
+"""LangRoom: the game and its pictures are those of the package."""
 
 import gymnasium
 import numpy as np

@@ -1,8 +1,13 @@
 """Errors of the environments: each names what is wrong and what to do about it."""
 
+import difflib
 import os
 import sysconfig
 import traceback
+from collections.abc import Iterable
+
+MANY = 20
+"""Tasks of a suite that are not listed any more in a message."""
 
 
 class UnknownTaskError(ValueError):
@@ -59,6 +64,20 @@ class WorkerError(RuntimeError):
         self.index = index
         self.reason = reason
         self.trace = trace
+
+
+def unknown_task(suite: str, name: str, known: Iterable[str], advice: str = "") -> UnknownTaskError:
+    """That a suite has no such task, with the nearest ones, and all if they are few."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    text = f"The task '{suite}_{name}' does not exist. "
+    if near:
+        text += f"Did you mean {' or '.join(f'{suite}_{each}' for each in near)}? "
+    if len(known) > MANY:
+        text += f"See reverie.envs.registry.tasks({suite!r}) for all of them."
+    else:
+        text += f"There are {', '.join(f'{suite}_{each}' for each in known)}."
+    return UnknownTaskError(f"{text} {advice}".strip())
 
 
 def raised(error: BaseException, steps: int) -> str:

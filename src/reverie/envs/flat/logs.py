@@ -23,27 +23,21 @@ class OnlyLogs(gymnasium.Wrapper):
 
     The raw return that `gymnasium.wrappers.RecordEpisodeStatistics` puts there is one of them, for
     rewards may have been changed since.
-
-    Attributes:
-        steps: Steps of the episode, with one that is under way.
     """
 
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
         self._name = name_of(env)
-        self.steps = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, float]]:
         """Starts an episode."""
-        self.steps = 0
         obs, info = self.env.reset(seed=seed, options=options)
         return obs, self._logs(info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, float]]:
         """One step."""
-        self.steps += 1
         obs, reward, terminated, truncated, info = self.env.step(action)
         return obs, float(reward), terminated, truncated, self._logs(info)
 
@@ -98,22 +92,9 @@ def tell(logs: Sequence[dict[str, Any]], told: set[str]) -> None:
 
 
 def stack(logs: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
-    """Infos of N environments in gymnasium's form: `key` float32 [N] and `_key` bool [N]."""
+    """Logs of N environments by key as float32 [N], NaN where an environment gave none."""
     infos: dict[str, np.ndarray] = {}
     for index, entries in enumerate(logs):
         for key, value in entries.items():
-            if key not in infos:
-                infos[key] = np.zeros(len(logs), np.float32)
-                infos["_" + key] = np.zeros(len(logs), bool)
-            infos[key][index] = value
-            infos["_" + key][index] = True
+            infos.setdefault(key, np.full(len(logs), np.nan, np.float32))[index] = value
     return infos
-
-
-def present(infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The `log/` keys as float32 [N], NaN for environments that did not give a key."""
-    return {
-        key: np.where(infos["_" + key], values, np.nan).astype(np.float32)
-        for key, values in infos.items()
-        if key.startswith(LOG_PREFIX)
-    }

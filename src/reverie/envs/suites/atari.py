@@ -4,7 +4,6 @@ Bellemare et al., "The Arcade Learning Environment" (arXiv 1207.4708); sticky ac
 action set after Machado et al., "Revisiting the Arcade Learning Environment" (arXiv 1709.06009).
 """
 
-import difflib
 import functools
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,7 +13,7 @@ import gymnasium
 import numpy as np
 from ale_py import roms
 
-from reverie.envs.errors import OptionError, UnknownTaskError
+from reverie.envs.errors import OptionError, UnknownTaskError, unknown_task
 from reverie.envs.suites.atari_frames import Aggregate, Frames, Resize
 
 FRAME_LIMIT = 108_000
@@ -220,12 +219,7 @@ def find(suite: str, name: str) -> str:
             f"The game '{suite}_{name}' has no mode for one player. See "
             f"reverie.envs.registry.tasks({suite!r}) for the games that have."
         )
-    near = difflib.get_close_matches(name.lower(), spellings.values(), n=3, cutoff=0.5)
-    raise UnknownTaskError(
-        f"There is no game {name!r}. "
-        + (f"Did you mean {' or '.join(f'{suite}_{each}' for each in near)}? " if near else "")
-        + f"See reverie.envs.registry.tasks({suite!r}) for all of them."
-    )
+    raise unknown_task(suite, name.lower(), spellings.values())
 
 
 @functools.cache

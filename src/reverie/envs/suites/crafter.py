@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 from crafter import constants, engine
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import unknown_task
 from reverie.extras import install
 
 # The package reads these names from a file, so type checkers do not see them.
@@ -48,9 +48,7 @@ class Crafter(gymnasium.Env):
 
     def __init__(self, name: str = "reward", size: Sequence[int] = (64, 64), logs: bool = False):
         if name not in REWARDS:
-            raise UnknownTaskError(
-                f"The task 'crafter_{name}' does not exist: use crafter_reward or crafter_noreward."
-            )
+            raise unknown_task("crafter", name, REWARDS)
         # The terrain's noise compiles itself where numba is found.
         if importlib.util.find_spec("numba") is None:
             log.warning("Crafter is several times slower without numba: %s", install("crafter"))

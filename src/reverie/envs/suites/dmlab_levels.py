@@ -5,9 +5,8 @@ older levels Beattie et al., "DeepMind Lab" (arXiv 1612.03801).
 """
 
 import dataclasses
-import difflib
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import unknown_task
 
 FOLDER = "contributed/dmlab30/"
 
@@ -93,11 +92,8 @@ def find(name: str, held_out: bool = False) -> Level:
         return Level(name, held_out)
     if name in DMLAB30:
         return Level(FOLDER + name, held_out)
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5) or names()[:3]
-    raise UnknownTaskError(
-        f"DeepMind Lab has no level {name!r}. Try {', '.join(f'dmlab_{each}' for each in near)}, "
-        "or the path of a level under game_scripts/levels, with a / in it."
-    )
+    advice = "A path under the engine's game_scripts/levels, with a / in it, is a level too."
+    raise unknown_task("dmlab", name, names(), advice)
 
 
 def names() -> list[str]:

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import OptionError, UnknownTaskError
+from reverie.envs.errors import OptionError, unknown_task
 
 FRAMES = 16
 BLOCK = 64
@@ -49,7 +49,7 @@ class Dummy(gymnasium.Env):
 
     def __init__(self, name: str = "disc", length: int = 100, size: Sequence[int] = (64, 64)):
         if name not in ACTIONS:
-            raise UnknownTaskError(f"The task 'dummy_{name}' does not exist: use one of {tasks()}.")
+            raise unknown_task("dummy", name, ACTIONS)
         if length < 1:
             raise OptionError(f"length={length}: an episode has at least one step.")
         self.task_name = f"dummy_{name}"

@@ -4,7 +4,6 @@ Weng et al., "EnvPool: A Highly Parallel Reinforcement Learning Environment Exec
 (arXiv 2206.10558).
 """
 
-import difflib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import MissingPackageError, OptionError, SpaceError, UnknownTaskError
+from reverie.envs.errors import MissingPackageError, OptionError, SpaceError, unknown_task
 from reverie.envs.flat.converter import Bounds
 from reverie.envs.vector.backend import cores
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine, Results, row, stacked
@@ -172,12 +171,7 @@ def _spaces(name: str, kwargs: Mapping[str, Any]) -> tuple[gymnasium.Space, gymn
     """Observation and action space as EnvPool declares them, before anything is built."""
     known = pools.list_all_envs()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        raise UnknownTaskError(
-            f"EnvPool has no environment {name!r}. "
-            + (f"Did you mean {' or '.join(f'envpool_{each}' for each in near)}? " if near else "")
-            + "See reverie.envs.registry.tasks('envpool') for all of them."
-        )
+        raise unknown_task("envpool", name, known)
     for key in OURS:
         if key in kwargs:
             raise OptionError(

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces as gs
 from langroom import langroom as game
 
-from reverie.envs.errors import OptionError, UnknownTaskError
+from reverie.envs.errors import OptionError, unknown_task
 
 MOVES = 5
 """Stay, down, up, right, left."""
@@ -61,10 +61,7 @@ class LangRoom(gymnasium.Env):
         vocab: int = len(game.VOCAB),
     ):
         if name not in REWARDS:
-            raise UnknownTaskError(
-                f"The task 'langroom_{name}' does not exist: use one of "
-                f"{', '.join(f'langroom_{each}' for each in REWARDS)}."
-            )
+            raise unknown_task("langroom", name, REWARDS)
         _check(length, size, view, vocab)
         self.task_name = f"langroom_{name}"
         self._room = _Room(REWARDS[name], view, length, size[0], vocab)
@@ -104,42 +101,15 @@ class LangRoom(gymnasium.Env):
 
 
 class _Room(langroom.LangRoom):
-    """The game, without its debugging pictures of text and with images cut from a larger one.
-
-    Its own drawing puts every cell together anew at every step, which takes most of the time.
-    """
-
-    # The game sets these in its first step.
-    player: Any
-    colors: Any
-
-    def __init__(self, reward: str, view: int, length: int, size: int, vocab: int):
-        super().__init__(reward, view, length, size, vocab)
-        self._grid = size // (2 * view + 1)
-        self._map, self._player, self._things = _draw(view, self._grid)
-        self._painted: dict[str, str] | None = None
+    """The game, without its debugging pictures of text, which take most of the time."""
 
     def _obs(self, reward: float, **flags: bool) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         text = game.VOCAB.index(self.target)
         return {"image": self.picture(), "text": text, "reward": reward, **flags}
 
     def picture(self) -> np.ndarray:
-        """The cells around the player [size, size, 3], the same as those of the game itself."""
-        # The game never changes its dictionary of colours, it makes a new one.
-        if self._painted is not self.colors:
-            for thing, (place, tiles) in self._things.items():
-                self._map[place] = tiles[self.colors[thing]]
-            self._painted = self.colors
-        grid, side = self._grid, (2 * self.view + 1) * self._grid
-        edge = (self.resolution - side) // 2
-        middle = edge + self.view * grid
-        left, top = (cell * grid for cell in self.player)
-        image = np.zeros((self.resolution, self.resolution, 3), np.uint8)
-        image[edge : edge + side, edge : edge + side] = self._map[
-            top : top + side, left : left + side
-        ]
-        image[middle : middle + grid, middle : middle + grid] = self._player
-        return image
+        """The cells around the player [size, size, 3]."""
+        return np.ascontiguousarray(self.render().transpose((1, 0, 2)))
 
 
 make = LangRoom
@@ -167,36 +137,3 @@ def _check(length: int, size: Sequence[int], view: int, vocab: int) -> None:
             f"size={list(size)}: with view={view} the image shows {cells}x{cells} cells, and what "
             f"remains of {height} pixels is not an equal border. Use [{good}, {good}]."
         )
-
-
-Things = dict[str, tuple[tuple[slice, slice], dict[str, np.ndarray]]]
-
-
-def _draw(view: int, grid: int) -> tuple[np.ndarray, np.ndarray, Things]:
-    """What the game draws with cells of `grid` pixels, for cutting images from it.
-
-    Returns:
-        The room with walls around it as far as one sees, the player's cell, and for each object
-        its place in the room and its cell in every colour.
-    """
-    # Large enough that from the middle the whole room is seen, and the view beyond its walls.
-    around = view + len(game.LAYOUT.split("\n")) // 2
-    painter: Any = langroom.LangRoom(view=around, resolution=(2 * around + 1) * grid)
-    marks = np.pad(painter.layout, view, constant_values="#")
-    painter.player = tuple(side // 2 for side in painter.layout.shape)
-
-    def place(x: int, y: int) -> tuple[slice, slice]:
-        return slice(y * grid, (y + 1) * grid), slice(x * grid, (x + 1) * grid)
-
-    spots = {name: place(*np.argwhere(marks == str(k))[0]) for k, name in enumerate(game.OBJECTS)}
-    things: Things = {name: (spot, {}) for name, spot in spots.items()}
-    room = np.zeros(())
-    for color in game.COLORS:
-        painter.colors = dict.fromkeys(game.OBJECTS, color)
-        room = painter.render().transpose((1, 0, 2)).copy()
-        for spot, tiles in things.values():
-            tiles[color] = room[spot].copy()
-    player = room[place(around, around)].copy()
-    # The player stood on a free cell, as are those beside it.
-    room[place(around, around)] = room[place(around + 1, around)]
-    return room, player, things

@@ -3,17 +3,13 @@
 Merel et al., "Hierarchical visuomotor control of humanoids" (arXiv 1811.09656).
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces as gs
 
-from reverie.envs.errors import OptionError, UnknownTaskError
-from reverie.envs.suites.control import action_space, apply
-from reverie.envs.suites.mazes import quiet, reseed
+from reverie.envs.errors import OptionError, unknown_task
+from reverie.envs.suites.control import ControlEnv, composed, reseed_maze
 from reverie.envs.suites.rendering import prepare
 
 MAZES = {"s": (7, 2), "m": (11, 4), "l": (15, 6), "xl": (21, 9)}
@@ -26,7 +22,7 @@ SECONDS = 60.0
 PHYSICS, CONTROL = 0.005, 0.05
 
 
-class LocoNav(gymnasium.Env):
+class LocoNav(ControlEnv):
     """A walker that sees through its own eyes.
 
     In a maze each visit of the green sphere gives a reward of 1 and moves the walker to a random
@@ -54,9 +50,6 @@ class LocoNav(gymnasium.Env):
         OptionError: There is no such camera.
     """
 
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
-    render_mode = "rgb_array"
-
     def __init__(
         self,
         name: str,
@@ -64,75 +57,32 @@ class LocoNav(gymnasium.Env):
         repeat: int = 1,
         camera: int = -1,
     ):
-        _check(name, repeat)
+        if name not in tasks():
+            raise unknown_task("loconav", name, tasks())
         prepare(images=True)
-        quiet()
-        from dm_control import composer
-
-        self.task_name = f"loconav_{name}"
         self._task = task = _task(*name.split("_", 1))
         # Images are drawn after the last repeat only, so not as an observable.
         task._walker.observables.egocentric_camera.enabled = False
-        self._control: Any = composer.Environment(
-            task=task, time_limit=SECONDS, random_state=0, strip_singleton_obs_buffer_dim=True
-        )
-        cameras = self._control.physics.model.ncam
+        control = composed(task, SECONDS)
+        cameras = control.physics.model.ncam
         if camera >= cameras:
-            raise OptionError(f"camera={camera}: {self.task_name} has cameras 0 to {cameras - 1}.")
-        self._camera = "walker/egocentric" if camera < 0 else camera
-        self._repeat = repeat
-        self._height, self._width = size
-        specs = self._control.observation_spec()
-        self._keys = {
-            key: key.removeprefix("walker/") for key, spec in specs.items() if 0 not in spec.shape
-        }
-        entries: dict[str, gymnasium.Space] = {
-            name: gs.Box(-np.inf, np.inf, specs[key].shape, np.float32)
-            for key, name in self._keys.items()
-        }
-        entries["image"] = gs.Box(0, 255, (self._height, self._width, 3), np.uint8)
-        self.observation_space = gs.Dict(entries)
-        self.action_space = action_space(self._control)
-        self._started = False
+            raise OptionError(f"camera={camera}: loconav_{name} has cameras 0 to {cameras - 1}.")
+        specs = control.observation_spec().items()
+        keys = {key: key.removeprefix("walker/") for key, spec in specs if 0 not in spec.shape}
+        seen = "walker/egocentric" if camera < 0 else camera
+        super().__init__(f"loconav_{name}", control, keys, repeat, size, seen)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Starts an episode in a new arena."""
-        super().reset(seed=seed)
-        if seed is not None or not self._started:
-            arena = self._task.root_entity
-            if hasattr(arena, "maze"):
-                reseed(self._control, arena, self.np_random)
-                arena.texture_seeds = self.np_random
-            else:
-                self._control.random_state.seed(int(self.np_random.integers(2**31)))
-            self._started = True
-        return self._observe(self._control.reset()), {}
+    def _reseed(self) -> None:
+        arena = self._task.root_entity
+        if hasattr(arena, "maze"):
+            reseed_maze(self._control, arena, self.np_random)
+            arena.texture_seeds = self.np_random
+        else:
+            super()._reseed()
 
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Applies the action `repeat` times."""
-        if not self._started:
-            raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        found, total = apply(self._control, action, self._repeat)
+    def _terminal(self, found: Any) -> bool:
         # The task knows why it ended; in mazes it lowers its discount one step too late.
-        terminated = found.last() and (found.discount == 0 or self._task._failure_termination)
-        return self._observe(found), total, terminated, found.last() and not terminated, {}
-
-    def render(self) -> np.ndarray:
-        """The current image [height, width, 3]."""
-        return self._control.physics.render(self._height, self._width, camera_id=self._camera)
-
-    def close(self) -> None:
-        """Frees the physics and the drawing context."""
-        self._control.physics.free()
-
-    def _observe(self, found: Any) -> dict[str, np.ndarray]:
-        values = found.observation
-        vectors = {name: np.asarray(values[key], np.float32) for key, name in self._keys.items()}
-        return {**vectors, "image": self.render()}
+        return found.discount == 0 or self._task._failure_termination
 
 
 make = LocoNav
@@ -141,16 +91,6 @@ make = LocoNav
 def tasks() -> list[str]:
     """Names of the tasks."""
     return [f"{walker}_{arena}" for walker in WALKERS for arena in ARENAS]
-
-
-def _check(name: str, repeat: int) -> None:
-    if name not in tasks():
-        near = difflib.get_close_matches(name, tasks(), n=3, cutoff=0.5) or tasks()[:3]
-        raise UnknownTaskError(
-            f"LocoNav has no task {name!r}. Try {', '.join(f'loconav_{each}' for each in near)}."
-        )
-    if repeat < 1:
-        raise OptionError(f"repeat={repeat}: an action is applied at least once.")
 
 
 def _task(walker: str, arena: str) -> Any:

@@ -3,7 +3,6 @@
 Pasukonis et al., "Evaluating Long-Term Memory in 3D Mazes" (arXiv 2210.13383).
 """
 
-import difflib
 import functools
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -13,8 +12,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import UnknownTaskError
-from reverie.envs.suites.mazes import quiet, reseed
+from reverie.envs.errors import unknown_task
+from reverie.envs.suites.control import quiet, reseed_maze
 from reverie.envs.suites.rendering import prepare
 from reverie.envs.suites.submodules import import_submodule
 
@@ -58,11 +57,7 @@ class MemoryMaze(gymnasium.Env):
 
     def __init__(self, name: str, size: Sequence[int] = (64, 64), color: bool = False):
         if name not in tasks():
-            near = difflib.get_close_matches(name, tasks(), n=3, cutoff=0.5) or SIZES
-            raise UnknownTaskError(
-                f"Memory Maze has no task {name!r}. "
-                f"Try {', '.join(f'memmaze_{each}' for each in near)}."
-            )
+            raise unknown_task("memmaze", name, tasks())
         prepare(images=True)
         quiet()
         self.task_name = f"memmaze_{name}"
@@ -96,7 +91,7 @@ class MemoryMaze(gymnasium.Env):
         super().reset(seed=seed)
         if seed is not None or self._fresh:
             task = self._control.task
-            reseed(self._control, task._maze_arena, self.np_random)
+            reseed_maze(self._control, task._maze_arena, self.np_random)
             # Variants with random colours shuffle this list from where the last episode left it.
             task._target_colors[:] = self._colors
             self._fresh = False

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import unknown_task
 from reverie.envs.suites.minecraft_actions import ACTIONS, Controls
 from reverie.envs.suites.minecraft_engine import Engine
 from reverie.envs.suites.minecraft_rewards import MILESTONES, Player, Progress
@@ -69,10 +69,7 @@ class Minecraft(gymnasium.Env):
         logs: bool = False,
     ):
         if name not in ACTIONS:
-            raise UnknownTaskError(
-                f"The task 'minecraft_{name}' does not exist: use one of "
-                f"{', '.join(f'minecraft_{each}' for each in ACTIONS)}."
-            )
+            raise unknown_task("minecraft", name, ACTIONS)
         self.task_name = f"minecraft_{name}"
         self._task = name
         self._length = length

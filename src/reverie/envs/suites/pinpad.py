@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.envs.errors import OptionError, UnknownTaskError
+from reverie.envs.errors import OptionError, unknown_task
 
 COLUMNS, ROWS = 16, 14
 """Cells of the room, with its walls. Two more rows below it show the history."""
@@ -83,10 +83,7 @@ class PinPad(gymnasium.Env):
 
     def __init__(self, name: str, length: int = 10_000, size: Sequence[int] = (64, 64)):
         if name not in PADS:
-            raise UnknownTaskError(
-                f"The task 'pinpad_{name}' does not exist: use one of "
-                f"{', '.join(f'pinpad_{each}' for each in PADS)}."
-            )
+            raise unknown_task("pinpad", name, PADS)
         if length < 1:
             raise OptionError(f"length={length}: an episode has at least one step.")
         height, width = size

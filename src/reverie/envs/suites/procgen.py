@@ -4,7 +4,6 @@ Cobbe et al., "Leveraging Procedural Generation to Benchmark Reinforcement Learn
 (arXiv 1912.01588).
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ import gymnasium
 import numpy as np
 from PIL import Image
 
-from reverie.envs.errors import OptionError, UnknownTaskError
+from reverie.envs.errors import OptionError, unknown_task
 from reverie.envs.suites.submodules import import_submodule
 
 Mode = Literal["easy", "hard", "extreme", "memory", "exploration"]
@@ -173,10 +172,7 @@ def tasks() -> list[str]:
 
 def _check(game: str, resize: str, mode: str, num_levels: int, start_level: int) -> None:
     if game not in GAMES:
-        near = difflib.get_close_matches(game, GAMES, n=3, cutoff=0.5) or GAMES
-        raise UnknownTaskError(
-            f"ProcGen has no game {game!r}. Try {', '.join(f'procgen_{each}' for each in near)}."
-        )
+        raise unknown_task("procgen", game, GAMES)
     if resize not in FILTERS:
         raise OptionError(f"resize={resize!r}: choose {' or '.join(FILTERS)}.")
     if mode not in MODES:

@@ -114,7 +114,7 @@ class BatchedVectorEnv(gymnasium.vector.VectorEnv):
         obs, logs = self._engine.reset(None if seed is None else [int(each or 0) for each in seed])
         self._started = True
         self._steps[:], self._over[:] = 0, False
-        return self._convert(obs), _infos(logs)
+        return self._convert(obs), _fresh(logs)
 
     def step_async(self, actions: Mapping[str, np.ndarray]) -> None:
         """Begins a step with actions [N, ...] from the flat action space."""
@@ -141,7 +141,7 @@ class BatchedVectorEnv(gymnasium.vector.VectorEnv):
         self._over = terminated | truncated
         # The engine may use its arrays again, as it may those of the observations.
         flags = np.array(terminated), np.array(truncated)
-        return self._convert(obs), rewards, *flags, _infos(logs)
+        return self._convert(obs), rewards, *flags, _fresh(logs)
 
     def step(
         self, actions: Mapping[str, np.ndarray]
@@ -188,9 +188,6 @@ def stacked(values: Sequence[Any]) -> Any:
     return np.stack(values)
 
 
-def _infos(logs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Infos in gymnasium's form: beside every key, where it has a value."""
-    infos: dict[str, Any] = {}
-    for key, values in logs.items():
-        infos[key], infos["_" + key] = values, ~np.isnan(values)
-    return infos
+def _fresh(logs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays that the engine does not use again."""
+    return {key: np.array(values, np.float32) for key, values in logs.items()}

@@ -128,7 +128,7 @@ class SeparateEnvs:
             for index, values in enumerate(each):
                 array[index] = values[key]
         tell(logs, self._told)
-        infos: dict[str, Any] = stack(logs) if any(logs) else {}
+        infos = stack(logs)
         if restarted.any():
             infos[RESTARTED] = restarted
         return obs, np.array(rewards), np.array(terminated), np.array(truncated), infos

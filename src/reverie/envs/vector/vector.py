@@ -8,7 +8,6 @@ import gymnasium
 import numpy as np
 
 from reverie.envs.flat.leaves import describe
-from reverie.envs.flat.logs import present
 from reverie.envs.vector.backend import choose
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.restarts import RESTARTED, Restarts
@@ -175,11 +174,10 @@ class VectorEnv:
     def _transition(self, obs, rewards, terminated, truncated, infos) -> Transition:
         first, self._over = self._over, terminated | truncated
         transition = {**obs, "reward": rewards.astype(np.float32)}
-        transition["is_first"] = first | infos[RESTARTED] if RESTARTED in infos else first
+        transition["is_first"] = first | infos.pop(RESTARTED, False)
         transition["is_last"] = self._over.copy()
         transition["is_terminal"] = terminated
-        if infos:
-            transition.update(present(infos))
+        transition.update(infos)
         if TERMINAL in transition:
             transition["is_terminal"] |= transition[TERMINAL] > 0
         return transition
