@@ -19,7 +19,7 @@ SCORE = "episode/score"
 """A mapping that holds this key, with or without a prefix, reports a finished episode."""
 
 
-class Logger:
+class Logger(contextlib.AbstractContextManager):
     """Collects metrics between writes and hands them to sinks.
 
     Values may be Python, numpy or device scalars, texts, uint8 images [H, W, C] and uint8 videos
@@ -120,9 +120,6 @@ class Logger:
                 report_failure(type(sink).__name__, error)
                 with contextlib.suppress(Exception):  # The first error has been reported.
                     sink.close()
-
-    def __enter__(self) -> "Logger":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
