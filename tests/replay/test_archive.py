@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from reverie.replay.files import archive, record
+from reverie.replay.files import archive, format
 from reverie.replay.files.storage import DiskStorage, RamStorage
 from reverie.replay.replay import Replay
 from reverie.spaces import Space
@@ -180,7 +180,7 @@ def test_a_replay_in_ram_that_was_loaded_can_be_saved_elsewhere(make_replay, fil
     # Damage is not written again under a new checksum.
     path = first / "0000000000.chunk"
     content = bytearray(path.read_bytes())
-    content[record.read_header(path).position("reward") + 2] ^= 4
+    content[format.File(path).position["reward"] + 2] ^= 4
     path.write_bytes(content)
     broken, third = make_replay(storage=RamStorage), tmp_path / "third"
     assert "0000000000.chunk" in broken.load(first).damaged[0]

@@ -11,7 +11,7 @@ import pytest
 
 from reverie.disk import DiskFullError
 from reverie.replay.batches import Batches
-from reverie.replay.files.record import DamagedFile
+from reverie.replay.files.format import DamagedFile
 from reverie.replay.files.storage import DiskStorage
 from reverie.replay.replay import Replay
 from reverie.spaces import Space

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from reverie.replay.files import record
+from reverie.replay.files import format
 from reverie.replay.files.storage import DiskStorage, RamStorage
 from reverie.replay.selectors.mixture import Mixture
 from reverie.replay.selectors.prioritized import Prioritized
@@ -126,12 +126,12 @@ def test_streams_saved_by_an_earlier_version_go_on(make_replay, fill, tmp_path):
     fill(replay, 2, 21)
     replay.save(tmp_path / "run", "here").wait()
     folder = shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    state = record.read_header(folder / "state").fields
+    state = format.File(folder / "state").fields
     opened = state.pop("streams")
     assert opened == [[0, 4, 8, 21], [1, 5, 8, 21]]
     old = {"streams": 2, "written": 21, "offset": 5, "tail_offset": 2, "rows": 8}
     state["writer"] = {**old, "open": [4, 5], "tails": [4, 5]}
-    record.write(folder / "state", state, {})
+    format.write(folder / "state", state, {})
     again = make_replay(online=False)
     assert again.load(folder, "here").exact
     for one in (replay, again):

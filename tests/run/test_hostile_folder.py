@@ -22,8 +22,8 @@ from reverie.cli import main
 from reverie.config.errors import ConfigError
 from reverie.learner import checkpoint
 from reverie.learner.checkpoint import Checkpointer, CheckpointError
-from reverie.replay.files import record
-from reverie.replay.files.record import DamagedFile
+from reverie.replay.files import format
+from reverie.replay.files.format import DamagedFile
 from reverie.run import build, experience, state
 from reverie.run.folder import open_run
 from reverie.run.ratio import Ratio
@@ -304,7 +304,7 @@ def test_arrays_of_replay_that_cannot_be(reader, entry):
     path.write_bytes(struct.pack("<8sII", magic, len(header), zlib.crc32(header)) + header + rest)
     try:
         with pytest.raises(DamagedFile):
-            record.read(path)
+            format.read(path)
         with contextlib.suppress(CheckpointError):
             read("replay")
     finally:

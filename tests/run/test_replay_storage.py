@@ -9,7 +9,7 @@ import pytest
 from reverie.disk import DiskFullError
 from reverie.learner.checkpoint import Checkpointer
 from reverie.replay.budget import BudgetError
-from reverie.replay.files.codec import MissingCodecError
+from reverie.replay.files.format import MissingCodecError
 from reverie.run import saver
 from reverie.run.scripts import launch
 

@@ -8,8 +8,7 @@ from reverie.replay.batches import Batches, Sample
 from reverie.replay.budget import Budget, BudgetError, choose_budget, estimate_budget
 from reverie.replay.chunk import Layout
 from reverie.replay.files.archive import Saving
-from reverie.replay.files.codec import MissingCodecError, check_codec
-from reverie.replay.files.record import DamagedFile
+from reverie.replay.files.format import DamagedFile, MissingCodecError, check_codec
 from reverie.replay.files.restore import Loaded
 from reverie.replay.files.storage import DiskStorage, RamStorage
 from reverie.replay.plan import Plan

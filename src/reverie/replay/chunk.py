@@ -2,15 +2,18 @@
 
 Rows are only ever appended; a row that was written never changes again, except its latents (which
 are refreshed after every update). Readers may therefore hold a chunk and read finished rows while
-another thread appends to it, or moves its rows to a file.
+another thread appends to it. Whoever reads or writes latents, or moves rows to a file, holds the
+lock of the replay.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
 import numpy as np
 
+from reverie.replay.files.format import File
+from reverie.replay.files.scratch import Slot
 from reverie.spaces import FLAGS, RESERVED, Space
 
 OFFSET_BITS = 20
@@ -76,38 +79,18 @@ class Layout:
         return rows * dtype.itemsize * int(np.prod(shape, dtype=np.int64))
 
 
-class Backing(Protocol):
-    """Rows of a chunk that are not in its arrays."""
-
-    @property
-    def nbytes(self) -> int:
-        """Their size on disk."""
-        ...
-
-    def read(self, start: int, targets: Mapping[str, np.ndarray]) -> None:
-        """Fill each target `[n, *shape]` with the rows `start .. start+n-1` of its key."""
-        ...
-
-    def write(self, start: int, latents: Mapping[str, np.ndarray]) -> None:
-        """Put latents `[n, *shape]` into the rows from `start` on."""
-        ...
-
-    def detach(self) -> None:
-        """Stay readable although the file is about to be deleted."""
-        ...
-
-
 class Chunk:
     """A run of consecutive steps of one environment.
 
     Args:
         serial: Number of the chunk, growing in order of creation and never reused.
         stream: Index of the environment whose steps it holds.
-        arrays: `[rows, *shape]` per key; `is_first` at least, if there is a backing.
+        arrays: `[rows, *shape]` per key; `is_first` at least, where there is a file.
         previous: The chunk that this one continues, or None where a stream begins.
 
     Attributes:
-        backing: Holds the keys that are not in `arrays`.
+        file: Where the steps are that are not in `arrays`.
+        scratch: Where the latents are that are not in `arrays`.
         filled: Number of rows written so far.
         next: The chunk that continues this one, once it exists.
         starts: Drawable sequences that start here: at offsets `0 .. starts-1`.
@@ -115,8 +98,8 @@ class Chunk:
         version: Counts the rewrites of latents.
     """
 
-    __slots__ = ("arrays", "backing", "filled", "next", "origin", "rows", "serial", "slot",
-                 "starts", "stream", "version")  # fmt: skip
+    __slots__ = ("__weakref__", "arrays", "file", "filled", "next", "origin", "rows", "scratch",
+                 "serial", "slot", "starts", "stream", "version")  # fmt: skip
 
     def __init__(
         self,
@@ -128,7 +111,8 @@ class Chunk:
         self.serial = serial
         self.stream = stream
         self.arrays = arrays
-        self.backing: Backing | None = None
+        self.file: File | None = None
+        self.scratch: Slot | None = None
         self.rows = len(arrays["is_first"])
         self.filled = 0
         self.next: Chunk | None = None
@@ -154,29 +138,28 @@ class Chunk:
             targets: Contiguous `[n, *shape]` per wanted key.
             at: Row of the targets that takes the first one.
         """
-        # Taken once: another thread may replace it.
-        arrays = self.arrays
-        elsewhere = {}
+        latents, steps = {}, {}
         for key, target in targets.items():
-            array = arrays.get(key)
-            if array is None:
-                elsewhere[key] = target[at : at + count]
+            part = target[at : at + count]
+            if key in self.arrays:
+                part[:] = self.arrays[key][start : start + count]
+            elif self.scratch and key in self.scratch.starts:
+                latents[key] = part
             else:
-                target[at : at + count] = array[start : start + count]
-        if elsewhere and self.backing is not None:
-            self.backing.read(start, elsewhere)
+                steps[key] = part
+        if latents and self.scratch:
+            self.scratch.read(start, latents)
+        if steps and self.file:
+            self.file.read(start, steps)
 
     def write(self, start: int, latents: Mapping[str, np.ndarray]) -> None:
         """Put fresh latents `[n, *shape]` per key into the rows from `start` on."""
         self.version += 1
-        elsewhere = {}
         for key, rows in latents.items():
-            if key in self.arrays:
-                self.arrays[key][start : start + len(rows)] = rows
+            if self.scratch:
+                self.scratch.write(start, {key: rows})
             else:
-                elsewhere[key] = rows
-        if elsewhere and self.backing is not None:
-            self.backing.write(start, elsewhere)
+                self.arrays[key][start : start + len(rows)] = rows
 
     def walk(self, offset: int, length: int) -> Iterator["Piece"]:
         """The pieces of the `length` steps that start `offset` rows from here, in any later chunk.

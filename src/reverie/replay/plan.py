@@ -111,18 +111,10 @@ def _copy(
     for key in keys:
         dtype, rest = layout.specs[key]
         targets[key] = np.empty((shape[0] * shape[1], *rest), dtype)
-    # Taken once: another thread may replace them.
-    sources = [span.chunk.arrays for span in spans]
-    if all(len(arrays) == len(layout.specs) for arrays in sources):
-        rows = [slice(span.start, span.stop) for span in spans]
-        for key, target in targets.items():
-            # One call for a key: small ones cost more by their number than by their bytes.
-            np.concatenate([x[key][r] for x, r in zip(sources, rows, strict=True)], out=target)
-    else:
-        at = 0
-        for chunk, start, stop in spans:
-            chunk.read(start, stop - start, targets, at)
-            at += stop - start
+    at = 0
+    for chunk, start, stop in spans:
+        chunk.read(start, stop - start, targets, at)
+        at += stop - start
     return {key: rows.reshape(*shape, *rows.shape[1:]) for key, rows in targets.items()}
 
 

@@ -190,8 +190,10 @@ class Streams:
         # A quarter of what a stream can hold beyond one sequence keeps every stream drawable, where
         # all are equally fast, and evicts in pieces that are not too coarse.
         rows = (self._index.capacity // num - self._length) // 4
-        rows = max(1, min(self._chunksize, rows, self._storage.most_rows(num)))
-        chunk = Chunk(self.serial, stream, self._storage.allocate(rows), previous)
+        layout = self._storage.layout
+        fitting = self._storage.growing // (num * layout.step_nbytes)
+        rows = max(1, min(self._chunksize, rows, fitting))
+        chunk = Chunk(self.serial, stream, layout.empty(rows), previous)
         self.serial += 1
         self._index.table.insert(chunk)
         return chunk

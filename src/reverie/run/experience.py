@@ -11,7 +11,7 @@ from reverie.config.schema import Config, ReplayConfig, unset
 from reverie.replay.batches import Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
 from reverie.replay.chunk import Layout
-from reverie.replay.files.codec import check_codec
+from reverie.replay.files.format import check_codec
 from reverie.replay.files.storage import DiskStorage, RamStorage
 from reverie.replay.replay import Replay
 from reverie.replay.selectors.base import Selector

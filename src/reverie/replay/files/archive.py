@@ -31,14 +31,14 @@ import numpy as np
 
 from reverie.disk import explain_full_disk
 from reverie.replay.chunk import Chunk
-from reverie.replay.files import record
+from reverie.replay.files import format
 from reverie.replay.files.storage import Storage
 
 LATENT_BUDGET = 1 << 30
 """Bytes of latents of finished chunks that one save copies and writes anew."""
 
-Copies = dict[int, tuple[int, dict[str, np.ndarray]]]
-"""Version and latents of chunks by serial."""
+Copy = tuple[int, dict[str, np.ndarray]]
+"""Version and latents of a chunk."""
 
 
 class Saving:
@@ -134,19 +134,17 @@ class Archive:
         """Start to write a chunk that is full; waits if too much waits to be written."""
         if self._folder is None:
             return
-        self._submit(self._layout.nbytes(chunk.rows), self._finish, self._folder, chunk)
-        waiting = sum(size for job, size in self._jobs if not job.done())
-        for job, size in self._jobs:
-            if waiting <= self._storage.pending:
-                break
-            if not job.done():
-                concurrent.futures.wait([job])
-                waiting -= size
+        self._jobs.append(
+            (self._submit(self._folder, self._finish, chunk), self._layout.nbytes(chunk.rows))
+        )
+        waiting = [(job, size) for job, size in self._jobs if not job.done()]
+        while sum(size for _, size in waiting) > self._storage.waiting:
+            concurrent.futures.wait([waiting.pop(0)[0]])
 
     def drop(self, chunk: Chunk) -> None:
         """Start to delete the files of a chunk that was evicted; plans can still read it."""
         if self._folder is not None:
-            self._submit(0, self._drop, self._folder, chunk)
+            self._jobs.append((self._submit(self._folder, self._drop, chunk), 0))
 
     def report(self) -> None:
         """Raise the failure of a `finish` or `drop` that has ended.
@@ -187,13 +185,10 @@ class Archive:
             self._previous.report()
         # Whatever could not be written when it was finished is tried again by this save.
         self._jobs.clear()
-        chunks, rows = list(chunks), [chunk.filled for chunk in chunks]
-        copies = worker.submit(self._copy, chunks, rows)
-        self._previous = Saving(
-            self._executor.submit(
-                _explaining, folder, self._write, folder, chunks, rows, state, selector, copies
-            )
-        )
+        rows = {chunk: chunk.filled for chunk in chunks}
+        copies = worker.submit(self._copy, rows)
+        job = self._submit(folder, self._write, rows, state, selector, copies)
+        self._previous = Saving(job)
         return self._previous
 
     def close(self) -> None:
@@ -215,23 +210,22 @@ class Archive:
         self.use(folder)
 
     def _submit(
-        self, size: int, job: Callable[[Path, Chunk], None], folder: Path, chunk: Chunk
-    ) -> None:
-        future = self._executor.submit(_explaining, folder, job, folder, chunk)
-        self._jobs.append((future, size))
+        self, folder: Path, job: Callable[..., None], *args: Any
+    ) -> concurrent.futures.Future[None]:
+        """Have something done with a folder, after all before it."""
+        return self._executor.submit(explain_full_disk(folder)(job), folder, *args)
 
     def _finish(self, folder: Path, chunk: Chunk) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        if chunk.rows > self._written.get(chunk.serial, (0, 0, 0))[0]:
+        if chunk.rows > self._rows_of(chunk):
             self._write_chunk(folder, chunk, chunk.rows)
-        elif chunk.backing is None:  # It was saved before its stream ended.
-            with self._lock:
-                self._storage.land(chunk, path_of(folder, chunk.serial, "chunk"))
+        elif chunk.file is None:  # It was saved before its stream ended.
+            self._land(folder, chunk)
 
     def _drop(self, folder: Path, chunk: Chunk) -> None:
-        if chunk.backing is not None:
+        if chunk.file is not None:
             with contextlib.suppress(FileNotFoundError):
-                chunk.backing.detach()
+                chunk.file.detach()
         # A chunk goes before its latents, so that a kill between the two leaves none without.
         for kind in ("chunk", "latents"):
             path_of(folder, chunk.serial, kind).unlink(missing_ok=True)
@@ -241,55 +235,55 @@ class Archive:
     def _write(
         self,
         folder: Path,
-        chunks: list[Chunk],
-        rows: list[int],
+        rows: dict[Chunk, int],
         state: dict[str, Any],
         selector: Mapping[str, np.ndarray],
-        copying: concurrent.futures.Future[Copies],
+        copying: concurrent.futures.Future[dict[Chunk, Copy]],
     ) -> None:
         copies = copying.result()
         folder.mkdir(parents=True, exist_ok=True)
         self._saves += 1
-        for chunk, count in zip(chunks, rows, strict=True):
-            copy = copies.pop(chunk.serial, None)
-            if count > self._written.get(chunk.serial, (0, 0, 0))[0]:
+        for chunk, count in rows.items():
+            copy = copies.pop(chunk, None)
+            if copy is not None or count > self._rows_of(chunk):
                 self._write_chunk(folder, chunk, count, copy)
-            elif copy is not None:
-                record.write(path_of(folder, chunk.serial, "latents"), {"rows": count}, copy[1])
-                self._written[chunk.serial] = (count, copy[0], self._saves)
         if selector:
-            record.write(folder / "selector", {"mark": state["mark"]}, selector)
+            format.write(folder / "selector", {"mark": state["mark"]}, selector)
         else:
             (folder / "selector").unlink(missing_ok=True)
-        record.write(folder / "state", state, {})
-        record.sync(folder)
-        self._delete_others(folder, {chunk.serial for chunk in chunks})
+        format.write(folder / "state", state, {})
+        format.sync(folder)
+        self._delete_others(folder, {chunk.serial for chunk in rows})
 
-    def _write_chunk(
-        self,
-        folder: Path,
-        chunk: Chunk,
-        rows: int,
-        copy: tuple[int, dict[str, np.ndarray]] | None = None,
-    ) -> None:
+    def _write_chunk(self, folder: Path, chunk: Chunk, rows: int, copy: Copy | None = None) -> None:
+        """Write the latents, and the chunk unless it is there with all its rows."""
         version, latents = copy or self._latents(chunk, rows)
         # Latents first: a chunk file that exists always finds latents for all its rows.
-        record.write(path_of(folder, chunk.serial, "latents"), {"rows": rows}, latents)
-        fields = {
-            "serial": chunk.serial,
-            "stream": chunk.stream,
-            "rows": rows,
-            "origin": list(chunk.origin),
-        }
-        path = path_of(folder, chunk.serial, "chunk")
-        data = {key: chunk.arrays[key][:rows] for key in self._layout.data}
-        record.write(path, fields, data, compress=self._storage.compressed)
+        format.write(path_of(folder, chunk.serial, "latents"), {"rows": rows}, latents)
+        new = rows > self._rows_of(chunk)
+        if new:
+            fields = {
+                "serial": chunk.serial,
+                "stream": chunk.stream,
+                "rows": rows,
+                "origin": list(chunk.origin),
+            }
+            data = {key: chunk.arrays[key][:rows] for key in self._layout.data}
+            path = path_of(folder, chunk.serial, "chunk")
+            format.write(path, fields, data, compress=self._storage.compressed)
         self._written[chunk.serial] = (rows, version, self._saves)
-        if rows == chunk.rows:
-            with self._lock:
-                self._storage.land(chunk, path)
+        if new and rows == chunk.rows:
+            self._land(folder, chunk)
 
-    def _latents(self, chunk: Chunk, rows: int) -> tuple[int, dict[str, np.ndarray]]:
+    def _rows_of(self, chunk: Chunk) -> int:
+        """Rows in its file."""
+        return self._written.get(chunk.serial, (0, 0, 0))[0]
+
+    def _land(self, folder: Path, chunk: Chunk) -> None:
+        with self._lock:
+            self._storage.land(chunk, format.File(path_of(folder, chunk.serial, "chunk")))
+
+    def _latents(self, chunk: Chunk, rows: int) -> Copy:
         """Version and copies of the latents of the first rows."""
         specs = {key: self._layout.specs[key] for key in self._layout.latents}
         arrays = {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in specs.items()}
@@ -298,27 +292,27 @@ class Archive:
             chunk.read(0, rows, arrays)
         return version, arrays
 
-    def _copy(self, chunks: list[Chunk], rows: list[int]) -> Copies:
+    def _copy(self, rows: dict[Chunk, int]) -> dict[Chunk, Copy]:
         """The latents that a save has to write: those of new rows, and as many more as it may."""
-        stale: list[tuple[int, Chunk, int]] = []
-        for chunk, count in zip(chunks, rows, strict=True):
+        stale: list[tuple[int, Chunk]] = []
+        for chunk, count in rows.items():
             known, version, save = self._written.get(chunk.serial, (0, -1, 0))
             if count > known or version != chunk.version:
-                stale.append((-1 if count > known else save, chunk, count))
-        copies: Copies = {}
+                stale.append((-1 if count > known else save, chunk))
+        copies: dict[Chunk, Copy] = {}
         budget = LATENT_BUDGET
-        for _, chunk, count in sorted(stale, key=lambda entry: entry[0]):
-            budget -= count * self._layout.latent_nbytes
+        for _, chunk in sorted(stale, key=lambda entry: entry[0]):
+            budget -= rows[chunk] * self._layout.latent_nbytes
             if budget < 0:
                 break
-            copies[chunk.serial] = self._latents(chunk, count)
+            copies[chunk] = self._latents(chunk, rows[chunk])
         return copies
 
     def _delete_others(self, folder: Path, live: set[int]) -> None:
         # In the order of names a chunk goes before its latents, so that a kill between the two
         # leaves no chunk without latents.
         for path in sorted(folder.iterdir()):
-            temporary = path.name.endswith(record.TEMPORARY)
+            temporary = path.name.endswith(format.TEMPORARY)
             serial = _serial(path)
             if temporary or (serial is not None and serial not in live):
                 path.unlink()
@@ -336,11 +330,6 @@ def serials(folder: Path) -> list[int]:
 def path_of(folder: Path, serial: int, kind: str) -> Path:
     """File of a chunk; the kind is `chunk` or `latents`."""
     return folder / f"{serial:010d}.{kind}"
-
-
-def _explaining(folder: Path, job: Callable, *args: object) -> None:
-    with explain_full_disk(folder):
-        job(*args)
 
 
 def _serial(path: Path) -> int | None:

@@ -6,13 +6,14 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from reverie.replay.chunk import Chunk, Layout
-from reverie.replay.files import record
+from reverie.replay.files import format
 from reverie.replay.files.archive import path_of, serials
+from reverie.replay.files.format import DamagedFile, File
 from reverie.replay.files.storage import Storage
 from reverie.replay.index import Index
 from reverie.replay.selectors.base import KeepsState
@@ -43,6 +44,19 @@ class Loaded:
     exact: bool = False
 
 
+class _Files(NamedTuple):
+    """The files of one chunk; `rows` of it are wanted, and it has room for `room`."""
+
+    steps: File
+    latents: File
+    rows: int
+    room: int
+
+    @property
+    def serial(self) -> int:
+        return self.steps.fields["serial"]
+
+
 def restore(
     folder: Path, index: Index, storage: Storage, mark: str
 ) -> tuple[Loaded, list[Chunk], dict[str, Any], list[list[int]]]:
@@ -65,25 +79,18 @@ def restore(
     state, _ = _read(folder / "state", damaged)
     fields, selector = _read(folder / "selector", damaged)
     others = len(damaged)
-    headers, wanted, streams = None, {}, []
-    if (
-        mark
-        and mark == fields.get("mark") == state.get("mark")
-        and state["filled"]
-        and state["settings"] == index.settings
-    ):
-        wanted, streams = dict(state["filled"]), _streams(state)
-        headers = _headers(folder, storage.layout, [], wanted)
-        headers = _exactly(headers, wanted, {serial for _, serial, _, _ in streams})
-    if headers is None:
-        wanted, streams = {}, []
-        headers = _newest(_headers(folder, storage.layout, damaged, wanted), index.capacity)
-    table = index.table
-    table.stride = max([table.stride, *(header.fields["rows"] for header in headers)])
-    room = {serial: min(rows, table.stride) for _, serial, rows, _ in streams}
-    for chunk in _chunks(folder, headers, storage, damaged, wanted, room):
+    found, streams, saved = _find(folder, storage.layout, damaged), [], None
+    marked = mark and mark == fields.get("mark") == state.get("mark")
+    if marked and state["settings"] == index.settings:
+        streams = _streams(state)
+        saved = _as_saved(found, dict(state["filled"]), streams)
+    if saved:
+        del damaged[others:]  # Those are chunks of later times.
+    found, table = saved or _newest(found, index.capacity), index.table
+    table.stride = max([table.stride, *(files.steps.fields["rows"] for files in found)])
+    for chunk in _load_all(found, storage, table.stride, damaged):
         index.adopt(chunk)
-    exact = bool(wanted) and len(table) == len(wanted)
+    exact = bool(saved) and len(table) == len(found)
     if exact:
         table.stride = max(table.stride, state["stride"])
         table.place(state["slots"])
@@ -105,17 +112,6 @@ def _streams(state: Mapping[str, Any]) -> list[list[int]]:
     return [[stream, serial, old["rows"], old["written"]] for stream, serial in opened]
 
 
-def _exactly(
-    headers: list[record.Header], wanted: Mapping[int, int], growing: set[int]
-) -> list[record.Header] | None:
-    """The headers, if they are those of all wanted chunks as they were; open ones may be longer."""
-    for header in headers:
-        serial, rows = header.fields["serial"], header.fields["rows"]
-        if rows != wanted[serial] and serial not in growing:
-            return None
-    return headers if len(headers) == len(wanted) else None
-
-
 def _read(path: Path, damaged: list[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Fields and arrays of a file; empty if it is torn, with the reason in `damaged`, or not there.
 
@@ -123,112 +119,95 @@ def _read(path: Path, damaged: list[str]) -> tuple[dict[str, Any], dict[str, np.
     """
     if path.exists():
         try:
-            header, arrays = record.read(path)
-            return header.fields, arrays
-        except record.DamagedFile as error:
+            return format.read(path)
+        except DamagedFile as error:
             _skip(error, damaged)
     return {}, {}
 
 
-def _headers(
-    folder: Path, layout: Layout, damaged: list[str], wanted: Mapping[int, int]
-) -> list[record.Header]:
-    """Headers of the usable chunk files, oldest first.
-
-    Args:
-        folder: Where they are.
-        layout: What they must hold.
-        damaged: Takes the reasons for those that cannot be used.
-        wanted: Rows that are needed of each chunk by serial, the only ones to be looked at; if it
-            is empty all rows of all.
+def _find(folder: Path, layout: Layout, damaged: list[str]) -> list[_Files]:
+    """The usable chunks by their headers, oldest first; the reasons for others in `damaged`.
 
     Raises:
         ValueError: If a file holds other keys, dtypes or shapes than the layout.
     """
-    headers = []
+    found = []
     for serial in serials(folder):
-        if (wanted and serial not in wanted) or not path_of(folder, serial, "chunk").exists():
+        if not path_of(folder, serial, "chunk").exists():
             continue  # The save was killed between the latents and the chunk.
         try:
-            data = record.read_header(path_of(folder, serial, "chunk"))
-            latents = record.read_header(path_of(folder, serial, "latents"))
-            rows = wanted.get(serial, data.fields["rows"])
-            if data.fields["serial"] != serial or rows > min(
-                data.fields["rows"], latents.fields["rows"]
-            ):
-                raise record.DamagedFile(
-                    f"{path_of(folder, serial, 'latents')} does not belong to its chunk."
-                )
-        except (record.DamagedFile, FileNotFoundError) as error:
+            steps = File(path_of(folder, serial, "chunk"))
+            latents = File(path_of(folder, serial, "latents"))
+            rows = steps.fields["rows"]
+            if steps.fields["serial"] != serial or rows > latents.fields["rows"]:
+                path = path_of(folder, serial, "latents")
+                raise DamagedFile(f"{path} does not belong to its chunk.")
+        except (DamagedFile, FileNotFoundError) as error:
             _skip(error, damaged)
             continue
-        _check_arrays(folder, data.arrays | latents.arrays, layout)
-        headers.append(data)
-    return headers
+        _check_arrays(folder, steps.arrays | latents.arrays, layout)
+        found.append(_Files(steps, latents, rows, rows))
+    return found
 
 
-def _newest(headers: list[record.Header], capacity: int) -> list[record.Header]:
+def _as_saved(
+    found: list[_Files], rows: Mapping[int, int], streams: list[list[int]]
+) -> list[_Files] | None:
+    """The chunks as they were at a save, if all of them are there; open ones may be longer now."""
+    room = {serial: room for _, serial, room, _ in streams}
+    chosen = []
+    for files in found:
+        if files.serial in rows:
+            wanted = rows[files.serial]
+            if wanted > files.rows or (wanted < files.rows and files.serial not in room):
+                return None
+            chosen.append(files._replace(rows=wanted, room=room.get(files.serial, wanted)))
+    return chosen if len(chosen) == len(rows) else None
+
+
+def _newest(found: list[_Files], capacity: int) -> list[_Files]:
     """Those of the newest chunks that fit the capacity."""
-    ends = np.cumsum([header.fields["rows"] for header in reversed(headers)])
-    return headers[len(headers) - int(np.searchsorted(ends, capacity, side="right")) :]
+    ends = np.cumsum([files.rows for files in reversed(found)])
+    return found[len(found) - int(np.searchsorted(ends, capacity, side="right")) :]
 
 
-def _chunks(
-    folder: Path,
-    headers: list[record.Header],
-    storage: Storage,
-    damaged: list[str],
-    wanted: Mapping[int, int],
-    room: Mapping[int, int],
+def _load_all(
+    found: list[_Files], storage: Storage, stride: int, damaged: list[str]
 ) -> Iterator[Chunk]:
-    """The chunks that agree with their checksums, in order; the reasons for others in `damaged`.
-
-    They are closed and have all their rows, but for those that streams go on in: these have the
-    wanted rows, and room for others.
-    """
+    """The chunks that agree with their checksums, in order; the reasons for others in `damaged`."""
     lock = threading.Lock()
 
-    def load(header: record.Header) -> Chunk | Exception:
+    def load(files: _Files) -> Chunk | Exception:
         try:
-            return _chunk(folder, header, storage, wanted, room, lock)
-        except (record.DamagedFile, FileNotFoundError) as error:
+            return _load(files, storage, stride, lock)
+        except (DamagedFile, FileNotFoundError) as error:
             return error
 
     # Reading and computing checksums leave the interpreter to other threads.
     with concurrent.futures.ThreadPoolExecutor(THREADS, "replay-load") as pool:
-        for chunk in pool.map(load, headers):
+        for chunk in pool.map(load, found):
             if isinstance(chunk, Exception):
                 _skip(chunk, damaged)
             else:
                 yield chunk
 
 
-def _chunk(
-    folder: Path,
-    header: record.Header,
-    storage: Storage,
-    wanted: Mapping[int, int],
-    room: Mapping[int, int],
-    lock: threading.Lock,
-) -> Chunk:
-    """One chunk, read as a whole.
+def _load(files: _Files, storage: Storage, stride: int, lock: threading.Lock) -> Chunk:
+    """One chunk, read as a whole; it is closed, unless a stream goes on in it.
 
     Raises:
         DamagedFile, FileNotFoundError: If it is torn or gone.
     """
-    serial, rows = header.fields["serial"], header.fields["rows"]
-    filled = wanted.get(serial, rows)
-    arrays = storage.allocate(max(filled, room.get(serial, rows)))
-    path = path_of(folder, serial, "chunk")
-    latents = path_of(folder, serial, "latents")
-    for file, keys in ((path, storage.layout.data), (latents, storage.layout.latents)):
-        record.read_into(file, {key: arrays[key][:filled] for key in keys})
-    chunk = Chunk(serial, header.fields["stream"], arrays)
-    chunk.filled = filled
-    chunk.origin = tuple(header.fields["origin"])
-    if filled == chunk.rows:
+    layout, fields = storage.layout, files.steps.fields
+    arrays = layout.empty(max(files.rows, min(files.room, stride)))
+    for file, keys in ((files.steps, layout.data), (files.latents, layout.latents)):
+        file.load({key: arrays[key][: files.rows] for key in keys})
+    chunk = Chunk(files.serial, fields["stream"], arrays)
+    chunk.filled = files.rows
+    chunk.origin = tuple(fields["origin"])
+    if chunk.filled == chunk.rows:
         with lock:
-            storage.land(chunk, path)
+            storage.land(chunk, files.steps)
     return chunk
 
 

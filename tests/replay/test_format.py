@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.replay.files import record
-from reverie.replay.files.record import DamagedFile
+from reverie.replay.files import format
+from reverie.replay.files.format import DamagedFile
 
 FIELDS = {"serial": 3, "big": 2**127, "names": ["a", "b"]}
 ARRAYS = {
@@ -23,14 +23,14 @@ ARRAYS = {
 def content(request, tmp_path_factory):
     if request.param == "compressed":
         pytest.importorskip("lz4")
-    path = tmp_path_factory.mktemp("record") / "file"
-    record.write(path, FIELDS, ARRAYS, compress=() if request.param == "plain" else ARRAYS)
+    path = tmp_path_factory.mktemp("format") / "file"
+    format.write(path, FIELDS, ARRAYS, compress=() if request.param == "plain" else ARRAYS)
     return path, path.read_bytes()
 
 
 def same(path):
-    header, arrays = record.read(path)
-    assert header.fields == FIELDS
+    fields, arrays = format.read(path)
+    assert fields == FIELDS
     assert list(arrays) == list(ARRAYS)
     for key, array in ARRAYS.items():
         assert arrays[key].dtype == array.dtype
@@ -40,13 +40,13 @@ def same(path):
 def test_what_is_written_is_read(content):
     path, _ = content
     same(path)
-    assert record.read_header(path).fields == FIELDS
+    assert format.File(path).fields == FIELDS
     assert [p.name for p in path.parent.iterdir()] == ["file"]
 
 
 def test_an_uncompressed_file_is_what_it_always_was(tmp_path):
     path = tmp_path / "file"
-    record.write(path, {"a": 1}, {"key": np.arange(3, dtype=np.uint8)})
+    format.write(path, {"a": 1}, {"key": np.arange(3, dtype=np.uint8)})
     header = (
         b'{"fields": {"a": 1}, "arrays": {"key": '
         b'{"dtype": "uint8", "shape": [3], "start": 0, "crc": 139757951}}}'
@@ -66,7 +66,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(content, data):
     path = content[0].with_name("flipped")
     path.write_bytes(bad)
     try:
-        record.read(path)
+        format.read(path)
     except DamagedFile:
         return
     same(path)
@@ -80,17 +80,17 @@ def test_a_torn_file_is_found(content, data):
     path = content[0].with_name("torn")
     path.write_bytes(good[: data.draw(st.integers(0, len(good) - 64))])
     with pytest.raises(DamagedFile):
-        record.read(path)
+        format.read(path)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "file"
-    record.write(path, FIELDS, ARRAYS)
+    format.write(path, FIELDS, ARRAYS)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            record.write(path, FIELDS, {"large": np.ones(100_000)})
+            format.write(path, FIELDS, {"large": np.ones(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     same(path)
