@@ -259,13 +259,6 @@ def test_streams_do_not_mix(make, assert_drawn):
     assert_drawn(probe(replay), dict.fromkeys([100, 101, 102, 103], 1))
 
 
-def test_long_waiting_for_a_draw_computes_weights_in_between(make, monkeypatch, assert_drawn):
-    monkeypatch.setattr("reverie.replay.selectors.prioritized.PENDING", 10)
-    replay = make(steps=50)
-    give(replay, dict.fromkeys(range(45), 1.0))
-    assert_drawn(probe(replay), dict.fromkeys(range(42, 47), 1))
-
-
 @pytest.mark.parametrize(
     "options",
     [{"exponent": -1}, {"maxfrac": 1.5}, {"initial": -1}, {"context": -1}, {"context": 4}],

@@ -1,18 +1,15 @@
 """Sequences drawn in proportion to the priorities of their steps."""
 
-import itertools
+import weakref
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reverie.replay.chunk import Chunk, Piece
+from reverie.replay.chunk import Chunk
 from reverie.replay.rows import Table
-from reverie.replay.selectors.base import Rows, grown
+from reverie.replay.selectors.base import Rows
 from reverie.replay.selectors.sumtree import SumTree
 from reverie.replay.selectors.uniform import Uniform
-
-PENDING = 1 << 16
-"""Sequences whose weights may be out of date before they are computed without need."""
 
 _LARGEST = np.finfo(np.float32).max
 
@@ -69,12 +66,10 @@ class Prioritized:
         self._infinite = SumTree()
         self._finite = SumTree()
         self._trees = (self._infinite, self._finite)
-        # Raised priority per row, and per slot the chunk whose rows they are.
-        self._steps = np.empty(0, np.float32)
-        self._owners: list[int] = []
+        # Raised priorities of the rows of each chunk.
+        self._steps = weakref.WeakKeyDictionary[Chunk, np.ndarray]()
         # Sequences whose weights are out of date.
         self._stale: list[Rows] = []
-        self._stale_count = 0
 
     def __len__(self) -> int:
         return len(self._members)
@@ -83,7 +78,8 @@ class Prioritized:
     def nbytes(self) -> int:
         """Memory of the trees, the priorities and the list of sequences in bytes."""
         trees = self._finite.nbytes + self._infinite.nbytes
-        return trees + self._members.nbytes + self._steps.nbytes
+        steps = sum(values.nbytes for values in self._steps.values())
+        return trees + self._members.nbytes + steps
 
     def connect(self, table: Table, length: int) -> None:
         """Learn which rows make up a sequence.
@@ -99,7 +95,7 @@ class Prioritized:
     def insert(self, rows: Rows) -> None:
         """Make sequences drawable."""
         self._members.insert(rows)
-        self._note(rows)
+        self._stale.append(rows)
 
     def remove(self, rows: Rows) -> None:
         """Make sequences undrawable."""
@@ -118,22 +114,19 @@ class Prioritized:
             return self._draw(count, rng)
         taken: list[int] = []
         while len(taken) < count:
-            # Draws from the weights before them are right as long as none of them changes the
-            # weight of a later one. At the first that may be changed, weights are brought up to
-            # date; accepting it in the ratio of new to old weight makes it a draw from the new.
-            rows = self._draw(count - len(taken), rng)
-            steps = [self._trained(row) for row in rows.tolist()]
-            free = _independent(steps)
-            before = self._weight(rows[free : free + 1])
-            taken.extend(rows[:free].tolist())
-            self._zero_steps(steps[:free])
-            if free < len(rows):
-                self._refresh()
-                after = self._weight(rows[free : free + 1])
-                if after == before or rng.random() * before < after:
-                    taken.append(int(rows[free]))
-                    self._zero_steps(steps[free : free + 1])
-                self._refresh()
+            self._refresh()
+            for row in self._draw(count - len(taken), rng).tolist():
+                # Drawn by the weights before those in front of it were taken. These only fall, so
+                # to accept it in the ratio of new to old makes it a draw by the new ones.
+                if any((rows == row).any() for rows in self._stale):
+                    before, after = self._weight(row), self._aggregate(np.array([row]))[0]
+                    if after != before and rng.random() * before >= after:
+                        break
+                taken.append(row)
+                chunk, offset = self._table.at(row)
+                for piece in chunk.walk(offset + self._context, self._length - self._context):
+                    zeros = np.full(piece.stop - piece.start, self._zero)
+                    self._assign(piece.chunk, piece.start, zeros)
         return np.array(taken, np.int64)
 
     def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
@@ -154,7 +147,7 @@ class Prioritized:
     def state(self, exact: bool = False) -> dict[str, np.ndarray]:
         """The priorities of all steps, 4 bytes each, with the chunks that they belong to."""
         chunks = list(self._table)
-        lines = [self._rows(chunk) for chunk in chunks]
+        lines = [self._values(chunk)[: chunk.filled] for chunk in chunks]
         kept = {
             "priority": np.concatenate(lines) if lines else np.empty(0, np.float32),
             "priority_chunks": np.array([(c.serial, c.filled) for c in chunks]).reshape(-1, 2),
@@ -203,27 +196,14 @@ class Prioritized:
                 return tree.draw(count, rng)
         return self._members.sample(count, rng)
 
-    def _weight(self, rows: Rows) -> float:
-        """Weight of the first of these sequences, 0 for none."""
-        if not len(rows):
-            return 0.0
+    def _weight(self, row: int) -> float:
+        """The weight of a sequence in the trees."""
+        rows = np.array([row])
         return np.inf if self._infinite.get(rows)[0] else float(self._finite.get(rows)[0])
-
-    def _trained(self, row: int) -> list[Piece]:
-        """The rows of the steps that a sequence trains."""
-        chunk, offset = self._table.at(row)
-        return list(chunk.walk(offset + self._context, self._length - self._context))
-
-    def _zero_steps(self, sequences: list[list[Piece]]) -> None:
-        zeros = np.full(self._length, self._zero)
-        for chunk, start, stop in itertools.chain.from_iterable(sequences):
-            self._assign(chunk, start, zeros[: stop - start])
 
     def _assign(self, chunk: Chunk, offset: int, raised: np.ndarray) -> None:
         """Set consecutive rows of a chunk, and note the sequences that train them."""
-        self._own(chunk)
-        row = self._table.row(chunk, offset)
-        self._steps[row : row + len(raised)] = raised
+        self._values(chunk)[offset : offset + len(raised)] = raised
         # Counted from the chunk's first row, sequences that start here train one of the steps.
         begin = offset - self._length + 1
         end = offset + len(raised) - self._context
@@ -231,7 +211,7 @@ class Prioritized:
             first, stop = max(0, begin), min(end, chunk.starts)
             if first < stop:
                 base = self._table.row(chunk)
-                self._note(np.arange(base + first, base + stop))
+                self._stale.append(np.arange(base + first, base + stop))
             if begin >= 0:
                 return
             previous = self._table.before(chunk)
@@ -239,37 +219,19 @@ class Prioritized:
                 return
             chunk, begin, end = previous, begin + previous.filled, end + previous.filled
 
-    def _own(self, chunk: Chunk) -> None:
-        """Give the rows of a chunk that was not met before the initial priority."""
-        slot, stride = chunk.slot, self._table.stride
-        if slot >= len(self._owners):
-            self._owners.extend([-1] * (slot + 1 - len(self._owners)))
-            self._steps = grown(self._steps, len(self._owners) * stride)
-        if self._owners[slot] != chunk.serial:
-            self._owners[slot] = chunk.serial
-            self._steps[slot * stride : (slot + 1) * stride] = self._initial
-
-    def _rows(self, chunk: Chunk) -> np.ndarray:
-        """Values of the steps of a chunk."""
-        self._own(chunk)
-        first = self._table.row(chunk)
-        return self._steps[first : first + chunk.filled]
-
-    def _note(self, rows: Rows) -> None:
-        self._stale.append(rows)
-        self._stale_count += len(rows)
-        if self._stale_count > PENDING:
-            self._refresh()
+    def _values(self, chunk: Chunk) -> np.ndarray:
+        """Raised priorities of the rows of a chunk, which are the initial one at first."""
+        if chunk not in self._steps:
+            self._steps[chunk] = np.full(chunk.rows, self._initial, np.float32)
+        return self._steps[chunk]
 
     def _refresh(self) -> None:
         """Compute the weights of all sequences that were noted."""
-        if not self._stale_count:
+        if not self._stale:
             return
-        rows = np.sort(np.concatenate(self._stale), kind="stable")
-        self._stale, self._stale_count = [], 0
-        # Each of them once, and without those that were removed since.
-        rows = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
-        rows = rows[self._members.holds(rows)]
+        rows = np.unique(np.concatenate(self._stale))
+        self._stale = []
+        rows = rows[self._members.holds(rows)]  # Others were removed since.
         if not len(rows):
             return
         weights = self._aggregate(rows)
@@ -295,8 +257,14 @@ class Prioritized:
         places = np.arange(len(rows)) + self._context
         places += np.repeat(np.arange(len(counts)) * more, counts)
         width = self._length - self._context
-        largest = _sliding(np.maximum, steps, width)[places]
-        mean = _sliding(np.add, steps, width)[places] / width
+        # Step by step: a running sum would be inexact after large values, undefined after infinite
+        # ones, and what numpy makes of a matrix depends on how many sequences there are.
+        largest, total = steps[places], steps[places]
+        for _ in range(width - 1):
+            places += 1
+            np.maximum(largest, steps[places], out=largest)
+            total += steps[places]
+        mean = total / width
         if self._maxfrac in (0, 1):  # Zero times infinity is not a number.
             return largest if self._maxfrac else mean
         return self._maxfrac * largest + (1 - self._maxfrac) * mean
@@ -304,35 +272,4 @@ class Prioritized:
     def _line(self, row: int, length: int) -> list[np.ndarray]:
         """The values of this and the following steps of its stream."""
         chunk, offset = self._table.at(row)
-        return [self._rows(p.chunk)[p.start : p.stop] for p in chunk.walk(offset, length)]
-
-
-def _independent(sequences: list[list[Piece]]) -> int:
-    """How many of the sequences, from the front, share no step with one before them."""
-    seen: dict[int, list[tuple[int, int]]] = {}
-    for index, pieces in enumerate(sequences):
-        for piece in pieces:
-            others = seen.setdefault(piece.chunk.serial, [])
-            if any(piece.start < stop and start < piece.stop for start, stop in others):
-                return index
-            others.append((piece.start, piece.stop))
-    return len(sequences)
-
-
-def _sliding(combine: np.ufunc, values: np.ndarray, width: int) -> np.ndarray:
-    """All windows of `width` neighbours combined, `[n]` to `[n - width + 1]`.
-
-    Windows of the sizes 1, 2, 4, ... are put together to the width. Differences of a running sum
-    would be inexact after large values and undefined after an infinite one.
-    """
-    count = len(values) - width + 1
-    done, result, size = 0, None, 1
-    while True:
-        if width & size:
-            part = values[done : done + count]
-            result = part if result is None else combine(result, part)
-            done += size
-        if done == width and result is not None:
-            return result
-        values = combine(values[:-size], values[size:])
-        size *= 2
+        return [self._values(p.chunk)[p.start : p.stop] for p in chunk.walk(offset, length)]

@@ -50,9 +50,8 @@ class Recency:
     def insert(self, rows: Rows) -> None:
         """Make sequences drawable, oldest first."""
         if self._end + len(rows) > len(self._order):
-            self._move_to_front()
+            self._make_room(len(rows))
         end = self._end + len(rows)
-        self._order = grown(self._order, end)
         self._places = grown(self._places, int(rows.max(initial=-1)) + 1)
         self._order[self._end : end] = rows
         self._places[rows] = np.arange(self._end, end)
@@ -115,21 +114,16 @@ class Recency:
         return self._order[places[chosen]]
 
     def _ages(self, span: int) -> np.ndarray:
-        known = len(self._sums)
-        if span > known:
-            self._sums = grown(self._sums, span)
-            ages = np.arange(known + 1, len(self._sums) + 1, dtype=np.float64)
-            weights = ages**-self._exponent
-            # Added up in one go, as it were, whatever was known before: so draws repeat.
-            weights[0] += self._sums[known - 1] if known else 0.0
-            self._sums[known:] = np.cumsum(weights)
+        if span > len(self._sums):
+            ages = np.arange(1.0, max(1024, span + span // 8) + 1)
+            self._sums = np.cumsum(ages**-self._exponent)
         return self._sums[:span]
 
-    def _move_to_front(self) -> None:
-        """Use the places of sequences that are gone, if they are many enough to be worth it."""
-        if 8 * self._first < len(self._order):
-            return
-        live = self._order[self._first : self._end].copy()
+    def _make_room(self, count: int) -> None:
+        """Move the order to a larger array, without the places in front that are gone."""
+        live = self._order[self._first : self._end]
+        size = len(live) + count
+        self._order = np.empty(max(1024, size + size // 8), np.int64)
         self._order[: len(live)] = live
         present = np.flatnonzero(live >= 0)
         self._places[live[present]] = present

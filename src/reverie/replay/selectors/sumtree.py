@@ -81,15 +81,15 @@ class SumTree:
         border = _FAN
         while border < size:
             border <<= BITS
-        size = min(size + size // 8, border)
-        levels: list[np.ndarray] = []
-        while not levels or len(levels[-1]) > _FAN:
-            level = np.zeros(-(-size // _FAN) * _FAN)
-            if len(levels) < len(self._levels):
-                level[: len(self._levels[len(levels)])] = self._levels[len(levels)]
-            else:
-                below = levels[-1].reshape(-1, _FAN)
-                level[: len(below)] = below.sum(1)
-            levels.append(level)
-            size = len(level) // _FAN
+        levels = [_padded(self._levels[0], min(size + size // 8, border))]
+        while len(levels[-1]) > _FAN:
+            sums = levels[-1].reshape(-1, _FAN).sum(1)
+            levels.append(_padded(sums, len(sums)))
         self._levels = levels
+
+
+def _padded(values: np.ndarray, size: int) -> np.ndarray:
+    """The values, and zeros up to the end of a block beyond `size` of them."""
+    level = np.zeros(-(-size // _FAN) * _FAN)
+    level[: len(values)] = values
+    return level
