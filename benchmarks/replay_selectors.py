@@ -34,19 +34,15 @@ from reverie.replay.writeback import locate, row_runs
 ROWS = 1024
 
 
-class Pool(RamStorage):
-    """Gives out the same 32 blocks again and again."""
-
-    def __init__(self, layout: Layout):
-        super().__init__(layout)
-        blocks = [layout.empty(ROWS) for _ in range(32)]
-        for block in blocks:
-            for array in block.values():
-                array[:] = 0
-        self._blocks = itertools.cycle(blocks)
-
-    def allocate(self, rows: int) -> dict[str, np.ndarray]:
-        return {key: array[:rows] for key, array in next(self._blocks).items()}
+def pool(layout: Layout) -> RamStorage:
+    """A storage whose chunks are the same 32 blocks again and again."""
+    blocks = [layout.empty(ROWS) for _ in range(32)]
+    for block in blocks:
+        for array in block.values():
+            array[:] = 0
+    order = itertools.cycle(blocks)
+    layout.empty = lambda rows: {key: array[:rows] for key, array in next(order).items()}
+    return RamStorage(layout)
 
 
 def _ids(chunk: Chunk, offset: int) -> np.ndarray:
@@ -109,7 +105,7 @@ def measure_mixture(items: int, seconds: float) -> dict[str, float]:
     selector = Mixture({"uniform": (Uniform(), 0.5), "priority": (Prioritized(context=1), 0.5)})
     steps = items + ENVS * (LENGTH - 1)
     replay = Replay(spaces("bfloat16"), length=LENGTH, capacity=steps, latents=LATENTS,
-                    online=False, storage=Pool, selector=selector)  # fmt: skip
+                    online=False, storage=pool, selector=selector)  # fmt: skip
     inputs = [transition(replay, seed) for seed in range(20)]
     start = time.process_time()
     for i in range(steps // ENVS):

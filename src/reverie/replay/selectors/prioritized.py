@@ -118,7 +118,7 @@ class Prioritized:
             for row in self._draw(count - len(taken), rng).tolist():
                 # Drawn by the weights before those in front of it were taken. These only fall, so
                 # to accept it in the ratio of new to old makes it a draw by the new ones.
-                if any((rows == row).any() for rows in self._stale):
+                if self._stale and row in np.concatenate(self._stale):
                     before, after = self._weight(row), self._aggregate(np.array([row]))[0]
                     if after != before and rng.random() * before >= after:
                         break
@@ -259,12 +259,13 @@ class Prioritized:
         width = self._length - self._context
         # Step by step: a running sum would be inexact after large values, undefined after infinite
         # ones, and what numpy makes of a matrix depends on how many sequences there are.
-        largest, total = steps[places], steps[places]
-        for _ in range(width - 1):
-            places += 1
-            np.maximum(largest, steps[places], out=largest)
-            total += steps[places]
-        mean = total / width
+        windows = len(steps) - width + 1
+        largest, total = steps[:windows].copy(), steps[:windows].copy()
+        for begin in range(1, width):
+            part = steps[begin : begin + windows]
+            np.maximum(largest, part, out=largest)
+            total += part
+        largest, mean = largest[places], total[places] / width
         if self._maxfrac in (0, 1):  # Zero times infinity is not a number.
             return largest if self._maxfrac else mean
         return self._maxfrac * largest + (1 - self._maxfrac) * mean
