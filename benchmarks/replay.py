@@ -147,7 +147,7 @@ def measure(steps: int, seconds: float, deter: str) -> dict[str, float]:
     results["batches_s"] = 1 / median(lambda: replay.gather(replay.plan(BATCH)), seconds)
     _, ids = replay.gather(replay.plan(BATCH))
     fresh = fresh_latents(replay)
-    results["latent_updates_s"] = rate(lambda: replay.update(ids, fresh), seconds / 5)
+    results["latent_updates_s"] = rate(lambda: write_back(replay, ids, fresh), seconds / 5)
     with Batches(replay, batch_size=BATCH, batch_length=LENGTH - 1) as stream:
         results["stream_batches_s"] = rate(stream.next, seconds)
     results |= measure_saving(replay, deter)
@@ -178,7 +178,7 @@ def measure_disk(
         added += time.perf_counter() - begun
         if i % 100 == 99:
             _, ids = replay.gather(replay.plan(BATCH))
-            replay.update(ids, fresh_latents(replay))
+            write_back(replay, ids, fresh_latents(replay))
             peak = max(peak, process.memory_info().rss - before)
     results["adds_s"] = 2 * steps / added
     results["passed_s"] = 2 * steps / (time.perf_counter() - start)
@@ -212,10 +212,17 @@ def measure_write_back(replay: Replay, updates: int = 500) -> dict[str, float]:
     before, start = written(), time.perf_counter()
     for _ in range(updates):
         _, ids = replay.gather(replay.plan(BATCH))
-        replay.update(ids, fresh)
+        write_back(replay, ids, fresh)
     taken = time.perf_counter() - start
     total = updates * sum(array.nbytes for array in fresh.values())
     return {"updates_s": updates / taken, "latents_written_B_per_B": (written() - before) / total}
+
+
+def write_back(replay: Replay, ids: np.ndarray, latents: dict, priority: object = None) -> None:
+    target = replay.locate(ids)
+    replay.write(target, latents)
+    if priority is not None:
+        replay.prioritize(target, priority)
 
 
 def fresh_latents(replay: Replay) -> dict[str, np.ndarray]:

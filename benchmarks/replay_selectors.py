@@ -18,7 +18,7 @@ import json
 import time
 
 import numpy as np
-from replay import BATCH, ENVS, LATENTS, LENGTH, median, spaces, transition
+from replay import BATCH, ENVS, LATENTS, LENGTH, median, spaces, transition, write_back
 
 from reverie.replay.chunk import Chunk, Layout
 from reverie.replay.files.storage import RamStorage
@@ -29,7 +29,7 @@ from reverie.replay.selectors.mixture import Mixture
 from reverie.replay.selectors.prioritized import Prioritized
 from reverie.replay.selectors.recency import Recency
 from reverie.replay.selectors.uniform import Uniform
-from reverie.replay.writeback import locate, row_runs
+from reverie.replay.writeback import locate
 
 ROWS = 1024
 
@@ -92,7 +92,7 @@ def measure_draws(items: int, seconds: float) -> dict[str, float]:
             start = time.process_time()
             target = locate(index.table, np.stack(ids)[:, 1:])
             if index.taking is not None:
-                index.taking.prioritize(row_runs(index.table, target, values))
+                index.prioritize((c, o, values[i, b:e]) for c, o, i, b, e in target.runs)
                 index.taking.stats()  # Looks at the weights, so that they have to be there.
             updates.append(time.process_time() - start)
         results[f"{name}_draw_us"] = 1e6 * float(np.median(draws[1:]))
@@ -116,7 +116,7 @@ def measure_mixture(items: int, seconds: float) -> dict[str, float]:
 
     def cycle() -> None:
         _, ids = replay.gather(replay.plan(BATCH))
-        replay.update(ids[:, 1:], {}, rng.random((BATCH, LENGTH - 1), np.float32))
+        write_back(replay, ids[:, 1:], {}, rng.random((BATCH, LENGTH - 1), np.float32))
 
     results = {
         "mixture_adds_s": adds,

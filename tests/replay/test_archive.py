@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from write_back import write_back
 
 from reverie.replay.files import archive, format
 from reverie.replay.files.storage import DiskStorage, RamStorage
@@ -87,7 +88,7 @@ def test_latents_come_back_fresh(make_replay, fill, tmp_path):
     fill(replay, 1, 9)
     replay.save(tmp_path).wait()
     _, ids = replay.gather(replay.plan(30))
-    replay.update(ids, {"latent/stoch": np.full((30, 4, 2), 3, np.uint8)})
+    write_back(replay, ids, {"latent/stoch": np.full((30, 4, 2), 3, np.uint8)})
     replay.save(tmp_path).wait()
     other = make_replay()
     other.load(tmp_path)
@@ -109,11 +110,11 @@ def test_latents_beyond_the_budget_wait_for_a_later_save(make_replay, fill, tmp_
         after = files(tmp_path)
         return {int(k[9]) for k in after if k.endswith(".latents") and after[k] != before[k]}
 
-    replay.update(ids, fresh)
+    write_back(replay, ids, fresh)
     assert [save(), save(), save()] == [{0, 1}, {2}, set()]
-    replay.update(ids, fresh)
+    write_back(replay, ids, fresh)
     assert save() == {0, 1}
-    replay.update(ids, fresh)
+    write_back(replay, ids, fresh)
     # The one that was left out goes first.
     assert save() == {2, 0}
 
@@ -239,7 +240,9 @@ def test_a_chunk_saved_open_does_not_lead_to_its_follower(make_replay, fill, tmp
     old = (tmp_path / "0000000000.chunk").read_bytes()
     fill(replay, 1, 8, start=5)
     batch, ids = replay.gather(replay.plan(200))
-    replay.update(ids, {"latent/stoch": np.repeat(batch["action"][..., None], 2, 2).astype("u1")})
+    write_back(
+        replay, ids, {"latent/stoch": np.repeat(batch["action"][..., None], 2, 2).astype("u1")}
+    )
     replay.save(tmp_path).wait()
     (tmp_path / "0000000000.chunk").write_bytes(old)
     other = make_replay(online=False)

@@ -1,6 +1,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from write_back import write_back
 
 from reverie.replay.replay import Replay
 from reverie.replay.selectors.uniform import Uniform
@@ -141,7 +142,7 @@ def test_update_reaches_the_steps_and_only_them(make_replay, fill):
     first = int(batch["action"][0, 0])
     deter = np.arange(9, dtype=np.float32).reshape(1, 3, 3).astype(ml_dtypes.bfloat16)
     stoch = np.array([[[1, 1], [2, 2], [3, 3]]], np.uint8)
-    replay.update(ids[:, 1:], {"latent/deter": deter, "latent/stoch": stoch})
+    write_back(replay, ids[:, 1:], {"latent/deter": deter, "latent/stoch": stoch})
     expected = {first + 1: 1, first + 2: 2, first + 3: 3}
     batch, _ = replay.gather(replay.plan(300))
     for action, value in zip(batch["action"][:, 0], batch["latent/stoch"][:, 0, 0], strict=True):
@@ -157,7 +158,7 @@ def test_update_of_evicted_steps_is_ignored_and_counted(make_replay, fill):
     _, ids = replay.gather(replay.plan(2))
     fill(replay, 1, 60, start=4)
     stale = {"latent/stoch": np.full((2, 4, 2), 3, np.uint8)}
-    replay.update(ids, stale)
+    write_back(replay, ids, stale)
     assert replay.stats()["missed_updates"] == 8
     assert not replay.gather(replay.plan(100))[0]["latent/stoch"].any()
 
@@ -280,7 +281,7 @@ def test_wrong_updates_are_refused(make_replay, fill, latents, error, match):
     fill(replay, 1, 4)
     _, ids = replay.gather(replay.plan(1))
     with pytest.raises(error, match=match):
-        replay.update(ids, latents)
+        write_back(replay, ids, latents)
 
 
 @pytest.mark.parametrize("value", [np.nan, -1.0])
@@ -289,9 +290,9 @@ def test_wrong_priorities_are_refused(make_replay, fill, value):
     fill(replay, 1, 4)
     _, ids = replay.gather(replay.plan(1))
     with pytest.raises(ValueError, match="priority must be >= 0"):
-        replay.update(ids, {}, priority=np.full((1, 4), value))
+        write_back(replay, ids, {}, priority=np.full((1, 4), value))
     with pytest.raises(ValueError, match=r"expected \(1, 4\)"):
-        replay.update(ids, {}, priority=np.ones((1, 3)))
+        write_back(replay, ids, {}, priority=np.ones((1, 3)))
 
 
 def test_priorities_reach_the_selector_as_runs_of_rows(make_replay, fill):
@@ -309,7 +310,7 @@ def test_priorities_reach_the_selector_as_runs_of_rows(make_replay, fill):
     replay = make_replay(online=False, chunksize=3, selector=selector)
     fill(replay, 1, 4)
     _, ids = replay.gather(replay.plan(1))
-    replay.update(ids, {}, priority=np.array([[1, 2, 3, 4]], np.float32))
+    write_back(replay, ids, {}, priority=np.array([[1, 2, 3, 4]], np.float32))
     assert selector.seen == [(0, [1, 2, 3]), (3, [4])]
     assert (selector.length, replay.stats()["own"]) == (4, 1.0)
 

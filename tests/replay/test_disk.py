@@ -8,6 +8,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from write_back import write_back
 
 from reverie.disk import DiskFullError
 from reverie.replay.batches import Batches
@@ -53,7 +54,7 @@ def test_memory_stays_bounded_while_much_more_passes_through(tmp_path):
             batch, ids = replay.gather(replay.plan(8))
             assert (batch["image"][..., 0, 0, 0] == batch["reward"] % 251).all()
             latents = {"latent/deter": np.repeat(batch["reward"][..., None], 256, 2)}
-            replay.update(ids, latents)
+            write_back(replay, ids, latents)
             peak = max(peak, psutil.Process().memory_info().rss - before)
     assert peak < 80 * MB
     stats = replay.stats()

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from write_back import write_back
 
 from reverie.replay.files.storage import DiskStorage, RamStorage
 from reverie.replay.selectors.mixture import Mixture
@@ -33,7 +34,7 @@ def go_on(replay, fill, start):
             for key in replay.layout.latents
             for dtype, shape in [replay.layout.specs[key]]
         }
-        replay.update(ids, latents, np.full((5, 4), 1 + t % 7, np.float32))
+        write_back(replay, ids, latents, np.full((5, 4), 1 + t % 7, np.float32))
     return drawn
 
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from write_back import write_back
 
 import reverie
 from reverie.config.errors import ConfigError
@@ -38,7 +39,7 @@ def test_it_draws_the_newest_sequences_alone(own, make_replay, fill, monkeypatch
     fill(replay, 1, 90)
     batch, ids = replay.gather(replay.plan(60))
     assert set(batch["action"][:, 0].tolist()) == {84, 85, 86}
-    replay.update(ids, {}, priority=np.ones((60, 4), np.float32))
+    write_back(replay, ids, {}, priority=np.ones((60, 4), np.float32))
     assert replay.stats()["items"] == len(replay)
 
 

@@ -5,6 +5,7 @@ Steps are told apart by their number (see conftest); a sequence has four of them
 
 import numpy as np
 import pytest
+from write_back import write_back
 
 from reverie.replay.chunk import OFFSET_BITS
 from reverie.replay.files.storage import RamStorage
@@ -32,7 +33,7 @@ def make(make_replay, fill):
 def give(replay, priorities, rows=3):
     """New priorities of the steps with these numbers."""
     for number, priority in priorities.items():
-        replay.update(ids(replay, [number], rows), {}, np.full((1, 1), priority, np.float32))
+        write_back(replay, ids(replay, [number], rows), {}, np.full((1, 1), priority, np.float32))
 
 
 def ids(replay, numbers, rows=3):
@@ -154,7 +155,7 @@ def test_zeroing_counts_within_the_batch(make, assert_drawn):
             exact[a, b] = first[a] / sum(first.values()) * second[b] / sum(second.values())
     pairs = []
     for _ in range(2500):
-        replay.update(ids(replay, range(8)), {}, np.array([priorities], np.float32))
+        write_back(replay, ids(replay, range(8)), {}, np.array([priorities], np.float32))
         pairs.append(tuple(first_numbers(replay.plan(2))))
     assert_drawn(pairs, exact)
 
@@ -246,7 +247,7 @@ def test_looking_in_between_changes_no_draw(make_replay, fill):
                 if look:
                     replay.stats()
                     replay.plan(7, probe=np.random.default_rng(t))
-                replay.update(ids, {}, np.full(ids.shape, 1.0 + t % 5, np.float32))
+                write_back(replay, ids, {}, np.full(ids.shape, 1.0 + t % 5, np.float32))
                 if look:
                     replay.plan(7, probe=np.random.default_rng(t))
     assert drawn[0] == drawn[1]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from write_back import write_back
 
 from reverie.replay.files.storage import DiskStorage, RamStorage
 from reverie.replay.replay import Replay
@@ -313,7 +314,7 @@ def update(replay, model, drawn, value):
     skip = value % 3
     latents = np.full((*ids[:, skip:].shape, 2), value, np.float32)
     priorities = (numbers[:, skip:] * value % 7).astype(np.float32)
-    replay.update(ids[:, skip:], {"latent/x": latents}, priorities)
+    write_back(replay, ids[:, skip:], {"latent/x": latents}, priorities)
     live = model.live()
     changed = set(numbers[:, skip:].ravel().tolist()) & live
     for number in changed:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -122,16 +123,9 @@ class Budget:
 
 
 def choose_budget(
-    layout: Layout,
-    steps: int,
-    folder: Path,
-    kind: str,
-    bound: float,
-    *,
-    compress: bool = False,
-    held_out: int = 0,
+    layout: Layout, steps: int, folder: Path, kind: str, bound: float, **others: Any
 ) -> Budget:
-    """Decides where steps live, and tells what that needs.
+    """Decides where steps live, and tells what that needs, as `estimate_budget` does.
 
     Args:
         layout: Keys, dtypes and shapes of a step.
@@ -139,12 +133,9 @@ def choose_budget(
         folder: Where it is saved; need not exist.
         kind: `ram`, `disk`, or `auto`, which is `ram` if all steps fit there, else `disk`.
         bound: Bytes of memory that steps on disk may take; with `auto` less if need be.
-        compress: Whether images are compressed in the files.
-        held_out: Steps of evaluation episodes that are kept in RAM besides.
+        **others: More of its arguments.
     """
-    estimate = functools.partial(
-        estimate_budget, layout, steps, folder, compress=compress, held_out=held_out
-    )
+    estimate = functools.partial(estimate_budget, layout, steps, folder, **others)
     in_ram = estimate()
     share = SHARE * in_ram.ram_available
     if kind == "ram" or (kind == "auto" and in_ram.ram <= share):
@@ -172,13 +163,13 @@ def estimate_budget(
         compress: Whether images are compressed in the files.
         held_out: Steps of evaluation episodes that are kept in RAM besides.
     """
-    files = layout.step_nbytes
+    files, latents = layout.nbytes(), layout.nbytes(keys=layout.latents)
     needed, index = steps * (files + INDEX), steps * INDEX
     others = held_out * (files + INDEX)
     disk = steps * files
     if bound is not None:
         # Latents beyond the memory are in a file of their own besides the saved ones.
-        disk += max(0.0, steps * layout.latent_nbytes - bound / 2)
+        disk += max(0.0, steps * latents - bound / 2)
         needed = min(steps * files, bound) + index
     return Budget(
         steps=steps,
@@ -191,8 +182,8 @@ def estimate_budget(
         folder=folder,
         compress=compress,
         held_out=others,
-        latents=layout.latent_nbytes,
-        images=sum(layout.size(key, 1) for key in layout.images),
+        latents=latents,
+        images=layout.nbytes(keys=layout.images),
     )
 
 

@@ -6,6 +6,7 @@ another thread appends to it. Whoever reads or writes latents, or moves rows to 
 lock of the replay.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -46,14 +47,10 @@ class Layout:
         self.latents = tuple(sorted(latents))
         self.data = tuple(key for key in self.specs if key not in self.latents)
 
-    def nbytes(self, rows: int) -> int:
-        """Bytes of this many rows."""
-        return rows * self.step_nbytes
-
-    @property
-    def step_nbytes(self) -> int:
-        """Bytes of one step."""
-        return sum(self.size(key, 1) for key in self.specs)
+    def nbytes(self, rows: int = 1, keys: Iterable[str] | None = None) -> int:
+        """Bytes of this many rows of some keys, by default of all."""
+        specs = [self.specs[key] for key in (self.specs if keys is None else keys)]
+        return rows * sum(dtype.itemsize * math.prod(shape) for dtype, shape in specs)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -64,19 +61,9 @@ class Layout:
             if self.specs[key][0] == np.uint8 and len(self.specs[key][1]) == 3
         )
 
-    @property
-    def latent_nbytes(self) -> int:
-        """Those of them that are latents."""
-        return sum(self.size(key, 1) for key in self.latents)
-
     def empty(self, rows: int) -> dict[str, np.ndarray]:
         """Arrays `[rows, *shape]` per key, whatever they hold."""
         return {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in self.specs.items()}
-
-    def size(self, key: str, rows: int) -> int:
-        """Bytes of the rows of a key."""
-        dtype, shape = self.specs[key]
-        return rows * dtype.itemsize * int(np.prod(shape, dtype=np.int64))
 
 
 class Chunk:

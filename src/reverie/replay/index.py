@@ -62,17 +62,12 @@ class Index:
         if self._use_online:
             self.online.extend(chunk.id + offset for (chunk, offset), fresh in found if fresh)
 
-    def prioritize(self, chunks: list[Chunk], priority: np.ndarray) -> None:
-        """Give the newest steps of each chunk priorities, `[T, N]`; NaN is none."""
-        if self.taking is None:
-            return
-        starts = [self.table.row(chunk, chunk.filled - len(priority)) for chunk in chunks]
-        self.taking.prioritize([
-            (start + time, priority[time, i : i + 1])
-            for time in range(len(priority))
-            for i, start in enumerate(starts)
-            if not np.isnan(priority[time, i])
-        ])  # fmt: skip
+    def prioritize(self, runs: Iterable[tuple[Chunk, int, np.ndarray]]) -> None:
+        """Give steps priorities: those of a chunk from an offset on, unless it is gone."""
+        if self.taking is not None:
+            table = self.table
+            alive = [run for run in runs if table.get(run[0].serial) is run[0]]
+            self.taking.prioritize([(table.row(chunk, at), values) for chunk, at, values in alive])
 
     def evict(self) -> Iterator[Chunk]:
         """Remove the oldest chunks until the capacity is kept.

@@ -5,7 +5,6 @@ later steps nor evictions change what it stands for; the copying may then run in
 """
 
 import dataclasses
-import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -90,8 +89,6 @@ def gather(
 
 def _spans(plan: Plan, start: int, stop: int) -> list[Piece]:
     """The rows of the steps `start .. stop-1` of all sequences, one sequence after the other."""
-    if start == 0 and stop == plan.length:
-        return list(itertools.chain.from_iterable(plan.pieces))
     spans = []
     for sequence in plan.pieces:
         time = 0  # Of the piece's first row.
@@ -120,10 +117,7 @@ def _copy(
 
 def _ids(spans: list[Piece]) -> np.ndarray:
     """The ids of the steps in all spans, one after the other."""
-    counts = np.array([span.stop - span.start for span in spans])
-    first = np.array([span.chunk.id + span.start for span in spans])
-    ends = counts.cumsum()
-    return np.repeat(first - ends + counts, counts) + np.arange(ends[-1])
+    return np.concatenate([np.arange(c.id + start, c.id + stop) for c, start, stop in spans])
 
 
 def _mark(batch: dict[str, np.ndarray], plan: Plan, start: int, stop: int) -> None:

@@ -1,7 +1,7 @@
 """The replay buffer: streams of steps in, training sequences out."""
 
+import collections
 import concurrent.futures
-import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,6 @@ import numpy as np
 
 from reverie.replay import writeback
 from reverie.replay.chunk import OFFSET_BITS, Layout
-from reverie.replay.counts import Counts
 from reverie.replay.files import archive
 from reverie.replay.files.restore import Loaded, restore
 from reverie.replay.files.storage import RamStorage, Storage
@@ -19,7 +18,7 @@ from reverie.replay.index import Index
 from reverie.replay.plan import Plan, gather, make_plan
 from reverie.replay.selectors.base import KeepsState, Selector
 from reverie.replay.selectors.uniform import Uniform
-from reverie.replay.streams import Streams, check
+from reverie.replay.streams import Streams, check, check_new
 from reverie.replay.writeback import Target
 from reverie.spaces import Space
 
@@ -80,25 +79,18 @@ class Replay:
         selector = Uniform() if selector is None else selector
         self._index = Index(selector, length, capacity, chunksize, online)
         self._rng = np.random.default_rng(seed)
-        self._counts = Counts()
+        # Totals since the beginning of the run, saved with it.
+        self._counts = collections.Counter[str]()
         self._latent_lock = threading.Lock()
         self._archive = archive.Archive(self._storage, self._latent_lock)
         self._streams = Streams(self._index, self._storage, self._archive, length, chunksize)
-        self._worker: concurrent.futures.ThreadPoolExecutor | None = None
+        # The one thread that copies, for all who draw from this replay, in the order of submission:
+        # so batches do not depend on timing.
+        self.worker = concurrent.futures.ThreadPoolExecutor(1, "replay-stream")
 
     def __len__(self) -> int:
         """Number of sequences that can be drawn."""
         return len(self._index.selector)
-
-    @property
-    def worker(self) -> concurrent.futures.Executor:
-        """The one thread that copies, for all streams of this replay, in the order of submission.
-
-        So batches do not depend on timing however many streams there are.
-        """
-        if self._worker is None:
-            self._worker = concurrent.futures.ThreadPoolExecutor(1, "replay-stream")
-        return self._worker
 
     def add(
         self, steps: Mapping[str, np.ndarray], streams: Sequence[int], priority: Any = None
@@ -123,10 +115,10 @@ class Replay:
         """
         self._archive.report()
         columns = check(steps, streams, self.layout)
-        shape = columns["is_first"].shape
-        priority = None if priority is None else writeback.check_new(priority, shape)
+        if priority is not None:
+            priority = check_new(priority, columns["is_first"].shape)
         self._streams.append(columns, streams, priority)
-        self._counts.inserts += shape[0] * shape[1]
+        self._counts["inserts"] += columns["is_first"].size
 
     def end(self, stream: int) -> None:
         """End a stream, which frees the memory of its open chunk; its steps stay.
@@ -138,7 +130,7 @@ class Replay:
 
     def ready(self, batch_size: int) -> bool:
         """Whether a full batch of sequences, without any overlap, was added and is drawable."""
-        enough = self._counts.inserts >= batch_size * self.length
+        enough = self._counts["inserts"] >= batch_size * self.length
         return enough and len(self) >= batch_size
 
     def plan(self, batch_size: int, *, probe: np.random.Generator | None = None) -> Plan:
@@ -157,11 +149,9 @@ class Replay:
         rng, use_online = (self._rng, True) if probe is None else (probe, False)
         starts, online = self._index.draw(batch_size, rng, use_online)
         plan = make_plan(starts, self.length, online)
-        if probe is not None:
-            return plan
-        self._counts.samples += batch_size
-        self._counts.online += online
-        self._counts.replayed += batch_size * (self.length - self.context)
+        if probe is None:
+            replayed = batch_size * (self.length - self.context)
+            self._counts.update(samples=batch_size, online=online, replayed=replayed)
         return plan
 
     def plan_again(self, starts: Iterable[int]) -> Plan | None:
@@ -197,7 +187,7 @@ class Replay:
             ids: int64 `[B, T]`; each row has consecutive steps, as `gather` returned them.
         """
         target = writeback.locate(self._index.table, ids)
-        self._counts.missed += target.missed
+        self._counts["missed"] += target.missed
         return target
 
     def write(self, target: Target, latents: Mapping[str, Any]) -> None:
@@ -215,7 +205,9 @@ class Replay:
         """
         arrays = writeback.check_latents(latents, target, self.layout)
         with self._latent_lock:
-            writeback.write(target, arrays)
+            for chunk, offset, sequence, begin, end in target.runs:
+                rows = {key: array[sequence, begin:end] for key, array in arrays.items()}
+                chunk.write(offset, rows)
 
     def prioritize(self, target: Target, priority: Any) -> None:
         """Give steps new priorities.
@@ -228,24 +220,10 @@ class Replay:
             ValueError: If the shape does not fit or a value is negative or not a number.
         """
         values = writeback.check_priority(priority, target)
-        if self._index.taking is not None:
-            self._index.taking.prioritize(writeback.row_runs(self._index.table, target, values))
-
-    def update(self, ids: np.ndarray, latents: Mapping[str, Any], priority: Any = None) -> None:
-        """Write fresh latents and priorities back at once; steps that were evicted are ignored.
-
-        Args:
-            ids: int64 `[B, T]` as returned by `gather`.
-            latents: `[B, T, *shape]` per latent key; may be empty.
-            priority: `[B, T]`, or None to leave priorities as they are.
-
-        Raises:
-            KeyError, TypeError, ValueError: As `write` and `prioritize` do.
-        """
-        target = self.locate(ids)
-        self.write(target, latents)
-        if priority is not None:
-            self.prioritize(target, priority)
+        self._index.prioritize(
+            (chunk, offset, values[sequence, begin:end])
+            for chunk, offset, sequence, begin, end in target.runs
+        )
 
     def stats(self) -> dict[str, float]:
         """Counts since the beginning of the run.
@@ -259,8 +237,29 @@ class Replay:
             evicted before their latents came back), `damaged_chunks` (left out when they were
             loaded), `capacity`, `streams` (open ones), and what the selector adds.
         """
-        figures = self._counts.report(self._index, self._storage)
-        return figures | {"streams": len(self._streams)}
+        counts, index, table = self._counts, self._index, self._index.table
+        usage = [self._storage.usage(chunk) for chunk in table]
+        ram = sum(size for size, _ in usage) + getattr(index.selector, "nbytes", 0)
+        disk = sum(size for _, size in usage)
+        figures = {
+            "items": len(index.selector),
+            "steps": table.steps,
+            "chunks": len(table),
+            "bytes": ram + disk,
+            "bytes_per_step": (ram + disk) / max(1, table.steps),
+            "ram_bytes": ram,
+            "disk_bytes": disk,
+            "inserts": counts["inserts"],
+            "samples": counts["samples"],
+            "online_share": counts["online"] / max(1, counts["samples"]),
+            "online_queue": len(index.online),
+            "replay_ratio": counts["replayed"] / max(1, counts["inserts"]),
+            "missed_updates": counts["missed"],
+            "damaged_chunks": counts["damaged"],
+            "capacity": index.capacity,
+            "streams": len(self._streams),
+        }
+        return figures | (index.taking.stats() if index.taking else {})
 
     def save(self, folder: Path | str, mark: str = "") -> archive.Saving:
         """Start writing everything that the folder lacks; see `archive` for its files.
@@ -282,7 +281,7 @@ class Replay:
             "rng": self._rng.bit_generator.state,
             "online": list(self._index.online),
             "serial": self._streams.serial,
-            "counts": dataclasses.asdict(self._counts),
+            "counts": dict(self._counts),
             "mark": mark,
         }
         if mark:
@@ -319,19 +318,19 @@ class Replay:
         if len(self._index.table):
             raise RuntimeError("Load a replay before adding steps to it.")
         self._archive.check(folder)
-        loaded, chunks, state, open_streams = restore(folder, self._index, self._storage, mark)
-        self._counts.inserts = loaded.steps
+        loaded, state, open_streams = restore(folder, self._index, self._storage, mark)
+        self._counts["inserts"] = loaded.steps
         streams = self._streams
         streams.serial = max(archive.serials(folder), default=-1) + 1
         if state:
-            self._counts = Counts(**state["counts"])
+            self._counts = collections.Counter[str](state["counts"])
             self._rng.bit_generator.state = state["rng"]
             streams.serial = max(streams.serial, state["serial"])
             if loaded.exact:
                 streams.serial = state["serial"]
                 streams.restore(open_streams)
-        self._counts.damaged += loaded.lost
-        self._archive.use(folder, chunks)
+        self._counts["damaged"] += loaded.lost
+        self._archive.use(folder, self._index.table)
         return loaded
 
     def close(self) -> None:
@@ -340,8 +339,7 @@ class Replay:
         Raises:
             OSError: If the save has failed.
         """
-        if self._worker is not None:
-            self._worker.shutdown(wait=True)
+        self.worker.shutdown(wait=True)
         self._archive.close()
 
 

@@ -75,16 +75,11 @@ class Table:
 
     def pop_oldest(self) -> Chunk:
         """Remove the oldest chunk; it keeps its slot number, so that its rows can be removed."""
-        chunk = next(iter(self))
-        self.remove(chunk)
-        return chunk
-
-    def remove(self, chunk: Chunk) -> None:
-        """Remove any chunk, as `pop_oldest` does."""
-        del self._chunks[chunk.serial]
+        _, chunk = self._chunks.popitem(last=False)
         self._slots[chunk.slot] = None
         self._free.append(chunk.slot)
         self.steps -= chunk.filled
+        return chunk
 
     def find(self, step: int) -> tuple[Chunk, int] | None:
         """Chunk and offset of the step with this id, or None if it was evicted."""

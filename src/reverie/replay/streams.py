@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,26 @@ def check(
     if len(set(streams)) < len(streams):
         raise ValueError(f"Steps of {list(streams)} were added: each stream goes once.")
     return columns
+
+
+def check_new(priority: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The priorities of new steps as float32 of a shape `(T, N)`.
+
+    Raises:
+        ValueError: If the shape is another one, or a value is negative.
+    """
+    values = np.asarray(priority, np.float32)
+    if values.shape != shape:
+        raise ValueError(
+            f"The priorities of {shape} new steps have the shape {values.shape}: what "
+            "replay.priosignal names must be one number per step."
+        )
+    if (values < 0).any():
+        raise ValueError(
+            f"The priority of a new step is {np.nanmin(values)}, it must be at least 0, or NaN "
+            "for none: look at what replay.priosignal names."
+        )
+    return values
 
 
 @dataclasses.dataclass(slots=True)
@@ -136,7 +157,12 @@ class Streams:
             part = slice(begin, begin + count)
             self._write(cursors, count, {key: column[part] for key, column in columns.items()})
             if priority is not None:
-                index.prioritize([cursor.chunk for cursor in cursors], priority[part])
+                given = np.argwhere(~np.isnan(priority[part])).tolist()
+                index.prioritize(
+                    (chunk, chunk.filled - count + time, priority[begin + time, i : i + 1])
+                    for time, i in given
+                    for chunk in [cursors[i].chunk]
+                )
             index.complete(self._complete(cursors, count))
             for chunk in index.evict():
                 self._forget(chunk)
@@ -191,7 +217,7 @@ class Streams:
         # all are equally fast, and evicts in pieces that are not too coarse.
         rows = (self._index.capacity // num - self._length) // 4
         layout = self._storage.layout
-        fitting = self._storage.growing // (num * layout.step_nbytes)
+        fitting = self._storage.growing // (num * layout.nbytes())
         rows = max(1, min(self._chunksize, rows, fitting))
         chunk = Chunk(self.serial, stream, layout.empty(rows), previous)
         self.serial += 1

@@ -89,38 +89,3 @@ def check_priority(priority: Any, target: Target) -> np.ndarray:
     if not (values >= 0).all():
         raise ValueError(f"A priority must be >= 0 and not NaN, got {values.min()}.")
     return values
-
-
-def check_new(priority: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The priorities of new steps as float32 of a shape `(T, N)`.
-
-    Raises:
-        ValueError: If the shape is another one, or a value is negative.
-    """
-    values = np.asarray(priority, np.float32)
-    if values.shape != shape:
-        raise ValueError(
-            f"The priorities of {shape} new steps have the shape {values.shape}: what "
-            "replay.priosignal names must be one number per step."
-        )
-    if (values < 0).any():
-        raise ValueError(
-            f"The priority of a new step is {np.nanmin(values)}, it must be at least 0, or NaN "
-            "for none: look at what replay.priosignal names."
-        )
-    return values
-
-
-def write(target: Target, latents: Mapping[str, np.ndarray]) -> None:
-    """Copy latents `[B, T, *shape]` into the target's rows."""
-    for chunk, offset, sequence, begin, end in target.runs:
-        chunk.write(offset, {key: array[sequence, begin:end] for key, array in latents.items()})
-
-
-def row_runs(table: Table, target: Target, values: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Pairs (row number, values of the consecutive rows from there on) of what is still alive."""
-    return [
-        (table.row(chunk, offset), values[sequence, begin:end])
-        for chunk, offset, sequence, begin, end in target.runs
-        if table.get(chunk.serial) is chunk
-    ]

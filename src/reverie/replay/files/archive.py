@@ -302,7 +302,7 @@ class Archive:
         copies: dict[Chunk, Copy] = {}
         budget = LATENT_BUDGET
         for _, chunk in sorted(stale, key=lambda entry: entry[0]):
-            budget -= rows[chunk] * self._layout.latent_nbytes
+            budget -= self._layout.nbytes(rows[chunk], self._layout.latents)
             if budget < 0:
                 break
             copies[chunk] = self._latents(chunk, rows[chunk])

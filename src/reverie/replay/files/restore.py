@@ -59,7 +59,7 @@ class _Files(NamedTuple):
 
 def restore(
     folder: Path, index: Index, storage: Storage, mark: str
-) -> tuple[Loaded, list[Chunk], dict[str, Any], list[list[int]]]:
+) -> tuple[Loaded, dict[str, Any], list[list[int]]]:
     """Take all chunks of a folder into an empty index.
 
     Args:
@@ -69,8 +69,8 @@ def restore(
         mark: Of the save that is to be restored exactly; empty for none.
 
     Returns:
-        What was found, the live chunks, the saved state, empty if it was lost, and where the
-        streams go on if that is exact.
+        What was found, the saved state, empty if it was lost, and where the streams go on if that
+        is exact.
 
     Raises:
         ValueError: If keys, dtypes or shapes are not those of the storage's layout.
@@ -97,9 +97,8 @@ def restore(
     index.connect(state.get("online", ()))
     if isinstance(index.selector, KeepsState):
         index.selector.restore(selector, exact)
-    chunks = list(table)
-    loaded = Loaded(table.steps, len(chunks), tuple(damaged), len(damaged) - others, exact)
-    return loaded, chunks, state, streams
+    loaded = Loaded(table.steps, len(table), tuple(damaged), len(damaged) - others, exact)
+    return loaded, state, streams
 
 
 def _streams(state: Mapping[str, Any]) -> list[list[int]]:

@@ -12,6 +12,9 @@ from reverie.replay.selectors.sumtree import SumTree
 from reverie.replay.selectors.uniform import Uniform
 
 _LARGEST = np.finfo(np.float32).max
+_FINITE, _NEW = 1e100, 2.0**600
+"""No finite weight is as large as the first. The second is in the tree in place of infinity: beside
+it no finite weight has a chance, and sums of it are exact."""
 
 
 class Prioritized:
@@ -61,11 +64,8 @@ class Prioritized:
         self._zero_on_sample = zero_on_sample
         self._context = context
         self._members = Uniform()
-        # Trees, because what they draw does not depend on when weights were computed. Infinite
-        # weights count as 1 in a tree of their own.
-        self._infinite = SumTree()
-        self._finite = SumTree()
-        self._trees = (self._infinite, self._finite)
+        # A tree, because what it draws does not depend on when weights were computed.
+        self._tree = SumTree()
         # Raised priorities of the rows of each chunk.
         self._steps = weakref.WeakKeyDictionary[Chunk, np.ndarray]()
         # Sequences whose weights are out of date.
@@ -76,10 +76,9 @@ class Prioritized:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the trees, the priorities and the list of sequences in bytes."""
-        trees = self._finite.nbytes + self._infinite.nbytes
+        """Memory of the tree, the priorities and the list of sequences in bytes."""
         steps = sum(values.nbytes for values in self._steps.values())
-        return trees + self._members.nbytes + steps
+        return self._tree.nbytes + self._members.nbytes + steps
 
     def connect(self, table: Table, length: int) -> None:
         """Learn which rows make up a sequence.
@@ -100,8 +99,7 @@ class Prioritized:
     def remove(self, rows: Rows) -> None:
         """Make sequences undrawable."""
         self._members.remove(rows)
-        self._infinite.set(rows, np.zeros(len(rows)))
-        self._finite.set(rows, np.zeros(len(rows)))
+        self._tree.set(rows, np.zeros(len(rows)))
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
         """Draw with replacement; with `zero_on_sample` one after the other.
@@ -119,7 +117,8 @@ class Prioritized:
                 # Drawn by the weights before those in front of it were taken. These only fall, so
                 # to accept it in the ratio of new to old makes it a draw by the new ones.
                 if self._stale and row in np.concatenate(self._stale):
-                    before, after = self._weight(row), self._aggregate(np.array([row]))[0]
+                    same = np.array([row])
+                    before, after = self._tree.get(same)[0], self._aggregate(same)[0]
                     if after != before and rng.random() * before >= after:
                         break
                 taken.append(row)
@@ -142,7 +141,7 @@ class Prioritized:
     def stats(self) -> dict[str, float]:
         """`priority_new`: share of the sequences with a step that has no finite priority yet."""
         self._refresh()
-        return {"priority_new": self._infinite.total / max(1, len(self))}
+        return {"priority_new": self._tree.total // _NEW / max(1, len(self))}
 
     def state(self, exact: bool = False) -> dict[str, np.ndarray]:
         """The priorities of all steps, 4 bytes each, with the chunks that they belong to."""
@@ -155,7 +154,7 @@ class Prioritized:
         }
         if exact:
             kept["priority_rows"] = self._members.state(exact)["uniform"]
-            kept["priority_trees"] = np.array([len(self._infinite), len(self._finite)])
+            kept["priority_trees"] = np.array([len(self._tree)])
         return kept
 
     def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
@@ -170,8 +169,7 @@ class Prioritized:
         if exact and exponent == self._exponent:
             values = state["priority"].astype(np.float32)
             self._members.restore({"uniform": state["priority_rows"]}, exact)
-            for tree, size in zip(self._trees, state["priority_trees"].tolist(), strict=True):
-                tree.grow(size)
+            self._tree.grow(max(state["priority_trees"].tolist()))
         elif exponent:
             values = self._raised(state["priority"].astype(np.float64) ** (1 / exponent))
             if self._zero_on_sample:
@@ -191,15 +189,9 @@ class Prioritized:
         return np.where(np.isinf(priorities), raised, np.minimum(raised, _LARGEST))
 
     def _draw(self, count: int, rng: np.random.Generator) -> Rows:
-        for tree in self._trees:
-            if tree.total > 0:
-                return tree.draw(count, rng)
+        if self._tree.total:
+            return self._tree.draw(count, rng)
         return self._members.sample(count, rng)
-
-    def _weight(self, row: int) -> float:
-        """The weight of a sequence in the trees."""
-        rows = np.array([row])
-        return np.inf if self._infinite.get(rows)[0] else float(self._finite.get(rows)[0])
 
     def _assign(self, chunk: Chunk, offset: int, raised: np.ndarray) -> None:
         """Set consecutive rows of a chunk, and note the sequences that train them."""
@@ -232,16 +224,8 @@ class Prioritized:
         rows = np.unique(np.concatenate(self._stale))
         self._stale = []
         rows = rows[self._members.holds(rows)]  # Others were removed since.
-        if not len(rows):
-            return
-        weights = self._aggregate(rows)
-        infinite = np.isinf(weights)
-        # Mostly there is no step without a finite priority, here or anywhere.
-        if infinite.any() or self._infinite.total:
-            changed = infinite != self._infinite.get(rows)
-            self._infinite.set(rows[changed], infinite[changed])
-            weights = np.where(infinite, 0, weights)
-        self._finite.set(rows, weights)
+        if len(rows):
+            self._tree.set(rows, self._aggregate(rows))
 
     def _aggregate(self, rows: Rows) -> np.ndarray:
         """Weights, float64 `[n]`, of sequences in ascending order."""
@@ -254,21 +238,21 @@ class Prioritized:
         for row, count in zip(rows[firsts].tolist(), counts.tolist(), strict=True):
             lines.extend(self._line(row, count + more))
         steps = np.concatenate(lines).astype(np.float64)
+        steps[np.isinf(steps)] = _NEW  # Zero times infinity is not a number.
         places = np.arange(len(rows)) + self._context
         places += np.repeat(np.arange(len(counts)) * more, counts)
         width = self._length - self._context
-        # Step by step: a running sum would be inexact after large values, undefined after infinite
-        # ones, and what numpy makes of a matrix depends on how many sequences there are.
+        # Step by step: a running sum would be inexact after large values, and what numpy makes of a
+        # matrix depends on how many sequences there are.
         windows = len(steps) - width + 1
         largest, total = steps[:windows].copy(), steps[:windows].copy()
         for begin in range(1, width):
             part = steps[begin : begin + windows]
             np.maximum(largest, part, out=largest)
             total += part
-        largest, mean = largest[places], total[places] / width
-        if self._maxfrac in (0, 1):  # Zero times infinity is not a number.
-            return largest if self._maxfrac else mean
-        return self._maxfrac * largest + (1 - self._maxfrac) * mean
+        weights = self._maxfrac * largest + (1 - self._maxfrac) * total / width
+        weights[weights > _FINITE] = _NEW
+        return weights[places]
 
     def _line(self, row: int, length: int) -> list[np.ndarray]:
         """The values of this and the following steps of its stream."""
