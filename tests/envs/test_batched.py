@@ -171,9 +171,7 @@ def test_wrong_values_of_an_engine_name_environment_step_and_key():
     with pytest.raises(ValueMismatchError, match=r"environment 0, .*observation 'count' is .*out"):
         vector.step(actions)
     engine.spoil = None
-    with pytest.raises(
-        ValueMismatchError, match=r"counters, environment 0, .*action 'move' is"
-    ):
+    with pytest.raises(ValueMismatchError, match=r"counters, environment 0, .*action 'move' is"):
         vector.step({**actions, "move": np.full((2, 2), np.nan, np.float32)})
     engine, vector = counters(bounds="ignore")
     engine.spoil = lambda obs: obs["shift"].fill(7)

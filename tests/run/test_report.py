@@ -1,5 +1,6 @@
 """Reports: numbers, videos and plots."""
 
+import importlib
 import types
 
 import numpy as np
@@ -100,3 +101,19 @@ def test_a_camera_may_be_called_true(tmp_path):
     assert (
         plot_vectors({f"openloop/cam/true/{x}": images for x in ("true", "pred")}, tmp_path) == []
     )
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_and_stops_nothing(tmp_path, monkeypatch):
+    class Notes(Memory):
+        def note(self, text):
+            notes.append(text)
+
+    notes, memory = [], Notes()
+    module = importlib.import_module("reverie.run.report")
+    monkeypatch.setattr(module, "openloop_plot", lambda *args, **options: 1 / 0)
+    with Logger([memory], lambda: 0) as logger:
+        assert report(Model(), Batches(), logger, tmp_path) == []
+        logger.write()
+    assert memory.metrics["report/loss/rew"] == 1.0
+    (note,) = notes
+    assert "goes on without it: ZeroDivisionError: division by zero" in note

@@ -86,11 +86,7 @@ def test_side_work_that_is_quick_keeps_its_intervals():
     assert ticks(side, clock, [109, 110, 120, 120.5]) == [(0, 0), (0.5, 4.5), (0, 0), (0.5, 4.5)]
 
 
-def test_what_is_done_elsewhere_counts_too_and_a_whole_share_is_no_limit():
-    clock = Clock()
-    side = SideWork(0.1, Jobs(clock, 1).jobs, clock)
-    side.count(5)
-    assert ticks(side, clock, [110, 144.9, 145]) == [(0, 0), (0, 0), (1, 9)]
+def test_a_whole_share_is_no_limit():
     clock = Clock()
     side = SideWork(1.0, Jobs(clock, 50).jobs, clock)
     assert ticks(side, clock, [110, 169, 170]) == [(50, 0), (0, 0), (50, 0)]

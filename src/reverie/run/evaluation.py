@@ -52,7 +52,7 @@ class Evaluations:
             return
         if self.kept.ready(run.config.batch_size):
             to = (run.logger, run.folder.root / "eval", run.config.run.report_batches)
-            report(run.learner, self.previews, *to, prefix="eval/report", draw=run.drawing)
+            report(run.learner, self.previews, *to, prefix="eval/report")
             run.logger.add(self.kept.stats(), prefix="eval/replay")
 
 
@@ -148,10 +148,8 @@ def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
         if (root / "scores.jsonl").exists():
             files.append(learning_curve(root))
         if run.learner and len(run.replay):
-            draw = lambda job: files.extend(job())  # noqa: E731
-            report(run.learner, run.previews, run.logger, root, draw=draw)
+            files += report(run.learner, run.previews, run.logger, root)
         run.logger.write()
-        run.drawing.wait()
     files += sorted(root.glob(f"videos/report-*_{run.steps:09d}.*"))
     files += sorted(root.glob("metrics.jsonl"))
     return result, files

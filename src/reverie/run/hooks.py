@@ -78,10 +78,6 @@ class SideWork:
         self._free = self._clock() + seconds * self._rest
         return seconds, seconds * self._rest
 
-    def count(self, seconds: float) -> None:
-        """Counts what was done elsewhere, such as pictures drawn by another thread."""
-        self._free = max(self._free, self._clock()) + seconds * self._rest
-
 
 def _side_work(share: float, jobs: Sequence[tuple[float, Hook]]) -> Hook:
     """Does jobs once per interval each, within `run.side_share` of the time."""
@@ -90,10 +86,6 @@ def _side_work(share: float, jobs: Sequence[tuple[float, Hook]]) -> Hook:
 
     def hook(run: Run) -> None:
         nonlocal told
-        if run.drawing.busy:
-            return
-        if drawn := run.drawing.check():
-            work.count(drawn)
         seconds, pause = work(run)
         if pause > shortest and not told:
             told = True
@@ -113,7 +105,7 @@ def _report(evaluations: Evaluations | None, example: Arrays, run: Run) -> bool:
         return False
     with run.shutdown.interruptible():
         to = (run.logger, run.folder.root, run.config.run.report_batches)
-        report(run.learner, run.previews, *to, draw=run.drawing)
+        report(run.learner, run.previews, *to)
         if evaluations:
             evaluations.report(run)
     return True

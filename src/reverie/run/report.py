@@ -1,8 +1,7 @@
 """Open-loop reports: numbers and videos to the logger, curves of vectors to files."""
 
-import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,7 @@ def report(
     folder: pathlib.Path,
     batches: int = 1,
     prefix: str = "report",
-    draw: Callable[[Callable[[], object]], object] = lambda job: job(),
-) -> None:
+) -> list[pathlib.Path]:
     """Predicts replayed sequences open-loop and shows the result.
 
     Args:
@@ -35,7 +33,9 @@ def report(
         folder: Receives one plot per vector key of the last batch, which replaces an older one.
         batches: Number of batches, at least 1.
         prefix: Names what is logged, and so where the batches come from.
-        draw: Calls what draws the plots, perhaps later; by default at once.
+
+    Returns:
+        The plots.
     """
     results: dict[str, np.ndarray] = {}
     for _ in range(batches):
@@ -47,7 +47,14 @@ def report(
         for length in [results[name + _TRUE].shape[1]]
     }
     logger.add({**videos, **errors(results)}, prefix=prefix)
-    draw(functools.partial(plot_vectors, results, folder))
+    try:
+        return plot_vectors(results, folder)
+    except Exception as error:  # Training is worth more.
+        logger.note(
+            "A picture could not be drawn, and training goes on without it: "
+            f"{type(error).__name__}: {error}"
+        )
+        return []
 
 
 def plot_vectors(results: Mapping[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:

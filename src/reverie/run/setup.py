@@ -22,7 +22,6 @@ from reverie.run.shutdown import Shutdown
 from reverie.run.source import EnvSource, EnvSpaces
 from reverie.run.space_file import write_spaces
 from reverie.run.state import Run, restore
-from reverie.track.drawing import Drawing
 from reverie.track.sinks.base import Sink
 from reverie.track.sinks.jsonl import go_back
 from reverie.track.sinks.registry import check_outputs
@@ -141,7 +140,6 @@ def _begin(
             "to be resumed or evaluated: its options name code."
         )
     go_back(folder.root, done.steps)
-    run.drawing = Drawing(lambda text: run.logger.note(text))
     logger = build.logger(
         config.logger,
         folder.root,
@@ -151,7 +149,6 @@ def _begin(
         duration=max(0.0, config.run.duration - done.elapsed),
         options=config.model_dump(),
         first_step=done.steps,
-        draw=run.drawing,
     )
     run.logger = stack.enter_context(logger)
     for note in (*notes, *aside, f"Run folder: {folder.root}"):

@@ -21,7 +21,6 @@ from reverie.run.shutdown import Shutdown
 from reverie.run.source import EnvSource
 from reverie.spaces import Space
 from reverie.track.achievements import Achievements
-from reverie.track.drawing import Drawing
 from reverie.track.logger import Logger
 
 _DRAWN = "drawn/"
@@ -78,7 +77,6 @@ class Run:
         progress: Counts of the run.
         previews: Sequences for reports; drawing them changes nothing in training.
         logger: Receives metrics and messages. As what follows, made when all else was restored.
-        drawing: Draws pictures beside the run.
         saver: Writes checkpoints in the background.
     """
 
@@ -95,7 +93,6 @@ class Run:
     progress: Progress = dataclasses.field(default_factory=Progress)
     previews: Batches = dataclasses.field(init=False)
     logger: Logger = dataclasses.field(init=False)
-    drawing: Drawing = dataclasses.field(init=False)
     saver: Saver = dataclasses.field(init=False)
 
     @property

@@ -1,15 +1,14 @@
 """Tracking: what a run writes down, shows and draws.
 
 `Logger` collects metrics and hands them to sinks (the terminal, JSONL files, video and image
-files, TensorBoard, Weights & Biases, Scope). `EpisodeStats`, `Achievements`,
-`Rates` and `usage` produce the numbers, and `Drawing` draws in a thread. `learning_curve` and
-`openloop_plot` turn a run folder and a report into pictures. Importing this package imports
-neither jax nor matplotlib nor pillow: pictures load what they need when drawn.
+files, TensorBoard, Weights & Biases, Scope). `EpisodeStats`, `Achievements`, `Rates` and `usage`
+produce the numbers. `learning_curve` and `openloop_plot` turn a run folder and a report into
+pictures. Importing this package imports neither jax nor matplotlib nor pillow: pictures load what
+they need when drawn.
 """
 
 from reverie.track.achievements import Achievements as Achievements
 from reverie.track.curve import learning_curve as learning_curve
-from reverie.track.drawing import Drawing as Drawing
 from reverie.track.logger import Logger as Logger
 from reverie.track.openloop import openloop_plot as openloop_plot
 from reverie.track.openloop import openloop_video as openloop_video

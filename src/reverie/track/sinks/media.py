@@ -1,7 +1,7 @@
 """Videos and images as files in the run folder."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,29 +19,17 @@ class MediaSink(Sink):
     Args:
         logdir: Run folder.
         fps: Frames per second of videos.
-        draw: Calls what writes the files, perhaps later; by default at once.
     """
 
-    def __init__(
-        self,
-        logdir: str | pathlib.Path,
-        fps: float = 15.0,
-        draw: Callable[[Callable[[], object]], object] = lambda job: job(),
-    ):
+    def __init__(self, logdir: str | pathlib.Path, fps: float = 15.0):
         self._folder = pathlib.Path(logdir).expanduser()
         self._fps = fps
-        self._draw = draw
 
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Writes one file for every video and image among the metrics."""
-        pictures = {k: v for k, v in metrics.items() if isinstance(v, np.ndarray) and v.ndim > 2}
-        if pictures:
-            self._draw(lambda: self._write(step, pictures))
-
-    def _write(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
-        for key, value in pictures.items():
+        for key, value in metrics.items():
             name = f"{file_name(key)}_{step:09d}"
-            if value.ndim == 4:
+            if isinstance(value, np.ndarray) and value.ndim == 4:
                 write_video(self._folder / "videos" / name, value, fps=self._fps)
-            else:
+            elif isinstance(value, np.ndarray) and value.ndim == 3:
                 write_image(self._folder / "images" / name, value)

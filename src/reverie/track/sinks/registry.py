@@ -11,7 +11,7 @@ import importlib
 import pathlib
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from reverie.extras import install
@@ -59,8 +59,6 @@ def check_outputs(outputs: Sequence[str]) -> None:
 def make_sinks(
     outputs: Sequence[str],
     logdir: str | pathlib.Path,
-    *,
-    draw: Callable[[Callable[[], object]], object] = lambda job: job(),
     **about: Any,
 ) -> list[Sink]:
     """Makes the sinks of a run.
@@ -70,7 +68,6 @@ def make_sinks(
             `metrics.jsonl`, `scores.jsonl` and the video and image files; `tensorboard`, `wandb`
             and `scope` write for the viewers of these names.
         logdir: Run folder; it is created when missing.
-        draw: Calls what writes videos and images, perhaps later; by default at once.
         **about: What `RunInfo` holds: `step`, and where it is known the rest.
 
     Returns:
@@ -84,7 +81,7 @@ def make_sinks(
     run = RunInfo(pathlib.Path(logdir).expanduser(), **about)
     sinks: list[Sink] = []
     if "jsonl" in outputs:
-        sinks += [JsonlSink(run.logdir), MediaSink(run.logdir, fps=run.fps, draw=draw)]
+        sinks += [JsonlSink(run.logdir), MediaSink(run.logdir, fps=run.fps)]
     remote = {name: getattr(_module(name), REMOTE[name]) for name in outputs if name in REMOTE}
     if remote:
         makers = {name: functools.partial(sink, run) for name, sink in remote.items()}
