@@ -52,7 +52,7 @@ def test_tasks_are_split_at_the_first_underscore(task, suite, name):
         ("gym_nowhere_at_all:Id-v0", ["nowhere_at_all"]),
         ("dmc_walker_wlak", ["dmc_walker_walk"]),
         ("crafter_rewards", ["crafter_reward"]),
-        ("dummy_discrete", ["'disc'"]),
+        ("dummy_discrete", ["dummy_disc", "dummy_cont"]),
     ],
 )
 def test_unknown_tasks_name_the_nearest(task, words):

@@ -284,10 +284,10 @@ def test_errors_of_the_engine_name_the_level_in_one_line():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"repeat": 0}, "repeat=0"),
-        ({"actions": "all"}, "actions='all'.*impala"),
-        ({"instructions": "auto "}, "instructions='auto '.*always"),
-        ({"renderer": "egl"}, "renderer='egl'.*hardware"),
+        ({"repeat": 0}, "repeat = 0"),
+        ({"actions": "all"}, "actions = 'all'.*impala"),
+        ({"instructions": "auto "}, "instructions = 'auto '.*always"),
+        ({"renderer": "egl"}, "renderer = 'egl'.*hardware"),
         ({"dataset": "/no/such/folder"}, "dataset='/no/such/folder'"),
         ({"level_cache": __file__ + "/maps"}, r"level_cache=.*maps'.*cannot be made"),
     ],

@@ -205,8 +205,8 @@ def test_settings_have_their_effect_and_the_defaults_of_the_configuration():
     ("options", "words"),
     [
         ({"size": [60, 64]}, "multiples of 16"),
-        ({"size": [0, 0]}, "16"),
-        ({"length": 0}, "length=0"),
+        ({"size": [0, 0]}, "size.0 = 0"),
+        ({"length": 0}, "length = 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(options, words):

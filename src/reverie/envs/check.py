@@ -22,8 +22,9 @@ from reverie.envs.errors import (
 )
 from reverie.envs.flat.conform import name_of, spaces
 from reverie.envs.flat.converter import Converter
+from reverie.envs.flat.leaves import random_actions
 from reverie.envs.flat.logs import OnlyLogs
-from reverie.envs.flat.masks import RandomPlay
+from reverie.envs.flat.masks import valid_actions
 from reverie.envs.notes import Finding, notes, resize_note
 from reverie.envs.probe import native
 from reverie.envs.registry import factory_of, split
@@ -244,7 +245,9 @@ class _Recorder:
 
     def play(self, steps: int) -> list[dict[str, np.ndarray]]:
         """Copies of every observation, reward and flag of a run that starts from seed 0."""
-        choose = RandomPlay(self._env, steps)
+        obs_space, act_space = spaces(self._env)
+        masks, rng = mask_keys(obs_space, act_space), np.random.default_rng(0)
+        actions = random_actions(act_space, steps, rng)
         record = [self._reset(seed=0)]
         obs = record[0]
         over = False
@@ -254,7 +257,8 @@ class _Recorder:
                 record.append(obs)
                 over = False
                 continue
-            action = choose(index, obs)
+            action = {key: array[index] for key, array in actions.items()}
+            action |= valid_actions(act_space, masks, obs, rng)
             start = time.perf_counter()
             obs, reward, terminated, truncated, _ = self._env.step(action)
             self.step_seconds += time.perf_counter() - start

@@ -4,15 +4,16 @@ import difflib
 import functools
 import importlib
 import importlib.util
-import inspect
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
+from pydantic import ValidationError
 
 from reverie.catalog import SUITES, Suite, announced
+from reverie.config.env import EnvConfig
 from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
 from reverie.envs.flat.conform import spaces
 from reverie.envs.vector.batched import BatchedVectorEnv
@@ -47,8 +48,7 @@ def make(
         OptionError: A value that an option cannot have.
     """
     suite, name = split(task)
-    module = _module(suite)
-    options = _complete(suite, module, dict(options or {}))
+    module, options = _module(suite), _complete(suite, options or {})
     return SeedFirstReset(wrap(module.make(name, **options)), env_seed(seed, index))
 
 
@@ -74,8 +74,7 @@ def make_vec(
     suite, name = split(task)
     if not suite.batched:
         return None
-    module = _module(suite)
-    options = _complete(suite, module, dict(options or {}))
+    module, options = _module(suite), _complete(suite, options or {})
     return module.make_vec(name, num_envs, env_seeds(seed, num_envs), **options)
 
 
@@ -207,10 +206,10 @@ def _module(suite: Suite) -> ModuleType:
         raise MissingPackageError(message.removesuffix(": ")) from error
 
 
-def _complete(suite: Suite, module: ModuleType, options: dict[str, Any]) -> dict[str, Any]:
-    """Checks the names of options, and adds the defaults of those in a class of their own."""
-    declared = getattr(suite.options, "model_fields", None)
-    known = list(inspect.signature(module.make).parameters)[1:] if declared is None else declared
+def _complete(suite: Suite, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks options and adds the defaults of the others."""
+    section = suite.options or type(getattr(EnvConfig(), suite.name))
+    known = section.model_fields
     for key in options:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -219,16 +218,13 @@ def _complete(suite: Suite, module: ModuleType, options: dict[str, Any]) -> dict
                 + (f"Did you mean {near[0]!r}? " if near else "")
                 + f"It has {', '.join(known)}."
             )
-    if suite.options is None:
-        return options
-    from pydantic import ValidationError  # Environment processes of our suites do without.
-
     try:
-        return suite.options(**options).model_dump()
+        checked = section(**options)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, (suite.name, *first["loc"])))
         raise OptionError(f"env.{key} = {first['input']!r}: {first['msg']}.") from None
+    return {key: getattr(checked, key) for key in known}
 
 
 def _some(names: list[str], prefix: str) -> str:

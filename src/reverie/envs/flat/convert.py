@@ -28,9 +28,7 @@ def _encoder(leaf: Leaf) -> Callable[[Any], Any]:
         return _encode_picture(leaf, leaf.picture)
     if isinstance(leaf.flat, gs.Box):
         return _encode_box(leaf, np.dtype(leaf.flat.dtype))
-    if isinstance(leaf.flat, gs.Discrete):
-        return _encode_index(leaf)
-    if isinstance(leaf.flat, gs.MultiDiscrete):
+    if isinstance(leaf.flat, gs.Discrete | gs.MultiDiscrete):
         return _encode_indices(leaf)
     return _encode_bits(leaf)
 
@@ -38,14 +36,10 @@ def _encoder(leaf: Leaf) -> Callable[[Any], Any]:
 def decoder(leaf: Leaf) -> Callable[[Any], Any]:
     """The function that turns a flat array into the native entry."""
     native = leaf.native
-    if isinstance(native, gs.Discrete):
-        start = native.start
-        # Environments index lists and compare with this, so it is a numpy scalar of their dtype.
-        scalar = np.dtype(native.dtype).type
-        return lambda value: scalar(value + start)
-    if isinstance(native, gs.MultiDiscrete):
-        offset, dtype = native.start, native.dtype
-        return lambda value: (value + offset).astype(dtype)
+    if isinstance(native, gs.Discrete | gs.MultiDiscrete):
+        start, dtype = native.start, native.dtype
+        # Environments index lists and compare with a choice, so it is a numpy scalar, no array.
+        return lambda value: np.add(value, start).astype(dtype)
     if isinstance(native, gs.Box) and native.dtype != bool:
         return _box_decoder(native)
     return lambda value: np.asarray(value, native.dtype)
@@ -120,29 +114,15 @@ def _encode_picture(leaf: Leaf, picture: Picture) -> Callable[[Any], np.ndarray]
     return encode
 
 
-def _encode_index(leaf: Leaf) -> Callable[[Any], np.int32]:
+def _encode_indices(leaf: Leaf) -> Callable[[Any], Any]:
     native = leaf.native
-    assert isinstance(native, gs.Discrete)
-    start, classes = int(native.start), int(native.n)
+    assert isinstance(native, gs.Discrete | gs.MultiDiscrete)
+    start = np.asarray(native.start, np.int64)
+    classes = np.asarray(native.nvec if isinstance(native, gs.MultiDiscrete) else native.n)
 
-    def encode(value: Any) -> np.int32:
-        given = value if isinstance(value, int | np.integer) else _array(value, leaf)
-        index = int(given) - start
-        # -1 marks an integer observation as missing.
-        if not -1 <= index < classes:
-            raise _out_of_range(value, leaf)
-        return np.int32(index)
-
-    return encode
-
-
-def _encode_indices(leaf: Leaf) -> Callable[[Any], np.ndarray]:
-    native = leaf.native
-    assert isinstance(native, gs.MultiDiscrete)
-    start, classes = native.start.astype(np.int64), native.nvec.astype(np.int64)
-
-    def encode(value: Any) -> np.ndarray:
+    def encode(value: Any) -> Any:
         index = _array(value, leaf).astype(np.int64) - start
+        # -1 marks an integer observation as missing.
         if ((index < -1) | (index >= classes)).any():
             raise _out_of_range(value, leaf)
         return index.astype(np.int32)

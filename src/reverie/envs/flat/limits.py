@@ -41,14 +41,13 @@ def action_check(space: gymnasium.Space) -> Check:
     shape = tuple(space.shape or ())
     if isinstance(space, gs.Box):
         return _shaped(shape, lambda value: not np.isnan(value).any(), "finite numbers")
-    if isinstance(space, gs.Discrete):
-        classes = int(space.n)
-        return _shaped((), lambda value: 0 <= value < classes, f"a class index below {classes}")
-    limits = space.nvec if isinstance(space, gs.MultiDiscrete) else 2
+    classes: Any = 2
+    if isinstance(space, gs.Discrete | gs.MultiDiscrete):
+        classes = space.n if isinstance(space, gs.Discrete) else space.nvec
     return _shaped(
         shape,
-        lambda value: ((value >= 0) & (value < limits)).all(),
-        f"class indices below {limits}",
+        lambda value: np.all((value >= 0) & (value < classes)),
+        f"class indices below {classes}",
     )
 
 

@@ -12,9 +12,9 @@ from gymnasium import spaces as gs
 
 from reverie.envs.errors import SpaceError, ValueMismatchError
 from reverie.envs.flat.codec import Codec
-from reverie.envs.flat.conform import name_of, spaces
-from reverie.envs.flat.leaves import describe, leaves, random_actions
-from reverie.spaces import ACTION_MASK, Space, mask_keys
+from reverie.envs.flat.conform import name_of
+from reverie.envs.flat.leaves import describe, leaves
+from reverie.spaces import ACTION_MASK, Space
 
 InfoMasks = Literal["auto", "use", "ignore"]
 
@@ -116,26 +116,6 @@ def gives_masks(env: gymnasium.Env) -> bool:
     return ACTION_MASK in env.reset()[1]
 
 
-class RandomPlay:
-    """Random actions for one wrapped environment, valid ones where it has masks.
-
-    Args:
-        env: The environment.
-        steps: Number of actions that are prepared.
-    """
-
-    def __init__(self, env: gymnasium.Env, steps: int):
-        obs_space, self._act_space = spaces(env)
-        self._masks = mask_keys(obs_space, self._act_space)
-        self._rng = np.random.default_rng(0)
-        self._actions = random_actions(self._act_space, steps, self._rng)
-
-    def __call__(self, index: int, obs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Action number `index`, for this observation."""
-        action = {key: array[index] for key, array in self._actions.items()}
-        return action | valid_actions(self._act_space, self._masks, obs, self._rng)
-
-
 def valid_actions(
     act_space: Mapping[str, Space],
     masks: Mapping[str, str],
@@ -152,17 +132,15 @@ def valid_actions(
         rng: Source of the choices.
         *lead: Leading axes of the observations.
     """
-    return {key: _choose(act_space[key], obs[name], rng, lead) for key, name in masks.items()}
-
-
-def _choose(
-    space: Space, mask: np.ndarray, rng: np.random.Generator, lead: tuple[int, ...]
-) -> np.ndarray:
-    width = space.width
-    noise = np.where(mask.reshape((*lead, width)), rng.random((*lead, width)), -1.0)
-    entries = np.split(noise, np.cumsum(space.classes)[:-1], -1)
-    picked = np.stack([entry.argmax(-1) for entry in entries], -1)
-    return picked.reshape((*lead, *space.shape)).astype(space.dtype)
+    chosen = {}
+    for key, name in masks.items():
+        space = act_space[key]
+        shape = (*lead, space.width)
+        noise = np.where(obs[name].reshape(shape), rng.random(shape), -1.0)
+        entries = np.split(noise, np.cumsum(space.classes)[:-1], -1)
+        picked = np.stack([entry.argmax(-1) for entry in entries], -1)
+        chosen[key] = picked.reshape((*lead, *space.shape)).astype(space.dtype)
+    return chosen
 
 
 def _discrete(space: gymnasium.Space) -> dict[str, Space]:

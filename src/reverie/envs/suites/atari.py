@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from ale_py import roms
 
-from reverie.envs.errors import OptionError, UnknownTaskError, unknown_task
+from reverie.envs.errors import UnknownTaskError, unknown_task
 from reverie.envs.suites.atari_frames import Aggregate, Frames, Resize
 
 FRAME_LIMIT = 108_000
@@ -67,7 +67,6 @@ class Atari(gymnasium.Env):
 
     Raises:
         UnknownTaskError: There is no such game, or it needs several players.
-        OptionError: An option outside its range.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
@@ -90,8 +89,6 @@ class Atari(gymnasium.Env):
         resize: Resize = "bilinear",
         clip_reward: bool = False,
     ):
-        _check_choices(lives=lives, actions=actions, aggregate=aggregate, resize=resize)
-        _check_counts(repeat=(repeat, 1), pooling=(pooling, 1), noops=(noops, 0))
         rom = find(self.suite, name)
         self.task_name = f"{self.suite}_{rom}"
         self._path = str(roms.get_rom_path(rom))
@@ -227,21 +224,3 @@ def _playable(rom: str) -> bool:
     # The emulator ends the whole process when it loads a game that it cannot play.
     path = roms.get_rom_path(rom)
     return path is not None and bool(ale_py.ALEInterface.isSupportedROM(path))
-
-
-def _check_choices(**values: str) -> None:
-    known = {
-        "lives": ("unused", "discount", "reset"),
-        "actions": ("all", "needed"),
-        "aggregate": ("max", "mean"),
-        "resize": ("bilinear", "area"),
-    }
-    for key, value in values.items():
-        if value not in known[key]:
-            raise OptionError(f"{key}={value!r}: choose one of {', '.join(known[key])}.")
-
-
-def _check_counts(**values: tuple[int, int]) -> None:
-    for key, (value, least) in values.items():
-        if value < least:
-            raise OptionError(f"{key}={value}: expected {least} or more.")

@@ -8,8 +8,6 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import OptionError
-
 UNLIMITED = 1e10
 """Bound that dm_control gives to actuators without limits."""
 
@@ -46,8 +44,6 @@ class ControlEnv(gymnasium.Env):
         camera: int | str,
         image: bool = True,
     ):
-        if repeat < 1:
-            raise OptionError(f"repeat={repeat}: an action is applied at least once.")
         self.task_name = name
         self._control = control
         self._keys = dict(keys)

@@ -90,7 +90,7 @@ class DmLab(gymnasium.Env):
 
     Raises:
         UnknownTaskError: There is no such level.
-        OptionError: An option that cannot be.
+        OptionError: A folder that is not there, or cannot be made.
         RuntimeError: The engine refuses the level.
     """
 
@@ -111,7 +111,8 @@ class DmLab(gymnasium.Env):
         level_cache: str = "",
         dataset: str = "",
     ):
-        _check(repeat, actions, instructions, renderer, dataset)
+        if dataset and not pathlib.Path(dataset).expanduser().is_dir():
+            raise OptionError(f"dataset={dataset!r}: there is no such folder.")
         self.task_name = f"dmlab_{name}"
         level = find(name, held_out)
         self._level = level.path
@@ -207,17 +208,3 @@ def _explained(level: str) -> Iterator[None]:
     except RuntimeError as error:
         words = " ".join(str(error).split())
         raise RuntimeError(f"DeepMind Lab cannot play the level {level!r}: {words}") from error
-
-
-def _check(repeat: int, actions: str, instructions: str, renderer: str, dataset: str) -> None:
-    if repeat < 1:
-        raise OptionError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
-    for key, value, choices in (
-        ("actions", actions, tuple(ACTIONS)),
-        ("instructions", instructions, ("auto", "always", "never")),
-        ("renderer", renderer, ("software", "hardware")),
-    ):
-        if value not in choices:
-            raise OptionError(f"{key}={value!r}: choose one of {', '.join(choices)}.")
-    if dataset and not pathlib.Path(dataset).expanduser().is_dir():
-        raise OptionError(f"dataset={dataset!r}: there is no such folder.")

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.envs.errors import OptionError, unknown_task
+from reverie.envs.errors import unknown_task
 
 FRAMES = 16
 BLOCK = 64
@@ -50,8 +50,6 @@ class Dummy(gymnasium.Env):
     def __init__(self, name: str = "disc", length: int = 100, size: Sequence[int] = (64, 64)):
         if name not in ACTIONS:
             raise unknown_task("dummy", name, ACTIONS)
-        if length < 1:
-            raise OptionError(f"length={length}: an episode has at least one step.")
         self.task_name = f"dummy_{name}"
         self._length = length
         self._frames = _frames(tuple(size))

@@ -46,7 +46,7 @@ class LangRoom(gymnasium.Env):
 
     Raises:
         UnknownTaskError: There is no such reward.
-        OptionError: For a size, view or vocabulary that cannot be.
+        OptionError: For a size that does not go with the view.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
@@ -62,7 +62,7 @@ class LangRoom(gymnasium.Env):
     ):
         if name not in REWARDS:
             raise unknown_task("langroom", name, REWARDS)
-        _check(length, size, view, vocab)
+        _check(size, view)
         self.task_name = f"langroom_{name}"
         self._room = _Room(REWARDS[name], view, length, size[0], vocab)
         self._running = False
@@ -120,15 +120,9 @@ def tasks() -> list[str]:
     return list(REWARDS)
 
 
-def _check(length: int, size: Sequence[int], view: int, vocab: int) -> None:
+def _check(size: Sequence[int], view: int) -> None:
     height, width = size
     cells = 2 * view + 1
-    if length < 1:
-        raise OptionError(f"length={length}: an episode has at least one step.")
-    if vocab < len(game.VOCAB):
-        raise OptionError(f"vocab={vocab}: the game itself uses {len(game.VOCAB)} words.")
-    if view < 1:
-        raise OptionError(f"view={view}: the player sees at least one cell in each direction.")
     if height != width:
         raise OptionError(f"size={list(size)}: the image is a square. Use one number twice.")
     if height < cells or height % cells % 2:

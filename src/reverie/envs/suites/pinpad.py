@@ -75,7 +75,7 @@ class PinPad(gymnasium.Env):
 
     Raises:
         UnknownTaskError: There is no room with so many pads.
-        OptionError: For a size or length that cannot be.
+        OptionError: For a size that cannot be.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
@@ -84,8 +84,6 @@ class PinPad(gymnasium.Env):
     def __init__(self, name: str, length: int = 10_000, size: Sequence[int] = (64, 64)):
         if name not in PADS:
             raise unknown_task("pinpad", name, PADS)
-        if length < 1:
-            raise OptionError(f"length={length}: an episode has at least one step.")
         height, width = size
         if min(height, width) < GRID or height % GRID or width % GRID:
             raise OptionError(

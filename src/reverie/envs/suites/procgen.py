@@ -75,7 +75,7 @@ class Procgen(gymnasium.Env):
         num_levels: int = 0,
         start_level: int = 0,
     ):
-        _check(name, resize, mode, num_levels, start_level)
+        _check(name, mode, num_levels, start_level)
         self.task_name = f"procgen_{name}"
         height, width = size
         self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
@@ -170,13 +170,9 @@ def tasks() -> list[str]:
     return list(GAMES)
 
 
-def _check(game: str, resize: str, mode: str, num_levels: int, start_level: int) -> None:
+def _check(game: str, mode: str, num_levels: int, start_level: int) -> None:
     if game not in GAMES:
         raise unknown_task("procgen", game, GAMES)
-    if resize not in FILTERS:
-        raise OptionError(f"resize={resize!r}: choose {' or '.join(FILTERS)}.")
-    if mode not in MODES:
-        raise OptionError(f"mode={mode!r}: choose one of {', '.join(MODES)}.")
     if game not in MODES[mode]:
         has = [name for name, games in MODES.items() if game in games]
         raise OptionError(f"mode={mode!r}: {game} has {', '.join(has)} only.")
@@ -186,8 +182,7 @@ def _check(game: str, resize: str, mode: str, num_levels: int, start_level: int)
         raise OptionError(
             f"start_level={start_level}: it needs num_levels, and a mode other than exploration."
         )
-    if min(num_levels, start_level) < 0 or start_level + num_levels > 2**31 - 1:
+    if start_level + num_levels > 2**31 - 1:
         raise OptionError(
-            f"num_levels={num_levels}, start_level={start_level}: neither is negative, and their "
-            "sum is below 2**31."
+            f"num_levels={num_levels}, start_level={start_level}: their sum is below 2**31."
         )

@@ -86,11 +86,12 @@ class ForkServer:
         return self._ended[pid]
 
     def kill(self, pid: int) -> None:
-        """Kills a worker at once; one that has ended already is left in peace."""
+        """Kills a worker and waits for that; one that has ended already is left in peace."""
         if self.exit_code(pid, timeout=0) is None:
             # It may end between the question and the signal.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+            self.exit_code(pid)
 
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Waits so long for the workers to end, kills those that are left, and ends itself."""
@@ -189,7 +190,6 @@ class RemoteEnv:
         """Ends the process by force and waits for that."""
         self.close()
         self._server.kill(self.pid)
-        self._server.exit_code(self.pid)
 
     def close(self) -> None:
         """Lets the environment close itself, after which the process ends."""
