@@ -222,20 +222,18 @@ class SlowValueConfig(Section):
     every: Int = option(1, "Updates between two steps of the copy.", ge=1)
 
 
-class ImaginationLossConfig(Section):
-    """Policy and value loss on imagined trajectories."""
-
-    lam: Float = option(0.95, "Lambda of the lambda-return.", ge=0, le=1)
-    actent: Float = option(3e-4, "Scale of the policy entropy bonus.", ge=0)
-    slowreg: Float = option(1.0, "Scale of the pull of the value to its slow copy.", ge=0)
-    slowtar: Bool = option(False, "Bootstrap with the slow copy in place of the value head.")
-
-
 class ReplayLossConfig(Section):
     """Value loss on replayed trajectories."""
 
     lam: Float = option(0.95, "Lambda of the lambda-return.", ge=0, le=1)
     slowreg: Float = option(1.0, "Scale of the pull of the value to its slow copy.", ge=0)
+
+
+class ImaginationLossConfig(ReplayLossConfig):
+    """Policy and value loss on imagined trajectories."""
+
+    actent: Float = option(3e-4, "Scale of the policy entropy bonus.", ge=0)
+    slowtar: Bool = option(False, "Bootstrap with the slow copy in place of the value head.")
 
 
 class AgentConfig(Section):

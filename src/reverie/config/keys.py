@@ -97,18 +97,23 @@ class Leaf:
 
 
 @functools.cache
+def entries(model: type[BaseModel]) -> types.MappingProxyType[str, Leaf | str]:
+    """All options and the documents of all sections by dotted key, in the order of declaration."""
+    return types.MappingProxyType(dict(_walk(model)))
+
+
+@functools.cache
 def leaves(model: type[BaseModel]) -> types.MappingProxyType[str, Leaf]:
-    """All options below a schema class by dotted key, in the order of declaration."""
-    table = {key: Leaf(key, field) for key, field, child in _walk(model) if child is None}
+    """All options below a schema class by dotted key."""
+    table = {key: x for key, x in entries(model).items() if isinstance(x, Leaf)}
     return types.MappingProxyType(table)
 
 
 @functools.cache
 def groups(model: type[BaseModel]) -> types.MappingProxyType[str, str]:
     """All sections below a schema class: dotted key -> document."""
-    sections = [(key, field, child) for key, field, child in _walk(model) if child]
-    documents = {k: x.description or str(inspect.getdoc(child)) for k, x, child in sections}
-    return types.MappingProxyType({k: x.partition("\n")[0] for k, x in documents.items()})
+    table = {key: x for key, x in entries(model).items() if isinstance(x, str)}
+    return types.MappingProxyType(table)
 
 
 def flatten(
@@ -129,17 +134,14 @@ def flatten(
             yield key, value
 
 
-def _walk(
-    model: type[BaseModel], prefix: str = ""
-) -> Iterator[tuple[str, FieldInfo, type[BaseModel] | None]]:
-    """Options and sections; the last of the three is the class of a section."""
+def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Leaf | str]]:
     for name, field in model.model_fields.items():
-        child = field.annotation
+        key, child = f"{prefix}{name}", field.annotation
         if isinstance(child, type) and issubclass(child, BaseModel):
-            yield prefix + name, field, child
-            yield from _walk(child, f"{prefix}{name}.")
+            yield key, (field.description or str(inspect.getdoc(child))).partition("\n")[0]
+            yield from _walk(child, f"{key}.")
         else:
-            yield prefix + name, field, None
+            yield key, Leaf(key, field)
 
 
 def _saved(value: dict[str, Any]) -> dict[str, Any]:
