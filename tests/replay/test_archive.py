@@ -152,6 +152,16 @@ def test_a_resumed_replay_writes_only_what_is_new(make_replay, fill, tmp_path):
     assert third.load(tmp_path).steps == 22
 
 
+def test_what_a_kill_has_left_of_files_goes_with_the_next_save(make_replay, fill, tmp_path):
+    for name in (".0000000009.partial.chunk", ".state.partial", "0000000009.latents.tmp"):
+        (tmp_path / name).write_bytes(b"torn")
+    replay = make_replay()
+    fill(replay, 1, 5)
+    replay.save(tmp_path).wait()
+    names = {"0000000000.chunk", "0000000000.latents", "state"}
+    assert files(tmp_path).keys() == names
+
+
 def test_what_is_added_after_save_is_not_in_it(make_replay, fill, tmp_path):
     replay = make_replay()
     fill(replay, 1, 5)

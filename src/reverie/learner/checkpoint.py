@@ -30,6 +30,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from reverie.disk import sync
+
 log = logging.getLogger(__name__)
 
 FORMAT = 2
@@ -132,7 +134,8 @@ class Checkpointer:
             held: More arrays, as of `Checkpoint`.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._remove_unfinished()
+        for path in self._folder.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(path)
         target = self._folder / f"{step:012d}"
         temporary = self._folder / f"{_TEMPORARY}{target.name}"
         temporary.mkdir()
@@ -144,11 +147,13 @@ class Checkpointer:
             # Its files are readable for the owner alone.
             shutil.copymode(temporary / _META, temporary / name)
         (temporary / _MANIFEST).write_text(json.dumps(_checksums(temporary), indent=2))
-        _flush(temporary)
+        # Durable before the rename makes them visible.
+        for path in [*temporary.iterdir(), temporary]:
+            sync(path)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
-        _sync(self._folder)
+        sync(self._folder)
         for old in self.steps()[: -self._keep]:
             shutil.rmtree(self._folder / f"{old:012d}")
 
@@ -170,10 +175,6 @@ class Checkpointer:
         for reason in damaged:
             log.warning("Skipping the damaged checkpoint %s", reason)
         return found and read(found)
-
-    def _remove_unfinished(self) -> None:
-        for path in self._folder.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(path)
 
 
 def read(
@@ -333,17 +334,3 @@ def _checksum(path: pathlib.Path) -> list[int]:
         while block := file.read(1 << 20):
             size, checksum = size + len(block), zlib.crc32(block, checksum)
     return [size, checksum]
-
-
-def _flush(folder: pathlib.Path) -> None:
-    """Makes the files durable before the rename makes them visible."""
-    for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: pathlib.Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

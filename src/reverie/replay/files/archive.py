@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from reverie.disk import explain_full_disk
+from reverie.disk import explain_full_disk, sync
 from reverie.replay.chunk import Chunk
 from reverie.replay.files import format
 from reverie.replay.files.storage import Storage
@@ -216,7 +216,6 @@ class Archive:
         return self._executor.submit(explain_full_disk(folder)(job), folder, *args)
 
     def _finish(self, folder: Path, chunk: Chunk) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         if chunk.rows > self._rows_of(chunk):
             self._write_chunk(folder, chunk, chunk.rows)
         elif chunk.file is None:  # It was saved before its stream ended.
@@ -241,7 +240,6 @@ class Archive:
         copying: concurrent.futures.Future[dict[Chunk, Copy]],
     ) -> None:
         copies = copying.result()
-        folder.mkdir(parents=True, exist_ok=True)
         self._saves += 1
         for chunk, count in rows.items():
             copy = copies.pop(chunk, None)
@@ -252,7 +250,7 @@ class Archive:
         else:
             (folder / "selector").unlink(missing_ok=True)
         format.write(folder / "state", state, {})
-        format.sync(folder)
+        sync(folder)
         self._delete_others(folder, {chunk.serial for chunk in rows})
 
     def _write_chunk(self, folder: Path, chunk: Chunk, rows: int, copy: Copy | None = None) -> None:
@@ -312,9 +310,10 @@ class Archive:
         # In the order of names a chunk goes before its latents, so that a kill between the two
         # leaves no chunk without latents.
         for path in sorted(folder.iterdir()):
-            temporary = path.name.endswith(format.TEMPORARY)
+            # What a kill has left of a file, as it is called now or was in earlier versions.
+            torn = ".partial" in path.name or path.suffix == ".tmp"
             serial = _serial(path)
-            if temporary or (serial is not None and serial not in live):
+            if torn or (serial is not None and serial not in live):
                 path.unlink()
         self._written = {serial: self._written[serial] for serial in live}
 

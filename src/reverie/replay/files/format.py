@@ -30,9 +30,9 @@ from typing import Any, BinaryIO
 import ml_dtypes  # noqa: F401 (makes numpy know the name `bfloat16`)
 import numpy as np
 
+from reverie.disk import whole_file
 from reverie.extras import install
 
-TEMPORARY = ".tmp"
 CODEC = "lz4"
 ROWS = 8
 """Rows of a block. More of them compress better, but a sequence may begin in the last one."""
@@ -174,7 +174,8 @@ def write(
 ) -> None:
     """Write a file atomically: temporary name, flush to disk, rename.
 
-    The rename itself is durable after the caller has called `sync` on the folder.
+    The rename itself is durable after the caller has called `sync` on the folder, which is made if
+    need be.
 
     Args:
         path: Destination; an existing file is replaced.
@@ -204,18 +205,10 @@ def write(
         start += blob.size + _gap(blob.size)
     header = json.dumps({"fields": dict(fields), "arrays": entries}).encode()
     head = _PREAMBLE.pack(_MAGIC, len(header), zlib.crc32(header)) + header
-    temporary = path.with_name(path.name + TEMPORARY)
-    try:
-        with open(temporary, "wb") as file:
-            for blob in (np.frombuffer(head, np.uint8), *blobs):
-                file.write(blob.data)
-                file.write(bytes(_gap(blob.size)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as partial, open(partial, "wb") as file:
+        for blob in (np.frombuffer(head, np.uint8), *blobs):
+            file.write(blob.data)
+            file.write(bytes(_gap(blob.size)))
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -228,15 +221,6 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     arrays = {k: np.empty(x["shape"], np.dtype(x["dtype"])) for k, x in file.arrays.items()}
     file.load(arrays)
     return file.fields, arrays
-
-
-def sync(folder: Path) -> None:
-    """Make the renames and deletions in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def check_codec(wanted: str, codec: str = CODEC) -> None:
