@@ -15,7 +15,8 @@ from reverie import cli_help
 from reverie.config.errors import own_notes
 
 if TYPE_CHECKING:
-    from reverie.run.setup import Run
+    from reverie.config.schema import Config
+    from reverie.run.state import Run
 
 # Names of options in glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
@@ -149,15 +150,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
-    from reverie.config.load import load_run
-
-    trust, words = _flag(words, "trust")
-    config = load_run(words, trust=trust)
-    if "task" not in config.sources:
-        raise UsageError(
-            "No --task given: say what to train on, for example --task CartPole-v1 or "
-            "--configs quickstart; `reverie envs` lists the suites."
-        )
+    config = _run_config(words)
     from reverie.run.scripts import launch
 
     _libc("mallopt", (_ARENA_MAX, 1))
@@ -172,6 +165,19 @@ def _train(words: list[str]) -> int:
         # Or the output cannot be written, which the logger has said; Python would try once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return outcome.exit_code
+
+
+def _run_config(words: list[str]) -> "Config":
+    from reverie.config.load import load_run
+
+    trust, words = _flag(words, "trust")
+    config = load_run(words, trust=trust)
+    if "task" not in config.sources:
+        raise UsageError(
+            "No --task given: say what to train on, for example --task CartPole-v1 or "
+            "--configs quickstart; `reverie envs` lists the suites."
+        )
+    return config
 
 
 def _memory_keeper() -> Callable[["Run"], None]:
@@ -240,13 +246,9 @@ def _plot(words: list[str]) -> int:
 
 
 def _plan(words: list[str]) -> int:
-    from reverie.config.load import load_run
+    config = _run_config(words)
     from reverie.run.plan import plan
 
-    trust, words = _flag(words, "trust")
-    config = load_run(words, trust=trust)
-    if "task" not in config.sources:
-        raise UsageError("No --task given: say what the run would train on. See plan --help.")
     print(plan(config))
     return 0
 
@@ -269,10 +271,13 @@ def _envs(words: list[str]) -> int:
         return _check_env(words[1:])
     if words:
         raise UsageError(f"reverie envs does not know {' '.join(words)}. See reverie envs --help.")
+    from rich.console import Console
+
     from reverie.envs.listing import overview
 
     table, missing = overview()
-    _print(table)
+    # As wide as the terminal, or 120 characters where there is none.
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     print("\n".join(missing))
     return 0
 
@@ -300,14 +305,6 @@ def _check_env(words: list[str]) -> int:
     failed = any(finding.level == "error" for finding in findings)
     print(f"{task} {'cannot be trained on yet' if failed else 'can be trained on'}.")
     return int(failed)
-
-
-def _print(renderable: object) -> None:
-    """Prints a table, as wide as the terminal or 120 characters where there is none."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width).print(renderable)
 
 
 _COMMANDS = {

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from reverie.actors.evaluate import Callback, Evaluation, evaluate
 from reverie.actors.host import Actor
-from reverie.config.schema import Config
 from reverie.envs.vector.vector import VectorEnv
 from reverie.replay.batches import Batches
 from reverie.replay.replay import Replay
@@ -60,8 +59,7 @@ def open_evaluations(run: Run, stack: contextlib.ExitStack) -> Evaluations | Non
     """What evaluations need; None if there are none while the run trains."""
     config = run.config
     if config.script != "train_eval":
-        for note in ineffective(config):
-            run.logger.note(note)
+        _note_ineffective(run)
         return None
     envs = stack.enter_context(open_envs(run, config.run.eval_eps))
     if not experience.held_out_steps(config):
@@ -72,19 +70,19 @@ def open_evaluations(run: Run, stack: contextlib.ExitStack) -> Evaluations | Non
     return Evaluations(envs, kept, previews)
 
 
-def ineffective(config: Config) -> list[str]:
+def _note_ineffective(run: Run) -> None:
     """Says which options of evaluation the user has set although there are no evaluations."""
-    names = ["eval_every", "eval_eps"]
+    config, names = run.config, ["eval_every", "eval_eps"]
     if not config.run.final_eval_eps:
         names += ["eval_envs", "eval_max_steps"]
     keys = [f"run.{name}" for name in names]
     given = [key for key in keys if config.sources.get(key) in ("overrides", f"flag --{key}")]
-    if not given:
-        return []
-    return [
-        f"{' and '.join(given)}: without effect in script {config.script}, which evaluates only at "
-        "the end, if run.final_eval_eps says so. Script train_eval evaluates during training."
-    ]
+    if given:
+        run.logger.note(
+            f"{' and '.join(given)}: without effect in script {config.script}, which evaluates "
+            "only at the end, if run.final_eval_eps says so. Script train_eval evaluates during "
+            "training."
+        )
 
 
 def play(

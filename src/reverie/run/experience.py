@@ -1,7 +1,6 @@
 """Builds replay, what draws from it, and the streams of batches, from a configuration."""
 
 import functools
-import importlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,6 @@ from reverie.config.schema import Config, ReplayConfig, unset
 from reverie.replay.batches import Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
 from reverie.replay.chunk import Layout
-from reverie.replay.files.format import check_codec
 from reverie.replay.files.storage import DiskStorage, RamStorage
 from reverie.replay.replay import Replay
 from reverie.replay.selectors.base import Selector
@@ -20,22 +18,13 @@ from reverie.replay.selectors.prioritized import Prioritized
 from reverie.replay.selectors.recency import Recency
 from reverie.replay.selectors.uniform import Uniform
 from reverie.spaces import Space
+from reverie.world.variants import by_name
 
 SHARE = 0.9
 """Of what fits, what a capacity that nobody has set takes."""
 
 LEAST_BATCHES = 10
 """A capacity that holds fewer batches is not chosen: training on so little is worth no run."""
-
-
-def check(config: ReplayConfig) -> None:
-    """Checks that what replay needs is installed.
-
-    Raises:
-        MissingCodecError: If it is not.
-    """
-    if config.compress != "none":
-        check_codec(f"--replay.compress {config.compress}", config.compress)
 
 
 def budget(
@@ -153,7 +142,14 @@ def selector(config: ReplayConfig, context: int) -> Selector:
         ConfigError: If the user's own cannot be loaded, or is no selector.
     """
     if config.selector != "fracs":
-        return _load(config.selector)
+        made = by_name("replay.selector", config.selector, {})()
+        if not isinstance(made, Selector):
+            methods = ("__len__", "insert", "remove", "sample")
+            missing = ", ".join(method for method in methods if not hasattr(made, method))
+            raise ConfigError(
+                f"replay.selector: {config.selector!r} is no selector, it has no {missing}."
+            )
+        return made
     fracs, prio = config.fracs, config.prio.model_dump()
     # What an environment says about a step is said once: there is no update to wait for.
     prio["zero_on_sample"] &= config.priosignal == "model"
@@ -165,22 +161,6 @@ def selector(config: ReplayConfig, context: int) -> Selector:
     if fracs.recency:
         made["recency"] = Recency(config.recexp), fracs.recency
     return next(iter(made.values()))[0] if len(made) == 1 else Mixture(made)
-
-
-def _load(name: str) -> Selector:
-    module, _, attribute = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"replay.selector: cannot load {name!r} ({error}). Its module has to be on the "
-            "PYTHONPATH."
-        ) from error
-    if not isinstance(made, Selector):
-        methods = ("__len__", "insert", "remove", "sample")
-        missing = ", ".join(method for method in methods if not hasattr(made, method))
-        raise ConfigError(f"replay.selector: {name!r} is no selector, it has no {missing}.")
-    return made
 
 
 def unsaved_bytes(config: Config, source: Replay) -> int:

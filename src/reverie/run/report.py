@@ -1,7 +1,7 @@
 """Open-loop reports: numbers and videos to the logger, curves of vectors to files."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,8 @@ def report(
         results = learner.report(stream.next().batch, prefix)
         logger.add({k: v for k, v in results.items() if np.ndim(v) == 0}, prefix=prefix)
     videos = {
-        name: openloop_video(results[name + _TRUE], results[name + _PRED], length // 2)
-        for name in _names(results, ndim=5)
-        for length in [results[name + _TRUE].shape[1]]
+        name: openloop_video(true, pred, true.shape[1] // 2)
+        for name, true, pred in _pairs(results, ndim=5)
     }
     logger.add({**videos, **errors(results)}, prefix=prefix)
     try:
@@ -69,29 +68,27 @@ def plot_vectors(results: Mapping[str, Any], folder: pathlib.Path) -> list[pathl
     """
     return [
         openloop_plot(
-            results[name + _TRUE],
-            results[name + _PRED],
-            results[name + _TRUE].shape[1] // 2,
+            true,
+            pred,
+            true.shape[1] // 2,
             folder / "openloop" / f"{file_name(name.removeprefix(_PLOT))}.png",
             title=name.removeprefix(_PLOT),
         )
-        for name in _names(results, ndim=3)
+        for name, true, pred in _pairs(results, ndim=3)
     ]
 
 
 def errors(results: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Distances [N] between what happened and what was predicted open-loop, by `<name>/error`."""
     return {
-        f"{name}/error": np.abs(results[name + _PRED] - true)[:, true.shape[1] // 2 :].ravel()
-        for name in _names(results, ndim=3)
-        for true in [results[name + _TRUE]]
+        f"{name}/error": np.abs(pred - true)[:, true.shape[1] // 2 :].ravel()
+        for name, true, pred in _pairs(results, ndim=3)
     }
 
 
-def _names(results: Mapping[str, Any], ndim: int) -> list[str]:
-    """What was predicted: vectors [B, T, D], or images [B, T, H, W, C]."""
-    return sorted(
-        key.removesuffix(_TRUE)
-        for key, value in results.items()
-        if key.endswith(_TRUE) and value.ndim == ndim
-    )
+def _pairs(results: Mapping[str, Any], ndim: int) -> Iterator[tuple[str, Any, Any]]:
+    """Names, what happened and what was predicted: vectors [B, T, D], or images [B, T, H, W, C]."""
+    for key in sorted(results):
+        if key.endswith(_TRUE) and results[key].ndim == ndim:
+            name = key.removesuffix(_TRUE)
+            yield name, results[key], results[name + _PRED]

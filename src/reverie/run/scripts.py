@@ -26,12 +26,7 @@ def launch(
 ) -> Outcome:
     """Does what `script` in the configuration says.
 
-    Args:
-        config: Resolved configuration.
-        source: Where environments come from; the task of the configuration by default.
-        callbacks: Called with the run after every step of the training loop.
-        sinks: Outputs of metrics besides those of the configuration.
-        collector: Makes the steps; by default environments of the source, with the policy.
+    The arguments are those of `train`.
 
     Raises:
         ConfigError: If a callback, sink or collector cannot be used as one, or there is no

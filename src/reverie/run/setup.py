@@ -14,6 +14,7 @@ from reverie.config.schema import Config, with_values
 from reverie.learner.compiler import Compiler
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
+from reverie.replay.files.format import check_codec
 from reverie.run import build, defaults, experience, pretrained
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
@@ -59,7 +60,8 @@ def set_up(
         folder = folder.unused()
     folder.check()
     config, notes = _resumed(config.model_copy(update={"env": source.config}), folder)
-    experience.check(config.replay)
+    if config.replay.compress != "none":
+        check_codec(f"--replay.compress {config.replay.compress}", config.replay.compress)
     check_outputs(config.logger.outputs)
     spaces = source.spaces()
     keys = {**spaces.obs, **spaces.act}

@@ -53,9 +53,7 @@ class Shutdown:
         Raises:
             Stopped: When a signal arrives meanwhile, or has arrived before.
         """
-        for number in self._previous:
-            if signal.getsignal(number) != self._handle:
-                signal.signal(number, self._handle)
+        self.install()
         try:
             self._interruptible = True
             if self.requested is not None:

@@ -146,7 +146,6 @@ def loop(
     hooks = make_hooks(run, monitor, evaluations, callbacks)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
 
-    shutdown.install()  # Building environments may have taken them.
     compiled = False
     with shutdown.interruptible():
         hand_over(run, collector)
