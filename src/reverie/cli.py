@@ -1,14 +1,13 @@
 """The `reverie` command: a thin dispatch; options belong to the configuration."""
 
 import contextlib
-import ctypes
 import difflib
 import errno
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from reverie import cli_help
@@ -16,10 +15,6 @@ from reverie.config.errors import own_notes
 
 if TYPE_CHECKING:
     from reverie.config.schema import Config
-    from reverie.run.state import Run
-
-# Names of options in glibc's malloc.h.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 
 
 class UsageError(ValueError):
@@ -151,10 +146,11 @@ def _dispatch(words: list[str]) -> int:
 
 def _train(words: list[str]) -> int:
     config = _run_config(words)
+    from reverie.run.allocator import memory_keeper
     from reverie.run.scripts import launch
 
-    _libc("mallopt", (_ARENA_MAX, 1))
-    callbacks = () if config.script == "eval_only" else (_memory_keeper(),)
+    keeper = memory_keeper()
+    callbacks = () if config.script == "eval_only" else (keeper,)
     outcome = launch(config, callbacks=callbacks)
     try:
         print(outcome.summary(), flush=True)
@@ -178,34 +174,6 @@ def _run_config(words: list[str]) -> "Config":
             "--configs quickstart; `reverie envs` lists the suites."
         )
     return config
-
-
-def _memory_keeper() -> Callable[["Run"], None]:
-    """A callback that sets the allocator once, when it is known what an update needs.
-
-    glibc then keeps what small updates use, instead of mapping it anew each time: clearing the new
-    pages takes a fifth of the processor time of a size1m update of vectors on a CPU. Large blocks
-    break the heap into pieces, so that images would need 3.8 GB instead of 1.9.
-    """
-    decided = False
-
-    def decide(run: "Run") -> None:
-        nonlocal decided
-        if decided or not run.learner or not (needs := run.learner.memory_needs().get("train")):
-            return
-        decided = True
-        if needs < 2**28:
-            _libc("mallopt", (_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26))
-        else:
-            _libc("malloc_trim", (0,))  # What compiling left in the one heap: 0.3 GB.
-
-    return decide
-
-
-def _libc(name: str, *calls: tuple[int, ...]) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # Another C library.
-        for values in calls:
-            getattr(ctypes.CDLL("libc.so.6"), name)(*values)
 
 
 def _eval(words: list[str]) -> int:

@@ -8,12 +8,12 @@ import pytest
 PROGRAM = """
 import resource, sys, types
 import numpy as np
-from reverie.cli import _memory_keeper
+from reverie.run.allocator import memory_keeper
 
 def touch():
     np.full(100_000_000, 1, np.uint8)
 
-keep = _memory_keeper()
+keep = memory_keeper()
 keep(types.SimpleNamespace(learner=None))
 needs = int(sys.argv[1])
 learner = types.SimpleNamespace(memory_needs=lambda: {"train": needs} if needs else {})

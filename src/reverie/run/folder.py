@@ -18,7 +18,6 @@ from gymnasium import spaces as gs
 from reverie.config.errors import ConfigError
 from reverie.config.foreign import SavedRun, read_config, read_run
 from reverie.config.load import RUN_CONFIG, load_saved
-from reverie.config.resume import Difference, check_resume, inherit
 from reverie.config.schema import Config
 from reverie.envs.flat.leaves import Leaf, Role, leaves
 from reverie.learner.checkpoint import Checkpointer
@@ -144,25 +143,6 @@ class RunFolder:
             f"The run folder {self.root} cannot be made or written: {error.strerror} ({path}). "
             "Choose another --logdir."
         )
-
-    def resumed(self, config: Config) -> tuple[Config, list[Difference]]:
-        """The configuration with which the run in the folder goes on.
-
-        A folder without a checkpoint holds nothing to resume, and any configuration fits it.
-
-        Returns:
-            The one that was asked for, with what `auto` was in the saved run, and the options
-            whose values differ from the saved ones.
-
-        Raises:
-            ConfigError: If one of them must not change.
-        """
-        saved = self.saved()
-        if saved is None:
-            return config, []
-        config = inherit(saved, config)
-        # Older runs have not saved what `auto` was. What it decided is compared with replay later.
-        return config, check_resume(inherit(config, saved), config, str(self.root))
 
     def saved(self) -> Config | None:
         """The configuration of the run in the folder; None without a checkpoint."""

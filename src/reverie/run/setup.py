@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from reverie.actors.random_policy import RandomPolicy
+from reverie.agent.agent import Agent
 from reverie.config import foreign
 from reverie.config.checks import check_spaces
 from reverie.config.load import STAMP
+from reverie.config.resume import check_resume, inherit
 from reverie.config.schema import Config, with_values
 from reverie.learner.compiler import Compiler
+from reverie.learner.devices import Placement
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
 from reverie.replay.files.format import check_codec
@@ -89,15 +92,7 @@ def set_up(
     stack.enter_context(folder.locked())
     learner, policy = None, RandomPolicy(spaces.act, config.seed, spaces.obs)
     if agent and placement:
-        compiler = stack.enter_context(contextlib.closing(Compiler()))
-        shared: dict[str, Any] = {
-            "seed": config.seed,
-            "dump_folder": folder.root,
-            "fast_compile": config.jax.fast_compile,
-            "compiler": compiler,
-        }
-        learner = Learner(agent, placement=placement, **shared)
-        policy = Policy(agent, device=placement.policy, **shared)
+        learner, policy = _agent(config, agent, placement, stack)
         notes += [placement.note] if placement.note else []
     replay = experience.replay(config, keys, latents, budget)
     stack.enter_context(contextlib.closing(replay))
@@ -116,12 +111,31 @@ def set_up(
 
 def _resumed(config: Config, folder: RunFolder) -> tuple[Config, list[str]]:
     """The configuration with what the run in the folder has decided, and what is another there."""
-    config = defaults.keep(config, folder.saved())
+    saved = folder.saved()
+    config = defaults.keep(config, saved)
     if config.run.from_checkpoint:
         config = defaults.keep_size(config, config.run.from_checkpoint)
-    config, changes = folder.resumed(config)
+    if saved is None:
+        return config, []
+    config = inherit(saved, config)
+    # Older runs have not saved what `auto` was. What it decided is compared with replay later.
+    changes = check_resume(inherit(config, saved), config, str(folder.root))
     changes = [change for change in changes if not foreign.of_machine(change.key)]
     return config, [f"Resuming with another value of {change}." for change in changes]
+
+
+def _agent(
+    config: Config, agent: Agent, placement: Placement, stack: contextlib.ExitStack
+) -> tuple[Learner, Policy]:
+    """What updates an agent, and what acts with its parameters."""
+    shared: dict[str, Any] = {
+        "seed": config.seed,
+        "dump_folder": pathlib.Path(config.logdir),
+        "fast_compile": config.jax.fast_compile,
+        "compiler": stack.enter_context(contextlib.closing(Compiler())),
+    }
+    learner = Learner(agent, placement=placement, **shared)
+    return learner, Policy(agent, device=placement.policy, **shared)
 
 
 def _begin(
