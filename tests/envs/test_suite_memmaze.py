@@ -108,7 +108,8 @@ def test_it_shows_what_the_package_shows():
     assert type(fast._control.task._targets[0]) is not type(plain.task._targets[0])
     images = [plain.reset().observation["image"]]
     # The same generators as in the original, without the seeds of a reset.
-    own = [fast._observe(fast._control.reset().observation)["image"]]
+    own = [fast._observe(fast._control.reset())["image"]]
+    fast._started = True
     rng = np.random.default_rng(1)
     for action in rng.choice(6, 40, p=[0.0, 0.5, 0.1, 0.0, 0.3, 0.1]):
         found = plain.step(int(action))

@@ -3,12 +3,16 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cloudpickle
 import gymnasium
 import numpy as np
 
+from reverie.config.agent import AgentConfig
+from reverie.config.checks import check_spaces, fitting_size
+from reverie.config.env import EnvConfig
+from reverie.config.errors import ConfigError
 from reverie.envs.errors import (
     MissingDataError,
     MissingPackageError,
@@ -29,10 +33,8 @@ from reverie.envs.notes import Finding, notes, resize_note
 from reverie.envs.probe import native
 from reverie.envs.registry import factory_of, split
 from reverie.envs.wrappers import require_env, wrap
+from reverie.options import ForeignConfig
 from reverie.spaces import mask_keys
-
-if TYPE_CHECKING:
-    from reverie.config.agent import AgentConfig
 
 SLOW = 20.0
 """Steps per second below which training waits for the environment."""
@@ -49,7 +51,7 @@ def check(
     options: Mapping[str, Any] | None = None,
     *,
     steps: int = 200,
-    agent: "AgentConfig | None" = None,
+    agent: AgentConfig | None = None,
 ) -> list[Finding]:
     """Checks an environment by building it and playing random actions.
 
@@ -84,7 +86,7 @@ def _build_and_inspect(
     source: str | Callable[[], gymnasium.Env],
     options: Mapping[str, Any] | None,
     steps: int,
-    agent: "AgentConfig | None",
+    agent: AgentConfig | None,
 ) -> Iterator[Finding]:
     if not isinstance(source, str) and not callable(source):
         problem = f"{source!r} is neither a task nor an environment, a class or a function."
@@ -120,7 +122,7 @@ def _build_and_inspect(
 
 
 def _inspect(
-    env: gymnasium.Env, steps: int, agent: "AgentConfig | None", suite: str, sized: bool = False
+    env: gymnasium.Env, steps: int, agent: AgentConfig | None, suite: str, sized: bool = False
 ) -> Iterator[Finding]:
     try:
         require_env(env)
@@ -169,13 +171,8 @@ def _check_play(env: gymnasium.Env, wrapped: gymnasium.Env, steps: int) -> Itera
 
 
 def _check_images(
-    wrapped: gymnasium.Env, agent: "AgentConfig | None", suite: str, sized: bool
+    wrapped: gymnasium.Env, agent: AgentConfig | None, suite: str, sized: bool
 ) -> Iterator[Finding]:
-    # Environment processes import this file too, and shall start without it.
-    from reverie.config.agent import AgentConfig
-    from reverie.config.checks import check_spaces, fitting_size
-    from reverie.config.errors import ConfigError
-
     agent = agent or AgentConfig()
     obs, act = spaces(wrapped)
     size = fitting_size(obs, agent) if _foreign(suite) and not sized else ()
@@ -191,9 +188,6 @@ def _check_images(
 
 def _foreign(suite: str) -> bool:
     """Whether a suite has any package's environments, whose images training resizes."""
-    from reverie.config.env import EnvConfig
-    from reverie.options import ForeignConfig
-
     return isinstance(getattr(EnvConfig(), suite), ForeignConfig)
 
 

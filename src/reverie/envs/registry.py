@@ -24,6 +24,9 @@ from reverie.spaces import Space
 _WITH_MODULES = ("gym", "dm")
 """Suites whose tasks may name a module before a colon."""
 
+_FOREIGN = ("gym", "dm", "envpool")
+"""Suites of what any package may define; their options are `kwargs` and those of `wrap`."""
+
 
 def make(
     task: str, options: Mapping[str, Any] | None = None, *, index: int = 0, seed: int = 0
@@ -49,7 +52,10 @@ def make(
     """
     suite, name = split(task)
     module, options = _module(suite), _complete(suite, options or {})
-    return SeedFirstReset(wrap(module.make(name, **options)), env_seed(seed, index))
+    outer = {}
+    if suite.name in _FOREIGN:
+        outer = {key: options.pop(key) for key in list(options) if key != "kwargs"}
+    return SeedFirstReset(wrap(module.make(name, **options), **outer), env_seed(seed, index))
 
 
 def make_vec(

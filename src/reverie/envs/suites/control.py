@@ -61,7 +61,7 @@ class ControlEnv(gymnasium.Env):
         action = control.action_spec()
         low = np.where(action.minimum > -UNLIMITED, action.minimum, -np.inf)
         high = np.where(action.maximum < UNLIMITED, action.maximum, np.inf)
-        self.action_space = gs.Box(low.astype(np.float32), high.astype(np.float32))
+        self.action_space: gymnasium.Space = gs.Box(low.astype(np.float32), high.astype(np.float32))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -4,16 +4,14 @@ import importlib
 import importlib.util
 import inspect
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dm_env as package
 import gymnasium
 
 from reverie.envs.errors import UnknownTaskError
-from reverie.envs.flat.converter import Bounds
 from reverie.envs.suites.dm_env import DmEnv
-from reverie.envs.wrappers import wrap
 
 SEEDS = ("seed", "random_state", "random")
 """Parameters by which factories usually take a seed."""
@@ -26,13 +24,7 @@ EXAMPLES = (
 )
 
 
-def make(
-    name: str,
-    kwargs: Mapping[str, Any] | None = None,
-    size: Sequence[int] = (),
-    repeat: int = 1,
-    bounds: Bounds = "warn",
-) -> gymnasium.Env:
+def make(name: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
     """Builds the environment that a function or class returns.
 
     A reset with a seed builds the environment anew where the factory has a parameter `seed`,
@@ -41,16 +33,12 @@ def make(
     Args:
         name: `module:factory`, such as `my_package.tasks:make_maze`.
         kwargs: Arguments of the factory.
-        size: Resize image observations to (height, width); empty keeps them.
-        repeat: Apply each action this many times and sum the rewards.
-        bounds: `error`, `warn` (once per key) or `ignore`: observations outside their bounds.
 
     Raises:
         UnknownTaskError: The module cannot be imported or has no such factory.
         TypeError: The factory returns something else than a dm_env environment.
     """
-    env = _Built(_factory(name), dict(kwargs or {}), f"dm_{name}")
-    return wrap(env, size=size, repeat=repeat, bounds=bounds)
+    return _Built(_factory(name), dict(kwargs or {}), f"dm_{name}")
 
 
 def tasks() -> list[str]:

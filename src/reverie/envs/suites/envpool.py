@@ -17,7 +17,6 @@ from reverie.envs.errors import MissingPackageError, OptionError, SpaceError, un
 from reverie.envs.flat.converter import Bounds
 from reverie.envs.vector.backend import cores
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine, Results, row, stacked
-from reverie.envs.wrappers import wrap
 
 OURS = ("num_envs", "batch_size", "seed", "env_type")
 """Arguments of EnvPool that are not the user's to give."""
@@ -127,27 +126,7 @@ class Envpool(gymnasium.Env):
         self._engine.close()
 
 
-def make(
-    name: str,
-    kwargs: Mapping[str, Any] | None = None,
-    size: Sequence[int] = (),
-    bounds: Bounds = "warn",
-) -> gymnasium.Env:
-    """Builds one environment.
-
-    Args:
-        name: An EnvPool id, such as `Pong-v5`.
-        kwargs: Arguments of the environment, as for `envpool.make`.
-        size: Resize image observations to (height, width); empty keeps them.
-        bounds: `error`, `warn` (once per key) or `ignore`: observations outside their bounds.
-
-    Raises:
-        UnknownTaskError: There is no such id.
-        MissingPackageError: It needs libraries of the system; the message says which.
-        SpaceError: The environment is for several players.
-        OptionError: The environment has no such argument.
-    """
-    return wrap(Envpool(name, kwargs), size=size, bounds=bounds)
+make = Envpool
 
 
 def make_vec(
@@ -158,7 +137,7 @@ def make_vec(
     size: Sequence[int] = (),
     bounds: Bounds = "warn",
 ) -> BatchedVectorEnv:
-    """The environments as one pool; options and errors are those of `make`."""
+    """The environments as one pool, with images resized and values checked as `wrap` does it."""
     return BatchedVectorEnv(EnvpoolEngine(name, num_envs, kwargs), seeds, bounds, size)
 
 

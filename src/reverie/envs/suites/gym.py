@@ -5,16 +5,13 @@ import functools
 import importlib
 import importlib.util
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 from gymnasium import error as gym_error
 
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
-from reverie.envs.flat.converter import Bounds
-from reverie.envs.flat.masks import InfoMasks
-from reverie.envs.wrappers import wrap
 from reverie.extras import install
 
 EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
@@ -32,24 +29,13 @@ PACKAGES = {
 """Modules that register ids and are tested -> the command that installs them."""
 
 
-def make(
-    name: str,
-    kwargs: Mapping[str, Any] | None = None,
-    size: Sequence[int] = (),
-    repeat: int = 1,
-    bounds: Bounds = "warn",
-    info_mask: InfoMasks = "auto",
-) -> gymnasium.Env:
+def make(name: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
     """Builds the environment with a gymnasium id.
 
     Args:
         name: The id, such as `CartPole-v1`, or `module:Id` to import a module first; or
             `module:Class`, also of a function, which is called.
         kwargs: Arguments of the environment, as for `gymnasium.make`.
-        size: Resize image observations to (height, width); empty keeps them.
-        repeat: Apply each action this many times and sum the rewards.
-        bounds: `error`, `warn` (once per key) or `ignore`: observations outside their bounds.
-        info_mask: Whether `info["action_mask"]` is used; `auto` resets once to find out.
 
     Raises:
         UnknownTaskError: The id is not registered, or its module cannot be imported.
@@ -59,7 +45,7 @@ def make(
         own = _own(name)
         # Reverie checks values itself, with errors in place of gymnasium's warnings.
         build = own or functools.partial(gymnasium.make, name, disable_env_checker=True)
-        env = build(**(kwargs or {}))
+        return build(**(kwargs or {}))
     except gym_error.DependencyNotInstalled as error:
         raise MissingPackageError(_install(name, error)) from error
     except ModuleNotFoundError as error:
@@ -77,7 +63,6 @@ def make(
             f"gymnasium knows no environment {name!r}: {error} {advice}Ids of other packages are "
             "written gym_module:Id, with the module that registers them."
         ) from error
-    return wrap(env, size=size, repeat=repeat, bounds=bounds, info_mask=info_mask)
 
 
 def tasks() -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import unknown_task
-from reverie.envs.suites.control import quiet, reseed_maze
+from reverie.envs.suites.control import ControlEnv, quiet, reseed_maze
 from reverie.envs.suites.rendering import prepare
 from reverie.envs.suites.submodules import import_submodule
 
@@ -29,7 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Name of a variant -> what the package calls it."""
 
 
-class MemoryMaze(gymnasium.Env):
+class MemoryMaze(ControlEnv):
     """A ball rolls through a random maze, to the object of the colour that the border shows.
 
     Six discrete actions: none, forward, left, right, forward-left, forward-right. Each object that
@@ -52,80 +52,54 @@ class MemoryMaze(gymnasium.Env):
         RenderingError: No OpenGL library works.
     """
 
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
-    render_mode = "rgb_array"
-
     def __init__(self, name: str, size: Sequence[int] = (64, 64), color: bool = False):
         if name not in tasks():
             raise unknown_task("memmaze", name, tasks())
         prepare(images=True)
         quiet()
-        self.task_name = f"memmaze_{name}"
         maze, _, variant = name.partition("_")
         # The border is drawn here: the package's own covers images below 64 pixels entirely.
-        self._control = _build(maze, target_color_in_image=False, **VARIANTS[variant])
+        control = _build(maze, target_color_in_image=False, **VARIANTS[variant])
         height, width = size
         self._border = max(1, int(2 * np.sqrt(min(height, width) // 64)))
-        task = self._control.task
-        task._walker.observables.egocentric_camera.configure(height=height, width=width)
-        self._colors = list(task._target_colors)
-        specs = self._control.observation_spec()
-        self._keys = [key for key in specs if key != "image" and (color or key != "target_color")]
-        entries: dict[str, gymnasium.Space] = {
-            key: gs.Box(-np.inf, np.inf, specs[key].shape, np.float32) for key in self._keys
-        }
-        if "maze_layout" in entries:
-            entries["maze_layout"] = gs.Box(0, 1, specs["maze_layout"].shape, np.float32)
-        if color:
-            entries["target_color"] = gs.Box(0, 1, (3,), np.float32)
-        entries["image"] = gs.Box(0, 255, (height, width, 3), np.uint8)
-        self.observation_space = gs.Dict(entries)
-        self.action_space = gs.Discrete(self._control.action_spec().num_values)
-        self._image: np.ndarray | None = None
-        self._fresh = True
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Starts an episode in a new maze."""
-        super().reset(seed=seed)
-        if seed is not None or self._fresh:
-            task = self._control.task
-            reseed_maze(self._control, task._maze_arena, self.np_random)
-            # Variants with random colours shuffle this list from where the last episode left it.
-            task._target_colors[:] = self._colors
-            self._fresh = False
-        return self._observe(self._control.reset().observation), {}
-
-    def step(self, action: int) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """One step of control."""
-        if self._image is None:
-            raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        found = self._control.step(int(action))
-        terminated = found.last() and found.discount == 0
-        observation = self._observe(found.observation)
-        return observation, float(found.reward), terminated, found.last() and not terminated, {}
+        self._frame: np.ndarray | None = None
+        control.task._walker.observables.egocentric_camera.configure(height=height, width=width)
+        self._colors = list(control.task._target_colors)
+        specs = control.observation_spec()
+        hidden = {"image"} if color else {"image", "target_color"}
+        keys = {key: key for key in specs if key not in hidden}
+        super().__init__(f"memmaze_{name}", control, keys, 1, size, camera="")
+        space: Any = self.observation_space
+        for key in keys.keys() & {"maze_layout", "target_color"}:
+            space[key] = gs.Box(0, 1, specs[key].shape, np.float32)
+        self.action_space = gs.Discrete(control.action_spec().num_values)
 
     def render(self) -> np.ndarray:
         """The current image [height, width, 3]."""
-        if self._image is None:
+        if self._frame is None:
             raise gymnasium.error.ResetNeeded("Call reset() before render().")
-        return self._image
+        return self._frame
 
     def close(self) -> None:
         """Frees the physics and the drawing context."""
-        if self._image is not None:
-            self._control.physics.free()
-            self._image = None
+        if self._started:
+            super().close()
+            self._started, self._frame = False, None
 
-    def _observe(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        image, edge = np.array(values["image"]), self._border
+    def _reseed(self) -> None:
+        task = self._control.task
+        reseed_maze(self._control, task._maze_arena, self.np_random)
+        # Variants with random colours shuffle this list from where the last episode left it.
+        task._target_colors[:] = self._colors
+
+    def _observe(self, found: Any) -> dict[str, np.ndarray]:
+        values, edge = found.observation, self._border
+        image = np.array(values["image"])
         inside = image[edge:-edge, edge:-edge].copy()
         image[:] = (values["target_color"] * 255 * 0.7).astype(np.uint8)
         image[edge:-edge, edge:-edge] = inside
-        self._image = image
-        vectors = {key: np.asarray(values[key], np.float32) for key in self._keys}
-        return {**vectors, "image": image}
+        self._frame = image
+        return super()._observe(found)
 
 
 make = MemoryMaze
