@@ -32,7 +32,7 @@ TASKS = {
     "gym_Pendulum-v1": (10_000, "vector, continuous action"),
     "gym_Acrobot-v1": (10_000, "vector, discrete action, sparse"),
     "gym_tasks:Catch-v0": (10_000, "64x64 image"),
-    "gym_tasks:Sliders-v0": (10_000, "MultiDiscrete both ways"),
+    "gym_tasks:Sliders-v0": (30_000, "MultiDiscrete both ways"),
     "gym_tasks:Console-v0": (10_000, "Dict and Tuple, memory"),
     "gym_MountainCarContinuous-v0": (20_000, "vector, exploration"),
     "gym_LunarLander-v3": (30_000, "vector, discrete action"),
