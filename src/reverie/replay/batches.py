@@ -93,7 +93,6 @@ class Batches:
             collections.deque()
         )
         self._postponed: tuple[np.ndarray, Mapping[str, Any], Any] | None = None
-        self._batches = 0
         self._closed = False
 
     def next(self) -> Sample:
@@ -109,7 +108,6 @@ class Batches:
         self._fill(max(1, self._prefetch))
         while isinstance(entry := self._queue.popleft(), _Priorities):
             self._finish(entry)
-        self._batches -= 1
         sample = entry.result()
         self._fill(self._prefetch)
         return sample
@@ -144,8 +142,12 @@ class Batches:
             raise RuntimeError("The batches are closed.")
         # Located now, in the thread that evicts: later it would depend on timing what is found.
         target = self._replay.locate(ids)
-        future = self._replay.worker.submit(_write, self._replay, target, latents, priority)
-        self._queue.append(_Priorities(ids, target, future))
+
+        def write() -> np.ndarray | None:
+            self._replay.write(target, latents)
+            return None if priority is None else np.asarray(priority, np.float32)
+
+        self._queue.append(_Priorities(ids, target, self._replay.worker.submit(write)))
 
     def postpone(self, ids: np.ndarray, latents: Mapping[str, Any], priority: Any = None) -> None:
         """As `write_back`, but at the next call, when more has been given to the device to do."""
@@ -189,7 +191,7 @@ class Batches:
                 batch = {key: found[f"{i}"] for i, key in enumerate(sorted(example))}
                 kinds = [(x.shape, x.dtype) for x in batch.values()]
                 if kinds == [(example[k].shape, example[k].dtype) for k in batch]:
-                    self._append(_done(Sample(batch, found["ids"])))
+                    self._queue.append(_done(Sample(batch, found["ids"])))
             elif kind == "priority" and "priority" in found:
                 target = self._replay.locate(found["ids"])
                 self._queue.append(_Priorities(found["ids"], target, _done(found["priority"])))
@@ -224,20 +226,17 @@ class Batches:
         self.close()
 
     def _fill(self, count: int) -> None:
-        while self._batches < count:
+        drawn = sum(not isinstance(entry, _Priorities) for entry in self._queue)
+        for _ in range(drawn, count):
             if self._plan is None:
                 self._plan = self._replay.plan(self._batch_size, probe=self._probe)
-            self._append(self._replay.worker.submit(self._gather, self._plan, self._chunk))
+            self._queue.append(self._replay.worker.submit(self._gather, self._plan, self._chunk))
             self._chunk = (self._chunk + 1) % self._consec
             self._plan = self._plan if self._chunk else None
 
     @property
     def _shape(self) -> list[int]:
         return [self._batch_size, self._batch_length, self._context, self._consec]
-
-    def _append(self, batch: concurrent.futures.Future[Sample]) -> None:
-        self._queue.append(batch)
-        self._batches += 1
 
     def _gather(self, plan: Plan, chunk: int) -> Sample:
         start = chunk * self._batch_length
@@ -250,13 +249,6 @@ class Batches:
         priority = entry.future.result()
         if priority is not None:
             self._replay.prioritize(entry.target, priority)
-
-
-def _write(
-    replay: Replay, target: Target, latents: Mapping[str, Any], priority: Any
-) -> np.ndarray | None:
-    replay.write(target, latents)
-    return None if priority is None else np.asarray(priority, np.float32)
 
 
 def _kind(entry: object) -> str:
