@@ -40,7 +40,7 @@ class Frames:
         gray: bool,
     ):
         self._frames = deque(np.zeros((*shape, 3), np.uint8) for _ in range(pooling))
-        self._combine = {"max": _max, "mean": _mean}[aggregate]
+        self._combine = {"max": np.maximum.reduce, "mean": _mean}[aggregate]
         self._shrink = {"bilinear": bilinear, "area": area}[resize]
         self._size = (int(size[0]), int(size[1]))
         self._gray = gray
@@ -99,13 +99,6 @@ def _average(values: np.ndarray, count: int) -> np.ndarray:
     part = (edges - whole).astype(np.float32)[:, None, None]
     before = np.cumsum(values, axis=0) - values
     return np.diff(before[whole] + part * values[whole], axis=0) * np.float32(count / length)
-
-
-def _max(frames: list[np.ndarray]) -> np.ndarray:
-    result = np.maximum(frames[0], frames[1])
-    for frame in frames[2:]:
-        np.maximum(result, frame, out=result)
-    return result
 
 
 def _mean(frames: list[np.ndarray]) -> np.ndarray:

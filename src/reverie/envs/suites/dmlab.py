@@ -20,10 +20,6 @@ from reverie.envs.suites.dmlab_cache import LevelCache
 from reverie.envs.suites.dmlab_levels import find, names
 from reverie.envs.suites.dmlab_text import BOUND, WIDTH, WORDS, embed
 
-Actions = Literal["popart", "impala"]
-Instructions = Literal["auto", "always", "never"]
-Renderer = Literal["software", "hardware"]
-
 IMAGE = "RGB_INTERLEAVED"
 TEXT = "INSTR"
 
@@ -102,12 +98,12 @@ class DmLab(gymnasium.Env):
         name: str,
         size: Sequence[int] = (64, 64),
         repeat: int = 4,
-        actions: Actions = "popart",
+        actions: Literal["popart", "impala"] = "popart",
         episodic: bool = True,
-        instructions: Instructions = "auto",
+        instructions: Literal["auto", "always", "never"] = "auto",
         held_out: bool = False,
         use_seed: bool = True,
-        renderer: Renderer = "software",
+        renderer: Literal["software", "hardware"] = "software",
         level_cache: str = "",
         dataset: str = "",
     ):

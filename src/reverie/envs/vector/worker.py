@@ -41,14 +41,7 @@ _POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(connection: Connection) -> None:
-    """Serves one environment until the parent closes it or disappears."""
-    # When the parent has ended, there is nobody left who could be told.
-    with contextlib.suppress(ConnectionError), connection:
-        _report(connection)
-
-
-def _report(connection: Connection) -> None:
-    """Runs the environment and sends the traceback of whatever it raises."""
+    """Serves one environment until the parent closes it, and tells whatever it raises."""
     env = None
     try:
         pickled, seed = connection.recv()
@@ -62,7 +55,9 @@ def _report(connection: Connection) -> None:
             env.close()
     except Exception as error:
         summary = raised(error, env.get_wrapper_attr("steps") if env else 0)
-        connection.send_bytes(pickle.dumps(("raised", summary, traceback.format_exc())))
+        # When the parent has ended, there is nobody left who could be told.
+        with contextlib.suppress(ConnectionError):
+            connection.send_bytes(pickle.dumps(("raised", summary, traceback.format_exc())))
 
 
 def _serve(connection: Connection, env: gymnasium.Env) -> None:
