@@ -102,7 +102,12 @@ def test_a_run_without_options_trains_and_goes_on(cache, tmp_path, capfd, small_
     small_machine(50e6)
     options = {**TINY, "logdir": tmp_path / "run", "jax.cache_dir": cache}
     options |= {"replay.chunksize": 32, "run.save_every": 0}
-    outcome = reverie.train("CartPole-v1", run={"duration": 8}, **options)
+
+    def stop(run):
+        if run.updates:
+            run.shutdown.late = lambda: True  # As when its time is up.
+
+    outcome = reverie.train("CartPole-v1", run={"duration": 500}, callbacks=[stop], **options)
     saved = read_config(outcome.logdir / "config.yaml")
     assert saved.agent.policy.units == saved.agent.enc.simple.units == 64
     assert 100_000 < saved.replay.size < 300_000
