@@ -4,6 +4,7 @@ Moments live in one flat vector. Updating 80 tensors one by one costs more in la
 arithmetic; one concatenation replaces it.
 """
 
+import collections
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -88,27 +89,46 @@ def _step(
     grads: Params, state: OptState, params: Params, config: OptimizerConfig
 ) -> tuple[Params, OptState, Metrics]:
     """Clipping, moments, weight decay and learning rate; the loss scale stays as it is."""
-    clipped = jax.tree.map(lambda g, p: g * clip_factor(g, p, config.agc), grads, params)
-    flat, _ = ravel_pytree(clipped)
+    raw, _ = ravel_pytree(grads)
     flat_params, unravel = ravel_pytree(params)
-    scaled, inner = _chain(config).update(flat, state.inner)
+    clipped = raw * _clip_factors(grads, params, config.agc)
+    scaled, inner = _chain(config).update(clipped, state.inner)
     step = jnp.asarray(scaled)
     if config.wd:
         step += config.wd * flat_params * _kernel_mask(params)
     step *= -learning_rate(state.updates, config)
-    raw, _ = ravel_pytree(grads)
+    # After the barrier nobody reads the old tensors, so that the new ones can take their places.
+    flat_params, step = jax.lax.optimization_barrier((flat_params, step))
+    new_params = flat_params + step
     size = flat_params.size
     norm = jnp.sqrt(jnp.square(raw).sum())
     metrics = {
         "opt/grad_norm": norm,
         "opt/grad_rms": norm / size**0.5,
-        "opt/param_rms": jnp.sqrt(jnp.square(flat_params + step).mean()),
+        "opt/param_rms": jnp.sqrt(jnp.square(new_params).mean()),
         "opt/update_rms": jnp.sqrt(jnp.square(step).mean()),
         "opt/updates": (state.updates + 1).astype(jnp.float32),
         "opt/param_count": jnp.asarray(size, jnp.float32),
     }
     new = state._replace(inner=inner, updates=state.updates + 1)
-    return unravel(flat_params + step), new, metrics
+    return unravel(new_params), new, metrics
+
+
+def _clip_factors(grads: Params, params: Params, clip: float) -> Float[Array, " n"]:
+    """`clip_factor` of the tensor that each entry of the flat vector belongs to.
+
+    Tensors of one shape share a call: most are small, and one by one each is a launch.
+    """
+    groups = collections.defaultdict(list)
+    pairs = list(zip(jax.tree.leaves(grads), jax.tree.leaves(params), strict=True))
+    for i, (grad, _) in enumerate(pairs):
+        groups[grad.shape].append(i)
+    factors = {}
+    for group in groups.values():
+        together = [jnp.stack(x) for x in zip(*[pairs[i] for i in group], strict=True)]
+        found = jax.vmap(lambda g, p: clip_factor(g, p, clip))(*together)
+        factors |= {i: found[n] for n, i in enumerate(group)}
+    return jnp.concatenate([jnp.full(g.size, factors[i]) for i, (g, _) in enumerate(pairs)])
 
 
 def clip_factor(
