@@ -300,7 +300,7 @@ def test_policy_repeats_between_two_loads_and_follows_its_state(finished):
 
 def test_policy_explains_what_does_not_fit(finished):
     agent = reverie.load(finished.logdir)
-    with pytest.raises(ValueMismatchError, match=r"gym_CartPole-v1, .* has shape \(3,\)"):
+    with pytest.raises(ValueMismatchError, match=r"gym_CartPole-v1: .* has shape \(3,\)"):
         agent.policy(np.zeros(3, np.float32))
     with pytest.raises(ValueError, match="'test': expected 'train' or 'eval'"):
         agent.policy(np.zeros(4, np.float32), mode="test")

@@ -10,8 +10,6 @@ import gymnasium
 import numpy as np
 
 from reverie.config.agent import AgentConfig
-from reverie.config.checks import check_spaces, fitting_size
-from reverie.config.env import EnvConfig
 from reverie.config.errors import ConfigError
 from reverie.envs.errors import (
     MissingDataError,
@@ -173,6 +171,9 @@ def _check_play(env: gymnasium.Env, wrapped: gymnasium.Env, steps: int) -> Itera
 def _check_images(
     wrapped: gymnasium.Env, agent: AgentConfig | None, suite: str, sized: bool
 ) -> Iterator[Finding]:
+    # The configuration loads the suites of other packages, which may import this one.
+    from reverie.config.checks import check_spaces, fitting_size
+
     agent = agent or AgentConfig()
     obs, act = spaces(wrapped)
     size = fitting_size(obs, agent) if _foreign(suite) and not sized else ()
@@ -188,6 +189,8 @@ def _check_images(
 
 def _foreign(suite: str) -> bool:
     """Whether a suite has any package's environments, whose images training resizes."""
+    from reverie.config.env import EnvConfig  # As above.
+
     return isinstance(getattr(EnvConfig(), suite), ForeignConfig)
 
 

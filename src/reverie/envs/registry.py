@@ -13,7 +13,6 @@ from gymnasium.envs.registration import EnvSpec
 from pydantic import ValidationError
 
 from reverie.catalog import SUITES, Suite, announced
-from reverie.config.env import EnvConfig
 from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
 from reverie.envs.flat.conform import spaces
 from reverie.envs.vector.batched import BatchedVectorEnv
@@ -214,6 +213,9 @@ def _module(suite: Suite) -> ModuleType:
 
 def _complete(suite: Suite, options: Mapping[str, Any]) -> dict[str, Any]:
     """Checks options and adds the defaults of the others."""
+    # The configuration loads the suites of other packages, which may import this module.
+    from reverie.config.env import EnvConfig
+
     section = suite.options or type(getattr(EnvConfig(), suite.name))
     known = section.model_fields
     for key in options:
