@@ -81,6 +81,9 @@ def _compiler_options(platform: str, fast: bool) -> dict[str, Any]:
         options["xla_backend_optimization_level"] = 1
     if fast:
         options["xla_backend_optimization_level"] = 0
+        if platform == "cpu" and jax.__version_info__ < (0, 11):
+            # The default emitters of loops compile twice as long; later versions have no others.
+            options["xla_cpu_use_fusion_emitters"] = False
     return options
 
 
