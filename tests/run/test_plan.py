@@ -1,6 +1,8 @@
 """What a run would take, before it begins."""
 
 import re
+import types
+from typing import Any
 
 import pytest
 
@@ -59,7 +61,19 @@ def test_the_command_prints_it(capsys, cache, tmp_path):
 
 
 def test_an_update_without_room_is_refused_before_any_is_made(make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(device_memory, "available", lambda placement: 1000.0)
+    monkeypatch.setattr(device_memory, "available", lambda learner: 1000.0)
     with pytest.raises(DeviceMemoryError, match="batch_size \\(now 2\\)") as raised:
         launch(make_config(tmp_path / "run", "--run.steps", "400"))
     assert "An update needs" in str(raised.value)
+
+
+@pytest.mark.parametrize(("left", "fits"), [(60.0, True), (59.0, False)])
+def test_the_state_of_the_agent_is_counted_once(monkeypatch, left, fits):
+    """Two devices of a CPU hold it already, so that it is gone from what is left."""
+    placement = types.SimpleNamespace(
+        platform="cpu", training=[types.SimpleNamespace(memory_stats=lambda: None)] * 2
+    )
+    needs = {"train": 100}
+    learner: Any = types.SimpleNamespace(placement=placement, nbytes=70, memory_needs=lambda: needs)
+    monkeypatch.setattr(device_memory, "available_ram", lambda: left)
+    assert (device_memory.needed(learner) <= device_memory.available(learner)) == fits

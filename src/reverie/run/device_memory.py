@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import jax
 
 from reverie.config.schema import Config
-from reverie.learner.devices import Placement
 from reverie.learner.learner import Learner
 from reverie.replay.budget import available_ram
 
@@ -32,17 +31,24 @@ def explain_device_memory(config: Config, learner: Learner | None = None) -> Ite
         raise DeviceMemoryError(_explanation(config, learner, str(error))) from error
 
 
-def available(placement: Placement) -> float:
-    """Bytes of memory that a training device has, or that are left where a CPU trains."""
-    stats = placement.training[0].memory_stats() or {}
-    return float(stats.get("bytes_limit", 0)) or available_ram()
+def available(learner: Learner) -> float:
+    """Bytes of memory that a training device has for an update, the agent's state among them.
+
+    Where a CPU trains it is what is left beside the state, and the state.
+    """
+    stats = learner.placement.training[0].memory_stats() or {}
+    limit = float(stats.get("bytes_limit", 0))
+    return limit or available_ram() + _sharing(learner) * learner.nbytes
 
 
 def needed(learner: Learner) -> int:
     """Bytes that an update takes of it, the agent's state among them; 0 before it is compiled."""
-    # Several CPU devices share one memory.
-    sharing = len(learner.placement.training) if learner.placement.platform == "cpu" else 1
-    return sharing * learner.memory_needs().get("train", 0)
+    return _sharing(learner) * learner.memory_needs().get("train", 0)
+
+
+def _sharing(learner: Learner) -> int:
+    """Training devices that share one memory: all where a CPU trains."""
+    return len(learner.placement.training) if learner.placement.platform == "cpu" else 1
 
 
 def check_update(config: Config, learner: Learner) -> None:
@@ -51,7 +57,7 @@ def check_update(config: Config, learner: Learner) -> None:
     Raises:
         DeviceMemoryError: If it needs more than there is.
     """
-    room, need = available(learner.placement), needed(learner)
+    room, need = available(learner), needed(learner)
     if need > room:
         said = f"An update needs {need / 1e9:.1f} GB, and there are {room / 1e9:.1f} GB."
         raise DeviceMemoryError(_explanation(config, learner, said))

@@ -164,7 +164,7 @@ def _plan(config: Config, run: Run, budget: Budget, **seconds: float) -> Plan:
         state=learner.nbytes,
         program=needed(learner),
         device=str(learner.placement.training[0]).lower(),
-        available=available(learner.placement),
+        available=available(learner),
         budget=budget,
         **seconds,
     )
