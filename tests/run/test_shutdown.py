@@ -1,5 +1,6 @@
 """Signals as requests."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -80,6 +81,29 @@ def test_a_signal_ends_a_wait_and_nothing_else():
         send(signal.SIGTERM)
         done.append("elsewhere")
         assert done == ["elsewhere"]
+
+
+@pytest.mark.parametrize("number", module.SIGNALS)
+def test_a_wait_ends_although_the_garbage_collector_swallows_it(number, left, capfd):
+    """Python ignores what is raised in a callback of it, as in `__del__`. JAX has such a one."""
+    hook, sent = sys.unraisablehook, []
+
+    def callback(phase, info):
+        if not sent:
+            sent.append(number)
+            send(number)
+
+    gc.callbacks.append(callback)
+    try:
+        with Shutdown() as shutdown, pytest.raises(Stopped), shutdown.interruptible():  # noqa: PT012
+            gc.collect()
+            time.sleep(5)
+            pytest.fail("The wait went on.")
+    finally:
+        gc.callbacks.remove(callback)
+    assert sys.unraisablehook is hook
+    assert left == []
+    assert "ignored" not in capfd.readouterr().err
 
 
 def test_a_lock_is_no_obstacle():

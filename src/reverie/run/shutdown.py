@@ -39,6 +39,7 @@ class Shutdown:
         self.late: Callable[[], bool] = lambda: False
         self._previous: dict[signal.Signals, Any] = {}
         self._interruptible = False
+        self._again: threading.Timer | None = None
         self._time = 0.0
 
     @property
@@ -74,12 +75,28 @@ class Shutdown:
                 if number != signal.SIGHUP or handler != signal.SIG_IGN:
                     self._previous[number] = handler
             self.install()
+            self._unraisable, sys.unraisablehook = sys.unraisablehook, self._ignored
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._again:
+            self._again.join()
         for number, handler in self._previous.items():
             # None stands for a handler that is not Python's, which cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if self._previous:
+            sys.unraisablehook = self._unraisable
+
+    def _ignored(self, what: "sys.UnraisableHookArgs") -> None:
+        """Ends a wait again where Python ignored the end: in `__del__` or the garbage collector."""
+        if isinstance(what.exc_value, Stopped):
+            self._interruptible = True
+            # From another thread, as it would be ignored here too. SIGTERM never counts as a
+            # second Ctrl-C.
+            self._again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM))
+            self._again.start()
+        else:
+            self._unraisable(what)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
