@@ -109,6 +109,29 @@ def test_a_process_that_hangs_is_killed(vector):
     assert alive(pids[1])
 
 
+def test_a_process_that_is_stopped_while_it_answers_is_killed():
+    class Large(Fragile):
+        observation_space = gs.Box(-np.inf, np.inf, (1 << 20,), np.float64)
+
+        def reset(self, *, seed=None, options=None):
+            return np.full(1 << 20, float(os.getpid())), {}
+
+        def step(self, action):
+            return np.zeros(1 << 20), 0.0, False, False, {}
+
+    with VectorEnv([Large] * 2, "async", seeds=0, timeout=1.0) as vector:
+        pids = vector.reset()["obs"][:, 0].astype(int)
+        vector.step_async({"action": np.zeros(2, np.int32)})
+        time.sleep(0.5)  # It waits until the first part of its answer is read.
+        os.kill(pids[0], signal.SIGSTOP)
+        start = time.monotonic()
+        with pytest.raises(WorkerError, match="did not answer within 1 seconds") as error:
+            vector.step_wait()
+        assert (error.value.index, error.value.reason) == (0, "hung")
+        assert time.monotonic() - start < 5
+        assert wait_until_gone(pids[:1]) == []
+
+
 def test_a_process_killed_between_steps_is_noticed(vector):
     pids = vector.reset()["obs"][:, 0].astype(int)
     os.kill(pids[1], signal.SIGKILL)

@@ -21,8 +21,11 @@ import gymnasium
 from reverie.envs.errors import Cancelled, WorkerError
 from reverie.envs.probe import Probe
 from reverie.envs.vector.restarts import TICK
+from reverie.envs.vector.worker import LENGTH
 
 EXIT_SECONDS = 2.0
+PART = 1 << 18
+"""Most bytes of an answer that are read at once."""
 
 _OFF_ACCELERATOR = {"JAX_PLATFORMS": "cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Environments that use JAX would each take most of the memory that the agent needs."""
@@ -149,6 +152,7 @@ class RemoteEnv:
     ):
         self.index = index
         self._server = server
+        self._received = bytearray()
         self.pid, self.connection = server.start()
         self._send((cloudpickle.dumps(factory), seed))
 
@@ -156,8 +160,18 @@ class RemoteEnv:
         """Requests something, see `local.play`."""
         self._send((request, given))
 
+    def arrived(self) -> bool:
+        """Takes in what has come, without waiting for more; whether the answer is whole or lost."""
+        try:
+            part = os.read(self.connection.fileno(), PART)
+        except OSError:
+            part = b""
+        self._received += part
+        have = len(self._received) - LENGTH.size
+        return not part or (have >= 0 and have >= LENGTH.unpack_from(self._received)[0])
+
     def answer(self) -> Any:
-        """What has come in reply to a request.
+        """What has arrived in reply to a request.
 
         Returns:
             The spaces and a pickled `Probe` once the environment is built; after that what `play`
@@ -166,9 +180,10 @@ class RemoteEnv:
         Raises:
             WorkerError: The environment raised or died.
         """
+        received, self._received = memoryview(self._received)[LENGTH.size :], bytearray()
         try:
-            kind, *payload = pickle.loads(self.connection.recv_bytes())
-        except (EOFError, OSError) as error:
+            kind, *payload = pickle.loads(received)
+        except (EOFError, pickle.UnpicklingError) as error:
             code = describe_exit(self._server.exit_code(self.pid))
             raise WorkerError(
                 self.index,
@@ -232,6 +247,8 @@ def collect(
     while pending and left > 0:
         ready = wait(list(pending), tick)
         for connection in ready:
+            if not pending[connection].arrived():
+                continue
             remote = pending.pop(connection)
             try:
                 answers[remote.index] = remote.answer()

@@ -22,6 +22,7 @@ import pickle
 import random
 import signal
 import socket
+import struct
 import sys
 import traceback
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ import numpy as np
 from reverie.envs.errors import raised
 from reverie.envs.probe import probe
 from reverie.envs.vector.local import build, play
+
+LENGTH = struct.Struct("!Q")
+"""In front of each answer: so many bytes follow."""
 
 _PR_SET_PDEATHSIG = 1
 _POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -57,7 +61,7 @@ def run(connection: Connection) -> None:
         summary = raised(error, env.get_wrapper_attr("steps") if env else 0)
         # When the parent has ended, there is nobody left who could be told.
         with contextlib.suppress(ConnectionError):
-            connection.send_bytes(pickle.dumps(("raised", summary, traceback.format_exc())))
+            _answer(connection, "raised", summary, traceback.format_exc())
 
 
 def _serve(connection: Connection, env: gymnasium.Env) -> None:
@@ -66,10 +70,17 @@ def _serve(connection: Connection, env: gymnasium.Env) -> None:
     seen = cloudpickle.dumps(probe(env))
     answer: Any = env.observation_space, env.action_space, seen
     while True:
-        connection.send_bytes(pickle.dumps(("done", answer)))
+        _answer(connection, "done", answer)
         if (request := connection.recv()) is None:
             return
         answer = play(env, *request)
+
+
+def _answer(connection: Connection, *answer: Any) -> None:
+    data = pickle.dumps(answer)
+    left = memoryview(LENGTH.pack(len(data)) + data)
+    while left:
+        left = left[os.write(connection.fileno(), left) :]
 
 
 def main(control_end: int, messages_end: int) -> None:
