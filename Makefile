@@ -7,15 +7,19 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
+# Where Python 3.12 may be; a name in PATH may be one of pyenv, which runs nothing by itself.
+PYTHON312 ?= python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python)
+INSTALLED_312 := .venv-312/.installed
 CODE := src tests $(wildcard benchmarks examples)
 
-.PHONY: help train test test-slow test-envs test-robots lint format clean
+.PHONY: help train test test-slow test-312 run-312 test-envs test-robots lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make train      Train the quickstart agent in logdir/ (minutes on two cores).'
 	@echo 'make test       Run the tests.'
 	@echo 'make test-slow  Run the tests that take minutes.'
+	@echo 'make test-312   Run the tests of what computes with Python 3.12 and the newest JAX.'
 	@echo 'make test-envs  Install all suites of environments and run their tests.'
 	@echo 'make lint       Check style, formatting and types.'
 	@echo 'make format     Format the code.'
@@ -33,6 +37,19 @@ test: $(INSTALLED_DEV)
 
 test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow
+
+test-312:
+	@for python in $(PYTHON312); do \
+	  $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && \
+	    exec $(MAKE) run-312 PYTHON312=$$python; \
+	done; \
+	echo 'Skipped: none of these runs Python 3.12: $(PYTHON312)'
+
+# XLA as users have it, and not the quick compilation of the other tests.
+run-312: $(INSTALLED_312)
+	.venv-312/bin/python -c 'import jax; print("Testing with JAX", jax.__version__)'
+	XLA_FLAGS= .venv-312/bin/python -m pytest $(QUICKLY) \
+	  tests/nn tests/agent tests/golden tests/learner tests/run/test_training.py
 
 test-envs: $(INSTALLED_DEV)
 	$(PIP) -e '.[dev,atari,bsuite,compress,crafter,dm,dmc,envpool,memmaze,minigrid,popgym,procgen,box2d,video,vizdoom]'
@@ -58,7 +75,7 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff format $(CODE)
 
 clean:
-	rm -rf .venv .venv-robots .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-312 .venv-robots .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests $(wildcard benchmarks examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -74,3 +91,10 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev,atari,compress,crafter,dmc,box2d,video,tensorboard,wandb,scope]'
 	@touch $@ $(INSTALLED)
+
+$(INSTALLED_312): pyproject.toml constraints.txt
+	$(PYTHON312) -m venv --clear .venv-312
+	grep -vE '^jax(lib)?==' constraints.txt > .venv-312/constraints.txt
+	.venv-312/bin/python -m pip install --disable-pip-version-check \
+	  -c .venv-312/constraints.txt -e '.[dev,video]'
+	@touch $@

@@ -257,6 +257,7 @@ def desk(tmp_path, monkeypatch):
     """An empty folder in which commands are run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("reverie.run.plan.SECONDS", 0.3)
     monkeypatch.setattr("sys.path", [*sys.path, str(tmp_path)])
     return tmp_path
 

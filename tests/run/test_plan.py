@@ -13,6 +13,14 @@ from reverie.run.plan import plan
 from reverie.run.scripts import launch
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    """Measures for a moment each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reverie.run.plan.SECONDS", 0.3)
+        yield
+
+
 @pytest.fixture(scope="module")
 def planned(make_config, tmp_path_factory):
     """The plan of a debug run, whose folder does not exist."""
