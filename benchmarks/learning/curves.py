@@ -1,0 +1,252 @@
+"""Trains the experiments of experiments.py, and puts their curves into docs/results.md.
+
+    python benchmarks/learning/curves.py train quickstart --seeds 0 1   # goes on if stopped
+    python benchmarks/learning/curves.py collect quickstart
+    python benchmarks/learning/curves.py draw
+
+`train` runs `reverie train` for every task and seed, one after the other, into
+`logdir/EXPERIMENT/TASK-SEED`. `collect` writes what lies there into `scores.csv` (of training
+episodes) and `evaluations.csv` beside this file; other rows stay. `draw` makes the pictures
+`docs/images/EXPERIMENT.png` and the tables in docs/results.md from these files and `original.csv`,
+which holds curves of the original implementation with the same settings.
+"""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from experiments import EXPERIMENTS, Experiment
+
+from reverie.track import style
+from reverie.track.published import published_curve
+from reverie.track.sinks.jsonl import read_jsonl
+
+HERE = pathlib.Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
+RUN = ("experiment", "task", "seed")
+"""What names a run, in all tables."""
+
+Rows = list[dict[str, Any]]
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("command", choices=("train", "collect", "draw"))
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("logdir"))
+    parser.add_argument("--tasks", nargs="+", help="Only tasks that contain one of these words.")
+    parser.add_argument("--seeds", nargs="+", type=int, help="Others than the experiment's.")
+    args = parser.parse_args()
+    if unknown := set(args.experiments) - set(EXPERIMENTS):
+        parser.error(f"No experiment is called {sorted(unknown)[0]}: {', '.join(EXPERIMENTS)}.")
+    names = args.experiments or list(EXPERIMENTS)
+    if args.command == "draw":
+        draw_all(names)
+    for name in names if args.command != "draw" else ():
+        experiment = EXPERIMENTS[name]
+        folder = args.folder / name
+        if args.command == "collect":
+            collect(name, experiment, folder)
+            continue
+        for seed in args.seeds or experiment.seeds:
+            for task in experiment.tasks:
+                if not args.tasks or any(word in task for word in args.tasks):
+                    train(experiment, task, seed, folder)
+
+
+def train(experiment: Experiment, task: str, seed: int, folder: pathlib.Path) -> None:
+    """Trains one task with one seed, or goes on with it."""
+    words = command(experiment, task, seed, folder)
+    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(words, check=True, env={**os.environ, "PYTHONPATH": path})
+
+
+def command(experiment: Experiment, task: str, seed: int, folder: pathlib.Path) -> list[str]:
+    """The words of a training's command."""
+    return [
+        *(sys.executable, "-m", "reverie", "train", "--configs", *experiment.configs),
+        *("--task", task, "--seed", str(seed), "--logdir", str(folder / f"{short(task)}-{seed}")),
+        *("--run.steps", str(experiment.tasks[task]), *experiment.options),
+    ]
+
+
+def short(task: str) -> str:
+    """A task without its suite, the module and the version: what names folders and plots."""
+    name = task.partition("_")[2].rpartition(":")[2]
+    return re.sub(r"-v\d+$", "", name).replace("/", "-")
+
+
+def collect(name: str, experiment: Experiment, folder: pathlib.Path) -> None:
+    """Writes the scores of an experiment's runs into the tables."""
+    scores, evaluations = [], []
+    for task in experiment.tasks:
+        for run in sorted(folder.glob(f"{short(task)}-[0-9]*")):
+            key = dict(zip(RUN, (name, task, run.name.rpartition("-")[2]), strict=True))
+            scores += [{**key, **row} for row in binned(run, experiment.bin)]
+            if (run / "evaluation.json").exists():
+                evaluations.append({**key, **evaluated(run)})
+    print(f"{name}: {len(scores)} points and {len(evaluations)} evaluations in {folder}")
+    merge(HERE / "scores.csv", scores)
+    merge(HERE / "evaluations.csv", evaluations)
+
+
+def binned(run: pathlib.Path, size: int) -> Rows:
+    """Mean scores of training episodes in bins of steps."""
+    bins = defaultdict(list)
+    for record in read_jsonl(run / "scores.jsonl"):
+        if "episode/score" in record:
+            bins[int(-(-record["step"] // size)) * size].append(record["episode/score"])
+    return [
+        {"env_steps": end, "score": f"{np.mean(scores):.4g}", "episodes": len(scores)}
+        for end, scores in sorted(bins.items())
+    ]
+
+
+def evaluated(run: pathlib.Path) -> dict[str, Any]:
+    """The last evaluation of a run."""
+    scores = json.loads((run / "evaluation.json").read_text())["scores"]
+    return {
+        "mean": f"{np.mean(scores):.4g}",
+        "std": f"{np.std(scores):.3g}",
+        "worst": f"{min(scores):.4g}",
+        "episodes": len(scores),
+    }
+
+
+def read(path: pathlib.Path) -> Rows:
+    """Rows of a table; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def merge(path: pathlib.Path, rows: Rows) -> None:
+    """Replaces in a table the runs that the rows are of."""
+    if not rows:
+        return
+    new = {tuple(row[key] for key in RUN) for row in rows}
+    old = [row for row in read(path) if tuple(row[key] for key in RUN) not in new]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        place = list(EXPERIMENTS)
+        writer.writerows(sorted(old + rows, key=lambda row: place.index(row["experiment"])))
+
+
+def curves(rows: Rows, task: str) -> dict[str, np.ndarray]:
+    """By seed: steps and scores [2, K] of a task."""
+    found = defaultdict(list)
+    for row in rows:
+        if row["task"] == task:
+            found[row["seed"]].append((float(row["env_steps"]), float(row["score"])))
+    return {seed: np.array(points).T for seed, points in found.items()}
+
+
+def interquartile(seeds: dict[str, np.ndarray]) -> np.ndarray:
+    """Interquartile mean over seeds and its 95 % bootstrap interval: [4, K] with the steps first.
+
+    A seed takes part from its first finished episode on, with its newest value.
+    """
+    steps = np.unique(np.concatenate([points[0] for points in seeds.values()]))
+    table = np.full((len(seeds), len(steps)), np.nan)
+    for row, (at, score) in zip(table, seeds.values(), strict=True):
+        newest = np.searchsorted(at, steps, "right") - 1
+        known = (newest >= 0) & (steps <= at[-1])
+        row[known] = score[newest[known]]
+    rng = np.random.default_rng(0)
+    columns = []
+    for column in table.T:
+        values = column[~np.isnan(column)]
+        means = middle(rng.choice(values, (2000, len(values))))
+        columns.append((middle(values), *np.percentile(means, (2.5, 97.5))))
+    return np.array([steps, *np.array(columns).T])
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis without its lowest and highest quarter."""
+    cut = values.shape[-1] // 4
+    return np.sort(values, -1)[..., cut : values.shape[-1] - cut].mean(-1)
+
+
+def draw_all(names: list[str]) -> None:
+    """Pictures and tables of the experiments that have been run."""
+    scores, original = read(HERE / "scores.csv"), read(HERE / "original.csv")
+    evaluations = read(HERE / "evaluations.csv")
+    text = (DOCS / "results.md").read_text()
+    for name in names:
+        mine, theirs, results = (
+            [row for row in rows if row["experiment"] == name]
+            for rows in (scores, original, evaluations)
+        )
+        if mine:
+            draw(name, EXPERIMENTS[name], mine, theirs)
+            table = "\n".join(table_rows(EXPERIMENTS[name], mine, results))
+            mark = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
+            text = re.sub(mark, lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL)
+    (DOCS / "results.md").write_text(text)
+
+
+def draw(name: str, experiment: Experiment, mine: Rows, theirs: Rows) -> None:
+    """One plot for each task that has been run: seeds, their middle, and what it is compared to."""
+    tasks = [task for task in experiment.tasks if curves(mine, task)]
+    columns = min(4, len(tasks))
+    height = -(-len(tasks) // columns)
+    figure = style.new_figure(max(3.0 * columns, 5.5), 2.75 * height)
+    axes = np.atleast_1d(figure.subplots(height, columns)).ravel()
+    for axis in axes[len(tasks) :]:
+        axis.set_visible(False)
+    for axis, task in zip(axes, tasks, strict=False):
+        style.clean(axis)
+        axis.set_title(short(task), loc="left", fontsize=9, color=style.INK)
+        if found := curves(theirs, task):
+            band(axis, found, style.GREY, "original")
+        if experiment.published:
+            curve = published_curve(experiment.published, task)
+            far = curve.steps <= experiment.tasks[task]
+            axis.plot(curve.steps[far], curve.score[far], color=style.GREY, label="published")
+            span = curve.steps[far], curve.low[far], curve.high[far]
+            axis.fill_between(*span, color=style.GREY, alpha=0.25, linewidth=0)
+        band(axis, curves(mine, task), style.BLUE, "Reverie")
+        axis.legend(fontsize=7, frameon=False)
+        axis.set_xlabel("environment steps", fontsize=8)
+    style.save(figure, DOCS / "images" / f"{name}.png")
+
+
+def band(axis: Any, seeds: dict[str, np.ndarray], color: str, label: str) -> None:
+    """Thin lines for the seeds, a thick one for their interquartile mean, and its interval."""
+    for points in seeds.values():
+        axis.plot(*points, color=color, lw=0.7, alpha=0.5)
+    steps, mean, low, high = interquartile(seeds)
+    label += f", {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    axis.plot(steps, mean, color=color, lw=1.8, label=label)
+    axis.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
+
+
+def table_rows(experiment: Experiment, mine: Rows, evaluations: Rows) -> list[str]:
+    """A table in Markdown: of each run the first, the best and the last point, and evaluation."""
+    rows = ["| task | seed | steps | first | best | last | evaluation | worst |"]
+    rows += ["|---" * 8 + "|"]
+    for task in experiment.tasks:
+        for seed, (steps, scores) in curves(mine, task).items():
+            key = task, seed
+            found = [row for row in evaluations if (row["task"], row["seed"]) == key]
+            end = "{mean} +- {std} | {worst}".format(**found[0]) if found else " | "
+            rows.append(
+                f"| {short(task)} | {seed} | {steps[-1]:,.0f} | {scores[0]:.4g} | "
+                f"{scores.max():.4g} | {scores[-1]:.4g} | {end} |"
+            )
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The trainings whose curves are in docs/results.md."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Tasks that are trained with the same options.
+
+    Attributes:
+        configs: Presets.
+        tasks: Environment steps of each task.
+        seeds: Of the runs.
+        options: Further options, as on the command line.
+        bin: Environment steps whose training episodes are averaged into one point.
+        published: Table of published curves to draw beside ours, of `reverie.track.published`.
+    """
+
+    configs: tuple[str, ...]
+    tasks: dict[str, int]
+    seeds: tuple[int, ...] = (0,)
+    options: tuple[str, ...] = ()
+    bin: int = 1000
+    published: str = ""
+
+
+SMALL = ("small",)
+
+EXPERIMENTS = {
+    "quickstart": Experiment(("quickstart",), {"gym_CartPole-v1": 10_000}, tuple(range(10))),
+    "small": Experiment(
+        SMALL,
+        {
+            "gym_CartPole-v1": 10_000,
+            "gym_Pendulum-v1": 10_000,
+            "gym_Acrobot-v1": 10_000,
+            "gym_tasks:Catch-v0": 10_000,
+            "gym_tasks:Sliders-v0": 30_000,
+            "gym_tasks:Console-v0": 10_000,
+            "gym_MountainCarContinuous-v0": 20_000,
+            "gym_LunarLander-v3": 30_000,
+        },
+        (0, 1),
+    ),
+    # As the original was run: imagination from every step.
+    "pendulum": Experiment(
+        SMALL, {"gym_Pendulum-v1": 10_000}, tuple(range(5)), ("--agent.imag_last", "0")
+    ),
+    "bsuite": Experiment(
+        SMALL,
+        {
+            "bsuite_catch/0": 20_000,
+            "bsuite_discounting_chain/0": 20_000,
+            "bsuite_deep_sea/0": 20_000,
+            **{f"bsuite_memory_len/{size}": 20_000 for size in range(6)},
+        },
+    ),
+    "minigrid": Experiment(
+        (*SMALL, "minigrid"),
+        {
+            "gym_minigrid:MiniGrid-Empty-8x8-v0": 30_000,
+            "gym_minigrid:MiniGrid-DoorKey-5x5-v0": 100_000,
+            "gym_minigrid:MiniGrid-MemoryS7-v0": 100_000,
+        },
+    ),
+    "dmc": Experiment(
+        ("dmc_proprio",),
+        {
+            "dmc_cartpole_balance": 30_000,
+            "dmc_reacher_easy": 30_000,
+            "dmc_ball_in_cup_catch": 30_000,
+            "dmc_pendulum_swingup": 100_000,
+        },
+        bin=10_000,
+        published="dmc_proprio",
+    ),
+    "crafter": Experiment(
+        ("crafter", "size1m"), {"crafter_reward": 30_000}, options=("--run.train_ratio", "32")
+    ),
+}
+"""By name: what is trained, and how."""
