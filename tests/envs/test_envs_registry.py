@@ -133,26 +133,18 @@ def test_spaces_come_from_an_environment_that_is_closed():
     assert spaces_of("dummy_disc", {"size": [16, 8]})[0]["image"].shape == (16, 8, 3)
 
 
-def test_a_made_environment_is_wrapped_and_seeded_by_run_and_index():
-    def first(**arguments):
-        env = make("gym_CartPole-v1", **arguments)
-        assert is_wrapped(env)
-        return env.reset()[0]["obs"]
-
-    np.testing.assert_array_equal(first(seed=1, index=2), first(seed=1, index=2))
-    assert not np.array_equal(first(seed=1, index=2), first(seed=1, index=3))
-    assert not np.array_equal(first(seed=1, index=2), first(seed=2, index=2))
-
-
-def test_only_the_first_reset_is_seeded():
-    env = make("gym_CartPole-v1")
-    assert not np.array_equal(env.reset()[0]["obs"], env.reset()[0]["obs"])
+def test_a_made_environment_is_wrapped_and_seeded_by_its_resets():
+    envs = make("gym_CartPole-v1"), make("gym_CartPole-v1")
+    assert all(map(is_wrapped, envs))
+    first, again = (env.reset(seed=1)[0]["obs"] for env in envs)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, envs[0].reset()[0]["obs"])
 
 
 def test_a_factory_of_a_task_can_be_sent_to_other_processes():
     import pickle
 
-    factory = pickle.loads(pickle.dumps(factory_of("dummy_cont", {"length": 3}, index=1, seed=2)))
+    factory = pickle.loads(pickle.dumps(factory_of("dummy_cont", {"length": 3})))
     assert factory().reset()[0]["count"] == 0
 
 

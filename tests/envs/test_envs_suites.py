@@ -253,7 +253,7 @@ def test_the_suites_have_no_faults_in_our_own_check():
 def test_a_factory_builds_crafter_in_a_vector():
     from reverie.envs.vector.vector import VectorEnv
 
-    with VectorEnv([factory_of("crafter_reward", index=i) for i in range(2)], "async", 0) as vector:
+    with VectorEnv([factory_of("crafter_reward")] * 2, "async", 0) as vector:
         vector.reset()
         transition = vector.step({"action": np.zeros(2, np.int32)})
     assert transition["image"].shape == (2, 64, 64, 3)

@@ -298,7 +298,7 @@ def test_our_own_check(task):
 
 def test_processes_carry_the_terminal_flag():
     options = {**SMALL, "autostart": True, "lives": "discount"}
-    factories = [factory_of("atari_breakout", options, index=i) for i in range(2)]
+    factories = [factory_of("atari_breakout", options)] * 2
     with VectorEnv(factories, "async", 0) as vector:
         vector.reset()
         steps = [vector.step({"action": np.zeros(2, np.int32)}) for _ in range(60)]

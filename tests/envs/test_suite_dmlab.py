@@ -332,7 +332,7 @@ def test_it_passes_the_check_of_gymnasium(suite):
 
 
 def test_it_runs_in_processes():
-    factories = [factory_of("dmlab_rooms_watermaze", index=index) for index in range(2)]
+    factories = [factory_of("dmlab_rooms_watermaze")] * 2
     with VectorEnv(factories, "async", 0) as vector:
         first = vector.reset()["image"]
         transition = vector.step({"action": np.zeros(2, np.int32)})

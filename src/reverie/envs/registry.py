@@ -16,7 +16,7 @@ from reverie.catalog import SUITES, Suite, announced
 from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
 from reverie.envs.flat.conform import spaces
 from reverie.envs.vector.batched import BatchedVectorEnv
-from reverie.envs.vector.seeds import env_seed, env_seeds
+from reverie.envs.vector.seeds import env_seeds
 from reverie.envs.wrappers import wrap
 from reverie.spaces import Space
 
@@ -27,9 +27,7 @@ _FOREIGN = ("gym", "dm", "envpool")
 """Suites of what any package may define; their options are `kwargs` and those of `wrap`."""
 
 
-def make(
-    task: str, options: Mapping[str, Any] | None = None, *, index: int = 0, seed: int = 0
-) -> gymnasium.Env:
+def make(task: str, options: Mapping[str, Any] | None = None) -> gymnasium.Env:
     """Builds a wrapped environment.
 
     Args:
@@ -37,8 +35,6 @@ def make(
             `dummy_disc`, or `gym_module:Id` to import a module that registers the id; or
             `module:Class` for a class or function that makes an environment.
         options: Settings of the suite, as in the configuration under `env.<suite>`.
-        index: Which of several parallel environments this is.
-        seed: Seed of the run; with `index` it seeds the first reset, unless that brings its own.
 
     Returns:
         An environment with flat `Dict` spaces, see `reverie.envs.wrappers.wrap`.
@@ -54,7 +50,7 @@ def make(
     outer = {}
     if suite.name in _FOREIGN:
         outer = {key: options.pop(key) for key in list(options) if key != "kwargs"}
-    return SeedFirstReset(wrap(module.make(name, **options), **outer), env_seed(seed, index))
+    return wrap(module.make(name, **options), **outer)
 
 
 def make_vec(
@@ -100,16 +96,12 @@ def spaces_of(
 
 
 def factory_of(
-    source: str | Callable[[], gymnasium.Env],
-    options: Mapping[str, Any] | None = None,
-    *,
-    index: int = 0,
-    seed: int = 0,
+    source: str | Callable[[], gymnasium.Env], options: Mapping[str, Any] | None = None
 ) -> Callable[[], gymnasium.Env]:
     """A picklable function that builds the environment: for a task name, `make` with arguments."""
     if callable(source):
         return source
-    made = functools.partial(make, source, dict(options or {}), index=index, seed=seed)
+    made = functools.partial(make, source, dict(options or {}))
     spec = gymnasium.registry.get(source.partition("_")[2])
     return functools.partial(_registered, spec, made) if spec else made
 
@@ -171,22 +163,6 @@ def _registered(spec: EnvSpec, factory: Callable[[], gymnasium.Env]) -> gymnasiu
     """Makes an environment by an id that the program may have registered in another process."""
     gymnasium.registry.setdefault(spec.id, spec)
     return factory()
-
-
-class SeedFirstReset(gymnasium.Wrapper):
-    """Gives the first reset a seed when it comes without one."""
-
-    def __init__(self, env: gymnasium.Env, seed: int):
-        super().__init__(env)
-        self._seed: int | None = seed
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode."""
-        seed = self._seed if seed is None else seed
-        self._seed = None
-        return self.env.reset(seed=seed, options=options)
 
 
 def _exists(module: str) -> bool:

@@ -67,7 +67,7 @@ def vector_env(
     if episodes:
         count, seed = min(run.eval_envs, episodes), eval_seed(seed)
         source = dataclasses.replace(source, max_steps=run.eval_max_steps)
-    factories = [source.factory(index, seed) for index in range(count)]
+    factories = [source.factory()] * count
     backend, engine = run.env_backend, None
     if backend in ("auto", "native"):
         engine = source.engine(count, seed)

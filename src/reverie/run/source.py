@@ -87,19 +87,14 @@ class EnvSource:
         """Whether its suite says that a step is worth a process."""
         return self.custom is None and registry.split(self.task)[0].slow
 
-    def factory(self, index: int = 0, seed: int = 0) -> Factory:
-        """A picklable callable that makes one wrapped environment.
-
-        Args:
-            index: Which of several parallel environments it is.
-            seed: Seed of all of them.
-        """
-        factory = self._factory(index, seed)
+    def factory(self) -> Factory:
+        """A picklable callable that makes one wrapped environment."""
+        factory = self._factory()
         if self.max_steps:
             factory = functools.partial(_limited, factory, self.max_steps)
         if not self.filmed:
             return factory
-        return filmed(factory, dataclasses.replace(self, filmed=False).factory(index, seed))
+        return filmed(factory, dataclasses.replace(self, filmed=False).factory())
 
     def resolved(self, config: Config) -> "EnvSource":
         """The same after one environment was probed, with a size of images that the agent takes.
@@ -154,7 +149,7 @@ class EnvSource:
 
     def _probe(self, run: RunConfig | None = None) -> Probe:
         """Looks at an environment, where the run's are going to be."""
-        factory, example = self._factory(0, 0), self.example
+        factory, example = self._factory(), self.example
         if example is not None:
             return probe(_make_custom(lambda: example, self._gym_options()))
         backend = run.env_backend if run and run.env_backend != "native" else "auto"
@@ -166,10 +161,10 @@ class EnvSource:
         finally:
             env.close()
 
-    def _factory(self, index: int, seed: int) -> Factory:
+    def _factory(self) -> Factory:
         if self.custom is not None:
             return functools.partial(_make_custom, self.custom, self._gym_options())
-        return registry.factory_of(self.task, self._options(), index=index, seed=seed)
+        return registry.factory_of(self.task, self._options())
 
     def _gym_options(self) -> dict[str, Any]:
         options = self.config.gym.model_dump()
