@@ -105,11 +105,20 @@ def test_plain_output_is_one_line_per_write():
         "eta 2m00s",
         "score 15.0",
         "length 250",
-        "updates/step 0.5",
         "policy fps 412",
-        "train fps 13.21k",
         "loss dyn 1.25, rec 0.0312",
     ]
+
+
+def test_a_plain_line_is_cut_between_metrics_and_losses_come_first():
+    file = io.StringIO()
+    sink = TerminalSink(lambda: 1, file=file)
+    losses = {f"train/loss/term{i}": 1.0 for i in range(9)}
+    sink.write(1, {"replay/replay_ratio": 3.0, **losses, "fps/policy": 2.0})
+    (line,) = file.getvalue().splitlines()
+    assert line[8:].startswith(" | step 1 | policy fps 2.00 | loss term0 1.00, term1 1.00")
+    assert line.endswith("term5 1.00")
+    assert len(line) + len(", term6 1.00") > 120 >= len(line)
 
 
 def test_plain_output_also_when_colour_is_forced(monkeypatch):
@@ -216,7 +225,7 @@ def test_a_terminal_is_updated_in_place_below_messages(terminal):
     assert rows[:5] == [f"message [{i}]" for i in range(5)]
     assert len(rows) == 8, rows
     assert rows[5].startswith("step 5,000/10,000 (50%)")
-    assert rows[6].startswith("score 20.0  length 100  updates/step 0.5  policy fps 412")
+    assert rows[6].startswith("score 20.0  length 100  policy fps 412")
     assert rows[7] == "loss  dyn 1.25  rec 0.0312"
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l"), "the cursor stays hidden"
 

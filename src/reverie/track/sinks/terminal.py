@@ -35,8 +35,11 @@ MAX_ROWS = 2
 LOSS = "train/loss/"
 """Metrics with this prefix are shown together, without it."""
 
-FIRST = ("train/update_ratio", "fps/policy", "fps/train")
-"""Metrics that come right after the scores."""
+FIRST = ("fps/policy",)
+"""Metrics that come right after the scores, before the losses."""
+
+WIDTH = 120
+"""A plain line is at most this long; what does not fit is in metrics.jsonl."""
 
 Cell = tuple[str, str]
 """What a number is, and the number."""
@@ -109,11 +112,16 @@ class TerminalSink(Sink):
         if self._live:
             self._live.refresh()
             return
-        cells, losses = self._cells()
-        parts = [f"{name} {value}" for name, value in self._head(step) + cells]
-        if losses:
-            parts.append("loss " + ", ".join(f"{name} {value}" for name, value in losses))
-        self._print(" | ".join([f"{datetime.datetime.now():%H:%M:%S}", *parts]))
+        first, losses, others = self._cells()
+        parts = [f" | {name} {value}" for name, value in self._head(step) + first]
+        parts += [f"{', ' if i else ' | loss '}{name} {x}" for i, (name, x) in enumerate(losses)]
+        parts += [f" | {name} {value}" for name, value in others]
+        line = f"{datetime.datetime.now():%H:%M:%S}"
+        for part in parts:
+            if len(line) + len(part) > WIDTH:
+                break
+            line += part
+        self._print(line)
         # An evaluation is told once; training goes on under its lines.
         self._scores = {k: x for k, x in self._scores.items() if k.startswith("episode/")}
 
@@ -156,23 +164,27 @@ class TerminalSink(Sink):
             cells.append(("eta", format_duration(left)))
         return cells
 
-    def _cells(self) -> tuple[list[Cell], list[Cell]]:
-        """Other metrics, the most important first, and the losses."""
+    def _cells(self) -> tuple[list[Cell], list[Cell], list[Cell]]:
+        """Scores and what is as important, the losses, and other metrics."""
         recent = {
             key: sum(xs) / len(xs) for key, xs in self._scores.items() if self._filter.search(key)
         }
-        first = {key: self._metrics[key] for key in FIRST if key in self._metrics}
-        # Updating keeps the order of keys; scores are newer than what was last written.
-        metrics = recent | first | self._metrics | recent
-        names = {key: key.removeprefix(LOSS) for key in metrics if key.startswith(LOSS)}
-        cells = [_cell(short_name(k), x) for k, x in metrics.items() if k not in names]
-        return cells, [_cell(name, metrics[key]) for key, name in names.items()]
+        # Scores of the latest episodes are newer than what was last written.
+        metrics = self._metrics | recent
+        first = [*recent, *(key for key in FIRST if key in metrics and key not in recent)]
+        losses = [key for key in metrics if key.startswith(LOSS)]
+        others = [key for key in metrics if key not in first and key not in losses]
+        return (
+            [_cell(short_name(key), metrics[key]) for key in first],
+            [_cell(key.removeprefix(LOSS), metrics[key]) for key in losses],
+            [_cell(short_name(key), metrics[key]) for key in others],
+        )
 
     def _render(self) -> RenderableType:
         with self._lock:
             step = self._step()
             self._eta.update(step)
-            head, (cells, losses) = self._head(step), self._cells()
+            head, (first, losses, others) = self._head(step), self._cells()
         bar = Table.grid(expand=True, padding=(0, 2, 0, 0))
         parts: list[RenderableType] = [_styled(cell, "bold cyan") for cell in head]
         for _ in head:
@@ -182,7 +194,7 @@ class TerminalSink(Sink):
             done = min(step, self._total)
             parts.append(ProgressBar(self._total, done, complete_style="cyan"))
         bar.add_row(*parts)
-        items = [_styled(cell, "bold" if i == 0 else "") for i, cell in enumerate(cells)]
+        items = [_styled(cell, "bold" if i == 0 else "") for i, cell in enumerate(first + others)]
         rows = _rows(items, self._console.width)
         if losses:
             items = [Text("loss", "dim"), *(_styled(cell, "") for cell in losses)]
