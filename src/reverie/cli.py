@@ -275,11 +275,28 @@ def _check_env(words: list[str]) -> int:
     return int(failed)
 
 
+def _doctor(words: list[str]) -> int:
+    as_json, words = _flag(words, "json")
+    trust, words = _flag(words, "trust")
+    logdir, words = _take(words, "logdir", "doctor")
+    if words:
+        raise UsageError(f"reverie doctor does not know {' '.join(words)}. See --help.")
+    from reverie.doctor.examine import examine_run
+    from reverie.doctor.line import as_json as to_json
+    from reverie.doctor.line import as_text, exit_code
+
+    with _kept_for_document() if as_json else contextlib.nullcontext():
+        lines = examine_run(logdir, trust)
+    print(to_json(lines) if as_json else as_text(lines))
+    return exit_code(lines)
+
+
 _COMMANDS = {
     "train": (_train, cli_help.TRAIN),
     "eval": (_eval, cli_help.EVAL),
     "plan": (_plan, cli_help.PLAN),
     "plot": (_plot, cli_help.PLOT),
+    "doctor": (_doctor, cli_help.DOCTOR),
     "config": (_config, cli_help.CONFIG),
     "envs": (_envs, cli_help.ENVS),
 }

@@ -8,6 +8,7 @@ Commands:
   eval      Play episodes with a trained agent and write evaluation.json.
   plan      Say what a run would take: memory, disk and hours.
   plot      Draw the learning curve of a run.
+  doctor    Say whether a run is healthy, and what to try if not.
   config    Print the resolved configuration with the documentation of every option.
   envs      List the suites of environments, or check an environment.
 
@@ -61,6 +62,16 @@ PLOT = """\
 Usage: reverie plot FOLDER [--output FILE]
 
 Draws the learning curve of a run into scores.png in its folder, or into FILE."""
+
+DOCTOR = """\
+Usage: reverie doctor FOLDER [--json]
+
+Says in plain words what of a run, finished or not, is healthy, what is not and what to try. The
+folder is only read. Exit code 0 if nothing is wrong, 1 with warnings, 2 if something is sick.
+
+  FOLDER     Run folder; also as --logdir FOLDER.
+  --json     Print the lines as JSON and nothing else.
+  --trust    Let a folder that was made elsewhere name code, which is run."""
 
 CONFIG = """\
 Usage: reverie config [--from FOLDER] [--configs BLOCK ...] [--KEY VALUE ...]
