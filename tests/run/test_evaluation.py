@@ -82,7 +82,7 @@ def make(tmp_path):
 
 def evaluation(logger, shutdown, steps=3, episodes=2):
     envs = VectorEnv([lambda: Worlds(steps)], "sync", seeds=0)
-    return play(RandomPolicy(ACTIONS, 0), envs, episodes, logger, shutdown, seed=0)
+    return play(RandomPolicy(ACTIONS, 0), envs, episodes, logger, shutdown, seed=0)[0]
 
 
 def test_each_evaluation_of_a_run_plays_other_episodes_and_runs_repeat_them(make, tmp_path):
@@ -210,3 +210,31 @@ def test_a_report_waits_for_its_program_beside_the_run(make_config, tmp_path, mo
     trained = [r["step"] for r in records if "train/loss/rew" in r]
     assert reported
     assert reported[0] >= trained[0] + 2 * 4
+
+
+class Pictures(Worlds):
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    render_mode = "rgb_array"
+
+    def render(self):
+        return np.full((32, 48, 3), 20 * self.time, np.uint8)
+
+
+def test_the_evaluation_at_the_end_is_filmed(make):
+    words = ["--run.steps", "20", "--run.final_eval_eps", "3", "--run.final_eval_video", "true"]
+    outcome = make(Pictures, *words)
+    film = next(path for path in outcome.files if path.suffix in (".mp4", ".gif"))
+    assert film.stat().st_size > 100
+    assert outcome.evaluation
+    assert len(outcome.evaluation.scores) == 3
+    names = {key for record in read_jsonl(outcome.logdir / "metrics.jsonl") for key in record}
+    assert not any("video" in name for name in names)
+
+
+def test_what_cannot_be_rendered_is_evaluated_without_a_film(make, capsys):
+    words = ["--run.steps", "20", "--run.final_eval_eps", "2", "--run.final_eval_video", "true"]
+    outcome = make(Worlds, *words)
+    assert outcome.evaluation
+    assert len(outcome.evaluation.scores) == 2
+    assert "The evaluation is not filmed: " in capsys.readouterr().out
+    assert [path.name for path in outcome.files if path.stem == "evaluation"] == ["evaluation.json"]

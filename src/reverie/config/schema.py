@@ -60,6 +60,9 @@ class RunConfig(Section):
     final_eval_eps: Int = option(
         0, "Episodes of the evaluation after a finished run; 0: no evaluation.", ge=0
     )
+    final_eval_video: bool = option(
+        False, "Film that evaluation, where the environment can be rendered, as evaluation.mp4."
+    )
     eval_every: Float = option(300.0, "Seconds between evaluations; 0: never.", ge=0)
     eval_max_steps: Int = option(
         0, "Steps after which an episode of an evaluation is cut; 0: no limit.", ge=0

@@ -20,6 +20,8 @@ from reverie.track.video import write_video
 Factory = Callable[[], gymnasium.Env]
 
 KEY = "log/video"
+FRAMES = f"epstats/{KEY}"
+"""Where the record of a filmed episode has its pictures [T, H, W, C]."""
 
 
 class FilmingError(RuntimeError):
@@ -101,13 +103,13 @@ def write_film(path: pathlib.Path, records: Sequence[dict[str, Any]], fps: float
         records: Records of the episodes; some of them hold frames.
         fps: Frames per second.
     """
-    frames = [record[f"epstats/{KEY}"] for record in records if f"epstats/{KEY}" in record]
+    frames = [record[FRAMES] for record in records if FRAMES in record]
     return write_video(path, np.concatenate(frames), fps)
 
 
 def cut_films(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """Says so where a film does not show all of an episode."""
-    longest = max(r["episode/length"] + 1 for r in records if f"epstats/{KEY}" in r)
+    longest = max(r["episode/length"] + 1 for r in records if FRAMES in r)
     if longest <= MAX_FRAMES:
         return ()
     return (

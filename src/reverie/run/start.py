@@ -14,10 +14,12 @@ from reverie.run import build
 from reverie.run.state import Run
 
 
-def open_envs(run: Run, episodes: int = 0) -> VectorEnv:
+def open_envs(run: Run, episodes: int = 0, *, filmed: bool = False) -> VectorEnv:
     """The environments of a run: for so many episodes of an evaluation, or with 0 for training."""
     config, source, shutdown = run.config, run.source, run.shutdown
     seed = config.seed if episodes else build.seed_at(config.seed, run.steps)
+    if filmed:
+        source = dataclasses.replace(source, filmed=True)
     if not episodes:
         source = dataclasses.replace(source, folder=run.folder.root)
     cancelled = lambda: shutdown.requested is not None  # noqa: E731
