@@ -77,12 +77,20 @@ def test_parts(case, parts):
         close(parts[name], value, name)
 
 
-@pytest.fixture(scope="module")
-def gradient(case):
+@pytest.fixture(scope="module", params=["cpu", "default"])
+def gradient(case, request):
+    """From the program of a CPU, and from that of all other devices, which runs here too."""
     agent, state = case.agent, case.state
     carry = agent.init_carry(case.meta["batch_size"])
-    fn = jax.jit(jax.value_and_grad(agent.loss, has_aux=True))
-    return fn(state.params, state.states, carry, case.batch(), KEY)
+
+    def choose(*args, **forms):
+        return forms[request.param](*args)
+
+    # A function of its own, because JAX knows what it has traced by the function.
+    fn = jax.jit(jax.value_and_grad(lambda *args: agent.loss(*args), has_aux=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.lax, "platform_dependent", choose)
+        return fn(state.params, state.states, carry, case.batch(), KEY)
 
 
 def test_loss(case, gradient):

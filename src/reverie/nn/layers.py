@@ -9,9 +9,10 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from reverie.nn.conv import conv2d
+from reverie.nn.functional import where_mask
 from reverie.nn.phases import phase_conv, upsampled_conv
 
 
@@ -34,9 +35,14 @@ class Linear(eqx.Module):
         self.kernel = init_kernel(key, (inputs, outputs), inputs, outscale)
         self.bias = jnp.zeros(outputs)
 
-    def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
-        bias = jax.lax.broadcast_to_rank(self.bias.astype(x.dtype), x.ndim)
-        return x @ self.kernel.astype(x.dtype) + bias
+    def __call__(
+        self, x: Float[Array, "*b i"], keep: Bool[Array, "*b"] | None = None
+    ) -> Float[Array, "*b o"]:
+        """Where `keep` is false, x counts as zeros."""
+        y = x @ self.kernel.astype(x.dtype)
+        # Behind the product a mask is part of what follows; before it, it is a pass of its own.
+        y = y if keep is None else where_mask(keep, y, 0.0)
+        return y + jax.lax.broadcast_to_rank(self.bias.astype(x.dtype), y.ndim)
 
 
 class BlockLinear(eqx.Module):
@@ -163,8 +169,11 @@ class Dense(eqx.Module):
         self.linear = Linear(inputs, outputs, key=key)
         self.norm = RMSNorm(outputs)
 
-    def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
-        return self.activate(self.linear(x))
+    def __call__(
+        self, x: Float[Array, "*b i"], keep: Bool[Array, "*b"] | None = None
+    ) -> Float[Array, "*b o"]:
+        """Where `keep` is false, x counts as zeros."""
+        return self.activate(self.linear(x, keep))
 
     def activate(self, x: Float[Array, "*b o"]) -> Float[Array, "*b o"]:
         """What follows the linear layer."""

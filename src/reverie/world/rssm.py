@@ -9,6 +9,7 @@ that order. A softmax over the few classes of a variable then runs over contiguo
 several times faster than over a short last axis.
 """
 
+import functools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -98,27 +99,24 @@ class Core(eqx.Module):
         """The action branch, which does not depend on the state."""
         return self.action_in(action / sg(jnp.maximum(1.0, jnp.abs(action))))
 
-    def __call__(
-        self,
-        deter: Float[Array, "*b D"],
-        stoch: Float[Array, "*b CS"],
-        action: Float[Array, "*b H"],
-    ) -> Float[Array, "*b D"]:
-        """Args: the state with flattened one-hot samples, and the embedded action."""
-        return from_blocks(self.step(deter, to_blocks(deter, self.blocks), stoch, action))
-
     def step(
         self,
         deter: Float[Array, "*b D"],
         blocks: Float[Array, "g *b d"],
         stoch: Float[Array, "*b CS"],
         action: Float[Array, "*b H"],
+        keep: Bool[Array, "*b"] | None = None,
     ) -> Float[Array, "g *b d"]:
-        """The same in block form, given `deter` in both forms.
+        """The next `deter` in block form, given this one in both forms.
 
-        In block form the block products need no transposes and the gates are contiguous.
+        Where `keep` is false, the state counts as zeros. In block form the block products need no
+        transposes and the gates are contiguous.
+
+        Args: the state with flattened one-hot samples, the embedded action, the mask.
         """
-        shared = jnp.concatenate([self.deter_in(deter), self.stoch_in(stoch), action], -1)
+        known = self.deter_in(deter, keep), self.stoch_in(stoch, keep)
+        shared = jnp.concatenate([*known, action], -1)
+        blocks = blocks if keep is None else jnp.where(keep[None, ..., None], blocks, 0.0)
         x = blocks
         for i, (layer, norm) in enumerate(zip(self.hidden, self.hidden_norms, strict=True)):
             x = layer(x, shared) if i == 0 else layer(x)
@@ -263,8 +261,9 @@ class RSSM(eqx.Module):
             The last state [b] and all posteriors [b, T].
         """
         dtype = tokens.dtype
+        keep = ~reset
         # What does not depend on the state is computed for all steps at once, before the loop.
-        action = self.core.embed_action(where_mask(~reset, action, 0.0).astype(dtype))
+        action = self.core.embed_action(where_mask(keep, action, 0.0).astype(dtype))
         core = eqx.tree_at(lambda c: c.action_in, self.core, None)
         first, seen = self._split_first(tokens)
         modules = (core, (first, *self.post_layers[1:]), self.post_logits)
@@ -272,10 +271,9 @@ class RSSM(eqx.Module):
         def step(modules, carry, inputs):
             core, layers, logits = modules
             deter, onehot = carry
-            seen_t, action_t, reset_t, noise_t = inputs
-            deter = where_mask(~reset_t, deter, 0.0)
-            onehot = where_mask(~reset_t, onehot, 0.0)
-            deter = core(deter, onehot, action_t)
+            seen_t, action_t, keep_t, noise_t = inputs
+            blocks = to_blocks(deter, core.blocks)
+            deter = from_blocks(core.step(deter, blocks, onehot, action_t, keep_t))
             x = seen_t if self.absolute else layers[0].linear(deter) + seen_t
             x = layers[0].activate(x)
             for layer in layers[1:]:
@@ -285,11 +283,10 @@ class RSSM(eqx.Module):
             onehot = self.straight_through(logits, index)
             return (deter, onehot.astype(dtype).reshape(*index.shape[:-1], -1)), logits
 
-        inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (seen, action, reset, noise))
+        swap = functools.partial(jax.tree.map, lambda x: x.swapaxes(0, 1))
+        inputs = swap((seen, action, keep, noise))
         carry = (state.deter.astype(dtype), self.flat_onehot(state.stoch, dtype))
-        (deter, onehot), logits = jax.tree.map(
-            lambda x: x.swapaxes(0, 1), scan(step, modules, carry, inputs)
-        )
+        (deter, onehot), logits = swap(scan(step, modules, carry, inputs))
         index = sg(onehot).reshape(logits.shape).argmax(-2)
         post = Posterior(deter, index, self.straight_through(logits, index), logits)
         return State(deter[:, -1], index[:, -1]), post
