@@ -8,7 +8,7 @@ import sys
 import gpu_program
 import pytest
 
-LAUNCHES = 4600
+LAUNCHES = 3100
 """Of an update of size1m with vectors in bfloat16, rounded up."""
 
 HLO = """

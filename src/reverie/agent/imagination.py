@@ -1,5 +1,6 @@
 """Imagined rollouts: the prior rolled forward with sampled actions, without gradients."""
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from reverie.nn.dists import Categorical, Normal
 from reverie.nn.draws import Draws
 from reverie.nn.functional import sg, split_widths
 from reverie.nn.reuse import reused_linear
+from reverie.nn.scan import loop
 from reverie.spaces import Space
 from reverie.world.features import encode_flat
 from reverie.world.heads import TwoHotHead
@@ -70,10 +72,11 @@ def imagine(
     draws: Draws,
     masks: Mapping[str, str],
 ) -> Imagined:
-    """Rolls the prior forward and evaluates the heads on the way.
+    """Rolls the prior forward and evaluates the heads.
 
-    The heads share their input, so their first layers are one product, computed while the
-    features are still in cache.
+    On a CPU this is done on the way, while the features are in cache. On an accelerator the loop
+    launches no more than what the next state depends on, and the other heads see all states at
+    once after it.
 
     Args:
         nets: Dynamics and the heads of reward, continue, policy and value.
@@ -86,38 +89,54 @@ def imagine(
         masks: Action keys that have a mask -> the observation key that is their mask.
     """
     nets, slow, start = sg(nets), sg(slow), sg(start)
-    dyn, heads, count = nets.dyn, nets.heads, start.deter.shape[0]
     act_key, state_key = jax.random.split(key)
-    noise = action_noise(draws, act_key, act_space, (length + 1, count))
-    state_noise = draws.uniform(state_key, (length + 1, count, dyn.stoch))
-    kernel, bias, widths = _first_layers(
-        heads["pol"], heads["val"], slow, heads["rew"], heads["con"]
+    shape = (length + 1, len(start.deter))
+    noise = action_noise(draws, act_key, act_space, shape)
+    state_noise = draws.uniform(state_key, (*shape, nets.dyn.stoch))
+    roll = functools.partial(_roll, nets, slow, act_space, draws, masks)
+    return jax.lax.platform_dependent(
+        start,
+        (noise, state_noise),
+        cpu=functools.partial(roll, on_the_way=True),
+        default=functools.partial(roll, on_the_way=False),
     )
 
-    def look(state: State, noise_t) -> Imagined:
-        first = _split_product(dyn, state, kernel)
-        first += jax.lax.broadcast_to_rank(bias.astype(first.dtype), first.ndim)
-        pol, val, slow_val, rew, con = split_widths(first, widths)
-        valid = predicted_masks(nets, state, act_space, masks)
-        return Imagined(
-            state,
-            jnp.concatenate([pol, val], -1),
-            sample_actions(masked(heads["pol"].from_first(pol), valid), noise_t, draws),
-            heads["rew"].from_first(rew).pred(),
-            heads["con"].from_first(con).prob(),
-            slow.from_first(slow_val).pred(),
-            valid,
-        )
+
+def _roll(
+    nets: Networks,
+    slow: TwoHotHead,
+    act_space: dict[str, Space],
+    draws: Draws,
+    masks: Mapping[str, str],
+    start: State,
+    noises: tuple[dict[str, Float[Array, "h n _"]], Float[Array, "h n S"]],
+    *,
+    on_the_way: bool,
+) -> Imagined:
+    """`imagine`, given the noise; all heads are evaluated on the way, or the policy alone."""
+    dyn, heads, dtype = nets.dyn, nets.heads, start.deter.dtype
+    others = (heads["val"], slow, heads["rew"], heads["con"])
+    layers = _FirstLayers(dyn, dtype, heads["pol"], *(others if on_the_way else ()))
+
+    def evaluate(val, slow_val, rew, con):
+        reward, slow_value = heads["rew"].from_first(rew), slow.from_first(slow_val)
+        return val, reward.pred(), heads["con"].from_first(con).prob(), slow_value.pred()
 
     def step(carry, inputs):
         action_noise_t, state_noise_t = inputs
-        seen = look(carry.state, action_noise_t)
-        encoded = encode_flat(seen.action, act_space, squash=False, batch_ndim=1)
-        return dyn.imagine_step(carry, encoded, state_noise_t, draws), seen
+        valid = predicted_masks(nets, carry.state, act_space, masks)
+        pol, *rest = layers(carry.state)
+        dists = masked(heads["pol"].from_first(pol), valid)
+        action = sample_actions(dists, action_noise_t, draws)
+        encoded = encode_flat(action, act_space, squash=False, batch_ndim=1)
+        after = dyn.imagine_step(carry, encoded, state_noise_t, draws)
+        return after, (carry.state, pol, action, valid, evaluate(*rest) if rest else None)
 
     # The step after the last state is for nothing, but cheaper than appending that state.
-    _, imagined = jax.lax.scan(step, dyn.imagine_start(start), (noise, state_noise))
-    return imagined
+    _, (state, pol, action, valid, said) = loop(step, dyn.imagine_start(start), noises)
+    val, reward, con, slow_value = said or evaluate(*_FirstLayers(dyn, dtype, *others)(state))
+    first = jnp.concatenate([pol, val], -1)
+    return Imagined(state, first, action, reward, con, slow_value, valid)
 
 
 def trained_heads(
@@ -130,28 +149,31 @@ def trained_heads(
         imagined: The rollout.
         start_features: Features of its first states, to let gradients flow into them.
     """
-    kernel, bias, widths = _first_layers(nets.heads["pol"], nets.heads["val"])
     dtype, dyn = imagined.state.deter.dtype, nets.dyn
-    kernel, bias = kernel.astype(dtype), bias.astype(dtype)
+    layers = _FirstLayers(dyn, dtype, nets.heads["pol"], nets.heads["val"])
     deter, stoch = imagined.state.deter, dyn.flat_onehot(imagined.state.stoch, dtype)
     if start_features is not None:
         deter = jnp.concatenate([start_features[None, :, : dyn.deter], deter[1:]], 0)
         stoch = jnp.concatenate([start_features[None, :, dyn.deter :], stoch[1:]], 0)
-    first = reused_linear(kernel, bias, deter, stoch, imagined.first)
-    pol, val = split_widths(first, widths)
+    first = reused_linear(layers.kernel, layers.bias, deter, stoch, imagined.first)
+    pol, val = split_widths(first, layers.widths)
     return pol, val
 
 
-def _split_product(dyn: RSSM, state: State, kernel: Float[Array, "F o"]) -> Float[Array, "n o"]:
-    """Product of a state's features with a kernel, without forming the features."""
-    kernel = kernel.astype(state.deter.dtype)
-    stoch = dyn.flat_onehot(state.stoch, state.deter.dtype)
-    return state.deter @ kernel[: dyn.deter] + stoch @ kernel[dyn.deter :]
+class _FirstLayers:
+    """First layers of heads side by side: they share their input, so they are one product."""
 
+    def __init__(self, dyn: RSSM, dtype, *heads):
+        layers = [head.mlp.layers[0].linear for head in heads]
+        self.dyn = dyn
+        self.kernel = jnp.concatenate([layer.kernel for layer in layers], -1).astype(dtype)
+        self.bias = jnp.concatenate([layer.bias for layer in layers], -1).astype(dtype)
+        self.widths = tuple(len(layer.bias) for layer in layers)
+        # Cut here, because XLA would cut in every step of a loop.
+        self.parts = self.kernel[: dyn.deter], self.kernel[dyn.deter :]
 
-def _first_layers(*heads):
-    """Kernels and biases of the heads' first layers side by side, and their widths."""
-    layers = [head.mlp.layers[0].linear for head in heads]
-    kernel = jnp.concatenate([layer.kernel for layer in layers], -1)
-    bias = jnp.concatenate([layer.bias for layer in layers], -1)
-    return kernel, bias, tuple(len(layer.bias) for layer in layers)
+    def __call__(self, state: State) -> list[Float[Array, "*n _"]]:
+        """Their results, without forming the features."""
+        stoch = self.dyn.flat_onehot(state.stoch, state.deter.dtype)
+        first = state.deter @ self.parts[0] + stoch @ self.parts[1]
+        return split_widths(first + jax.lax.broadcast_to_rank(self.bias, first.ndim), self.widths)
