@@ -6,6 +6,7 @@ from PIL import Image
 
 pytest.importorskip("ale_py")
 
+from reverie.config.env import AtariConfig
 from reverie.envs.suites.atari_frames import Frames, area, bilinear
 
 
@@ -49,10 +50,10 @@ def test_gray_values_of_colours(resize):
 
 
 def test_frames_keep_the_newest_last():
-    frames = Frames((2, 2), 2, "max", (2, 2), "bilinear", False)
+    frames = Frames((3, 3), AtariConfig(size=(3, 3), gray=False))
     for value in (200, 10, 60):
         frames.next()[...] = value
-    assert frames.image().tolist() == np.full((2, 2, 3), 60).tolist()
+    assert frames.image().tolist() == np.full((3, 3, 3), 60).tolist()
     frames.next()[...] = 20
     frames.spread()
     assert frames.image().max() == 20

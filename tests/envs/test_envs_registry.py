@@ -1,7 +1,6 @@
 """Task names, options and what is said when they are wrong."""
 
 import importlib.util
-import inspect
 import pathlib
 import re
 import sys
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from reverie.catalog import SUITES
-from reverie.config.load import load
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
 from reverie.envs.flat.conform import is_wrapped
 from reverie.envs.registry import factory_of, make, spaces_of, split, tasks
@@ -180,15 +178,3 @@ def test_the_file_of_a_module_is_no_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UnknownTaskError, match=r"Leave out \.py"):
         make("own_games.py:Own")
-
-
-@pytest.mark.parametrize("name", [suite.name for suite in SUITES.values() if suite.installed])
-def test_a_suite_has_the_options_and_defaults_of_its_configuration(name):
-    module = importlib.import_module(f"reverie.envs.suites.{name}")
-    parameters = list(inspect.signature(module.make).parameters.values())[1:]
-    found = {each.name: each.default for each in parameters}
-    section = getattr(load([]).env, name).model_dump()
-    if name in ("gym", "dm", "envpool"):  # The others are those of `wrap`.
-        section = {"kwargs": {}}
-    # No arguments are written None where they are given.
-    assert {**found, "kwargs": found.get("kwargs") or {}} == {"kwargs": {}, **section}

@@ -7,7 +7,6 @@ that run these tests. They drive the adapter through a stand-in with the interfa
 
 import importlib
 import importlib.metadata
-import inspect
 import pathlib
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from reverie.config.load import load
 from reverie.envs.check import check
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
 from reverie.envs.flat.conform import spaces
@@ -402,9 +400,3 @@ def test_unknown_tasks_name_the_known_ones(fake):
     assert tasks("minecraft") == ["wood", "climb", "diamond"]
     with pytest.raises(UnknownTaskError, match=r"minecraft_gold.*minecraft_wood, minecraft_climb"):
         make("minecraft_gold")
-
-
-def test_the_options_are_those_of_the_configuration(fake):
-    options = inspect.signature(importlib.import_module(MODULES[0]).make).parameters
-    defaults = {key: each.default for key, each in options.items() if key != "name"}
-    assert defaults == dict(load([]).env.minecraft)

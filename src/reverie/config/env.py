@@ -149,7 +149,9 @@ class DmlabConfig(Section):
     renderer: Literal["software", "hardware"] = option("software", "How images are drawn.")
     level_cache: PathText = option("", "Folder where compiled maps are kept; empty: none.")
     dataset: PathText = option(
-        "", "Folder of the pictures of two psychlab levels; empty: as the engine was built."
+        "",
+        "Folder of the pictures of psychlab_arbitrary_visuomotor_mapping and "
+        "psychlab_continuous_recognition; empty: as the engine was built.",
     )
 
 

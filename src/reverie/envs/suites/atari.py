@@ -5,16 +5,16 @@ action set after Machado et al., "Revisiting the Arcade Learning Environment" (a
 """
 
 import functools
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import ale_py
 import gymnasium
 import numpy as np
 from ale_py import roms
 
+from reverie.config.env import AtariConfig
 from reverie.envs.errors import UnknownTaskError, unknown_task
-from reverie.envs.suites.atari_frames import Aggregate, Frames, Resize
+from reverie.envs.suites.atari_frames import Frames
 
 FRAME_LIMIT = 108_000
 """Frames of a game after which it is cut off: half an hour of play."""
@@ -24,9 +24,6 @@ STICKY = 0.25
 
 LIFE_LOST = "log/is_terminal"
 """With `lives="discount"`: 1 in the `info` of a step that lost a life, otherwise 0."""
-
-Actions = Literal["all", "needed"]
-Lives = Literal["unused", "discount", "reset"]
 
 # Otherwise every emulator prints its version, its ROM and its seed.
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -47,21 +44,11 @@ class Atari(gymnasium.Env):
 
     Args:
         name: Such as `pong`; underscores may be added or left out, as in `james_bond`.
-        size: Height and width of the images.
-        repeat: Frames per step; their rewards are summed.
-        sticky: Whether every frame keeps the previous action with probability 0.25.
-        gray: Whether images are gray.
-        actions: `all` that the console has (18 in nearly every game), or those that are `needed`.
-        lives: See above.
-        noops: Largest number of frames without action at the start of a game, drawn evenly.
-        autostart: Press fire for one step at the start of a game or life, where the game has fire.
-        pooling: How many of the last frames make an image.
-        aggregate: Their `max` or `mean`.
-        resize: `bilinear` or `area`.
-        clip_reward: Replace the reward of a step by its sign.
+        **options: Those of `AtariConfig`.
 
     Attributes:
         suite: First part of the task's name.
+        options: Class of the options.
         limit: Frames of a game until it is truncated.
         press_fire: Whether fire is pressed at the start.
 
@@ -71,37 +58,23 @@ class Atari(gymnasium.Env):
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
-    suite, limit = "atari", FRAME_LIMIT
+    suite, options, limit = "atari", AtariConfig, FRAME_LIMIT
 
-    def __init__(
-        self,
-        name: str,
-        size: Sequence[int] = (96, 96),
-        repeat: int = 4,
-        sticky: bool = True,
-        gray: bool = True,
-        actions: Actions = "all",
-        lives: Lives = "unused",
-        noops: int = 30,
-        autostart: bool = False,
-        pooling: int = 2,
-        aggregate: Aggregate = "max",
-        resize: Resize = "bilinear",
-        clip_reward: bool = False,
-    ):
+    def __init__(self, name: str, **options: Any):
+        given = self.options(**options)
         rom = find(self.suite, name)
         self.task_name = f"{self.suite}_{rom}"
         self._path = str(roms.get_rom_path(rom))
-        self._repeat, self._noops, self._pooling = repeat, noops, pooling
-        self._lives_mode, self._clip = lives, clip_reward
+        self._repeat, self._noops, self._pooling = given.repeat, given.noops, given.pooling
+        self._lives_mode, self._clip = given.lives, given.clip_reward
         self._ale = ale_py.ALEInterface()
-        self._ale.setFloat("repeat_action_probability", STICKY if sticky else 0.0)
+        self._ale.setFloat("repeat_action_probability", STICKY if given.sticky else 0.0)
         self._ale.setInt("max_num_frames_per_episode", self.limit)
         self._load(seed=0)
         needed = self._ale.getMinimalActionSet()
-        self._actions = self._ale.getLegalActionSet() if actions == "all" else needed
-        self.press_fire = autostart and ale_py.Action.FIRE in needed
-        self._frames = Frames(self._ale.getScreenDims(), pooling, aggregate, size, resize, gray)
+        self._actions = self._ale.getLegalActionSet() if given.actions == "all" else needed
+        self.press_fire = given.autostart and ale_py.Action.FIRE in needed
+        self._frames = Frames(self._ale.getScreenDims(), given)
         self._started = self._life_over = False
         self._lives = 0
         self.observation_space = gymnasium.spaces.Box(0, 255, self._frames.shape, np.uint8)

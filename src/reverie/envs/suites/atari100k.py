@@ -3,17 +3,16 @@
 Kaiser et al., "Model-Based Reinforcement Learning for Atari" (arXiv 1903.00374).
 """
 
-import functools
-
+from reverie.config.env import Atari100kConfig
 from reverie.envs.suites.atari import Atari, tasks
 
 __all__ = ["make", "tasks"]
 
 
 class Atari100k(Atari):
-    """`Atari` under the name of the benchmark, whose defaults `make` has."""
+    """`Atari` under the name of the benchmark, with its defaults."""
 
-    suite = "atari100k"
+    suite, options = "atari100k", Atari100kConfig
 
 
-make = functools.partial(Atari100k, size=(64, 64), sticky=False, gray=False, actions="needed")
+make = Atari100k

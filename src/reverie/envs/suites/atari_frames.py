@@ -2,16 +2,14 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from reverie.config.env import AtariConfig
+
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in a gray image (ITU-R BT.601)."""
-
-Aggregate = Literal["max", "mean"]
-Resize = Literal["bilinear", "area"]
 
 
 class Frames:
@@ -22,29 +20,15 @@ class Frames:
 
     Args:
         shape: Height and width of the frames.
-        pooling: How many frames are kept, at least 1.
-        aggregate: `max` takes the brightest value of every pixel and channel, `mean` the average.
-        size: Height and width of the image.
-        resize: `bilinear` widens its support when it shrinks an image, as Pillow does; `area`
-            averages exactly the part of the frame that a pixel covers.
-        gray: Whether the image is gray.
+        options: `pooling`, the number of frames that are kept, and how they become an image.
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        pooling: int,
-        aggregate: Aggregate,
-        size: Sequence[int],
-        resize: Resize,
-        gray: bool,
-    ):
-        self._frames = deque(np.zeros((*shape, 3), np.uint8) for _ in range(pooling))
-        self._combine = {"max": np.maximum.reduce, "mean": _mean}[aggregate]
-        self._shrink = {"bilinear": bilinear, "area": area}[resize]
-        self._size = (int(size[0]), int(size[1]))
-        self._gray = gray
-        self.shape = (*self._size, 1 if gray else 3)
+    def __init__(self, shape: Sequence[int], options: AtariConfig):
+        self._frames = deque(np.zeros((*shape, 3), np.uint8) for _ in range(options.pooling))
+        self._combine = {"max": np.maximum.reduce, "mean": _mean}[options.aggregate]
+        self._shrink = {"bilinear": bilinear, "area": area}[options.resize]
+        self._size, self._gray = options.size, options.gray
+        self.shape = (*self._size, 1 if self._gray else 3)
 
     def next(self) -> np.ndarray:
         """The oldest frame [height, width, 3], to be overwritten as the newest one."""

@@ -14,6 +14,7 @@ from bsuite import bsuite, sweep
 from bsuite.logging import base, csv_logging
 from bsuite.utils import datasets, wrappers
 
+from reverie.config.env import BsuiteConfig
 from reverie.envs.errors import MissingDataError, OptionError, UnknownTaskError
 from reverie.envs.suites.dm_env import DmEnv
 
@@ -85,29 +86,29 @@ class _Results(base.Logger):
         self._logger.write(data)
 
 
-def make(name: str, record: bool = False, folder: str = "") -> gymnasium.Env:
+def make(name: str, **options: Any) -> gymnasium.Env:
     """Builds an experiment.
 
     Args:
         name: Experiment and number of its setting, such as `catch/0`.
-        record: Whether to write the suite's own result files, which `bsuite.logging.csv_load`
-            reads from `<folder>/0`; the number is higher for parallel and resumed environments.
-        folder: Where they go. In a training run, empty stands for `bsuite` in the run folder.
+        **options: Those of `BsuiteConfig`. `bsuite.logging.csv_load` reads the result files from
+            `<folder>/0`; the number is higher for parallel and resumed environments.
 
     Raises:
         UnknownTaskError: The suite has no such experiment or setting.
         MissingDataError: The experiment needs the MNIST data set, and its files are not there.
         OptionError: Results shall be written, but nowhere.
     """
+    given = BsuiteConfig(**options)
     if name not in sweep.SETTINGS:
         raise UnknownTaskError(_unknown(name))
     if name.startswith("mnist"):
         _check_mnist(name)
-    if record and not folder:
+    if given.record and not given.folder:
         raise OptionError(
             "record=True: outside of a training run, say with `folder` where the results shall go."
         )
-    return Experiment(name, folder if record else "")
+    return Experiment(name, given.folder if given.record else "")
 
 
 def tasks() -> list[str]:

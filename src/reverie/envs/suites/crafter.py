@@ -6,7 +6,6 @@ Hafner, "Benchmarking the Spectrum of Agent Capabilities" (arXiv 2109.06780).
 import collections
 import importlib.util
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import crafter
@@ -14,6 +13,7 @@ import gymnasium
 import numpy as np
 from crafter import constants, engine
 
+from reverie.config.env import CrafterConfig
 from reverie.envs.errors import unknown_task
 from reverie.extras import install
 
@@ -36,8 +36,7 @@ class Crafter(gymnasium.Env):
 
     Args:
         name: `reward` for achievements and health, or `noreward`, which is always 0.
-        size: Height and width of the images.
-        logs: Whether to log the inventory too.
+        **options: Those of `CrafterConfig`.
 
     Raises:
         UnknownTaskError: The name is another one.
@@ -46,7 +45,8 @@ class Crafter(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(self, name: str = "reward", size: Sequence[int] = (64, 64), logs: bool = False):
+    def __init__(self, name: str = "reward", **options: Any):
+        given = CrafterConfig(**options)
         if name not in REWARDS:
             raise unknown_task("crafter", name, REWARDS)
         # The terrain's noise compiles itself where numba is found.
@@ -54,8 +54,8 @@ class Crafter(gymnasium.Env):
             log.warning("Crafter is several times slower without numba: %s", install("crafter"))
         self.task_name = f"crafter_{name}"
         self._reward = REWARDS[name]
-        self._log_inventory = logs
-        height, width = size
+        self._log_inventory = given.logs
+        height, width = given.size
         self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = gymnasium.spaces.Discrete(len(ACTIONS))
         self._size = (width, height)

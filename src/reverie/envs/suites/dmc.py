@@ -3,9 +3,9 @@
 Tassa et al., "dm_control: Software and Tasks for Continuous Control" (arXiv 2006.12983).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
+from reverie.config.env import DmcConfig
 from reverie.envs.errors import OptionError, unknown_task
 from reverie.envs.suites.control import ControlEnv, composed, quiet
 from reverie.envs.suites.rendering import prepare
@@ -31,11 +31,7 @@ class ControlSuite(ControlEnv):
     Args:
         name: Domain and task, such as `walker_walk` or `ball_in_cup_catch` (also `cup_catch`), or
             `manip_` and a name of `dm_control.manipulation`, such as `manip_reach_site_features`.
-        repeat: Apply each action this many times and sum the rewards; draws only the last image.
-        size: Height and width of the image.
-        camera: Number of the camera; negative chooses the one that shows the domain best.
-        image: Whether to draw images.
-        proprio: Whether to give the task's arrays.
+        **options: Those of `DmcConfig`; with `repeat` only the last image is drawn.
 
     Raises:
         UnknownTaskError: There is no such task.
@@ -43,27 +39,20 @@ class ControlSuite(ControlEnv):
         RenderingError: Images are wanted and no OpenGL library works.
     """
 
-    def __init__(
-        self,
-        name: str,
-        repeat: int = 1,
-        size: Sequence[int] = (64, 64),
-        camera: int = -1,
-        image: bool = True,
-        proprio: bool = True,
-    ):
-        if not (image or proprio):
+    def __init__(self, name: str, **options: Any):
+        given = DmcConfig(**options)
+        if not (given.image or given.proprio):
             raise OptionError("image=False and proprio=False leave no observation. Turn one on.")
         name = ALIASES.get(name, name)
         known = tasks()
         if name not in known:
             raise unknown_task("dmc", name, known)
-        prepare(image or name in OPENGL)
+        prepare(given.image or name in OPENGL)
         control = _manipulation(name) if name.startswith(MANIPULATION) else _suite(name)
-        if camera < 0:
-            camera = CAMERAS.get(name.partition("_")[0], 0)
-        keys = {key: key for key in (control.observation_spec() if proprio else {})}
-        super().__init__(f"dmc_{name}", control, keys, repeat, size, camera, image)
+        camera = given.camera if given.camera >= 0 else CAMERAS.get(name.partition("_")[0], 0)
+        keys = {key: key for key in (control.observation_spec() if given.proprio else {})}
+        how = given.repeat, given.size, camera, given.image
+        super().__init__(f"dmc_{name}", control, keys, *how)
 
     def _reseed(self) -> None:
         # Tasks of the suite have a generator of their own, those of `composer` the environment.

@@ -7,14 +7,15 @@ Beattie et al., "DeepMind Lab" (arXiv 1612.03801). Action sets after Espeholt et
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 import deepmind_lab  # pyright: ignore[reportMissingImports]
 import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from reverie.config.env import DmlabConfig
 from reverie.envs.errors import OptionError
 from reverie.envs.suites.dmlab_cache import LevelCache
 from reverie.envs.suites.dmlab_levels import find, names
@@ -69,20 +70,7 @@ class DmLab(gymnasium.Env):
 
     Args:
         name: A level, see `dmlab_levels.find`.
-        size: Height and width of the image.
-        repeat: Frames per step, of which there are 60 in a second; their rewards are summed.
-        actions: `popart`, 15 actions that look in fine and coarse steps, also up and down; or
-            `impala`, 9 actions.
-        episodic: Whether the end of an episode is a termination.
-        instructions: Observe the text of the level: `auto` in levels named `language_...`,
-            `always` or `never`.
-        held_out: Play as for evaluation: with seeds that training never sees, and where a task has
-            separate levels for training and tests, that for tests.
-        use_seed: Whether `reset(seed=)` has an effect; without, every episode is new.
-        renderer: `software` (OSMesa) or `hardware` (EGL or GLX, as the engine was built).
-        level_cache: Folder where compiled maps are kept and looked up; empty: none.
-        dataset: Folder with the pictures that `psychlab_arbitrary_visuomotor_mapping` and
-            `psychlab_continuous_recognition` show; empty: as the engine was built.
+        **options: Those of `DmlabConfig`. `repeat` counts frames, of which a second has 60.
 
     Raises:
         UnknownTaskError: There is no such level.
@@ -93,32 +81,22 @@ class DmLab(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(
-        self,
-        name: str,
-        size: Sequence[int] = (64, 64),
-        repeat: int = 4,
-        actions: Literal["popart", "impala"] = "popart",
-        episodic: bool = True,
-        instructions: Literal["auto", "always", "never"] = "auto",
-        held_out: bool = False,
-        use_seed: bool = True,
-        renderer: Literal["software", "hardware"] = "software",
-        level_cache: str = "",
-        dataset: str = "",
-    ):
-        if dataset and not pathlib.Path(dataset).expanduser().is_dir():
-            raise OptionError(f"dataset={dataset!r}: there is no such folder.")
+    def __init__(self, name: str, **options: Any):
+        given = DmlabConfig(**options)
+        dataset = pathlib.Path(given.dataset).expanduser()
+        if given.dataset and not dataset.is_dir():
+            raise OptionError(f"dataset={given.dataset!r}: there is no such folder.")
         self.task_name = f"dmlab_{name}"
-        level = find(name, held_out)
+        level = find(name, given.held_out)
         self._level = level.path
-        self._repeat, self._episodic = repeat, episodic
-        self._actions = ACTIONS[actions]
-        self._reads = instructions == "always" or (instructions == "auto" and level.language)
+        self._repeat, self._episodic = given.repeat, given.episodic
+        self._actions = ACTIONS[given.actions]
+        asked = given.instructions
+        self._reads = asked == "always" or (asked == "auto" and level.language)
         # The engine's own random seeds are those of the second in which it was loaded, the same in
         # many processes.
-        self._fresh_seeds = None if use_seed else np.random.default_rng()
-        height, width = size
+        self._fresh_seeds = None if given.use_seed else np.random.default_rng()
+        height, width = given.size
         entries: dict[str, gymnasium.Space] = {
             "image": gs.Box(0, 255, (height, width, 3), np.uint8)
         }
@@ -131,14 +109,14 @@ class DmLab(gymnasium.Env):
         config = {"height": str(height), "width": str(width), "logLevel": "WARN"}
         if level.held_out:
             config |= {"allowHoldOutLevels": "true", "mixerSeed": str(HELD_OUT_SEEDS)}
-        if dataset:
-            config["datasetPath"] = str(pathlib.Path(dataset).expanduser().absolute())
+        if given.dataset:
+            config["datasetPath"] = str(dataset.absolute())
         # Old engines do not know the argument.
-        cache = {"level_cache": LevelCache(level_cache)} if level_cache else {}
+        cache = {"level_cache": LevelCache(given.level_cache)} if given.level_cache else {}
         shown = [IMAGE, TEXT] if self._reads else [IMAGE]
         with _explained(level.path):
             self._lab = deepmind_lab.Lab(
-                level.path, shown, config=config, renderer=renderer, **cache
+                level.path, shown, config=config, renderer=given.renderer, **cache
             )
 
     def reset(

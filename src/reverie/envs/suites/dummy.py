@@ -4,13 +4,13 @@ Each has an instruction in its observation that the right action follows, so an 
 learns them.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from reverie.config.env import DummyConfig
 from reverie.envs.errors import unknown_task
 
 FRAMES = 16
@@ -40,19 +40,19 @@ class Dummy(gymnasium.Env):
 
     Args:
         name: Kind of action: `disc`, `cont`, `multi` or `hybrid`.
-        length: Steps per episode.
-        size: Height and width of the image.
+        **options: Those of `DummyConfig`.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(self, name: str = "disc", length: int = 100, size: Sequence[int] = (64, 64)):
+    def __init__(self, name: str = "disc", **options: Any):
+        given = DummyConfig(**options)
         if name not in ACTIONS:
             raise unknown_task("dummy", name, ACTIONS)
         self.task_name = f"dummy_{name}"
-        self._length = length
-        self._frames = _frames(tuple(size))
+        self._length = given.length
+        self._frames = _frames(given.size)
         self.action_space = ACTIONS[name]
         self.observation_space = gs.Dict(
             {
@@ -62,7 +62,7 @@ class Dummy(gymnasium.Env):
                 "scalar": gs.Box(0.0, 1.0, (), np.float32),
                 "bytes": gs.Box(0, 255, (4,), np.uint8),
                 "cue": gs.Discrete(5),
-                "count": gs.Discrete(length + 1, start=-1),
+                "count": gs.Discrete(given.length + 1, start=-1),
                 "digits": gs.MultiDiscrete([2, 3, 5]),
                 "flags": gs.MultiBinary(4),
                 "nested": gs.Dict(

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces as gs
 from langroom import langroom as game
 
+from reverie.config.env import LangroomConfig
 from reverie.envs.errors import OptionError, unknown_task
 
 MOVES = 5
@@ -39,10 +40,7 @@ class LangRoom(gymnasium.Env):
             -0.1 for a wrong one then, -0.01 for talking at other times.
             `answer_and_echo`: 10 for the right colour, 0.1 for every other word or silence that
             was guessed. `echo`: 1 for everything guessed.
-        length: Steps per episode.
-        size: Height and width of the image, which must be equal.
-        view: Cells that can be seen in each direction.
-        vocab: Words that can be said: the 15 that mean something, and others without meaning.
+        **options: Those of `LangroomConfig`.
 
     Raises:
         UnknownTaskError: There is no such reward.
@@ -52,24 +50,18 @@ class LangRoom(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(
-        self,
-        name: str,
-        length: int = 200,
-        size: Sequence[int] = (64, 64),
-        view: int = 2,
-        vocab: int = len(game.VOCAB),
-    ):
+    def __init__(self, name: str, **options: Any):
+        given = LangroomConfig(**options)
         if name not in REWARDS:
             raise unknown_task("langroom", name, REWARDS)
-        _check(size, view)
+        _check(given.size, given.view)
         self.task_name = f"langroom_{name}"
-        self._room = _Room(REWARDS[name], view, length, size[0], vocab)
+        self._room = _Room(REWARDS[name], given.view, given.length, given.size[0], given.vocab)
         self._running = False
         self.observation_space = gs.Dict(
-            {"image": gs.Box(0, 255, (*size, 3), np.uint8), "text": gs.Discrete(vocab)}
+            {"image": gs.Box(0, 255, (*given.size, 3), np.uint8), "text": gs.Discrete(given.vocab)}
         )
-        self.action_space = gs.Dict({"move": gs.Discrete(MOVES), "talk": gs.Discrete(vocab)})
+        self.action_space = gs.Dict({"move": gs.Discrete(MOVES), "talk": gs.Discrete(given.vocab)})
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

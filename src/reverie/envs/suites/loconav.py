@@ -3,11 +3,11 @@
 Merel et al., "Hierarchical visuomotor control of humanoids" (arXiv 1811.09656).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from reverie.config.env import LoconavConfig
 from reverie.envs.errors import OptionError, unknown_task
 from reverie.envs.suites.control import ControlEnv, composed, reseed_maze
 from reverie.envs.suites.rendering import prepare
@@ -40,9 +40,7 @@ class LocoNav(ControlEnv):
     Args:
         name: The walker, `ant` (8 actions) or `humanoid` (56 actions), and one of `ARENAS`, as in
             `ant_maze_m` or `humanoid_gaps`.
-        size: Height and width of the image.
-        repeat: Apply each action this many times and sum the rewards; draws only the last image.
-        camera: Number of the camera; negative: the walker's own eyes.
+        **options: Those of `LoconavConfig`; with `repeat` only the last image is drawn.
 
     Raises:
         UnknownTaskError: There is no such task.
@@ -50,13 +48,8 @@ class LocoNav(ControlEnv):
         OptionError: There is no such camera.
     """
 
-    def __init__(
-        self,
-        name: str,
-        size: Sequence[int] = (64, 64),
-        repeat: int = 1,
-        camera: int = -1,
-    ):
+    def __init__(self, name: str, **options: Any):
+        given = LoconavConfig(**options)
         if name not in tasks():
             raise unknown_task("loconav", name, tasks())
         prepare(images=True)
@@ -65,12 +58,14 @@ class LocoNav(ControlEnv):
         task._walker.observables.egocentric_camera.enabled = False
         control = composed(task, SECONDS)
         cameras = control.physics.model.ncam
-        if camera >= cameras:
-            raise OptionError(f"camera={camera}: loconav_{name} has cameras 0 to {cameras - 1}.")
+        if given.camera >= cameras:
+            raise OptionError(
+                f"camera={given.camera}: loconav_{name} has cameras 0 to {cameras - 1}."
+            )
         specs = control.observation_spec().items()
         keys = {key: key.removeprefix("walker/") for key, spec in specs if 0 not in spec.shape}
-        seen = "walker/egocentric" if camera < 0 else camera
-        super().__init__(f"loconav_{name}", control, keys, repeat, size, seen)
+        camera = "walker/egocentric" if given.camera < 0 else given.camera
+        super().__init__(f"loconav_{name}", control, keys, given.repeat, given.size, camera)
 
     def _reseed(self) -> None:
         arena = self._task.root_entity

@@ -4,7 +4,6 @@ Pasukonis et al., "Evaluating Long-Term Memory in 3D Mazes" (arXiv 2210.13383).
 """
 
 import functools
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from reverie.config.env import MemmazeConfig
 from reverie.envs.errors import unknown_task
 from reverie.envs.suites.control import ControlEnv, quiet, reseed_maze
 from reverie.envs.suites.rendering import prepare
@@ -44,15 +44,15 @@ class MemoryMaze(ControlEnv):
         name: Size of the maze, `9x9`, `11x11`, `13x13` or `15x15`, and perhaps a variant, as in
             `15x15_extra`: `extra` observations, `6cl` six colours in every maze size, `hifreq` 40
             steps per second in place of 4, `vis` objects that walls do not hide.
-        size: Height and width of the image.
-        color: Whether the colour to look for is an observation too, as RGB from 0 to 1.
+        **options: Those of `MemmazeConfig`. With `color` the colour is RGB from 0 to 1.
 
     Raises:
         UnknownTaskError: There is no such maze.
         RenderingError: No OpenGL library works.
     """
 
-    def __init__(self, name: str, size: Sequence[int] = (64, 64), color: bool = False):
+    def __init__(self, name: str, **options: Any):
+        given = MemmazeConfig(**options)
         if name not in tasks():
             raise unknown_task("memmaze", name, tasks())
         prepare(images=True)
@@ -60,15 +60,15 @@ class MemoryMaze(ControlEnv):
         maze, _, variant = name.partition("_")
         # The border is drawn here: the package's own covers images below 64 pixels entirely.
         control = _build(maze, target_color_in_image=False, **VARIANTS[variant])
-        height, width = size
+        height, width = given.size
         self._border = max(1, int(2 * np.sqrt(min(height, width) // 64)))
         self._frame: np.ndarray | None = None
         control.task._walker.observables.egocentric_camera.configure(height=height, width=width)
         self._colors = list(control.task._target_colors)
         specs = control.observation_spec()
-        hidden = {"image"} if color else {"image", "target_color"}
+        hidden = {"image"} if given.color else {"image", "target_color"}
         keys = {key: key for key in specs if key not in hidden}
-        super().__init__(f"memmaze_{name}", control, keys, 1, size, camera="")
+        super().__init__(f"memmaze_{name}", control, keys, 1, given.size, camera="")
         space: Any = self.observation_space
         for key in keys.keys() & {"maze_layout", "target_color"}:
             space[key] = gs.Box(0, 1, specs[key].shape, np.float32)

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from reverie.config.env import MinecraftConfig
 from reverie.envs.errors import unknown_task
 from reverie.envs.suites.minecraft_actions import ACTIONS, Controls
 from reverie.envs.suites.minecraft_engine import Engine
@@ -41,13 +42,7 @@ class Minecraft(gymnasium.Env):
 
     Args:
         name: `wood`, `climb` or `diamond`.
-        size: Height and width of the image.
-        break_speed: How many times faster than usual blocks break.
-        length: Steps after which an episode is truncated.
-        sticky_attack: Steps that an attack goes on, where `break_speed` is 1.
-        sticky_jump: Steps that a jump goes on.
-        pitch: Degrees by which the player may look up or down.
-        logs: Whether to log the inventory.
+        **options: Those of `MinecraftConfig`.
 
     Raises:
         UnknownTaskError: There is no such task.
@@ -57,29 +52,21 @@ class Minecraft(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(
-        self,
-        name: str,
-        size: Sequence[int] = (64, 64),
-        break_speed: float = 100.0,
-        length: int = 36_000,
-        sticky_attack: int = 30,
-        sticky_jump: int = 10,
-        pitch: float = 60.0,
-        logs: bool = False,
-    ):
+    def __init__(self, name: str, **options: Any):
+        given = MinecraftConfig(**options)
         if name not in ACTIONS:
             raise unknown_task("minecraft", name, ACTIONS)
         self.task_name = f"minecraft_{name}"
         self._task = name
-        self._length = length
-        self._log_inventory = logs
+        self._length = given.length
+        self._log_inventory = given.logs
         self.actions = tuple(ACTIONS[name])
         # Where one blow breaks a block there is nothing to hold on to.
-        sticky_attack = sticky_attack if break_speed == 1 else 0
+        attack = given.sticky_attack if given.break_speed == 1 else 0
         commands = list(ACTIONS[name].values())
-        self._controls = Controls(commands, sticky_attack, sticky_jump, pitch)
-        self._engine = Engine(functools.partial(build, tuple(size), break_speed), self.task_name)
+        self._controls = Controls(commands, attack, given.sticky_jump, given.pitch)
+        world = functools.partial(build, given.size, given.break_speed)
+        self._engine = Engine(world, self.task_name)
         game = self._engine.game
         self._noop = dict(game.action_space.no_op())
         self.items = tuple(
@@ -87,7 +74,7 @@ class Minecraft(gymnasium.Env):
         )
         hand = game.observation_space["equipped_items"]["mainhand"]["type"]
         self.hands = tuple(map(str, hand.values))
-        self.observation_space = self._space(size)
+        self.observation_space = self._space(given.size)
         self.action_space = gs.Discrete(len(self.actions))
         self._observation: dict[str, np.ndarray] = {}
         self._progress: Progress | None = None

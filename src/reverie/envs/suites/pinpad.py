@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from reverie.config.env import PinpadConfig
 from reverie.envs.errors import OptionError, unknown_task
 
 COLUMNS, ROWS = 16, 14
@@ -70,8 +71,7 @@ class PinPad(gymnasium.Env):
 
     Args:
         name: Number of pads, `three` to `eight`.
-        length: Steps per episode.
-        size: Height and width of the image, multiples of 16.
+        **options: Those of `PinpadConfig`.
 
     Raises:
         UnknownTaskError: There is no room with so many pads.
@@ -81,19 +81,20 @@ class PinPad(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(self, name: str, length: int = 10_000, size: Sequence[int] = (64, 64)):
+    def __init__(self, name: str, **options: Any):
+        given = PinpadConfig(**options)
         if name not in PADS:
             raise unknown_task("pinpad", name, PADS)
-        height, width = size
+        height, width = given.size
         if min(height, width) < GRID or height % GRID or width % GRID:
             raise OptionError(
-                f"size={list(size)}: the room is drawn on a grid of {GRID}x{GRID} cells, so height "
-                f"and width are multiples of {GRID}, such as [64, 64]."
+                f"size={[height, width]}: the room is drawn on a grid of {GRID}x{GRID} cells, so "
+                f"height and width are multiples of {GRID}, such as [64, 64]."
             )
         self.task_name = f"pinpad_{name}"
         self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = gymnasium.spaces.Discrete(len(ACTIONS))
-        self._length = length
+        self._length = given.length
         self._cell = (height // GRID, width // GRID)
         self._pad = _pad_map(PADS[name])
         self._goal = list(range(len(PADS[name])))

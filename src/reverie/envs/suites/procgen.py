@@ -4,17 +4,15 @@ Cobbe et al., "Leveraging Procedural Generation to Benchmark Reinforcement Learn
 (arXiv 1912.01588).
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
 from PIL import Image
 
+from reverie.config.env import ProcgenConfig
 from reverie.envs.errors import OptionError, unknown_task
 from reverie.envs.suites.submodules import import_submodule
-
-Mode = Literal["easy", "hard", "extreme", "memory", "exploration"]
 
 _env = import_submodule("procgen", "env")
 GAMES: tuple[str, ...] = tuple(_env.ENV_NAMES)
@@ -51,11 +49,7 @@ class Procgen(gymnasium.Env):
 
     Args:
         name: One of `GAMES`, such as `coinrun`.
-        size: Height and width of the images.
-        resize: Interpolation where the size is not 64x64.
-        mode: Distribution of levels.
-        num_levels: How many different levels there are; 0 means no limit.
-        start_level: The first of `num_levels`.
+        **options: Those of `ProcgenConfig`.
 
     Raises:
         UnknownTaskError: There is no such game.
@@ -66,22 +60,16 @@ class Procgen(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's own interface)
     render_mode = "rgb_array"
 
-    def __init__(
-        self,
-        name: str,
-        size: Sequence[int] = (96, 96),
-        resize: Literal["bilinear", "area"] = "bilinear",
-        mode: Mode = "hard",
-        num_levels: int = 0,
-        start_level: int = 0,
-    ):
+    def __init__(self, name: str, **options: Any):
+        given = ProcgenConfig(**options)
+        mode, num_levels, start_level = given.mode, given.num_levels, given.start_level
         _check(name, mode, num_levels, start_level)
         self.task_name = f"procgen_{name}"
-        height, width = size
+        height, width = given.size
         self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = gymnasium.spaces.Discrete(15)
         self._size = (width, height)
-        self._filter = FILTERS[resize]
+        self._filter = FILTERS[given.resize]
         self.limit = 2000 if (name, mode) == ("jumper", "memory") else LIMITS.get(name, 1000)
         self._large = max(height, width) > NATIVE
         self._options: dict[str, Any] = {"env_name": name, "distribution_mode": mode}
