@@ -155,7 +155,7 @@ def make(task: str, **options: Any) -> "gymnasium.Env":
         MissingPackageError: If the package of the suite is not installed.
     """
     from reverie.envs import registry
-    from reverie.envs.probe import native
+    from reverie.envs.flat.conform import native
     from reverie.run.custom import resolve
 
     return native(registry.make(resolve(task).task, options))

@@ -22,13 +22,12 @@ from reverie.envs.errors import (
     ValueMismatchError,
     own_frame,
 )
-from reverie.envs.flat.conform import name_of, spaces
+from reverie.envs.flat.conform import name_of, native, spaces
 from reverie.envs.flat.converter import Converter
 from reverie.envs.flat.leaves import random_actions
-from reverie.envs.flat.logs import OnlyLogs
+from reverie.envs.flat.logs import only_logs
 from reverie.envs.flat.masks import valid_actions
 from reverie.envs.notes import Finding, notes, resize_note
-from reverie.envs.probe import native
 from reverie.envs.registry import factory_of, split
 from reverie.envs.wrappers import require_env, wrap
 from reverie.options import ForeignConfig
@@ -153,7 +152,7 @@ def _inspect(
 
 
 def _check_play(env: gymnasium.Env, wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:
-    recorder = _Recorder(OnlyLogs(wrapped))
+    recorder = _Recorder(wrapped)
     with _watched_flags(env) as odd_flags:
         first = recorder.play(steps)
         again = recorder.play(steps)
@@ -257,7 +256,8 @@ class _Recorder:
             action = {key: array[index] for key, array in actions.items()}
             action |= valid_actions(act_space, masks, obs, rng)
             start = time.perf_counter()
-            obs, reward, terminated, truncated, _ = self._env.step(action)
+            obs, reward, terminated, truncated, info = self._env.step(action)
+            only_logs(self._env, info)
             self.step_seconds += time.perf_counter() - start
             self.count += 1
             self.terminated += terminated
@@ -271,7 +271,8 @@ class _Recorder:
 
     def _reset(self, seed: int | None) -> dict[str, np.ndarray]:
         start = time.perf_counter()
-        obs, _ = self._env.reset(seed=seed)
+        obs, info = self._env.reset(seed=seed)
+        only_logs(self._env, info)
         self.reset_seconds += time.perf_counter() - start
         self.resets += 1
         return _copy(obs)

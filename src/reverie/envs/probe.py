@@ -4,7 +4,7 @@ import dataclasses
 
 import gymnasium
 
-from reverie.envs.flat.conform import Conform, name_of
+from reverie.envs.flat.conform import name_of, native
 from reverie.envs.flat.masks import MaskFromInfo
 
 
@@ -23,16 +23,6 @@ class Probe:
     observation_space: gymnasium.Space
     action_space: gymnasium.Space
     masked: bool
-
-
-def native(env: gymnasium.Env) -> gymnasium.Env:
-    """The environment inside the wrappers that `reverie.envs.wrappers.wrap` added."""
-    inner = env
-    while isinstance(inner, gymnasium.Wrapper):
-        found, inner = isinstance(inner, Conform), inner.env
-        if found:
-            return inner
-    return env
 
 
 def probe(env: gymnasium.Env) -> Probe:

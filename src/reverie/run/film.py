@@ -28,7 +28,7 @@ class FilmingError(RuntimeError):
     """An environment gives no pictures to film."""
 
 
-class Filmed(gymnasium.Wrapper):
+class Filmed(gymnasium.ObservationWrapper):
     """Adds the picture of every step to the observations of a wrapped environment, for the logger.
 
     Environments with images in their observations show the first of them, others are rendered.
@@ -50,17 +50,9 @@ class Filmed(gymnasium.Wrapper):
         frame = self._frame(obs)
         self.observation_space = gs.Dict({**spaces, KEY: gs.Box(0, 255, frame.shape, np.uint8)})
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Starts an episode."""
-        obs, info = self.env.reset(seed=seed, options=options)
-        return {**obs, KEY: self._frame(obs)}, info
-
-    def step(self, action: Any) -> tuple[dict[str, np.ndarray], Any, bool, bool, dict[str, Any]]:
-        """One step."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        return {**obs, KEY: self._frame(obs)}, reward, terminated, truncated, info
+    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The observation with the picture."""
+        return {**observation, KEY: self._frame(observation)}
 
     def _frame(self, obs: dict[str, np.ndarray]) -> np.ndarray:
         if self._image is not None:

@@ -13,9 +13,10 @@ from reverie.config.env import EnvConfig
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, RunConfig
 from reverie.envs import registry, wrappers
+from reverie.envs.flat.conform import native
 from reverie.envs.flat.converter import Converter
 from reverie.envs.notes import notes, resize_note
-from reverie.envs.probe import Probe, native, probe
+from reverie.envs.probe import Probe, probe
 from reverie.envs.vector.backend import choose
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.processes import probe_in_process

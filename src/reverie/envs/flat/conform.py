@@ -100,13 +100,19 @@ class Conform(gymnasium.Wrapper):
         return self.converter.error(f"the reward {reward}")
 
 
+def native(env: gymnasium.Env) -> gymnasium.Env:
+    """The environment inside the wrappers that `reverie.envs.wrappers.wrap` added, if it did."""
+    inner = env
+    while isinstance(inner, gymnasium.Wrapper):
+        found, inner = isinstance(inner, Conform), inner.env
+        if found:
+            return inner
+    return env
+
+
 def is_wrapped(env: gymnasium.Env) -> bool:
     """Whether `wrap` was applied to this environment."""
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, Conform):
-            return True
-        env = env.env
-    return False
+    return native(env) is not env
 
 
 def spaces(env: gymnasium.Env) -> tuple[dict[str, Space], dict[str, Space]]:

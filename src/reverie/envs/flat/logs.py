@@ -1,5 +1,6 @@
 """Metrics that environments put into `info` under keys starting with `log/`."""
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,56 +14,39 @@ from reverie.spaces import LOG_PREFIX, SUM
 
 RAW_RETURN = LOG_PREFIX + "raw_return"
 
-NO_LOGS: dict[str, Any] = {}
-
 log = logging.getLogger("reverie.envs")
 
 
-class OnlyLogs(gymnasium.Wrapper):
-    """Reduces `info` to its `log/` keys as plain floats, so that little crosses processes.
+def only_logs(env: gymnasium.Env, info: Mapping[str, Any]) -> dict[str, Any]:
+    """The `log/` keys of an info as plain floats, so that little crosses processes.
 
     The raw return that `gymnasium.wrappers.RecordEpisodeStatistics` puts there is one of them, for
     rewards may have been changed since.
+
+    Args:
+        env: The environment, which messages name.
+        info: Of a reset or a step.
+
+    Raises:
+        ValueMismatchError: A value is no number.
     """
+    found = {k: x for k, x in info.items() if isinstance(k, str) and k.startswith(LOG_PREFIX)}
+    episode = info.get("episode")
+    if isinstance(episode, Mapping) and "r" in episode:
+        found[RAW_RETURN] = episode["r"]
+    logs: dict[str, Any] = {key: _number(env, key, value) for key, value in found.items()}
+    warnings = info.get(WARNINGS)
+    return {WARNINGS: warnings, **logs} if isinstance(warnings, dict) else logs
 
-    def __init__(self, env: gymnasium.Env):
-        super().__init__(env)
-        self._name = name_of(env)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, float]]:
-        """Starts an episode."""
-        obs, info = self.env.reset(seed=seed, options=options)
-        return obs, self._logs(info)
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, float]]:
-        """One step."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        return obs, float(reward), terminated, truncated, self._logs(info)
-
-    def _logs(self, info: Mapping[str, Any]) -> dict[str, float]:
-        warnings = info.get(WARNINGS)
-        logs: dict[str, Any] = {WARNINGS: warnings} if isinstance(warnings, dict) else NO_LOGS
-        for key in info:
-            if isinstance(key, str) and key.startswith(LOG_PREFIX):
-                logs = logs or {}
-                logs[key] = self._number(key, info[key])
-        episode = info.get("episode")
-        if isinstance(episode, Mapping) and "r" in episode:
-            logs = {**logs, RAW_RETURN: self._number(RAW_RETURN, episode["r"])}
-        return logs
-
-    def _number(self, key: str, value: Any) -> float:
-        if np.ndim(value) == 0:
-            try:
-                return float(value)
-            except (TypeError, ValueError):
-                pass
-        raise ValueMismatchError(
-            f"{self._name}: info[{key!r}] is {value!r}. Return a number; declare arrays and images "
-            "in the observation space under a name starting with 'log/'."
-        )
+def _number(env: gymnasium.Env, key: str, value: Any) -> float:
+    if np.ndim(value) == 0:
+        with contextlib.suppress(TypeError, ValueError):
+            return float(value)
+    raise ValueMismatchError(
+        f"{name_of(env)}: info[{key!r}] is {value!r}. Return a number; declare arrays and images "
+        "in the observation space under a name starting with 'log/'."
+    )
 
 
 def merged(infos: Sequence[Any]) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from reverie.config.errors import Note, own_notes
 from reverie.envs.errors import OptionError, raised
-from reverie.envs.flat.logs import OnlyLogs
+from reverie.envs.flat.logs import only_logs
 from reverie.envs.wrappers import wrap
 
 Outcome = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
@@ -20,7 +20,7 @@ _IN_USE: "weakref.WeakValueDictionary[int, gymnasium.Env]" = weakref.WeakValueDi
 
 def build(factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:
     """An environment as vectors have it: a step after the end of an episode begins the next one."""
-    return gymnasium.wrappers.Autoreset(OnlyLogs(wrap(factory())))
+    return gymnasium.wrappers.Autoreset(wrap(factory()))
 
 
 def play(env: gymnasium.Env, request: str, given: Any) -> Outcome:
@@ -32,10 +32,10 @@ def play(env: gymnasium.Env, request: str, given: Any) -> Outcome:
         given: The seed of a reset, or the action of a step.
     """
     if request == "reset":
-        obs, logs = env.reset(seed=given)
-        return obs, 0.0, False, False, logs
-    obs, reward, terminated, truncated, logs = env.step(given)
-    return obs, float(reward), terminated, truncated, logs
+        obs, info = env.reset(seed=given)
+        return obs, 0.0, False, False, only_logs(env, info)
+    obs, reward, terminated, truncated, info = env.step(given)
+    return obs, float(reward), terminated, truncated, only_logs(env, info)
 
 
 class LocalEnv:
