@@ -61,9 +61,8 @@ def make_vec(
     Its file then offers `make_vec(name, num_envs, seeds, **options)`, with the options of `make`.
 
     Args:
-        task: As for `make`.
+        task, options: As for `make`.
         num_envs: How many environments.
-        options: Settings of the suite, as in the configuration under `env.<suite>`.
         seed: Seed of the run, from which those of the first reset derive.
 
     Returns:

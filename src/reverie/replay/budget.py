@@ -128,12 +128,9 @@ def choose_budget(
     """Decides where steps live, and tells what that needs, as `estimate_budget` does.
 
     Args:
-        layout: Keys, dtypes and shapes of a step.
-        steps: Steps that replay will hold at most.
-        folder: Where it is saved; need not exist.
+        layout, steps, folder, **others: As there.
         kind: `ram`, `disk`, or `auto`, which is `ram` if all steps fit there, else `disk`.
         bound: Bytes of memory that steps on disk may take; with `auto` less if need be.
-        **others: More of its arguments.
     """
     estimate = functools.partial(estimate_budget, layout, steps, folder, **others)
     in_ram = estimate()

@@ -87,13 +87,7 @@ class Index:
     ) -> tuple[list[Start], int]:
         """Where `count` sequences start, and how many of them, in front, were online ones.
 
-        Args:
-            count: Number of sequences.
-            rng: Random state of the selector's draws.
-            use_online: Whether to empty the online queue first; without, it is a probe.
-
-        Raises:
-            IndexError: If nothing can be drawn.
+        Without `use_online` it is a probe, see `Replay.plan`.
         """
         starts: list[Start] = []
         while use_online and self.online and len(starts) < count:

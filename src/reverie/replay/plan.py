@@ -58,7 +58,7 @@ def gather(
     start: int = 0,
     stop: int | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Copy the steps `start .. stop-1` of every planned sequence out of their chunks.
+    """The batch and the ids of the steps `start .. stop-1`, see `Replay.gather`.
 
     Args:
         plan: The sequences.
@@ -66,10 +66,6 @@ def gather(
         context: Number of leading steps whose latents are copied; with 0 there are no latent keys.
         start: First step.
         stop: Step after the last one; the whole sequence by default.
-
-    Returns:
-        The batch, `[B, stop-start, *shape]` per key and `[B, context, *shape]` per latent, and the
-        ids of its steps, int64 `[B, stop-start]`.
 
     Raises:
         ValueError: If the steps are not within the sequences.

@@ -16,18 +16,7 @@ from reverie.spaces import LOG_PREFIX
 def check(
     steps: Mapping[str, np.ndarray], streams: Sequence[int], layout: Layout
 ) -> dict[str, np.ndarray]:
-    """The stored keys of some steps in the order of the layout; `log/` keys are dropped.
-
-    Args:
-        steps: `[T, N, *shape]` per key.
-        streams: Ids of the N streams.
-        layout: The expected keys, dtypes and shapes.
-
-    Raises:
-        KeyError: If a key is missing or unknown.
-        ValueError: If shapes do not fit, or a stream is named twice.
-        TypeError: If a dtype differs.
-    """
+    """The stored keys of some steps in the order of the layout; see `Replay.add`."""
     extra = [k for k in steps if k not in layout.specs and not k.startswith(LOG_PREFIX)]
     missing = [k for k in layout.specs if k not in steps]
     if extra or missing:
@@ -54,11 +43,7 @@ def check(
 
 
 def check_new(priority: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The priorities of new steps as float32 of a shape `(T, N)`.
-
-    Raises:
-        ValueError: If the shape is another one, or a value is negative.
-    """
+    """The priorities of new steps as float32 of a shape `(T, N)`; see `Replay.add`."""
     values = np.asarray(priority, np.float32)
     if values.shape != shape:
         raise ValueError(
@@ -131,9 +116,9 @@ class Streams:
         """Write consecutive steps of some streams, and evict chunks that are too old for them.
 
         Args:
-            columns: `[T, N, *shape]` per key, in the order of the layout.
-            streams: Ids of the streams, each once; one that is unknown begins.
-            priority: Priorities `[T, N]`; NaN for none.
+            columns: What `check` returned.
+            streams: Ids of the streams; one that is unknown begins.
+            priority: What `check_new` returned; NaN for none.
 
         Raises:
             FileExistsError: If the storage's folder holds the replay of another run.

@@ -28,11 +28,7 @@ class Target:
 
 
 def locate(table: Table, ids: np.ndarray) -> Target:
-    """Find the rows of steps.
-
-    Args:
-        table: The live chunks.
-        ids: int64 `[B, T]`, in each row the ids of a sequence or of a part of it.
+    """Find the rows of steps in a table, see `Replay.locate`.
 
     Raises:
         ValueError: If the ids are not of rank 2.
@@ -56,13 +52,7 @@ def locate(table: Table, ids: np.ndarray) -> Target:
 def check_latents(
     latents: Mapping[str, Any], target: Target, layout: Layout
 ) -> dict[str, np.ndarray]:
-    """The latents as arrays `[B, T, *shape]`.
-
-    Raises:
-        KeyError: If a key is not one of the latents.
-        TypeError: If a dtype differs.
-        ValueError: If a shape does not fit the target.
-    """
+    """The latents as arrays `[B, T, *shape]`, see `Replay.write`."""
     arrays = {key: np.asarray(value) for key, value in latents.items()}
     for key, array in arrays.items():
         if key not in layout.latents:
@@ -78,11 +68,7 @@ def check_latents(
 
 
 def check_priority(priority: Any, target: Target) -> np.ndarray:
-    """The priorities as float32 `[B, T]`.
-
-    Raises:
-        ValueError: If the shape does not fit the target, or a value is negative or not a number.
-    """
+    """The priorities as float32 `[B, T]`, see `Replay.prioritize`."""
     values = np.asarray(priority, np.float32)
     if values.shape != target.shape:
         raise ValueError(f"priority has shape {values.shape}, expected {target.shape}.")

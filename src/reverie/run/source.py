@@ -121,12 +121,7 @@ class EnvSource:
         )
 
     def engine(self, count: int, seed: int) -> BatchedVectorEnv | None:
-        """The environments as one engine, where their suite has one and nothing is filmed.
-
-        Args:
-            count: How many environments.
-            seed: Seed of all of them.
-        """
+        """So many environments as one engine, where their suite has one and nothing is filmed."""
         if self.custom is not None or self.filmed or self.max_steps:
             return None
         return registry.make_vec(self.task, count, self._options(), seed=seed)

@@ -64,9 +64,7 @@ class BatchedVectorEnv(gymnasium.vector.VectorEnv):
     Args:
         engine: What steps the environments.
         seeds: Seeds of the first reset, unless that brings its own.
-        bounds: `error` raises when a continuous observation leaves its declared Box, `warn` says
-            so once for each key, `ignore` lets it through (NaN and infinity are errors in all).
-        size: Resize every image observation to (height, width); empty keeps their sizes.
+        bounds, size: As for `wrappers.wrap`.
 
     Raises:
         SpaceError: The environments have a space that the agent cannot use.

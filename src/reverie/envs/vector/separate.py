@@ -31,14 +31,12 @@ class SeparateEnvs:
     for.
 
     Args:
-        factories: One function per environment; `wrappers.wrap` is applied where it was not. To
-            processes they travel by cloudpickle, so lambdas and classes defined in a script or
-            notebook work.
+        factories: One function per environment, as for `VectorEnv`. To processes they travel by
+            cloudpickle, so lambdas and classes defined in a script or notebook work.
         seeds: Seeds of the global random generators in the processes.
         restarts: Decides about restarts.
         apart: Whether each environment has a process.
-        timeout: Seconds to wait for one reset or step, or for a restarted environment to be
-            built, before a process counts as hung; None waits for ever.
+        timeout: As for `VectorEnv`; also for a restarted environment to be built.
 
     Raises:
         WorkerError: An environment could not be built in its process.

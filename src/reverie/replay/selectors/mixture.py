@@ -55,11 +55,7 @@ class Mixture:
             part.remove(rows)
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
-        """Draw with replacement.
-
-        Raises:
-            IndexError: If there is nothing to draw.
-        """
+        """Draw with replacement."""
         chosen = np.searchsorted(self._bounds, rng.random(count), side="right")
         counts = np.bincount(chosen, minlength=len(self._parts))
         rows = np.empty(count, np.int64)

@@ -102,11 +102,7 @@ class Prioritized:
         self._tree.set(rows, np.zeros(len(rows)))
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
-        """Draw with replacement; with `zero_on_sample` one after the other.
-
-        Raises:
-            IndexError: If there is nothing to draw.
-        """
+        """Draw with replacement; with `zero_on_sample` one after the other."""
         self._refresh()
         if probe or not self._zero_on_sample:
             return self._draw(count, rng)

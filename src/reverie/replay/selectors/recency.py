@@ -71,11 +71,7 @@ class Recency:
             self._first += len(block)
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
-        """Draw with replacement.
-
-        Raises:
-            IndexError: If there is nothing to draw.
-        """
+        """Draw with replacement."""
         if not self._count:
             raise IndexError("No sequence can be drawn yet.")
         sums = self._ages(self._end - self._first)

@@ -55,11 +55,7 @@ class Uniform:
         return known & (self._places[np.where(known, rows, 0)] >= 0) if known.any() else known
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
-        """Draw with replacement.
-
-        Raises:
-            IndexError: If there is nothing to draw.
-        """
+        """Draw with replacement."""
         if not self._count:
             raise IndexError("No sequence can be drawn yet.")
         return self._rows[rng.integers(self._count, size=count)]
