@@ -1,6 +1,7 @@
 """`reverie doctor` on the folder of a run."""
 
 import json
+import re
 
 import pytest
 
@@ -17,6 +18,9 @@ def test_a_short_run_is_not_sick_and_its_folder_is_only_read(finished, capfd):
     out = capfd.readouterr().out
     assert code in (0, 1)
     assert "sick" not in out
+    # Its 120 steps are enough to look at the model, and too few to judge it.
+    assert re.search("healthy +checkpoint +of step 120, on 2 sequences of", out)
+    assert re.search(r"unknown +actions|healthy +actions", out)
     assert files(finished.logdir) == before
 
 

@@ -1,12 +1,22 @@
 """Looks at everything there is of a run."""
 
+import dataclasses
 import os
+from collections.abc import Iterator
 
-from reverie.doctor import records
+import jax
+
+from reverie.agent.agent import Agent
+from reverie.config.schema import Config
+from reverie.doctor import model, predictions, records
 from reverie.doctor.line import Line
-from reverie.envs.flat.converter import Converter
-from reverie.run.folder import open_run
-from reverie.run.space_file import read_spaces
+from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.devices import choose
+from reverie.learner.policy import read_params
+from reverie.learner.programs import state_shapes
+from reverie.run import build
+from reverie.run.folder import RunFolder, open_run
+from reverie.run.load import saved_spaces
 
 
 def examine_run(logdir: str | os.PathLike[str], trust: bool = False) -> list[Line]:
@@ -17,9 +27,49 @@ def examine_run(logdir: str | os.PathLike[str], trust: bool = False) -> list[Lin
         trust: Whether the user trusts whoever made it, so that it may name code.
 
     Raises:
-        ConfigError: If there is no run in the folder.
+        ConfigError: If there is no run in the folder, or its networks are code that it names and
+            the folder was made elsewhere.
+        CheckpointError: If there are checkpoints and none is valid.
         RecordsError: If its records are damaged.
     """
-    folder, config, _ = open_run(logdir, trust)
-    _, actions = Converter(*read_spaces(folder.spaces), (), config.task).spaces
-    return list(records.lines(records.read_records(folder.root, config, actions)))
+    folder, config, saved = open_run(logdir, trust)
+    saved.refuse(allowed=[key for key in saved.code if not key.startswith("agent.")])
+    obs, act = saved_spaces(folder, config).spaces
+    found = records.read_records(folder.root, config, act)
+    lines = list(records.lines(found))
+    if config.random_agent:
+        return [*lines, Line("model", "unknown", "a random agent learns nothing")]
+    config = build.for_acting(config, obs, act)
+    agent = build.agent(config, obs, act, choose(None).platform)
+    early = found.updates < records.SETTLED
+    return lines + [_unless(early, line) for line in _of_checkpoint(folder, config, agent)]
+
+
+def _of_checkpoint(folder: RunFolder, config: Config, agent: Agent) -> Iterator[Line]:
+    if not Checkpointer(folder.checkpoints).steps():
+        yield Line("checkpoint", "unknown", "none was saved yet: the lines below it are missing")
+        return
+    params, saved = read_params(folder.root, agent, choose(None))
+    batch = predictions.read_sequences(folder.replay, agent)
+    if batch is None:
+        yield Line("checkpoint", "unknown", "the saved replay is too small to tell more")
+        return
+    nets = jax.tree.unflatten(jax.tree.structure(state_shapes(agent).params), params.leaves)
+    size, length = batch["reward"].shape
+    yield Line(
+        "checkpoint",
+        "healthy",
+        f"of step {saved.step:,}, on {size} sequences of {length} of the newest steps in replay",
+    )
+    scaled = config.agent.valnorm.impl != "none"
+    for line in model.lines(predictions.predict(agent, nets, batch)):
+        if not (scaled and line.about == "value of replay"):
+            yield line
+
+
+def _unless(early: bool, line: Line) -> Line:
+    """The line; before the model can have learnt, what is wrong with it is unknown."""
+    if not early or line.level in ("healthy", "unknown"):
+        return line
+    says = f"{line.says} (judged from {records.SETTLED} updates after the warm-up on)"
+    return dataclasses.replace(line, level="unknown", says=says, advice="")

@@ -22,7 +22,7 @@ from reverie.learner.policy import Policy, params_of, read_params
 from reverie.options import ForeignConfig
 from reverie.run import build, custom, pretrained
 from reverie.run.film import write_film
-from reverie.run.folder import open_run
+from reverie.run.folder import RunFolder, open_run
 from reverie.run.result import Evaluation
 from reverie.run.source import CUSTOM, EnvSource
 from reverie.run.space_file import read_spaces
@@ -251,12 +251,21 @@ def load_agent(
     folder, config, saved = open_run(logdir, trust)
     environment = [key for key in saved.code if not key.startswith("agent.")]
     saved.refuse(allowed=environment)
+    converter = saved_spaces(folder, config)
+    policy, step = load_policy(config, *converter.spaces, choose(device))
+    return TrainedAgent(policy, config, converter, step, saved.refuse)
+
+
+def saved_spaces(folder: RunFolder, config: Config) -> Converter:
+    """What translates between the environment of a run and its agent, by the saved spaces.
+
+    Raises:
+        ConfigError: If their file is missing or damaged.
+    """
     section = getattr(config.env, "gym" if config.suite == CUSTOM else config.suite)
     # Other suites draw their images in the size of the option.
     size = section.size if isinstance(section, ForeignConfig) else ()
-    converter = Converter(*read_spaces(folder.spaces), size, config.task)
-    policy, step = load_policy(config, *converter.spaces, choose(device))
-    return TrainedAgent(policy, config, converter, step, saved.refuse)
+    return Converter(*read_spaces(folder.spaces), size, config.task)
 
 
 def load_policy(
