@@ -1,6 +1,5 @@
 """The public conformance check: does an environment keep what the agent relies on?"""
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -22,7 +21,7 @@ from reverie.envs.errors import (
     ValueMismatchError,
     own_frame,
 )
-from reverie.envs.flat.conform import name_of, native, spaces
+from reverie.envs.flat.conform import WARNINGS, name_of, native, spaces
 from reverie.envs.flat.converter import Converter
 from reverie.envs.flat.leaves import random_actions
 from reverie.envs.flat.logs import only_logs
@@ -132,7 +131,7 @@ def _inspect(
         yield from _check_images(wrapped, agent, suite, sized)
         yield from notes(wrapped.get_wrapper_attr("converter"))
         masked = bool(mask_keys(*spaces(wrapped)))
-        yield from _check_play(env, wrapped, steps)
+        yield from _check_play(wrapped, steps)
     except SpaceError as error:
         yield Finding("error", str(error), "Change the space as the message says.")
     except OutOfBoundsError as error:
@@ -151,17 +150,12 @@ def _inspect(
         yield Finding("error", f"{name_of(env)} raised {_say(error)}{_place(error)}.", mend)
 
 
-def _check_play(env: gymnasium.Env, wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:
+def _check_play(wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:
     recorder = _Recorder(wrapped)
-    with _watched_flags(env) as odd_flags:
-        first = recorder.play(steps)
-        again = recorder.play(steps)
-    for name, value in odd_flags.items():
-        yield Finding(
-            "warning",
-            f"step() returned {name}={value!r}, a {type(value).__name__}.",
-            "Return True or False.",
-        )
+    first = recorder.play(steps)
+    again = recorder.play(steps)
+    for text in recorder.warnings.values():
+        yield Finding("warning", text)
     yield from _check_episodes(recorder, steps)
     yield from _check_seeding(first, again)
     yield from _check_speed(recorder)
@@ -236,6 +230,7 @@ class _Recorder:
     def __init__(self, env: gymnasium.Env):
         self._env = env
         self.rewards: set[float] = set()
+        self.warnings: dict[str, str] = {}
         self.terminated = self.truncated = self.both = self.count = self.resets = 0
         self.step_seconds = self.reset_seconds = 0.0
 
@@ -257,7 +252,7 @@ class _Recorder:
             action |= valid_actions(act_space, masks, obs, rng)
             start = time.perf_counter()
             obs, reward, terminated, truncated, info = self._env.step(action)
-            only_logs(self._env, info)
+            self.warnings |= only_logs(self._env, info).get(WARNINGS, {})
             self.step_seconds += time.perf_counter() - start
             self.count += 1
             self.terminated += terminated
@@ -276,31 +271,6 @@ class _Recorder:
         self.reset_seconds += time.perf_counter() - start
         self.resets += 1
         return _copy(obs)
-
-
-@contextlib.contextmanager
-def _watched_flags(env: gymnasium.Env) -> Iterator[dict[str, Any]]:
-    """Collects flags that are not booleans, before the wrappers convert them."""
-    odd: dict[str, Any] = {}
-    inner = env.unwrapped
-    step, had = inner.step, vars(inner).get("step")
-
-    def watched(action: Any):
-        result = step(action)
-        if len(result) == 5:
-            for name, value in zip(("terminated", "truncated"), result[2:4], strict=True):
-                if not isinstance(value, bool | np.bool_):
-                    odd[name] = value
-        return result
-
-    inner.step = watched
-    try:
-        yield odd
-    finally:
-        if had is None:
-            del inner.step
-        else:
-            inner.step = had
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, np.ndarray]:

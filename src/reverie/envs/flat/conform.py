@@ -63,6 +63,10 @@ class Conform(gymnasium.Wrapper):
                 "truncated, info). Split an old-style `done` into terminated and truncated."
             )
         obs, reward, terminated, truncated, info = result
+        for name, flag in (("terminated", terminated), ("truncated", truncated)):
+            if not isinstance(flag, bool | np.bool_):
+                said = f"{self._name}: step() returned {name}={flag!r}, a {type(flag).__name__}."
+                self.converter.warnings[name] = f"{said} Return True or False."
         flat = self.converter.encode(obs, last=bool(terminated or truncated))
         info = self._info(info, "step")
         return flat, self._reward(reward), bool(terminated), bool(truncated), info
