@@ -53,7 +53,7 @@ class HostCollector:
         mode: Literal["train", "eval"] = "train",
         seed: int | None = None,
     ):
-        self._envs = envs
+        self.envs = envs
         self._policy = policy
         self._mode: Literal["train", "eval"] = mode
         self._seed = seed
@@ -61,11 +61,6 @@ class HostCollector:
         self._carry = policy.init(envs.num_envs)
         self._stepping = False
         self.waited = 0.0
-
-    @property
-    def envs(self) -> VectorEnv:
-        """The environments."""
-        return self._envs
 
     def set_params(self, params: Params) -> None:
         """Acts with other parameters from the next step on."""
@@ -88,27 +83,27 @@ class HostCollector:
         if np.count_nonzero(obs["is_last"]):
             for value in actions.values():
                 value[obs["is_last"]] = 0  # Nobody will take them: the episode is over.
-        self._envs.step_async(actions)
+        self.envs.step_async(actions)
         self._stepping = True
         step = {**obs, **actions, **latents}
         steps = {key: value[None] for key, value in step.items()}
-        return Rollout(steps, tuple(range(self._envs.num_envs)))
+        return Rollout(steps, tuple(range(self.envs.num_envs)))
 
     def finish(self) -> None:
         """Waits for environments that are still working, so that they can be reset or closed."""
         if self._stepping:
-            self._envs.step_wait()
+            self.envs.step_wait()
             self._stepping = False
 
     def close(self) -> None:
         """Closes the environments."""
-        self._envs.close()
+        self.envs.close()
 
     def _reset(self) -> Arrays:
-        return self._envs.reset() if self._seed is None else self._envs.reset(self._seed)
+        return self.envs.reset() if self._seed is None else self.envs.reset(self._seed)
 
     def _step(self) -> Arrays:
         start = time.monotonic()
-        obs = self._envs.step_wait()
+        obs = self.envs.step_wait()
         self.waited += time.monotonic() - start
         return obs

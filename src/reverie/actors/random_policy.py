@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reverie.envs.flat.leaves import random_actions
 from reverie.envs.flat.masks import valid_actions
 from reverie.learner.policy import Params
 from reverie.spaces import Space, mask_keys
@@ -58,12 +59,5 @@ class RandomPolicy:
         rng = np.random.default_rng((self._seed, self._calls))
         self._calls += 1
         count = len(obs["is_first"])
-        actions = {k: _draw(s, rng, count) for k, s in self._act_space.items()}
+        actions = random_actions(self._act_space, count, rng)
         return carry, actions | valid_actions(self._act_space, self._masks, obs, rng, count), {}
-
-
-def _draw(space: Space, rng: np.random.Generator, count: int) -> np.ndarray:
-    if space.kind == "discrete":
-        flat = rng.integers(0, space.classes, (count, space.size))
-        return flat.reshape(count, *space.shape).astype(space.dtype)
-    return rng.uniform(-1, 1, (count, *space.shape)).astype(space.dtype)

@@ -100,13 +100,10 @@ def play(
     """Plays episodes and logs them under `eval/`.
 
     Args:
-        policy: Chooses the actions.
-        envs: Environments.
-        episodes: Their number.
+        policy, envs, episodes, callbacks: As for `evaluate`.
         logger: Receives them.
         shutdown: Ends it early.
         seed: Decides which ones, as far as the environments follow their seeds.
-        callbacks: Called with every rollout.
 
     Returns:
         Those that ended before the run had to, None if there are none; and their records.

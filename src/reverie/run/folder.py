@@ -1,7 +1,6 @@
 """The run folder: its files, and whether a configuration may resume what is in it."""
 
 import contextlib
-import dataclasses
 import datetime
 import errno
 import fcntl
@@ -33,40 +32,25 @@ class FolderInUseError(RuntimeError):
     """Another process trains in the run folder."""
 
 
-@dataclasses.dataclass(frozen=True)
 class RunFolder:
     """Paths in a run folder.
 
     Args:
         root: The folder itself.
+
+    Attributes:
+        config: The resolved configuration.
+        checkpoints: Checkpoints of counters and agent.
+        replay: Saved replay.
+        evaluation: Result of the last evaluation after training.
+        spaces: Spaces of the environment before it was wrapped.
     """
 
-    root: pathlib.Path
-
-    @property
-    def config(self) -> pathlib.Path:
-        """The resolved configuration."""
-        return self.root / RUN_CONFIG
-
-    @property
-    def checkpoints(self) -> pathlib.Path:
-        """Checkpoints of counters and agent."""
-        return self.root / "checkpoints"
-
-    @property
-    def replay(self) -> pathlib.Path:
-        """Saved replay."""
-        return self.root / "replay"
-
-    @property
-    def evaluation(self) -> pathlib.Path:
-        """Result of the last evaluation after training."""
-        return self.root / "evaluation.json"
-
-    @property
-    def spaces(self) -> pathlib.Path:
-        """Spaces of the environment before it was wrapped."""
-        return self.root / "spaces.json"
+    def __init__(self, root: pathlib.Path):
+        self.root = root
+        self.config = root / RUN_CONFIG
+        self.checkpoints, self.replay = root / "checkpoints", root / "replay"
+        self.evaluation, self.spaces = root / "evaluation.json", root / "spaces.json"
 
     def check(self) -> None:
         """Checks that files can be written where the folder is or will be.

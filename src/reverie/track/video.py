@@ -81,11 +81,7 @@ def write_image(path: str | pathlib.Path, image: np.ndarray) -> pathlib.Path:
 
 
 def png(image: np.ndarray) -> bytes:
-    """Encodes a uint8 image [H, W, C] with 1, 3 or 4 channels.
-
-    Raises:
-        ValueError: The array is not such an image.
-    """
+    """Encodes a uint8 image [H, W, C] with 1, 3 or 4 channels."""
     from PIL import Image
 
     data = io.BytesIO()
@@ -94,11 +90,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 def gif(video: np.ndarray, fps: float) -> bytes:
-    """Encodes a uint8 video [T, H, W, C] as an animated gif, for viewers that play nothing else.
-
-    Raises:
-        ValueError: The array is not such a video.
-    """
+    """Encodes a uint8 video [T, H, W, C] as an animated gif, for viewers that play nothing else."""
     data = io.BytesIO()
     _write_gif(data, even_rgb(video), fps)
     return data.getvalue()
