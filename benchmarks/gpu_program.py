@@ -30,6 +30,7 @@ from reverie.agent.agent import Agent
 from reverie.config.load import load
 from reverie.config.schema import Config
 from reverie.extras import install
+from reverie.learner.programs import compiler_options
 from reverie.run import build
 from reverie.spaces import FLAGS, Space
 
@@ -162,7 +163,7 @@ def compile_for(program: Program, place: Any) -> Any:
     spec = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)  # noqa: E731
     arguments = jax.tree.map(spec, program.arguments)
     # Without a card there is nothing to time kernels on.
-    options = {"xla_gpu_autotune_level": 0}
+    options = compiler_options("gpu", False) | {"xla_gpu_autotune_level": 0}
     jitted = jax.jit(program.function, donate_argnums=program.donated, compiler_options=options)
     return jitted.lower(*arguments).compile()
 
