@@ -32,13 +32,13 @@ from reverie.config.schema import Config
 from reverie.extras import install
 from reverie.learner.programs import compiler_options
 from reverie.run import build
+from reverie.run.flops import count_flops
 from reverie.spaces import FLAGS, Space
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE / "speed"))
 
 from cases import SPACES  # noqa: E402
-from flops import count_flops  # noqa: E402
 
 MISSING = f"The CUDA plugin of JAX is missing (no GPU is needed): {install('card')}"
 LAUNCH_S, BYTES_S = 2e-6, 3.35e12
