@@ -26,14 +26,13 @@ import jax
 import numpy as np
 from jax.experimental import topologies
 
-from reverie.agent.agent import Agent
 from reverie.config.load import load
 from reverie.config.schema import Config
 from reverie.extras import install
 from reverie.learner.programs import compiler_options
 from reverie.run import build
+from reverie.run.card import CARDS, LAUNCH, batch, shapes
 from reverie.run.flops import count_flops
-from reverie.spaces import FLAGS, Space
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE / "speed"))
@@ -41,8 +40,8 @@ sys.path.insert(0, str(HERE / "speed"))
 from cases import SPACES  # noqa: E402
 
 MISSING = f"The CUDA plugin of JAX is missing (no GPU is needed): {install('card')}"
-LAUNCH_S, BYTES_S = 2e-6, 3.35e12
-FLOPS_S = {"bfloat16": 989e12, "float16": 989e12, "float32": 67e12}
+H100 = CARDS["h100"]
+FLOPS_S = {"bfloat16": H100.flops, "float16": H100.flops, "float32": 67e12}
 """Published peaks of an H100 SXM, without sparsity; float32 without TF32."""
 
 SILENT = {
@@ -134,28 +133,14 @@ def inputs(config: Config, obs: str, name: str, envs: int) -> Program:
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(agent.init, key)
     if name == "policy":
-        seen = _shapes(obs_space, envs) | {"is_first": jax.ShapeDtypeStruct((envs,), bool)}
+        seen = shapes(obs_space, envs) | {"is_first": jax.ShapeDtypeStruct((envs,), bool)}
         carry = jax.eval_shape(lambda: agent.init_carry(envs))
         return Program(agent.policy, (state.params, carry, seen, key))
     carry = jax.eval_shape(lambda: agent.init_carry(config.batch_size))
-    arguments = (state, carry, batch(config, agent, obs_space | act_space), key)
+    arguments = (state, carry, batch(config, agent), key)
     if name == "report":
         return Program(agent.report, arguments)
     return Program(agent.train, arguments, (0, 1))
-
-
-def batch(config: Config, agent: Agent, spaces: dict[str, Space]) -> dict[str, Any]:
-    """Shapes of a replayed batch."""
-    size, context = config.batch_size, config.replay_context
-    rows = (size, context + config.batch_length)
-    arrays = _shapes(spaces, *rows) | {k: jax.ShapeDtypeStruct(rows, bool) for k in FLAGS}
-    arrays["reward"] = jax.ShapeDtypeStruct(rows, np.float32)
-    arrays["consec"] = jax.ShapeDtypeStruct((size,), np.int32)
-    return arrays | _shapes(agent.latent_spaces, size, context)
-
-
-def _shapes(spaces: dict[str, Space], *rows: int) -> dict[str, jax.ShapeDtypeStruct]:
-    return {k: jax.ShapeDtypeStruct((*rows, *s.shape), s.dtype) for k, s in spaces.items()}
 
 
 def compile_for(program: Program, place: Any) -> Any:
@@ -187,7 +172,7 @@ def measure(
         "argument_bytes": memory.argument_size_in_bytes,
         "bytes": cost.bytes,
         "flops": flops,
-        "estimated_s": launches * LAUNCH_S + max(cost.bytes / BYTES_S, flops / FLOPS_S[dtype]),
+        "estimated_s": launches * LAUNCH + max(cost.bytes / H100.bandwidth, flops / FLOPS_S[dtype]),
     }
 
 

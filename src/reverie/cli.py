@@ -214,10 +214,11 @@ def _plot(words: list[str]) -> int:
 
 
 def _plan(words: list[str]) -> int:
+    card, words = _take(words, "card", default="this")
     config = _run_config(words)
     from reverie.run.plan import plan
 
-    print(plan(config))
+    print(plan(config, card=card))
     return 0
 
 

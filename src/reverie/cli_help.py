@@ -52,11 +52,15 @@ Plays episodes with the newest checkpoint of a run and writes evaluation.json in
   --KEY VALUE      Options that replace those of the run, such as --run.eval_envs 1."""
 
 PLAN = """\
-Usage: reverie plan [--configs BLOCK ...] [--KEY VALUE ...]
+Usage: reverie plan [--configs BLOCK ...] [--card NAME] [--KEY VALUE ...]
 
 Takes the options of `reverie train`, builds what the run would need, measures some updates and
 steps, and prints memory, disk, speed and hours until run.steps. No file of a run is written or
-changed; compiled programs are kept for its start."""
+changed; compiled programs are kept for its start.
+
+  --card NAME  A GPU that is not here: b200, h200, h100, a100, a100-80gb, l40s, l4, rtx5090,
+               rtx4090 or rtx3090. Model, memory and time are then estimated from its published
+               figures, and only the environments are measured. `this` machine by default."""
 
 PLOT = """\
 Usage: reverie plot FOLDER [--output FILE]

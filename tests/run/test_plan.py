@@ -1,5 +1,6 @@
 """What a run would take, before it begins."""
 
+import dataclasses
 import re
 import types
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from reverie import cli
 from reverie.run import device_memory
+from reverie.run.card import LAUNCH, launches
 from reverie.run.device_memory import DeviceMemoryError
 from reverie.run.plan import plan
 from reverie.run.scripts import launch
@@ -51,9 +53,27 @@ def test_a_plan_of_random_actions_has_no_model(make_config, tmp_path):
     assert made.seconds > 0
 
 
-def test_a_plan_says_what_does_not_fit(planned):
-    import dataclasses
+def test_a_described_card_is_estimated(make_config, tmp_path, capsys):
+    config = make_config(tmp_path / "run", "--run.steps", "5000")
+    made = plan(config, card="rtx4090")
+    rows = dict(made.rows())
+    assert "Measured" not in rows
+    assert "of 18.0 GB on rtx4090" in rows["Memory"]
+    assert "an estimate" in rows["Note"]
+    assert 0 < made.state < made.program < made.available
+    assert made.update > launches(config, {}) * LAUNCH
+    assert plan(config, card="l4").update >= made.update
+    assert cli.main(["plan", "--configs", "quickstart", "--card", "h1000"]) == 2
+    assert "this or one of b200" in capsys.readouterr().err
 
+
+def test_a_model_is_not_recommended_for_its_memory_alone_on_a_cpu(planned):
+    assert not planned[0].largest_model
+    accelerator = dataclasses.replace(planned[0], device="cuda:0", available=25e9)
+    assert accelerator.largest_model == "size200m"
+
+
+def test_a_plan_says_what_does_not_fit(planned):
     made = dataclasses.replace(planned[0], available=planned[0].program - 1)
     assert "does not fit" in dict(made.rows())["Memory"]
 

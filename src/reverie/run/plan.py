@@ -1,4 +1,4 @@
-"""What a run will take, measured before it begins: memory, disk and time."""
+"""What a run will take, told before it begins: memory, disk and time."""
 
 import contextlib
 import dataclasses
@@ -6,13 +6,18 @@ import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
+from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, with_values
+from reverie.learner.programs import state_shapes
 from reverie.replay.budget import Budget
-from reverie.run import defaults, experience
+from reverie.run import build, defaults, experience
+from reverie.run.card import CARDS, SHARE, estimate
 from reverie.run.device_memory import available, needed
 from reverie.run.folder import RunFolder
 from reverie.run.setup import set_up
@@ -20,11 +25,16 @@ from reverie.run.shutdown import Shutdown
 from reverie.run.source import EnvSource
 from reverie.run.start import model_line, open_collector, prepare, updates_line
 from reverie.run.state import Run
-from reverie.spaces import FLAGS
+from reverie.spaces import FLAGS, Space
 from reverie.track.sinks.format import format_duration
 
 SECONDS = 3.0
 """How long updates are measured, and steps; at least three of each."""
+
+NOTE = (
+    "All of {card} is an estimate from its published figures, at whose peaks nothing runs. "
+    "Only the environments were measured, here."
+)
 
 ROOM = 0.9
 """Of the memory of a device, what programs can take: it is never free of gaps."""
@@ -34,10 +44,12 @@ ROOM = 0.9
 class Plan:
     """What a run will take. Bytes, and GB are 1e9 of them; seconds.
 
+    All is measured, but on a described card the update, the policy and its memory are estimated.
+
     Attributes:
         config: Resolved configuration.
         model: Its size in words; empty for random actions.
-        state: Bytes of them with the optimizer and slow copies.
+        state: Bytes of the parameters with the optimizer and slow copies.
         program: Bytes on a device while an update runs, the state among them.
         device: What trains.
         available: Bytes of memory that it has, or that this machine has left.
@@ -45,6 +57,7 @@ class Plan:
         update: Seconds of an update.
         step: Seconds in which every environment makes one step, with the choice of actions.
         policy: Seconds among them that choose the actions.
+        card: Name of the described card; empty where this machine trains.
     """
 
     config: Config
@@ -57,6 +70,7 @@ class Plan:
     update: float
     step: float
     policy: float
+    card: str = ""
 
     @property
     def updates_per_step(self) -> float:
@@ -83,7 +97,12 @@ class Plan:
 
     @property
     def largest_model(self) -> str:
-        """The largest size for which the device has room with this batch, or an empty string."""
+        """The largest size for which an accelerator has room with this batch, or an empty string.
+
+        On a CPU memory is not what bounds it.
+        """
+        if self.device.startswith("cpu"):
+            return ""
         steps = self.config.batch_size * self.config.batch_length / (16 * 64)
         room = self.available / max(1.0, steps)
         return next((name for name, needed in defaults.MEMORY.items() if room >= needed), "")
@@ -103,11 +122,14 @@ class Plan:
         rows += [("Replay", str(self.budget).partition(" ")[2])]
         act = f", {_time(self.policy)} of it the policy" if self.model else ""
         learn = f"an update {_time(self.update)}, " if self.model else ""
+        how = "Estimated" if self.card else "Measured"
         rows += [
-            ("Measured", f"{learn}a step of all environments {_time(self.step)}{act}"),
+            (how, f"{learn}a step of all environments {_time(self.step)}{act}"),
             ("Speed", f"{rate:,.3g} steps/s, {rate * self.updates_per_step:,.3g} updates/s"),
             ("Time", f"{_time(self.seconds)} for {run.steps:,} steps, without evaluations"),
         ]
+        if self.card:
+            rows += [("Note", NOTE.format(card=self.card))]
         return rows
 
     def _memory(self) -> str:
@@ -119,17 +141,21 @@ class Plan:
         return f"an update takes {used}; there is room for a {batch}{model}"
 
 
-def plan(config: Config, source: EnvSource | None = None) -> Plan:
+def plan(config: Config, source: EnvSource | None = None, card: str = "this") -> Plan:
     """Builds everything that a run needs, and measures it for some seconds; leaves nothing behind.
 
     Args:
         config: Resolved configuration, as for `train`.
         source: Where environments come from; the task of the configuration by default.
+        card: `this` machine, or a key of `CARDS`, to estimate what training on that would take.
 
     Raises:
-        ConfigError: If the configuration does not fit the environment.
+        ConfigError: If there is no such card, or the configuration does not fit the environment.
         DeviceError: If a device that the configuration asks for does not exist.
     """
+    if card not in ("this", *CARDS):
+        raise ConfigError(f"--card is {card}; expected this or one of {', '.join(CARDS)}.")
+    described = card != "this" and not config.random_agent
     real = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(Shutdown())
@@ -141,26 +167,57 @@ def plan(config: Config, source: EnvSource | None = None) -> Plan:
             "run.from_checkpoint": "",
             "run.duration": 1.0,  # What does not fit is told instead of refused.
         }
+        values |= {"random_agent": True} if described else {}
         trial = with_values(config, values, "plan")
         run = set_up(trial, source, shutdown, stack)
-        untold = with_values(config, {"run.duration": 1.0}, "plan")
-        budget = experience.budget(untold, run.spaces, run.latents, real.replay)
         prepare(run)
         with shutdown.interruptible():
             collector = open_collector(run, stack)
             collector.set_params(run.learner.acting()) if run.learner else None
             step = _seconds(collector.collect, statistics.fmean)
+            if described:
+                return _described(config, run, real, card, step)
             update, policy = _measure(run, trial.run.envs) if run.learner else (0.0, 0.0)
+        budget = _budget(config, run, run.latents, real)
         return _plan(config, run, budget, update=update, step=step, policy=policy)
 
 
-def _plan(config: Config, run: Run, budget: Budget, **seconds: float) -> Plan:
+def _budget(config: Config, run: Run, latents: Mapping[str, Space], folder: RunFolder) -> Budget:
+    untold = with_values(config, {"run.duration": 1.0}, "plan")
+    return experience.budget(untold, run.spaces, latents, folder.replay)
+
+
+def _described(config: Config, run: Run, folder: RunFolder, card: str, step: float) -> Plan:
+    """The plan for a card that is not here, of whose machine the environments were measured."""
+    room = SHARE * CARDS[card].memory
+    device: Any = types.SimpleNamespace(memory_stats=lambda: {"bytes_limit": room})
+    place: Any = types.SimpleNamespace(platform="gpu", training=[device])
+    spaces = run.source.spaces()
+    config, _ = defaults.choose_size(config, place, spaces.obs)
+    agent = build.agent(config, spaces.obs, spaces.act, place.platform)
+    found = estimate(config, agent, CARDS[card])
+    return Plan(
+        config,
+        model=model_line(state_shapes(agent)),
+        state=found.state,
+        program=found.program,
+        device=card,
+        available=room,
+        budget=_budget(config, run, agent.latent_spaces, folder),
+        update=found.update,
+        step=step + found.policy,
+        policy=found.policy,
+        card=card,
+    )
+
+
+def _plan(config: Config, run: Run, budget: Budget, **seconds: Any) -> Plan:
     if not run.learner:
         return Plan(config, "", 0, 0, "", 0.0, budget, **seconds)
     learner = run.learner
     return Plan(
         config,
-        model=model_line(learner),
+        model=model_line(learner.shapes),
         state=learner.nbytes,
         program=needed(learner),
         device=str(learner.placement.training[0]).lower(),

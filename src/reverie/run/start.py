@@ -7,9 +7,9 @@ import jax
 
 from reverie.actors.collector import Collector
 from reverie.actors.host import HostCollector
+from reverie.agent.agent import AgentState
 from reverie.config.schema import Config
 from reverie.envs.vector.vector import VectorEnv
-from reverie.learner.learner import Learner
 from reverie.run import build
 from reverie.run.state import Run
 
@@ -56,7 +56,7 @@ def prepare(run: Run, own: bool = False) -> None:
         return
     if not own:
         run.policy.prepare(config.run.envs)
-    run.logger.note(f"Model: {model_line(run.learner)}.")
+    run.logger.note(f"Model: {model_line(run.learner.shapes)}.")
     run.logger.note(f"Updates: {updates_line(config)}.")
     kept = "" if config.jax.cache_dir == "off" else ", and seconds where an earlier start did it"
     run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
@@ -73,10 +73,10 @@ def prepare(run: Run, own: bool = False) -> None:
         run.policy.prepare(min(config.run.eval_envs, config.run.eval_eps), "eval")
 
 
-def model_line(learner: Learner) -> str:
+def model_line(state: AgentState) -> str:
     """The size of a model: how many numbers it learns, and bytes of the agent's state."""
-    parameters = sum(x.size for x in jax.tree.leaves(learner.shapes.params))
-    size = learner.nbytes / 1e6
+    parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)) / 1e6
     return f"{parameters:,} parameters, {size:,.1f} MB with optimizer and slow copies"
 
 
