@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reverie.track import style
+from reverie.track import openloop, style
 from reverie.track.curve import learning_curve
 from reverie.track.openloop import openloop_plot
 from reverie.track.published import Curve, published_curve
@@ -161,7 +161,7 @@ def vectors(batch=2, time=20, dims=3):
 
 def test_openloop_plot_shows_all_three_lines(tmp_path):
     true = vectors()
-    path = openloop_plot(true, true + 0.1, 10, tmp_path / "new/openloop.png", ["x", "y", "z"])
+    path = openloop_plot(true, true + 0.1, 10, tmp_path / "new/openloop.png")
     assert path == tmp_path / "new/openloop.png"
     image = pixels(path)
     for color in (style.INK, style.BLUE, style.ORANGE):
@@ -191,8 +191,8 @@ def test_openloop_plot_at_the_ends(tmp_path, observed):
 def test_openloop_plot_limits_its_size(tmp_path):
     true = vectors(batch=8, dims=40)
     true[:, :, 20:] = 1.0
-    path = openloop_plot(true, true, 10, tmp_path / "a.png", max_dims=5, max_sequences=2)
-    fewer = openloop_plot(true[:2, :, :5], true[:2, :, :5], 10, tmp_path / "b.png")
+    path = openloop_plot(true, true, 10, tmp_path / "a.png")
+    fewer = openloop_plot(true[:3, :, :8], true[:3, :, :8], 10, tmp_path / "b.png")
     assert pixels(path).shape == pixels(fewer).shape
 
 
@@ -210,28 +210,28 @@ def test_openloop_plot_survives_broken_predictions(tmp_path):
 
 
 @pytest.mark.parametrize("missing", [-np.inf, np.inf, np.nan])
-def test_missing_values_do_not_count_as_variation(tmp_path, missing):
+def test_missing_values_do_not_count_as_variation(tmp_path, missing, monkeypatch):
+    monkeypatch.setattr(openloop, "MOST_DIMENSIONS", 1)
     true = vectors()
     true[:, :, 1:] = 1.0
-    calm = pixels(openloop_plot(true, true, 10, tmp_path / "a.png", max_dims=1))
+    calm = pixels(openloop_plot(true, true, 10, tmp_path / "a.png"))
     true[:, 3:5, 1] = missing
     true[:, :, 2] = missing
-    assert (pixels(openloop_plot(true, true, 10, tmp_path / "b.png", max_dims=1)) == calm).all()
+    assert (pixels(openloop_plot(true, true, 10, tmp_path / "b.png")) == calm).all()
 
 
 @pytest.mark.parametrize(
-    ("true", "pred", "observed", "names", "message"),
+    ("true", "pred", "observed", "message"),
     [
-        ((2, 5, 3), (2, 5, 2), 2, None, r"\(2, 5, 3\) and \(2, 5, 2\)"),
-        ((5, 3), (5, 3), 2, None, "one shape"),
-        ((2, 5, 0), (2, 5, 0), 2, None, "at least one entry"),
-        ((2, 5, 3), (2, 5, 3), 6, None, "observed=6"),
-        ((2, 5, 3), (2, 5, 3), 2, ["a"], "1 names for 3 dimensions"),
+        ((2, 5, 3), (2, 5, 2), 2, r"\(2, 5, 3\) and \(2, 5, 2\)"),
+        ((5, 3), (5, 3), 2, "one shape"),
+        ((2, 5, 0), (2, 5, 0), 2, "at least one entry"),
+        ((2, 5, 3), (2, 5, 3), 6, "observed=6"),
     ],
 )
-def test_openloop_plot_arguments_are_checked(tmp_path, true, pred, observed, names, message):
+def test_openloop_plot_arguments_are_checked(tmp_path, true, pred, observed, message):
     with pytest.raises(ValueError, match=message):
-        openloop_plot(np.zeros(true), np.zeros(pred), observed, tmp_path / "a.png", names)
+        openloop_plot(np.zeros(true), np.zeros(pred), observed, tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
 
@@ -263,7 +263,7 @@ def test_names_are_no_formulas(tmp_path, name):
     path = learning_curve(logdir, title=name, published=curve)
     assert pixels(path).shape[1] >= 1000
     value = np.zeros((1, 4, 1))
-    assert pixels(openloop_plot(value, value, 2, tmp_path / "x.png", [name], title=name)).size
+    assert pixels(openloop_plot(value, value, 2, tmp_path / "x.png", title=name)).size
 
 
 def test_dollars_are_drawn(tmp_path):

@@ -1,7 +1,6 @@
 """Open-loop predictions: what the world model expects, against what happened."""
 
 import pathlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,9 @@ GREEN, RED = (0, 255, 0), (255, 0, 0)
 BORDER = 2
 PAUSE = 10
 """Black frames that separate the repetitions of a looping video."""
+
+MOST_SEQUENCES, MOST_DIMENSIONS = 3, 8
+"""What one picture of curves shows."""
 
 
 def openloop_video(true: np.ndarray, pred: np.ndarray, observed: int) -> np.ndarray:
@@ -49,13 +51,13 @@ def openloop_plot(
     pred: np.ndarray,
     observed: int,
     path: str | pathlib.Path,
-    names: Sequence[str] | None = None,
     *,
     title: str = "Open-loop prediction",
-    max_sequences: int = 3,
-    max_dims: int = 8,
 ) -> pathlib.Path:
     """Draws true against predicted values, one row per dimension, one column per sequence.
+
+    The first `MOST_SEQUENCES` and the `MOST_DIMENSIONS` that vary most are drawn, since constant
+    ones show nothing.
 
     The model sees the first `observed` steps, where its values are reconstructions; from the
     vertical line on it is given the actions only and predicts everything else.
@@ -65,24 +67,19 @@ def openloop_plot(
         pred: Values [B, T, D] of the model.
         observed: Number of steps that the model sees, between 0 and T.
         path: Where to write the png; its folder is created.
-        names: Names of the D dimensions.
         title: Put above the picture.
-        max_sequences: Most sequences to draw; the first ones are taken.
-        max_dims: Most dimensions to draw. When there are more, those that vary most are taken,
-            since constant ones show nothing.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: Shapes, `observed` or `names` do not fit together.
+        ValueError: Shapes and `observed` do not fit together.
     """
     true, pred = np.asarray(true, np.float64), np.asarray(pred, np.float64)
-    _check(true, pred, observed, names)
+    _check(true, pred, observed)
     batch, _, dims = true.shape
-    columns = min(batch, max_sequences)
-    shown = _most_varied(true, max_dims)
-    names = [plain(name) for name in names or [f"dimension {i}" for i in range(dims)]]
+    columns = min(batch, MOST_SEQUENCES)
+    shown = _most_varied(true, MOST_DIMENSIONS)
     figure = style.new_figure(max(5.5, 0.6 + 3.1 * columns), 1.15 + 1.15 * len(shown))
     grid = figure.subplots(len(shown), columns, sharex=True, sharey="row", squeeze=False)
     for row, dim in enumerate(shown):
@@ -90,7 +87,7 @@ def openloop_plot(
             axes = grid[row, column]
             _draw(axes, true[column, :, dim], pred[column, :, dim], observed)
         _scale(grid[row, 0], true[:columns, :, dim], pred[:columns, :, dim])
-        grid[row, 0].set_ylabel(_wrap(names[dim]), fontsize=9)
+        grid[row, 0].set_ylabel(f"dimension {dim}", fontsize=9)
     for column in range(columns):
         grid[-1, column].set_xlabel("environment step", fontsize=9)
         if columns > 1:
@@ -100,7 +97,7 @@ def openloop_plot(
     return style.save(figure, path)
 
 
-def _check(true: np.ndarray, pred: np.ndarray, observed: int, names: Sequence[str] | None) -> None:
+def _check(true: np.ndarray, pred: np.ndarray, observed: int) -> None:
     if true.ndim != 3 or 0 in true.shape or true.shape != pred.shape:
         raise ValueError(
             "Expected true and predicted values of one shape [B, T, D] with at least one entry, "
@@ -108,8 +105,6 @@ def _check(true: np.ndarray, pred: np.ndarray, observed: int, names: Sequence[st
         )
     if not 0 <= observed <= true.shape[1]:
         raise ValueError(f"observed={observed} is not between 0 and the {true.shape[1]} steps.")
-    if names is not None and len(names) != true.shape[2]:
-        raise ValueError(f"Got {len(names)} names for {true.shape[2]} dimensions: {list(names)}.")
 
 
 def _most_varied(true: np.ndarray, limit: int) -> list[int]:
@@ -151,15 +146,6 @@ def _scale(axes: "Axes", true: np.ndarray, pred: np.ndarray) -> None:
         high = min(max(high, float(pred.max())), high + room)
     pad = 0.08 * max(high - low, room)
     axes.set_ylim(low - pad, high + pad)
-
-
-def _wrap(name: str) -> str:
-    """Breaks a long name at a slash or underscore, to fit beside a small chart."""
-    if len(name) <= 14:
-        return name
-    cuts = [i + 1 for i, letter in enumerate(name) if letter in "/_ "]
-    cut = min(cuts, key=lambda i: abs(i - len(name) / 2), default=len(name))
-    return f"{name[:cut]}\n{name[cut:]}"
 
 
 def _head(figure: "Figure", axes: "Axes", title: str) -> None:

@@ -90,21 +90,12 @@ class Spec(env_spec.EnvSpec):
         """The game is over when the player is."""
         return [handlers.ServerQuitWhenAnyAgentFinishes()]
 
-    def create_rewardables(self) -> list[Any]:
-        """None: rewards are computed from observations."""
+    def _none(self) -> list[Any]:
+        """Nothing: rewards are computed from observations."""
         return []
 
-    def create_agent_handlers(self) -> list[Any]:
-        """None."""
-        return []
-
-    def create_monitors(self) -> list[Any]:
-        """None."""
-        return []
-
-    def create_server_decorators(self) -> list[Any]:
-        """None."""
-        return []
+    create_rewardables = create_agent_handlers = _none
+    create_monitors = create_server_decorators = _none
 
     def is_from_folder(self, folder: str) -> bool:
         """There are no recordings of it."""
