@@ -24,11 +24,12 @@ SHARE = 0.75
 
 KEPT = 1 / 3
 """Of the results that a gradient keeps for its backward pass, what is there at once on a card: the
-rest is computed again. Counted for described H100s: 0.27 (size12m) and 0.31 (size200m) with images,
+rest is computed again. Counted for described H100s: 0.28 (size12m) and 0.31 (size200m) with images,
 0.54 (size1m) without."""
 
-MOVED = 10
-"""How often those results are read and written."""
+MOVED = 6
+"""How often those results are read and written: counted 5.3 times (size12m, images), and 12 times
+(size1m, vectors), whose time is that of launches."""
 
 
 @dataclasses.dataclass(frozen=True)
