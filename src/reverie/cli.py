@@ -279,15 +279,17 @@ def _check_env(words: list[str]) -> int:
 def _doctor(words: list[str]) -> int:
     as_json, words = _flag(words, "json")
     trust, words = _flag(words, "trust")
-    logdir, words = _take(words, "logdir", "doctor")
-    if words:
+    task, words = _take(words, "env", default="")
+    logdir, words = ("", words) if task else _take(words, "logdir", "doctor")
+    if words and not task:
         raise UsageError(f"reverie doctor does not know {' '.join(words)}. See --help.")
+    from reverie.doctor.environment import examine_env
     from reverie.doctor.examine import examine_run
     from reverie.doctor.line import as_json as to_json
     from reverie.doctor.line import as_text, exit_code
 
     with _kept_for_document() if as_json else contextlib.nullcontext():
-        lines = examine_run(logdir, trust)
+        lines = examine_env(task, words) if task else examine_run(logdir, trust)
     print(to_json(lines) if as_json else as_text(lines))
     return exit_code(lines)
 

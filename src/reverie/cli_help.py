@@ -69,13 +69,18 @@ Draws the learning curve of a run into scores.png in its folder, or into FILE.""
 
 DOCTOR = """\
 Usage: reverie doctor FOLDER [--json]
+       reverie doctor --env TASK [--json] [--KEY VALUE ...]
 
 Says in plain words what of a run, finished or not, is healthy, what is not and what to try. The
-folder is only read. Exit code 0 if nothing is wrong, 1 with warnings, 2 if something is sick.
+folder is only read. With --env it looks at an environment before any run, in two minutes: what
+`reverie envs check` finds, and whether a small model learns 500 random steps by heart. Exit code
+0 if nothing is wrong, 1 with warnings, 2 if something is sick.
 
-  FOLDER     Run folder; also as --logdir FOLDER.
-  --json     Print the lines as JSON and nothing else.
-  --trust    Let a folder that was made elsewhere name code, which is run."""
+  FOLDER         Run folder; also as --logdir FOLDER.
+  --env TASK     Task, or gymnasium id.
+  --json         Print the lines as JSON and nothing else.
+  --trust        Let a folder that was made elsewhere name code, which is run.
+  --KEY VALUE    Options beside those of the preset small, such as --env.dmc.repeat 2."""
 
 CONFIG = """\
 Usage: reverie config [--from FOLDER] [--configs BLOCK ...] [--KEY VALUE ...]
