@@ -45,11 +45,12 @@ test-312:
 	done; \
 	echo 'Skipped: none of these runs Python 3.12: $(PYTHON312)'
 
-# XLA as users have it, and not the quick compilation of the other tests.
+# The golden vectors with XLA as users have it, and not the quick compilation of the other tests.
 run-312: $(INSTALLED_312)
 	.venv-312/bin/python -c 'import jax; print("Testing with JAX", jax.__version__)'
-	XLA_FLAGS= .venv-312/bin/python -m pytest $(QUICKLY) \
-	  tests/nn tests/agent tests/golden tests/learner tests/run/test_training.py
+	XLA_FLAGS= .venv-312/bin/python -m pytest $(QUICKLY) tests/golden
+	.venv-312/bin/python -m pytest $(QUICKLY) \
+	  tests/nn tests/agent tests/learner tests/run/test_training.py
 
 test-envs: $(INSTALLED_DEV)
 	$(PIP) -e '.[dev,atari,bsuite,compress,crafter,dm,dmc,envpool,memmaze,minigrid,popgym,procgen,box2d,video,vizdoom]'
