@@ -11,7 +11,7 @@ import pytest
 from reverie.learner import compiler
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
-from reverie.learner.programs import Program, compiler_options
+from reverie.learner.programs import Program
 
 
 def test_programs_are_compiled_in_the_order_of_their_preparation(
@@ -117,12 +117,3 @@ def test_an_ordinary_end_waits_for_the_compiler_and_keeps_its_code():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     assert done.stdout == "done\n"
-
-
-def test_options_for_a_gpu_leave_what_the_user_set_and_cpus_alone(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_command_buffer= --xla_dump_to=/nowhere")
-    options = compiler_options("gpu", False)
-    assert options == {"xla_gpu_graph_min_graph_size": 1}
-    monkeypatch.delenv("XLA_FLAGS")
-    assert "WHILE" in compiler_options("gpu", True)["xla_gpu_enable_command_buffer"]
-    assert not [name for name in compiler_options("cpu", False) if "gpu" in name]

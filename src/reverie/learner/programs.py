@@ -1,6 +1,5 @@
 """Functions as programs for devices, compiled ahead: the only place that uses `jax.jit`."""
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,22 +10,6 @@ from reverie.learner.cache import PREFIX
 PyTree = Any
 Batch = Mapping[str, Any]
 """Arrays by key with a common first axis, or what has their `shape` and `dtype`."""
-
-
-GPU_OPTIONS = {
-    # Kernels in a command buffer (a CUDA graph) are launched together. By default XLA records no
-    # loops, where four fifths of the launches of a small update are, and no branches.
-    "xla_gpu_enable_command_buffer": (
-        "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,WHILE,CONDITIONAL"
-    ),
-    # By default four kernels in a row are launched one by one.
-    "xla_gpu_graph_min_graph_size": 1,
-}
-"""Options of XLA for GPUs, chosen by its documentation and not yet measured on one.
-
-Latency hiding (`xla_gpu_enable_latency_hiding_scheduler`) stays off: it moves transfers between
-devices beside computation, of which one device has none, and holds results for longer.
-"""
 
 
 class Program:
@@ -102,10 +85,6 @@ def compiler_options(platform: str, fast: bool) -> dict[str, Any]:
         options["xla_cpu_scheduler_type"] = "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"
         # The default takes a fifth longer to compile, for programs that are as fast.
         options["xla_backend_optimization_level"] = 1
-    if platform == "gpu":
-        # What the user has set stays: an option of a program would win over the environment.
-        chosen = {flag.partition("=")[0] for flag in os.environ.get("XLA_FLAGS", "").split()}
-        options |= {k: v for k, v in GPU_OPTIONS.items() if f"--{k}" not in chosen}
     if fast:
         options["xla_backend_optimization_level"] = 0
         if platform == "cpu" and jax.__version_info__ < (0, 11):
