@@ -114,9 +114,7 @@ def _roll(
     on_the_way: bool,
 ) -> Imagined:
     """`imagine`, given the noise; all heads are evaluated on the way, or the policy alone."""
-    # One product more for each step, but none that copies its input: good on a CPU alone.
-    dyn = nets.dyn.joined() if on_the_way else nets.dyn
-    heads, dtype = nets.heads, start.deter.dtype
+    dyn, heads, dtype = nets.dyn, nets.heads, start.deter.dtype
     others = (heads["val"], slow, heads["rew"], heads["con"])
     layers = _FirstLayers(dyn, dtype, heads["pol"], *(others if on_the_way else ()))
 

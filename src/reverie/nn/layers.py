@@ -59,7 +59,6 @@ class BlockLinear(eqx.Module):
 
     kernel: Float[Array, "g i o"]
     bias: Float[Array, " go"]
-    shared: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -78,7 +77,6 @@ class BlockLinear(eqx.Module):
         shape = (blocks, inputs // blocks + shared, outputs // blocks)
         self.kernel = init_kernel(key, shape, blocks * shape[1], outscale)
         self.bias = jnp.zeros(outputs)
-        self.shared = shared
 
     def __call__(
         self, x: Float[Array, "g *b i"], shared: Float[Array, "*b s"] | None = None
@@ -86,31 +84,11 @@ class BlockLinear(eqx.Module):
         if shared is not None:
             shared = jnp.broadcast_to(shared, (len(x), *shared.shape))
             x = jnp.concatenate([x, shared], -1)
-        return block_product(x, self.kernel.astype(x.dtype)) + block_bias(self.bias, x)
+        return block_product(x, self.kernel.astype(x.dtype)) + self.block_bias(x)
 
-    def joined(self) -> "JoinedBlockLinear":
-        """The same layer with one kernel for the further input."""
-        own = self.kernel.shape[1] - self.shared
-        shared = jnp.moveaxis(self.kernel[:, own:], 0, 1).reshape(self.shared, -1)
-        return JoinedBlockLinear(self.kernel[:, :own], shared, self.bias)
-
-
-class JoinedBlockLinear(eqx.Module):
-    """A `BlockLinear` whose further input meets the kernels of all blocks in one product.
-
-    A product for each block needs a copy of that input for each block.
-    """
-
-    kernel: Float[Array, "g i o"]
-    shared: Float[Array, "s go"]
-    bias: Float[Array, " go"]
-
-    def __call__(
-        self, x: Float[Array, "g *b i"], shared: Float[Array, "*b s"]
-    ) -> Float[Array, "g *b o"]:
-        y = block_product(x, self.kernel.astype(x.dtype))
-        y += to_blocks(shared @ self.shared.astype(x.dtype), len(x))
-        return y + block_bias(self.bias, y)
+    def block_bias(self, x: Float[Array, "g *b i"]) -> Float[Array, "g ..."]:
+        """The bias in block form, ready to be added to the result for `x`."""
+        return self.bias.astype(x.dtype).reshape(len(x), *[1] * (x.ndim - 2), -1)
 
 
 class BlockGates(eqx.Module):
@@ -128,11 +106,6 @@ class BlockGates(eqx.Module):
 
     def __call__(self, x: Float[Array, "g *b i"]) -> list[Float[Array, "g *b o"]]:
         return jnp.split(self.linear(x), self.parts, -1)
-
-
-def block_bias(bias: Float[Array, " go"], y: Float[Array, "g ..."]) -> Float[Array, "g ..."]:
-    """A bias in block form, ready to be added to `y`."""
-    return bias.astype(y.dtype).reshape(len(y), *[1] * (y.ndim - 2), -1)
 
 
 def to_blocks(x: Float[Array, "*b n"], blocks: int) -> Float[Array, "g *b i"]:

@@ -291,10 +291,6 @@ class RSSM(eqx.Module):
         post = Posterior(deter, index, self.straight_through(logits, index), logits)
         return State(deter[:, -1], index[:, -1]), post
 
-    def joined(self) -> "RSSM":
-        """The same for a loop on a CPU, which makes it before it starts: less is copied."""
-        return eqx.tree_at(lambda x: x.core.hidden[0], self, self.core.hidden[0].joined())
-
     def _split_first(self, tokens: Float[Array, "b t K"]) -> tuple[Dense, Float[Array, "b t H"]]:
         """The posterior's first layer without its token rows, and what those give."""
         first = self.post_layers[0]
