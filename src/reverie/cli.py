@@ -11,14 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from reverie import cli_help
+from reverie.cli_words import UsageError, flag, take
 from reverie.config.errors import own_notes
 
 if TYPE_CHECKING:
     from reverie.config.schema import Config
-
-
-class UsageError(ValueError):
-    """A command line that makes no sense."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -166,7 +163,7 @@ def _train(words: list[str]) -> int:
 def _run_config(words: list[str]) -> "Config":
     from reverie.config.load import load_run
 
-    trust, words = _flag(words, "trust")
+    trust, words = flag(words, "trust")
     config = load_run(words, trust=trust)
     if "task" not in config.sources:
         raise UsageError(
@@ -177,11 +174,11 @@ def _run_config(words: list[str]) -> "Config":
 
 
 def _eval(words: list[str]) -> int:
-    logdir, words = _take(words, "logdir", "eval")
-    episodes, words = _take(words, "episodes", default="10")
-    video, words = _flag(words, "video")
-    as_json, words = _flag(words, "json")
-    trust, words = _flag(words, "trust")
+    logdir, words = take(words, "logdir", "eval")
+    episodes, words = take(words, "episodes", default="10")
+    video, words = flag(words, "video")
+    as_json, words = flag(words, "json")
+    trust, words = flag(words, "trust")
     if words and not words[0].startswith("-"):
         raise UsageError(f"reverie eval takes one folder; {words[0]} is one too many.")
     if not episodes.isdecimal() or not int(episodes):
@@ -197,8 +194,8 @@ def _eval(words: list[str]) -> int:
 
 
 def _plot(words: list[str]) -> int:
-    logdir, words = _take(words, "logdir", "plot")
-    output, words = _take(words, "output", default="")
+    logdir, words = take(words, "logdir", "plot")
+    output, words = take(words, "output", default="")
     if words:
         raise UsageError(f"reverie plot does not know {' '.join(words)}. See reverie plot --help.")
     from reverie.run.folder import open_run
@@ -214,7 +211,7 @@ def _plot(words: list[str]) -> int:
 
 
 def _plan(words: list[str]) -> int:
-    card, words = _take(words, "card", default="this")
+    card, words = take(words, "card", default="this")
     config = _run_config(words)
     from reverie.run.plan import plan
 
@@ -227,7 +224,7 @@ def _config(words: list[str]) -> int:
     from reverie.config.load import load
     from reverie.config.printing import describe
 
-    folder, words = _take(words, "from", default="")
+    folder, words = take(words, "from", default="")
     options, rest = from_folder(folder) if folder else ({}, [])
     for note in rest:
         print(f"# Left out: {note}")
@@ -255,7 +252,7 @@ def _check_env(words: list[str]) -> int:
     task, *words = words or [""]
     if not task or task.startswith("--"):
         raise UsageError("reverie envs check needs a task. See reverie envs --help.")
-    steps, words = _take(words, "steps", default="200")
+    steps, words = take(words, "steps", default="200")
     if words and not words[0].startswith("-"):
         raise UsageError(f"reverie envs check takes one task; {words[0]} is one too many.")
     if not steps.isdecimal():
@@ -277,10 +274,10 @@ def _check_env(words: list[str]) -> int:
 
 
 def _doctor(words: list[str]) -> int:
-    as_json, words = _flag(words, "json")
-    trust, words = _flag(words, "trust")
-    task, words = _take(words, "env", default="")
-    logdir, words = ("", words) if task else _take(words, "logdir", "doctor")
+    as_json, words = flag(words, "json")
+    trust, words = flag(words, "trust")
+    task, words = take(words, "env", default="")
+    logdir, words = ("", words) if task else take(words, "logdir", "doctor")
     if words and not task:
         raise UsageError(f"reverie doctor does not know {' '.join(words)}. See --help.")
     from reverie.doctor.environment import examine_env
@@ -303,36 +300,6 @@ _COMMANDS = {
     "config": (_config, cli_help.CONFIG),
     "envs": (_envs, cli_help.ENVS),
 }
-
-
-def _take(
-    words: list[str], name: str, command: str = "", default: str | None = None
-) -> tuple[str, list[str]]:
-    """Removes `--name value` or `--name=value`; returns the value and the other words.
-
-    The folder of a run may also come first, without its flag.
-    """
-    flag = f"--{name}"
-    if name == "logdir" and words and not words[0].startswith("-"):
-        return words[0], words[1:]
-    for index, word in enumerate(words):
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2], words[:index] + words[index + 1 :]
-        if word == flag:
-            if index + 1 == len(words) or words[index + 1].startswith("--"):
-                raise UsageError(f"{flag} needs a value.")
-            return words[index + 1], words[:index] + words[index + 2 :]
-    if default is None:
-        raise UsageError(
-            f"reverie {command} needs the folder of a run: reverie {command} FOLDER. "
-            f"See reverie {command} --help."
-        )
-    return default, words
-
-
-def _flag(words: list[str], name: str) -> tuple[bool, list[str]]:
-    """Removes `--name`; returns whether it was there, and the other words."""
-    return f"--{name}" in words, [word for word in words if word != f"--{name}"]
 
 
 def _explained(error: Exception) -> bool:
