@@ -42,14 +42,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _take_signals() -> None:
     """Until there is a run to save, signals end the process with a line and their exit code.
 
-    Ctrl-C does so as a KeyboardInterrupt, and what is ignored, as SIGHUP under `nohup`, stays so.
+    Ctrl-C does so as a KeyboardInterrupt, or at once where Python would ignore that, as in
+    callbacks of imports and of the garbage collector. SIGHUP stays ignored under `nohup`.
     """
+    previous = sys.unraisablehook
 
     def leave(number: int, frame: object) -> None:
         with contextlib.suppress(OSError):
             os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
         os._exit(128 + number)
 
+    def ignored(what: "sys.UnraisableHookArgs") -> None:
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            leave(signal.SIGINT, None)
+        previous(what)
+
+    sys.unraisablehook = ignored
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, leave)

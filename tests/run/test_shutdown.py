@@ -180,3 +180,13 @@ def test_a_second_ctrl_c_ends_a_process_that_nothing_else_would_end():
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.endswith("Stopped without a save: what was saved before is still there.\n")
+
+
+def test_ctrl_c_before_there_is_a_run_ends_the_command_although_python_would_ignore_it():
+    script = (
+        "import gc, os, signal, time; from reverie import cli; cli._take_signals(); "
+        "gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT)); gc.collect(); "
+        "time.sleep(5); print('It went on.')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped by SIGINT.\n")
