@@ -143,12 +143,24 @@ def _frozen_slow_value() -> None:
     actor_critic._settle = lambda config, state, nets, updates: state
 
 
-def _negated(name: str) -> Callable[[], None]:
-    def plant() -> None:
-        method = getattr(Categorical, name)
-        setattr(Categorical, name, lambda self, *args: -method(self, *args))
+class _Flipped:
+    """A policy whose actions become likelier the worse they were."""
 
-    return plant
+    def __init__(self, dist: Categorical):
+        self.entropy = dist.entropy
+        self.log_prob = lambda action: -dist.log_prob(action)
+
+
+def _advantage_sign() -> None:
+    masked = actor_critic.masked
+    actor_critic.masked = lambda dists, masks: {
+        key: _Flipped(dist) for key, dist in masked(dists, masks).items()
+    }
+
+
+def _entropy_sign() -> None:
+    entropy = Categorical.entropy
+    Categorical.entropy = lambda self: -entropy(self)
 
 
 def _not_written_back() -> None:
@@ -172,9 +184,9 @@ BUGS: dict[str, Callable[[], dict[str, Any] | None]] = {
     "reward shifted by one": _early_reward,
     "return normalisation off": lambda: {"agent.retnorm.impl": "none"},
     "slow value frozen": _frozen_slow_value,
-    "advantage sign": _negated("log_prob"),
+    "advantage sign": _advantage_sign,
     "replay context not written back": _not_written_back,
-    "entropy sign": _negated("entropy"),
+    "entropy sign": _entropy_sign,
     "stored latents of another step": _latents_of_another_step,
 }
 """Name -> plants the bug in this process, and may return options. Scores: `test_recall`."""

@@ -7,10 +7,18 @@ calculation. Scores seen, of seed 0:
 
 | Agent | Score |
 |---|---|
-| as it is | 11.9 |
-| replay context not written back | 5.5 |
-
-The other bugs of `recall.BUGS` can be planted too; they were not measured yet.
+| as it is | 12.2, 11.9 before the last rounding changed |
+| no reset masking | 0.7 |
+| actions shifted by one | 0.0 |
+| continue flag ignored | 4.6 |
+| terminal and truncated mixed up | 4.7 |
+| reward shifted by one | -4.1 |
+| return normalisation off | 2.1 |
+| slow value frozen | 4.7 |
+| advantage sign | -23.9 |
+| replay context not written back | 8.1, and 5.5 |
+| entropy sign | 0.0 |
+| stored latents of another step | 4.8 |
 """
 
 import os
@@ -19,9 +27,10 @@ import subprocess
 import sys
 
 import pytest
+from recall import BUGS
 
 SCRIPT = pathlib.Path(__file__).with_name("recall.py")
-BAR = 8.0
+BAR = 10.0
 
 
 def score(folder, *bug):
@@ -38,6 +47,6 @@ def test_the_task_is_learnt(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", ["replay context not written back"])
+@pytest.mark.parametrize("bug", BUGS)
 def test_it_is_not_learnt_with_a_bug(tmp_path, bug):
     assert score(tmp_path, bug) < BAR
