@@ -170,7 +170,7 @@ def _evaluate_end(run: Run) -> tuple[Evaluation | None, list[dict[str, Any]]]:
             "first batch. A larger run.steps goes on from here."
         )
         return None, []
-    run.logger.note(f"Evaluating {episodes} episodes.")
+    run.logger.note(f"Evaluating {episodes} episode{'s' * (episodes > 1)}.")
     if run.learner:
         run.policy.set_params(run.learner.acting(newest=True))
     with shutdown.interruptible():

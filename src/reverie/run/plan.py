@@ -105,7 +105,17 @@ class Plan:
             return ""
         steps = self.config.batch_size * self.config.batch_length / (16 * 64)
         room = self.available / max(1.0, steps)
-        return next((name for name, needed in defaults.MEMORY.items() if room >= needed), "")
+        # A model of n million parameters has about 11 bytes of state for each. Smaller ones than
+        # that of the plan are no news where it fits.
+        least = 0 if self.program > self.available else self.state
+        return next(
+            (
+                name
+                for name, needed in defaults.MEMORY.items()
+                if room >= needed and 11e6 * int(name[4:-1]) >= least
+            ),
+            "",
+        )
 
     def __str__(self) -> str:
         width = max(len(name) for name, _ in self.rows())
@@ -153,6 +163,7 @@ def plan(config: Config, source: EnvSource | None = None, card: str = "this") ->
         ConfigError: If there is no such card, or the configuration does not fit the environment.
         DeviceError: If a device that the configuration asks for does not exist.
     """
+    card = card.lower()
     if card not in ("this", *CARDS):
         raise ConfigError(f"--card is {card}; expected this or one of {', '.join(CARDS)}.")
     described = card != "this" and not config.random_agent
@@ -256,4 +267,6 @@ def _seconds(call: Callable[[], object], average: Callable = statistics.median) 
 
 
 def _time(seconds: float) -> str:
-    return format_duration(seconds) if seconds >= 60 else f"{seconds * 1e3:,.3g} ms"
+    if seconds >= 60:
+        return format_duration(seconds)
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
