@@ -72,7 +72,7 @@ Usage: reverie doctor FOLDER [--json]
        reverie doctor --env TASK [--json] [--KEY VALUE ...]
 
 Says in plain words what of a run, finished or not, is healthy, what is not and what to try. The
-folder is only read. With --env it looks at an environment before any run, in two minutes: what
+folder is only read. With --env it looks at an environment before any run, in some minutes: what
 `reverie envs check` finds, and whether a small model learns 500 random steps by heart. Exit code
 0 if nothing is wrong, 1 with warnings, 2 if something is sick.
 

@@ -82,6 +82,7 @@ def test_early_in_a_run_nothing_is_judged(make_records):
     unknown = {line.about for line in lines if line.level == "unknown"}
     assert unknown == {
         "score", "loss rew", "loss con", "loss value", "loss repval", "KL", "value",
+        "policy action",
     }  # fmt: skip
 
 

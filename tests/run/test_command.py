@@ -97,7 +97,10 @@ def test_eval_on_a_task_with_other_spaces_names_them(copied, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fly"], "Unknown command 'fly'; the commands are train, eval, plan, plot, doctor, config"),
+        (
+            ["fly"],
+            "Unknown command 'fly'; the commands are train, eval, plan, plot, doctor",
+        ),
         (["trian"], "Did you mean train?"),
         (["train", "--configs", "debug", "size1m"], "No --task given"),
         (["eval"], "reverie eval needs the folder of a run: reverie eval FOLDER"),

@@ -56,7 +56,8 @@ def examine_env(task: str, words: Sequence[str] = ()) -> list[Line]:
         if any(line.level == "sick" for line in lines):
             return lines
         with contextlib.ExitStack() as stack:
-            run = set_up(config, None, stack.enter_context(Shutdown()), stack)
+            # Not entered: there is nothing to save, so that signals end the command at once.
+            run = set_up(config, None, Shutdown(), stack)
             assert run.learner
             updates = _overfit(run, run.learner, stack)
             return lines + list(_learnt(run, run.learner, updates))
@@ -71,21 +72,14 @@ def _overfit(run: Run, learner: Learner, stack: contextlib.ExitStack) -> int:
         rollout = complete(collector.collect(), run.latents)
         run.replay.add(rollout.steps, rollout.streams)
         run.progress.steps += rollout.size
-        _stop_if_asked(run)
     learner.wait("train", run.batches.example())
     end = time.monotonic() + SECONDS
     while learner.updates < UPDATES and time.monotonic() < end:
         sample = run.batches.next()
         out = learner.update(sample.batch)
         run.batches.postpone(sample.ids[:, run.config.replay_context :], out.latents)
-        _stop_if_asked(run)
     run.save_now()
     return learner.updates
-
-
-def _stop_if_asked(run: Run) -> None:
-    if run.shutdown.requested:
-        raise KeyboardInterrupt
 
 
 def _learnt(run: Run, learner: Learner, updates: int) -> Iterator[Line]:

@@ -68,8 +68,10 @@ def _of_checkpoint(folder: RunFolder, config: Config, agent: Agent) -> Iterator[
 
 
 def _unless(early: bool, line: Line) -> Line:
-    """The line; before the model can have learnt, what is wrong with it is unknown."""
-    if not early or line.level in ("healthy", "unknown"):
+    """The line; before the model can have learnt, it is no judgement."""
+    if not early or line.about in ("checkpoint", "episode ends"):
         return line
-    says = f"{line.says} (judged from {records.SETTLED} updates after the warm-up on)"
+    says = line.says
+    if line.level != "unknown":
+        says += f" (judged from {records.SETTLED} updates after the warm-up on)"
     return dataclasses.replace(line, level="unknown", says=says, advice="")

@@ -69,4 +69,8 @@ def as_json(lines: Sequence[Line]) -> str:
     return json.dumps(content, indent=2)
 
 
-_VERDICTS = ("No problem was found.", "There are warnings.", "Something is sick.")
+_VERDICTS = (
+    "No problem was found in what can be judged.",
+    "There are warnings.",
+    "Something is sick.",
+)

@@ -121,7 +121,7 @@ def _reward(found: Predictions) -> Line:
     varies = true.var() > FLAT and np.count_nonzero(np.abs(true - np.median(true)) > 1e-6) >= 10
     missed = float(((true - pred) ** 2).mean() / true.var()) if varies else 0.0
     says = f"imagined {ahead} steps ahead it is {off:+.2g} of its spread off" if ahead else ""
-    seen = f"where it is observed {100 * (1 - missed):.3g} % of its variance are explained"
+    seen = f"where it is observed {100 * max(0.0, 1 - missed):.3g} % of its variance are explained"
     return graded(
         "reward",
         "; ".join(part for part in (says, seen if varies else "") if part) or "as it was",

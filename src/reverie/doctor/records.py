@@ -106,11 +106,14 @@ def _progress(records: Records) -> Line:
     first, last, best = _levels(scores)
     gain, fall = last - first, best - last
     says = f"from {first:.4g} at first to {last:.4g} now, best {best:.4g} ({len(scores)} episodes)"
-    enough = records.updates >= SETTLED
+    if records.updates < SETTLED:
+        return Line(
+            "score", "unknown", f"{says}; judged from {SETTLED} updates after the warm-up on"
+        )
     return graded(
         "score",
         says,
-        warning=enough and (gain <= 0 or fall > 0.5 * (best - first)),
+        warning=gain <= 0 or fall > 0.5 * (best - first),
         advice="It does not get better, or fell back. Look at the lines below first; if they are "
         "healthy, train longer or with a higher run.train_ratio, and try other seeds.",
     )
@@ -179,6 +182,9 @@ def _policy(records: Records) -> Iterator[Line]:
             least, most = (space.size * _normal(x) for x in (options.minstd, options.maxstd))
             share = (records.newest(f"train/ent/{name}") - least) / max(most - least, 1e-9)
         if math.isnan(share):
+            continue
+        if not enough:
+            yield Line(f"policy {name}", "unknown", f"{100 * share:.3g} % of the largest entropy")
             continue
         stuck = last <= first
         yield graded(
@@ -259,7 +265,8 @@ def _speed(records: Records) -> Iterator[Line]:
             advice="The run trains another amount than asked; was run.train_ratio changed lately?",
         )
     waiting = records.newest("env/waiting")
-    if not math.isnan(waiting):
+    # Where nothing is learnt, there is nothing but environments to wait for.
+    if not math.isnan(waiting) and len(records.series("train/opt/updates")):
         yield graded(
             "waiting",
             f"{100 * waiting:.2g} % of the time goes into waiting for environments",
