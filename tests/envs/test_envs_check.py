@@ -308,6 +308,24 @@ def test_a_size_that_was_asked_for_is_not_changed(monkeypatch):
     assert "40x40 pixels" in str(error)
 
 
+@pytest.mark.parametrize("source", [OutOfBounds, "own:OutOfBounds"])
+def test_a_first_observation_out_of_bounds_is_not_blamed_on_the_constructor(source, monkeypatch):
+    monkeypatch.setitem(sys.modules, "own", sys.modules[__name__])
+    (error,) = (x for x in check(source, {"bounds": "warn"}) if x.level == "error")
+    assert error.problem.startswith("OutOfBounds, step 0 of the episode: observation 'obs'")
+    assert "env.gym.bounds is error" in error.mend
+
+
+def test_a_reward_of_nan_is_no_matter_of_a_space():
+    class NoNumber(Good):
+        def step(self, action):
+            obs, _, *rest = super().step(action)
+            return obs, float("nan"), *rest
+
+    (error,) = (each for each in check(NoNumber) if each.level == "error")
+    assert str(error).endswith("the reward is nan. Return a finite number.")
+
+
 def test_a_faultless_environment_only_gets_its_rates():
     (finding,) = check(Good, steps=150)
     assert finding.level == "note"

@@ -98,16 +98,19 @@ def _build_and_inspect(
             "Build everything inside the factory; until then only run.env_backend=sync works.",
         )
     try:
+        suite = split(source)[0].name if isinstance(source, str) else "gym"
         env = factory()
     except _EXPLAINED as error:
         yield Finding("error", str(error))
+        return
+    except ValueMismatchError as error:  # Of the reset that looks for masks.
+        yield _mismatch(error, suite)
         return
     except _ANYTHING as error:
         mend = "Make the environment's constructor work."
         yield Finding("error", f"It cannot be built: {_say(error).removesuffix('.')}.", mend)
         return
     try:
-        suite = split(source)[0].name if isinstance(source, str) else "gym"
         yield from _inspect(env, steps, agent, suite, bool(options and options.get("size")))
     finally:
         close = getattr(env, "close", lambda: None)
@@ -134,20 +137,23 @@ def _inspect(
         yield from _check_play(wrapped, steps)
     except SpaceError as error:
         yield Finding("error", str(error), "Change the space as the message says.")
-    except OutOfBoundsError as error:
-        mend = "Declare the bounds that values have."
-        if _foreign(suite):
-            key = f"env.{suite}.bounds"
-            mend = f"Training lets such values through after one warning, unless {key} is error."
-        yield Finding("error", str(error), mend)
     except ValueMismatchError as error:
-        yield Finding("error", str(error), "Mend the value, or declare the space that fits it.")
+        yield _mismatch(error, suite)
     except _ANYTHING as error:
         which = "that its mask declared valid" if masked else "from the action space"
         mend = f"Random actions {which} must work; so must a reset in mid-episode."
         if isinstance(error, TypeError):
             mend = "The signatures are reset(*, seed=None, options=None) and step(action)."
         yield Finding("error", f"{name_of(env)} raised {_say(error)}{_place(error)}.", mend)
+
+
+def _mismatch(error: ValueMismatchError, suite: str) -> Finding:
+    """What does not fit its space; the message says what to do."""
+    mend = ""
+    if isinstance(error, OutOfBoundsError) and _foreign(suite):
+        key = f"env.{suite}.bounds"
+        mend = f"Training lets such values through after one warning, unless {key} is error."
+    return Finding("error", str(error), mend)
 
 
 def _check_play(wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:

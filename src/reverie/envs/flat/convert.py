@@ -147,7 +147,9 @@ def _array(value: Any, leaf: Leaf) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueMismatchError(f"{leaf.key!r} is not one array: {short(value)}.") from error
+        raise ValueMismatchError(
+            f"{leaf.key!r} is not one array: {short(value)}. Return numbers of one shape."
+        ) from error
     shape = tuple(leaf.native.shape or ())
     if array.shape != shape:
         raise ValueMismatchError(
@@ -178,4 +180,4 @@ def _out_of_range(value: Any, leaf: Leaf) -> ValueMismatchError:
 def _hint(have: tuple[int, ...], want: tuple[int, ...]) -> str:
     if len(have) == len(want) == 3 and have == (want[2], *want[:2]):
         return "Images are height x width x channels: move the channels to the end. "
-    return ""
+    return "Return that shape, or change the space. "
