@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -29,6 +30,19 @@ def test_json_and_nothing_else(finished, capfd):
     content = json.loads(capfd.readouterr().out)
     assert content["exit_code"] == code
     assert all(set(x) == {"about", "level", "says", "advice"} for x in content["lines"])
+
+
+def test_files_that_are_missing_or_damaged_are_told(finished, tmp_path, capfd):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.logdir, folder)
+    (folder / "scores.jsonl").unlink()
+    (folder / "metrics.jsonl").write_text('{"step": 1}\nno json\n{"step": 2}\n')
+    shutil.rmtree(folder / "replay")
+    assert cli.main(["doctor", str(folder)]) == 2
+    out = capfd.readouterr().out
+    assert re.search(r"unknown +scores.jsonl +it does not exist", out)
+    assert re.search(r"sick +metrics.jsonl .*metrics.jsonl, line 2 is not a JSON object", out)
+    assert re.search("unknown +checkpoint +the saved replay is not in its folder", out)
 
 
 @pytest.mark.parametrize(

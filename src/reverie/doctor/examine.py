@@ -30,7 +30,6 @@ def examine_run(logdir: str | os.PathLike[str], trust: bool = False) -> list[Lin
         ConfigError: If there is no run in the folder, or its networks are code that it names and
             the folder was made elsewhere.
         CheckpointError: If there are checkpoints and none is valid.
-        RecordsError: If its records are damaged.
     """
     folder, config, saved = open_run(logdir, trust)
     saved.refuse(allowed=[key for key in saved.code if not key.startswith("agent.")])
@@ -52,7 +51,8 @@ def _of_checkpoint(folder: RunFolder, config: Config, agent: Agent) -> Iterator[
     params, saved = read_params(folder.root, agent, choose(None))
     batch = predictions.read_sequences(folder.replay, agent)
     if batch is None:
-        yield Line("checkpoint", "unknown", "the saved replay is too small to tell more")
+        few = "too small" if folder.replay.exists() else "not in its folder, and needed"
+        yield Line("checkpoint", "unknown", f"the saved replay is {few} to tell more")
         return
     nets = jax.tree.unflatten(jax.tree.structure(state_shapes(agent).params), params.leaves)
     size, length = batch["reward"].shape

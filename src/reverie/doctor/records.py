@@ -12,7 +12,7 @@ import numpy as np
 from reverie.config.schema import Config
 from reverie.doctor.line import Line, graded
 from reverie.spaces import Space
-from reverie.track.sinks.jsonl import METRICS, SCORES, read_jsonl
+from reverie.track.sinks.jsonl import METRICS, SCORES, RecordsError, read_jsonl
 
 SETTLED = 1000
 """Updates after the warm-up from which the value and the losses are expected to have settled."""
@@ -38,12 +38,14 @@ class Records:
         scores: Scores of training episodes, in their order.
         config: Configuration of the run.
         actions: Action keys and their spaces.
+        faults: What is wrong with the files themselves.
     """
 
     metrics: Sequence[dict[str, Any]]
     scores: Sequence[float]
     config: Config
     actions: Mapping[str, Space] = dataclasses.field(default_factory=dict)
+    faults: Sequence[Line] = ()
 
     def series(self, key: str) -> np.ndarray:
         """All finite values of a metric, in their order."""
@@ -63,25 +65,35 @@ class Records:
 
 
 def read_records(folder: pathlib.Path, config: Config, actions: Mapping[str, Space]) -> Records:
-    """Reads the records of a run, which may still be writing them; missing files are empty.
+    """Reads the records of a run, which may still be writing them.
+
+    Files that are missing or damaged are empty, and told.
 
     Args:
         folder: Of the run.
         config: Of the run.
         actions: Action keys and their spaces.
-
-    Raises:
-        RecordsError: If a file is damaged.
     """
-    metrics, scores = (
-        read_jsonl(folder / name) if (folder / name).exists() else [] for name in (METRICS, SCORES)
-    )
+    found, faults = [], []
+    for name in (METRICS, SCORES):
+        rows = []
+        try:
+            rows = read_jsonl(folder / name)
+        except FileNotFoundError:
+            wanted = "jsonl in logger.outputs writes it, from the first log interval on"
+            faults.append(Line(name, "unknown", f"it does not exist: {wanted}"))
+        except RecordsError as error:
+            advice = "Without it little can be told. A disk that was full or broken does this."
+            faults.append(Line(name, "sick", str(error), advice))
+        found.append(rows)
+    metrics, scores = found
     episodes = [x["episode/score"] for x in scores if "episode/score" in x]
-    return Records(metrics, episodes, config, actions)
+    return Records(metrics, episodes, config, actions, faults)
 
 
 def lines(records: Records) -> Iterator[Line]:
     """Everything that the records tell."""
+    yield from records.faults
     yield _progress(records)
     if not len(records.series("train/opt/updates")):
         yield Line("updates", "unknown", "no metrics of an update were written yet")
@@ -283,7 +295,8 @@ def _trouble(records: Records) -> Iterator[Line]:
         count = records.series(key).max(initial=0)
         if count:
             yield graded(about, f"{count:.0f}", warning=True, advice=advice)
-    lost = sum(math.isnan(x) for row in records.metrics for x in row.values() if x != x)
+    # What was infinite comes back from the file as NaN too, and only NaN is not itself.
+    lost = sum(x != x for row in records.metrics for x in row.values())
     if lost:
         yield graded(
             "numbers",
