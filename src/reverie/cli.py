@@ -223,8 +223,9 @@ def _plan(words: list[str]) -> int:
     config = _run_config(words)
     from reverie.run.plan import plan
 
-    print(plan(config, card=card))
-    return 0
+    made = plan(config, card=card)
+    print(made)
+    return 0 if made.fits else 1
 
 
 def _config(words: list[str]) -> int:

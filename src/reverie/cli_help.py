@@ -56,7 +56,7 @@ Usage: reverie plan [--configs BLOCK ...] [--card NAME] [--KEY VALUE ...]
 
 Takes the options of `reverie train`, builds what the run would need, measures some updates and
 steps, and prints memory, disk, speed and hours until run.steps. No file of a run is written or
-changed; compiled programs are kept for its start.
+changed; compiled programs are kept for its start. Exit code 1 if something does not fit.
 
   --card NAME  A GPU that is not here: b200, h200, h100, a100, a100-80gb, l40s, l4, rtx5090,
                rtx4090 or rtx3090. Model, memory and time are then estimated from its published

@@ -76,6 +76,18 @@ def test_a_model_is_not_recommended_for_its_memory_alone_on_a_cpu(planned):
 def test_a_plan_says_what_does_not_fit(planned):
     made = dataclasses.replace(planned[0], available=planned[0].program - 1)
     assert "does not fit" in dict(made.rows())["Memory"]
+    assert (planned[0].fits, made.fits) == (True, False)
+    full = dataclasses.replace(made.budget, ram_available=1.0, disk_available=1.0)
+    made = dataclasses.replace(planned[0], budget=full)
+    assert "It does not fit" in dict(made.rows())["Replay"]
+    assert not made.fits
+
+
+def test_a_plan_that_does_not_fit_has_an_exit_code(capsys, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("reverie.run.plan.available", lambda learner: 1000.0)
+    words = ["--configs", "debug", "--task", "dummy_disc", "--jax.cache_dir", cache]
+    assert cli.main(["plan", *words, "--logdir", str(tmp_path / "run")]) == 1
+    assert "does not fit" in capsys.readouterr().out
 
 
 def test_the_command_prints_it(capsys, cache, tmp_path):

@@ -73,6 +73,11 @@ class Plan:
     card: str = ""
 
     @property
+    def fits(self) -> bool:
+        """Whether there is room for an update and for replay."""
+        return self.program <= self.available and not self.budget.problem
+
+    @property
     def updates_per_step(self) -> float:
         """Updates for each environment step, by the train ratio."""
         config = self.config
@@ -129,7 +134,8 @@ class Plan:
         if self.model:
             rows += [("Model", self.model), ("Memory", self._memory())]
             rows += [("Updates", updates_line(config))]
-        rows += [("Replay", str(self.budget).partition(" ")[2])]
+        replay = self.budget.problem or str(self.budget)
+        rows += [("Replay", replay.removeprefix("Replay "))]
         act = f", {_time(self.policy)} of it the policy" if self.model else ""
         learn = f"an update {_time(self.update)}, " if self.model else ""
         how = "Estimated" if self.card else "Measured"
