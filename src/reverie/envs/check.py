@@ -98,20 +98,21 @@ def _build_and_inspect(
             "Build everything inside the factory; until then only run.env_backend=sync works.",
         )
     try:
-        suite = split(source)[0].name if isinstance(source, str) else "gym"
         env = factory()
     except _EXPLAINED as error:
         yield Finding("error", str(error))
         return
     except ValueMismatchError as error:  # Of the reset that looks for masks.
-        yield _mismatch(error, suite)
+        yield _mismatch(error, _suite(source))
         return
     except _ANYTHING as error:
         mend = "Make the environment's constructor work."
         yield Finding("error", f"It cannot be built: {_say(error).removesuffix('.')}.", mend)
         return
     try:
-        yield from _inspect(env, steps, agent, suite, bool(options and options.get("size")))
+        yield from _inspect(
+            env, steps, agent, _suite(source), bool(options and options.get("size"))
+        )
     finally:
         close = getattr(env, "close", lambda: None)
         try:
@@ -145,6 +146,10 @@ def _inspect(
         if isinstance(error, TypeError):
             mend = "The signatures are reset(*, seed=None, options=None) and step(action)."
         yield Finding("error", f"{name_of(env)} raised {_say(error)}{_place(error)}.", mend)
+
+
+def _suite(source: str | Callable[[], gymnasium.Env]) -> str:
+    return split(source)[0].name if isinstance(source, str) else "gym"
 
 
 def _mismatch(error: ValueMismatchError, suite: str) -> Finding:
