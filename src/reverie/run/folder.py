@@ -9,7 +9,9 @@ import os
 import pathlib
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
+from typing import IO
 
 import gymnasium
 from gymnasium import spaces as gs
@@ -22,8 +24,8 @@ from reverie.envs.flat.leaves import Leaf, Role, leaves
 from reverie.learner.checkpoint import Checkpointer
 from reverie.run.space_file import read_spaces
 from reverie.track.sinks.jsonl import METRICS, SCORES
+from reverie.track.status import LOCK
 
-_LOCK = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """What file systems answer that have no locks."""
 
@@ -105,9 +107,9 @@ class RunFolder:
         """
         # Python opens files so that child processes do not inherit them: workers that outlive
         # this process cannot keep the lock.
-        with open(self.root / _LOCK, "a+", errors="replace") as file:
+        with open(self.root / LOCK, "a+", errors="replace") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file)
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read(1000).strip()
@@ -215,6 +217,18 @@ def open_run(
     saved = read_run(folder.root, trust)
     config = load_saved(saved, []).model_copy(update={"logdir": str(folder.root)})
     return folder, config, saved
+
+
+def _lock(file: IO[str]) -> None:
+    """Takes the lock; whoever only looks whether it is held has it for an instant."""
+    for patience in (0.02, 0.02, 0):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if not patience:
+                raise
+            time.sleep(patience)
 
 
 def _dated(path: pathlib.Path, stamp: str) -> pathlib.Path:

@@ -13,6 +13,9 @@ from reverie.track.sinks.base import Sink, Value
 METRICS = "metrics.jsonl"
 SCORES = "scores.jsonl"
 
+_TAIL = 2**16
+"""Bytes at the end of a file in which its newest records are looked for first."""
+
 
 class RecordsError(ValueError):
     """A file of records is damaged."""
@@ -85,6 +88,32 @@ def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
     if last is not None:
         records.append(last)
     return [{k: math.nan if v is None else v for k, v in r.items()} for r in records]
+
+
+def last_records(path: str | pathlib.Path, count: int, key: str = "step") -> list[dict[str, Any]]:
+    """The newest records of a file of JSON lines; the rest of it is not read.
+
+    Args:
+        path: For example `logdir / "scores.jsonl"`; without the file there are none.
+        count: How many of them at most.
+        key: What a record has to hold to count.
+
+    Returns:
+        As `read_jsonl`. Lines that are no JSON object are left out.
+    """
+    path = pathlib.Path(path).expanduser()
+    if not path.exists():
+        return []
+    with open(path, "rb") as file:
+        size, length = path.stat().st_size, _TAIL
+        while True:
+            file.seek(max(0, size - length))
+            _, *lines = (b"\n" * (length >= size) + file.read(length)).split(b"\n")
+            found = [record for line in lines if (record := _parse(line)) and key in record]
+            if len(found) >= count or length >= size:
+                break
+            length *= 4
+    return [{k: math.nan if v is None else v for k, v in r.items()} for r in found[-count:]]
 
 
 def go_back(logdir: str | pathlib.Path, step: int) -> None:
