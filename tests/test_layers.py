@@ -30,6 +30,7 @@ LAYERS = {
     "cli_help": 7,
     "cli_words": 7,
     "doctor": 7,
+    "view": 7,
     "__init__": 9,
     "__main__": 9,
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reverie import cli_help
 from reverie.cli_words import UsageError, flag, take
 from reverie.config.errors import own_notes
+from reverie.extras import install
 
 if TYPE_CHECKING:
     from reverie.config.schema import Config
@@ -300,12 +301,30 @@ def _doctor(words: list[str]) -> int:
     return exit_code(lines)
 
 
+def _view(words: list[str]) -> int:
+    host, words = take(words, "host", default="127.0.0.1")
+    port, words = take(words, "port", default="")
+    trust, words = flag(words, "trust")
+    folder, words = take(words, "logdir", default=".")
+    if words:
+        raise UsageError(f"reverie view does not know {' '.join(words)}. See reverie view --help.")
+    try:
+        from reverie.view.server import serve
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"reverie view needs the package {error.name}: {install('view')}"
+        ) from None
+    serve(folder, host, port, trust)
+    return 0
+
+
 _COMMANDS = {
     "train": (_train, cli_help.TRAIN),
     "eval": (_eval, cli_help.EVAL),
     "plan": (_plan, cli_help.PLAN),
     "plot": (_plot, cli_help.PLOT),
     "doctor": (_doctor, cli_help.DOCTOR),
+    "view": (_view, cli_help.VIEW),
     "config": (_config, cli_help.CONFIG),
     "envs": (_envs, cli_help.ENVS),
 }

@@ -9,6 +9,7 @@ Commands:
   plan      Say what a run would take: memory, disk and hours.
   plot      Draw the learning curve of a run.
   doctor    Say whether a run is healthy, and what to try if not.
+  view      Show runs in a browser: curves, episodes, the agent's dreams.
   config    Print the resolved configuration with the documentation of every option.
   envs      List the suites of environments, or check an environment.
 
@@ -81,6 +82,18 @@ folder is only read. With --env it looks at an environment before any run, in so
   --json         Print the lines as JSON and nothing else.
   --trust        Let a folder that was made elsewhere name code, which is run.
   --KEY VALUE    Options beside those of the preset small, such as --env.dmc.repeat 2."""
+
+VIEW = """\
+Usage: reverie view [FOLDER] [--port N] [--host ADDRESS]
+
+Serves a page that shows all runs in a folder, also while they train, and prints its address. The
+folder is only read. Needs the extra `view`.
+
+  FOLDER          Folder in which run folders lie, or a run folder; the current one by default.
+  --port N        By default the first free one from 6060 on.
+  --host ADDRESS  Address to listen on. By default nobody but this machine reaches the page; with
+                  another one, such as 0.0.0.0, the printed address holds a token that is asked for.
+  --trust         Let run folders that were made elsewhere name code, which is run."""
 
 CONFIG = """\
 Usage: reverie config [--from FOLDER] [--configs BLOCK ...] [--KEY VALUE ...]

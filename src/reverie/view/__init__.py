@@ -1,0 +1,1 @@
+"""`reverie view`: runs in a browser. Needs the extra `view`."""

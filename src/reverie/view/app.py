@@ -1,0 +1,78 @@
+"""The application: the frame, one module per page, and the guard around them."""
+
+import pathlib
+import sys
+import traceback
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from reverie.config.errors import own_notes
+from reverie.view import runs
+from reverie.view.folders import Folders
+from reverie.view.guard import Guard
+
+STATIC = pathlib.Path(__file__).parent / "static"
+
+PAGES = (runs,)
+"""Modules with a function `routes(folders) -> list of routes`; a page's own begin with /api/."""
+
+
+def make_app(folders: Folders, token: str | None = None) -> Starlette:
+    """The application.
+
+    Args:
+        folders: The runs that it shows.
+        token: Asked of everybody, for a server that other machines can reach; see `Guard`.
+    """
+    routes = [route for page in PAGES for route in page.routes(folders)]
+    return Starlette(
+        routes=[Route("/", _frame), *routes, Mount("/static", _Static(directory=STATIC))],
+        middleware=[Middleware(Guard, token=token), Middleware(_Told)],
+    )
+
+
+async def _frame(request: Request) -> Response:
+    return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+
+
+class _Static(StaticFiles):
+    """Asked for again after an update of the package; what is as it was is not sent again."""
+
+    async def get_response(self, path, scope):
+        answer = await super().get_response(path, scope)
+        answer.headers["cache-control"] = "no-cache"
+        return answer
+
+
+class _Told:
+    """Answers an error with its message, which the page shows: ours alone, others with their type.
+
+    Args:
+        app: What may raise.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            await _answer(error)(scope, receive, send)
+
+
+def _answer(error: Exception) -> Response:
+    if type(error).__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return JSONResponse({"error": "\n".join([str(error), *own_notes(error)])}, 400)
+    traceback.print_exception(error, file=sys.stderr)
+    text = f"{type(error).__name__}: {error}. The terminal of `reverie view` shows where."
+    return JSONResponse({"error": text}, 500)

@@ -1,0 +1,62 @@
+// The frame: which page is shown. An address is #/PAGE?KEY=VALUE; a module per page exports
+// `open(root, params)`, which fills an element and returns what closes the page (or nothing).
+
+import { fail, h } from "./dom.js";
+
+const PAGES = {
+  runs: { title: "Runs", load: () => import("./runs.js") },
+};
+
+const nav = document.getElementById("nav");
+const main = document.getElementById("page");
+let close = null;
+let turn = 0;
+
+for (const [name, page] of Object.entries(PAGES)) {
+  nav.append(h("a", { href: `#/${name}`, "data-page": name }, page.title));
+}
+
+async function show() {
+  const [, name, query] = /^#\/(\w+)\??(.*)$/.exec(location.hash) ?? [null, "runs", ""];
+  const page = PAGES[name] ?? PAGES.runs;
+  const mine = ++turn;
+  close?.();
+  close = null;
+  document.title = `${page.title} - Reverie`;
+  const params = new URLSearchParams(query);
+  for (const link of nav.children) {
+    const current = PAGES[link.dataset.page] === page;
+    if (current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    // The run that is looked at stays chosen on the other pages.
+    const run = params.get("run");
+    link.href = `#/${link.dataset.page}${run ? `?run=${encodeURIComponent(run)}` : ""}`;
+  }
+  const root = h("div", { class: "page" });
+  main.replaceChildren(root);
+  try {
+    const opened = await (await page.load()).open(root, params);
+    if (mine === turn) close = opened ?? null;
+    else opened?.();
+  } catch (error) {
+    if (mine === turn) fail(root, error);
+  }
+}
+
+document.getElementById("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const now = root.dataset.theme ?? system;
+  root.dataset.theme = now === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+  dispatchEvent(new Event("themechange"));
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+  dispatchEvent(new Event("themechange")),
+);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+addEventListener("hashchange", show);
+show();

@@ -1,0 +1,45 @@
+// Elements, messages and numbers.
+
+/** An element with attributes (functions are listeners) and children; false and null are left out. */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== false && child != null));
+  return element;
+}
+
+/** Shows an error in place of what an element holds. */
+export function fail(root, error) {
+  console.debug(error);
+  root.replaceChildren(h("div", { class: "error", role: "alert" }, error.message ?? String(error)));
+}
+
+/** A number in few characters. */
+export function short(x, digits = 3) {
+  if (x == null || Number.isNaN(x)) return "–";
+  if (x !== 0 && (Math.abs(x) < 1e-3 || Math.abs(x) >= 1e15)) return x.toExponential(1);
+  const units = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"]];
+  for (const [size, unit] of units) {
+    if (Math.abs(x) >= size) {
+      const base = unit === "k" ? 1e3 : size;
+      return `${trim((x / base).toPrecision(Math.max(digits, 3)))}${unit}`;
+    }
+  }
+  return Number.isInteger(x) ? String(x) : trim(x.toPrecision(digits));
+}
+
+const trim = (text) =>
+  text.includes("e") ? String(Number(text)) : text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+
+/** A time span. */
+export function span(seconds) {
+  if (seconds == null || !Number.isFinite(seconds)) return "–";
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s}s`;
+  if (s < 3600) return `${Math.floor(s / 60)}m ${s % 60}s`;
+  if (s < 48 * 3600) return `${Math.floor(s / 3600)}h ${Math.floor((s % 3600) / 60)}m`;
+  return `${Math.floor(s / 86400)}d ${Math.floor((s % 86400) / 3600)}h`;
+}

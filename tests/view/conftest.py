@@ -1,0 +1,105 @@
+"""A server around a folder of runs, and a browser that looks at it."""
+
+import contextlib
+import pathlib
+import shutil
+import threading
+import time
+
+import pytest
+
+from reverie.config.load import load
+from reverie.run.scripts import launch
+
+CHROMIUM = "/usr/bin/chromium"
+
+
+@pytest.fixture(scope="session")
+def make_run(cache):
+    """Trains a short run of the debug preset."""
+
+    def make(logdir, *words, task="gym_CartPole-v1"):
+        options = ["--configs", "debug", "--task", task, "--logger.outputs", "jsonl"]
+        options += ["--run.steps", "120", "--run.log_every", "0.2", "--run.final_eval_eps", "2"]
+        launch(load([*options, "--jax.cache_dir", cache, "--logdir", str(logdir), *words]))
+        return pathlib.Path(logdir)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(make_run, tmp_path_factory):
+    """A folder with a finished run, which is only read."""
+    folder = tmp_path_factory.mktemp("runs")
+    make_run(folder / "cartpole")
+    return folder
+
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    """A copy of it, to write into."""
+    return pathlib.Path(shutil.copytree(trained, tmp_path / "runs"))
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Serves an application in a thread: `with serving(app) as url`."""
+    uvicorn = pytest.importorskip("uvicorn", reason="the extra view is not installed")
+
+    @contextlib.contextmanager
+    def serve(app):
+        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join()
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not pathlib.Path(CHROMIUM).exists():
+        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    with api.sync_playwright() as play:
+        # As root, as in containers, Chromium refuses its sandbox.
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, serving):
+    """Opens a page of an application: `open_page(app, "#/runs", width=390, dark=True)`.
+
+    A message in the console of the browser or a failed request fails the test, but for those that
+    `page.expected` is put into.
+    """
+    with contextlib.ExitStack() as stack:
+        messages = []
+
+        def open_page(app, address="", width=1280, height=900, dark=False):
+            url = stack.enter_context(serving(app))
+            scheme = "dark" if dark else "light"
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=scheme
+            )
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(20_000)
+            page.on("console", lambda m: m.type != "debug" and messages.append(m.text))
+            page.on("pageerror", lambda error: messages.append(str(error)))
+            page.goto(f"{url}/{address}")
+            return page
+
+        open_page.messages = messages
+        yield open_page
+    assert messages == []
