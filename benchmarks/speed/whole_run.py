@@ -4,22 +4,22 @@
     python benchmarks/speed/whole_run.py quickstart --seconds 120 --json
 
 Each run is `reverie.train` in a process of its own, timed between its first update and the end. The
-parts are what the loop's own thread spends in calls of them: a CPU that computes an update while
-the loop goes on shows as `update` when the loop waits for it. `other` is the loop itself, and
+parts are those that a run logs as `time/...`, of the loop's own thread: a CPU that computes an
+update while the loop goes on shows as `update` when the loop waits for it. `other` is the loop
+itself, and
 `overhead` is all but environment, policy and update. `alone` is what `reverie plan` predicts for
 the run from its parts measured one at a time, in environment steps per second.
 """
 
 import argparse
-import functools
 import json
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable
+
+from reverie.run.state import PARTS
 
 RUNS = {
     "debug": ["--configs", "debug", "--task", "dummy_disc"],  # Only to try this program.
@@ -32,23 +32,6 @@ RUNS = {
     ],
 }  # fmt: skip
 """Run -> words after `reverie train`."""
-
-PARTS = {
-    "environment": (
-        "reverie.envs.vector.vector:VectorEnv.step_async",
-        "reverie.envs.vector.vector:VectorEnv.step_wait",
-    ),
-    "policy": ("reverie.learner.policy:Policy.act",),
-    "replay": (
-        "reverie.replay.replay:Replay.add",
-        "reverie.replay.batches:Batches.next",
-        "reverie.replay.batches:Batches.postpone",
-    ),
-    "update": ("reverie.learner.learner:Learner.update",),
-    "logging": ("reverie.run.monitor:Monitor.log", "reverie.run.monitor:Monitor.acted"),
-    "saving": ("reverie.run.setup:Run.save", "reverie.run.setup:Run.save_now"),
-}
-"""Part -> functions whose time it is."""
 
 COLUMNS = ("steps/s", "updates/s", "alone", "overhead", *PARTS, "other")
 
@@ -92,60 +75,35 @@ def measure(words: list[str], seconds: float) -> dict[str, float]:
 
 
 class Watch:
-    """A callback that times the parts from the first update on, and then ends the run."""
+    """A callback that looks at a run from the first update on, and then ends it."""
 
     def __init__(self, seconds: float):
         self._seconds = seconds
-        self._start = self._end = self._steps = self._updates = 0.0
-        self._spent: dict[str, float] = defaultdict(float)
-        self._inside = ""
-        for part, functions in PARTS.items():
-            for function in functions:
-                self._time(part, function)
+        self._start = self._end = 0.0
+        self._counts: dict[str, float] = {}
 
     def __call__(self, run) -> None:
         now = time.perf_counter()
+        counts = {"steps": run.steps, "updates": run.updates, **run.spent}
         if not self._start and run.updates:
-            self._start, self._steps, self._updates = now, run.steps, run.updates
-            self._spent.clear()
+            self._start, self._counts = now, counts
         if self._start and not self._end and now - self._start >= self._seconds:
             self._end = now
-            self._steps = run.steps - self._steps
-            self._updates = run.updates - self._updates
+            self._counts = {name: counts[name] - self._counts[name] for name in counts}
             signal.raise_signal(signal.SIGTERM)
 
     def result(self) -> dict[str, float]:
         """Rates, and parts as shares of the wall clock."""
-        wall = self._end - self._start
-        parts = {part: self._spent[part] / wall for part in PARTS}
-        other = 1 - sum(parts.values())
+        per_second = {name: x / (self._end - self._start) for name, x in self._counts.items()}
+        parts = {part: per_second[part] for part in PARTS}
         working = sum(parts[part] for part in ("environment", "policy", "update"))
         return {
-            "steps/s": self._steps / wall,
-            "updates/s": self._updates / wall,
+            "steps/s": per_second["steps"],
+            "updates/s": per_second["updates"],
             "overhead": 1 - working,
             **parts,
-            "other": other,
+            "other": 1 - sum(parts.values()),
         }
-
-    def _time(self, part: str, function: str) -> None:
-        module, _, name = function.partition(":")
-        holder, _, method = name.partition(".")
-        cls = getattr(__import__(module, fromlist=[holder]), holder)
-        original: Callable = getattr(cls, method)
-
-        @functools.wraps(original)
-        def timed(*args, **kwargs):
-            if self._inside or self._end:  # Of another part already, or after the end.
-                return original(*args, **kwargs)
-            self._inside, start = part, time.perf_counter()
-            try:
-                return original(*args, **kwargs)
-            finally:
-                self._spent[part] += time.perf_counter() - start
-                self._inside = ""
-
-        setattr(cls, method, timed)
 
 
 def table(results: dict[str, dict[str, float]]) -> str:

@@ -1,4 +1,4 @@
-"""When it is time for something."""
+"""When it is time for something, and how long something takes."""
 
 import time
 from collections.abc import Callable
@@ -43,3 +43,21 @@ class Every:
     def restart(self) -> None:
         """Begins a new interval."""
         self._due = self._clock() + self._seconds
+
+
+class Stopwatch:
+    """Adds up the seconds that pass inside of it.
+
+    Attributes:
+        seconds: All of them so far.
+    """
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __enter__(self) -> "Stopwatch":
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._start

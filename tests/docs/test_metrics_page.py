@@ -17,6 +17,7 @@ EXPLAINED = {
     for name in re.findall(r"`([^`]+)`", row.split("|")[1])
 }
 OF_OTHERS = {"train/opt/grad_scale", "train/opt/grad_overflow"}  # Of float16.
+OF_OTHERS |= {"usage/device_gb", "usage/device_limit_gb"}  # Of accelerators.
 OF_OTHERS |= {"achievement/rate/KEY", "achievement/score"}  # Of Crafter.
 OF_OTHERS |= {f"epstats/log/KEY/{kind}" for kind in ("avg", "max", "sum")}
 PATTERNS = [re.compile(name.replace("KEY", ".+")) for name in EXPLAINED]

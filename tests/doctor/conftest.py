@@ -21,7 +21,7 @@ HEALTHY = {
     "train/opt/grad_norm": 3.0,
     "train/opt/update_rms": 1e-4,
     "train/opt/param_rms": 0.13,
-    "env/waiting": 0.01,
+    "time/environment": 0.01,
 }
 """As the newest metrics of a CartPole run after 4,000 updates."""
 

@@ -35,7 +35,7 @@ SICK = {
     "value loss high": ("loss value", "warning", {"train/loss/value": 3.0}, None),
     "nothing moves": ("update size", "sick", {"train/opt/update_rms": 0.0}, None),
     "too large steps": ("update size", "sick", {"train/opt/update_rms": 0.1}, None),
-    "environments slow": ("waiting", "warning", {"env/waiting": 0.6}, None),
+    "environments slow": ("waiting", "warning", {"time/environment": 0.6}, None),
     "restarts": ("restarts of environments", "warning", {"env/restarts": 3}, None),
     "no gain": ("score", "warning", {}, SCORES),
     "one score": ("score", "warning", {}, [0.0] * 60),

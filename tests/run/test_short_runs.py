@@ -4,6 +4,7 @@ import time
 
 import gymnasium
 import numpy as np
+import pytest
 
 import reverie
 from reverie.run.scripts import launch
@@ -46,4 +47,15 @@ def test_a_run_says_when_it_waits_for_environments(tmp_path, cache, capfd):
     reverie.train(Slow, **options, **{"run.envs": 2, "run.env_backend": "sync"})
     out = capfd.readouterr().out
     assert out.count("of the time: --run.env_backend async steps each of them") == 1
-    assert read_jsonl(tmp_path / "metrics.jsonl")[-1]["env/waiting"] > 0.5
+    assert read_jsonl(tmp_path / "metrics.jsonl")[-1]["time/environment"] > 0.5
+
+
+def test_a_log_tells_where_the_time_goes_and_counts_are_no_means(finished):
+    rows = read_jsonl(finished.logdir / "metrics.jsonl")
+    shares = [{k: x for k, x in row.items() if k.startswith("time/")} for row in rows]
+    shares = [row for row in shares if row]
+    assert all(0 < sum(row.values()) < 1.01 and len(row) == 5 for row in shares)
+    assert sum(row["time/update"] for row in shares) > 0 < sum(x["time/policy"] for x in shares)
+    updates = [row for row in rows if "train/opt/updates" in row]
+    assert all(row["train/opt/updates"] % 1 == 0 for row in updates)
+    assert updates[-1]["train/opt/lr"] == pytest.approx(1e-3)

@@ -23,11 +23,13 @@ def test_rates_since_the_last_result():
         rates.count(policy=10)
         rates.count(train=1024, updates=2)
     clock.now += 20
-    assert rates.result() == {"fps/policy": 2.0, "fps/train": 204.8, "train/update_ratio": 0.2}
+    speeds = {"fps/policy": 2.0, "fps/train": 204.8, "fps/update": 0.4}
+    assert rates.result() == {**speeds, "train/update_ratio": 0.2}
     rates.count(policy=5)
     clock.now += 1
-    assert rates.result() == {"fps/policy": 5.0, "fps/train": 0.0, "train/update_ratio": 0.0}
-    assert rates.result() == {"fps/policy": 0.0, "fps/train": 0.0}
+    speeds = {"fps/policy": 5.0, "fps/train": 0.0, "fps/update": 0.0}
+    assert rates.result() == {**speeds, "train/update_ratio": 0.0}
+    assert rates.result() == dict.fromkeys(speeds, 0.0)
 
 
 def test_usage_sees_memory_workers_and_work():

@@ -1,11 +1,11 @@
 """Rollouts of environments on this machine, in lockstep."""
 
-import time
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from reverie.actors.collector import Arrays, Rollout
+from reverie.clocks import Stopwatch
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.policy import Params
 from reverie.spaces import FLAGS
@@ -35,14 +35,12 @@ class HostCollector:
     The environments work between two calls of `collect`, while the caller stores the rollout and
     issues updates.
 
-    Attributes:
-        waited: Seconds that steps of the environments have kept everything else waiting.
-
     Args:
         envs: The environments; they are reset at the first step, and closed by `close`.
         policy: Chooses the actions.
         mode: Passed to the policy.
         seed: Seed of the environments' first reset; None keeps those that they were made with.
+        acting: Times the policy.
     """
 
     def __init__(
@@ -52,6 +50,7 @@ class HostCollector:
         *,
         mode: Literal["train", "eval"] = "train",
         seed: int | None = None,
+        acting: Stopwatch | None = None,
     ):
         self.envs = envs
         self._policy = policy
@@ -60,7 +59,7 @@ class HostCollector:
         self._visible = (*envs.obs_space, *FLAGS)
         self._carry = policy.init(envs.num_envs)
         self._stepping = False
-        self.waited = 0.0
+        self._acting = acting or Stopwatch()
 
     def set_params(self, params: Params) -> None:
         """Acts with other parameters from the next step on."""
@@ -75,9 +74,10 @@ class HostCollector:
             Their step [1, N, ...]: the observation that has just arrived, its reward, flags and
             `log/` keys, the actions chosen for it (zeros where `is_last`) and the latents.
         """
-        obs = self._step() if self._stepping else self._reset()
+        obs = self.envs.step_wait() if self._stepping else self._reset()
         visible = {key: obs[key] for key in self._visible}
-        self._carry, actions, latents = self._policy.act(self._carry, visible, self._mode)
+        with self._acting:
+            self._carry, actions, latents = self._policy.act(self._carry, visible, self._mode)
         # Copies, because environments may write into their actions.
         actions = {key: np.array(value) for key, value in actions.items()}
         if np.count_nonzero(obs["is_last"]):
@@ -101,9 +101,3 @@ class HostCollector:
 
     def _reset(self) -> Arrays:
         return self.envs.reset() if self._seed is None else self.envs.reset(self._seed)
-
-    def _step(self) -> Arrays:
-        start = time.monotonic()
-        obs = self.envs.step_wait()
-        self.waited += time.monotonic() - start
-        return obs

@@ -276,7 +276,7 @@ def _speed(records: Records) -> Iterator[Line]:
             warning=not 0.8 < done / asked < 1.25,
             advice="The run trains another amount than asked; was run.train_ratio changed lately?",
         )
-    waiting = records.newest("env/waiting")
+    waiting = records.newest("time/environment")
     # Where nothing is learnt, there is nothing but environments to wait for.
     if not math.isnan(waiting) and len(records.series("train/opt/updates")):
         yield graded(

@@ -46,6 +46,13 @@ def needed(learner: Learner) -> int:
     return _sharing(learner) * learner.memory_needs().get("train", 0)
 
 
+def device_usage(learner: Learner) -> dict[str, float]:
+    """Memory of the first training device in GiB, in use and in all; nothing where a CPU trains."""
+    stats = learner.placement.training[0].memory_stats() or {}
+    names = {"usage/device_gb": "bytes_in_use", "usage/device_limit_gb": "bytes_limit"}
+    return {key: stats[name] / 2**30 for key, name in names.items() if name in stats}
+
+
 def _sharing(learner: Learner) -> int:
     """Training devices that share one memory: all where a CPU trains."""
     return len(learner.placement.training) if learner.placement.platform == "cpu" else 1

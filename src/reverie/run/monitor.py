@@ -2,12 +2,21 @@
 
 import time
 
+import jax.numpy as jnp
+
 from reverie.actors.collector import Collector, Rollout
 from reverie.actors.host import HostCollector
+from reverie.agent.optimizer import learning_rate
+from reverie.config.agent import OptimizerConfig
+from reverie.learner.learner import Learner
+from reverie.run.device_memory import device_usage
 from reverie.run.state import Run
 from reverie.track.rates import Rates
 from reverie.track.stats import EpisodeStats
 from reverie.track.usage import usage
+
+COUNTS = ("opt/updates", "opt/param_count")
+"""Metrics of an update whose mean would mean nothing."""
 
 MUCH = 0.5
 """Share of the time in environments from which a run says how to step them in parallel."""
@@ -24,7 +33,7 @@ class Monitor:
     def __init__(self, run: Run, collector: Collector):
         self._logger = run.logger
         self._host = collector if isinstance(collector, HostCollector) else None
-        self._start, self._waited = time.monotonic(), 0.0
+        self._start, self._spent = time.perf_counter(), run.spent
         self._advised = False
         self._batch_steps = run.config.batch_size * run.config.batch_length
         self._achievements = run.progress.achievements
@@ -56,13 +65,15 @@ class Monitor:
 
     def log(self, run: Run) -> None:
         """Writes the means over the time since the last call, also of updates and replay."""
-        for metrics in run.learner.pop_metrics() if run.learner else ():
-            self._logger.add(metrics, prefix="train")
+        if run.learner:
+            self._log_updates(run.learner, run.config.agent.opt)
         self._logger.add(run.replay.stats(), prefix="replay")
         self._logger.add(self._achievements.metrics())
+        shares = self._shares(run)
+        self._logger.add(shares)
         if self._host:
-            waiting = self._waiting(run, self._host)
-            self._logger.add({"env/restarts": self._host.envs.restarts, "env/waiting": waiting})
+            self._logger.add({"env/restarts": self._host.envs.restarts})
+            self._advise(run, self._host, shares["time/environment"])
         self._logger.add(usage())
         self._logger.add(self._rates.result())
         self._logger.write()
@@ -70,11 +81,28 @@ class Monitor:
             self._told = True
             self.explain()
 
-    def _waiting(self, run: Run, host: HostCollector) -> float:
-        """Share of the time since the last call in which everything waited for environments."""
-        seconds, waited = time.monotonic() - self._start, host.waited - self._waited
-        self._start, self._waited = time.monotonic(), host.waited
-        share = waited / max(seconds, 1e-6)
+    def _log_updates(self, learner: Learner, options: OptimizerConfig) -> None:
+        """Means over updates, but for what only counts, and the learning rate of the newest."""
+        updates = learner.pop_metrics()
+        for metrics in updates:
+            means = {k: x for k, x in metrics.items() if metrics is updates[-1] or k not in COUNTS}
+            self._logger.add(means, prefix="train")
+        if updates:
+            number = jnp.asarray(updates[-1]["opt/updates"] - 1, jnp.int32)
+            self._logger.add({"train/opt/lr": float(learning_rate(number, options))})
+        self._logger.add(device_usage(learner))
+
+    def _shares(self, run: Run) -> dict[str, float]:
+        """Shares of the time since the last call that the parts of the loop took."""
+        now, before, start = run.spent, self._spent, self._start
+        self._spent, self._start = now, time.perf_counter()
+        seconds = max(self._start - start, 1e-6)
+        shares = {part: (now[part] - before[part]) / seconds for part in now}
+        # The log under way counts for the next one.
+        return {f"time/{part}": min(max(share, 0.0), 1.0) for part, share in shares.items()}
+
+    def _advise(self, run: Run, host: HostCollector, share: float) -> None:
+        """Says once how environments can be stepped in parallel, if they take most of the time."""
         alone = host.envs.backend == "sync" and host.envs.num_envs > 1
         if alone and run.updates and share > MUCH and not self._advised:
             self._advised = True
@@ -82,4 +110,3 @@ class Monitor:
                 f"Training waits for environments {share:.0%} of the time: --run.env_backend async "
                 "steps each of them in a process of its own."
             )
-        return share

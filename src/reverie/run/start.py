@@ -32,7 +32,7 @@ def open_collector(
     """What makes the steps of training: environments and the policy, if not the user's own."""
     if collector is None:
         envs = open_envs(run)
-        collector = HostCollector(envs, run.policy)
+        collector = HostCollector(envs, run.policy, acting=run.watches["policy"])
         named = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
         origin = run.config.sources.get("run.env_backend", "")
         given = origin and run.config.run.env_backend != "auto"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from reverie.actors.random_policy import RandomPolicy
+from reverie.clocks import Stopwatch
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
 from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
@@ -22,6 +23,11 @@ from reverie.run.source import EnvSource
 from reverie.spaces import Space
 from reverie.track.achievements import Achievements
 from reverie.track.logger import Logger
+
+PARTS = ("environment", "policy", "replay", "update", "logging")
+"""What the thread of the loop spends its time in: waiting for steps, choosing actions, storing and
+drawing steps, updates (on a CPU also their computation), and logs, reports, evaluations, saves and
+callbacks."""
 
 _DRAWN = "drawn/"
 """Prefix of the arrays of batches that were drawn and not trained, and of what updates gave."""
@@ -75,6 +81,7 @@ class Run:
         batches: Sequences for updates.
         ratio: Decides how many updates are due.
         progress: Counts of the run.
+        watches: Time the parts of the loop; that of the environment includes the policy's.
         previews: Sequences for reports; drawing them changes nothing in training.
         logger: Receives metrics and messages. As what follows, made when all else was restored.
         saver: Writes checkpoints in the background.
@@ -91,6 +98,9 @@ class Run:
     batches: Batches
     ratio: Ratio
     progress: Progress = dataclasses.field(default_factory=Progress)
+    watches: Mapping[str, Stopwatch] = dataclasses.field(
+        default_factory=lambda: {part: Stopwatch() for part in PARTS}
+    )
     previews: Batches = dataclasses.field(init=False)
     logger: Logger = dataclasses.field(init=False)
     saver: Saver = dataclasses.field(init=False)
@@ -104,6 +114,12 @@ class Run:
     def updates(self) -> int:
         """Gradient steps."""
         return self.progress.updates
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """Seconds of this process by part of the loop."""
+        spent = {part: watch.seconds for part, watch in self.watches.items()}
+        return {**spent, "environment": spent["environment"] - spent["policy"]}
 
     @property
     def latents(self) -> Mapping[str, Space]:

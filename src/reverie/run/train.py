@@ -141,7 +141,7 @@ def loop(
         evaluations: What there is for evaluations now and then.
         callbacks: What the user wants to be called after every step of the loop.
     """
-    config, done, shutdown = run.config, run.progress, run.shutdown
+    config, done, shutdown, time = run.config, run.progress, run.shutdown, run.watches
     monitor = Monitor(run, collector)
     hooks = make_hooks(run, monitor, evaluations, callbacks)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
@@ -150,25 +150,28 @@ def loop(
     with shutdown.interruptible():
         hand_over(run, collector)
     while done.steps < config.run.steps and not shutdown.over:
-        with shutdown.interruptible():
+        with shutdown.interruptible(), time["environment"]:
             rollout = complete(collector.collect(), run.latents)
         if config.run.debug:
             check_numbers(rollout.steps, "rollout")
-        run.replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
+        with time["replay"]:
+            run.replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
         done.steps += rollout.size
-        done.episodes += monitor.acted(rollout)
+        with time["logging"]:
+            done.episodes += monitor.acted(rollout)
 
         if run.learner and run.replay.ready(config.batch_size):
             if not compiled:
-                with shutdown.interruptible():
+                with shutdown.interruptible(), time["update"]:
                     run.learner.wait("train", run.batches.example())
                 check_update(config, run.learner)
                 compiled = True
             monitor.updated(update(run, run.learner, rollout.size))
             hand_over(run, collector)
 
-        for hook in hooks:
-            hook(run)
+        with time["logging"]:
+            for hook in hooks:
+                hook(run)
 
     # The step under way is left to close(): nobody needs it, and it may hang.
     monitor.log(run)
@@ -187,16 +190,19 @@ def update(run: Run, learner: Learner, steps: int) -> int:
     What an update gives back reaches replay after the next one was issued, so that the device
     always has work; it is the thread of the batches that waits for the values.
     """
-    config, due = run.config, run.ratio(steps)
+    config, due, time = run.config, run.ratio(steps), run.watches
     for made in range(due):
         if run.shutdown.requested:
             run.ratio.give_back(due - made)
             return made
-        sample = run.batches.next()
+        with time["replay"]:
+            sample = run.batches.next()
         if config.run.debug:
             check_numbers(sample.batch, f"batch of update {learner.updates + 1}")
-        out = learner.update(sample.batch)
+        with time["update"]:
+            out = learner.update(sample.batch)
         priority = out.priority if config.replay.priosignal == "model" else None
-        run.batches.postpone(sample.ids[:, config.replay_context :], out.latents, priority)
+        with time["replay"]:
+            run.batches.postpone(sample.ids[:, config.replay_context :], out.latents, priority)
         run.progress.updates += 1
     return due

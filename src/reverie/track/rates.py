@@ -35,13 +35,14 @@ class Rates:
         """Returns the rates since the last call, and starts over.
 
         Returns:
-            `fps/policy` (environment steps per second), `fps/train` (replayed steps per second)
-            and, if the environment was stepped, `train/update_ratio` (gradient steps per
-            environment step).
+            `fps/policy` (environment steps per second), `fps/train` (replayed steps per second),
+            `fps/update` (updates per second) and, if the environment was stepped,
+            `train/update_ratio` (gradient steps per environment step).
         """
         # Two calls within one tick of the clock must not divide by zero.
         seconds = max(self._clock() - self._start, 1e-6)
-        rates = {"fps/policy": self._policy / seconds, "fps/train": self._train / seconds}
+        done = {"policy": self._policy, "train": self._train, "update": self._updates}
+        rates = {f"fps/{name}": count / seconds for name, count in done.items()}
         if self._policy:
             rates["train/update_ratio"] = self._updates / self._policy
         self._restart()
