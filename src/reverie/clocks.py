@@ -46,18 +46,20 @@ class Every:
 
 
 class Stopwatch:
-    """Adds up the seconds that pass inside of it.
-
-    Attributes:
-        seconds: All of them so far.
-    """
+    """Adds up the seconds that pass inside of it."""
 
     def __init__(self):
-        self.seconds = 0.0
+        self._before = 0.0
+        self._start: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """All of them so far."""
+        return self._before + (0.0 if self._start is None else time.perf_counter() - self._start)
 
     def __enter__(self) -> "Stopwatch":
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._start
+        self._before, self._start = self.seconds, None

@@ -97,9 +97,7 @@ class Monitor:
         now, before, start = run.spent, self._spent, self._start
         self._spent, self._start = now, time.perf_counter()
         seconds = max(self._start - start, 1e-6)
-        shares = {part: (now[part] - before[part]) / seconds for part in now}
-        # The log under way counts for the next one.
-        return {f"time/{part}": min(max(share, 0.0), 1.0) for part, share in shares.items()}
+        return {f"time/{part}": (now[part] - before[part]) / seconds for part in now}
 
     def _advise(self, run: Run, host: HostCollector, share: float) -> None:
         """Says once how environments can be stepped in parallel, if they take most of the time."""
