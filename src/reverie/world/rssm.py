@@ -325,8 +325,8 @@ class RSSM(eqx.Module):
         self, post: Float[Array, "*b C S"], prior: Float[Array, "*b C S"]
     ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
         """Dynamics and representation losses with free nats (paper equation 5)."""
-        dyn = _kl(sg(post), prior)
-        rep = _kl(post, sg(prior))
+        dyn = kl(sg(post), prior)
+        rep = kl(post, sg(prior))
         return jnp.maximum(dyn, self.free_nats), jnp.maximum(rep, self.free_nats)
 
 
@@ -336,7 +336,7 @@ def _dense_stack(inputs: int, units: int, layers: int, key) -> tuple[Dense, ...]
     return tuple(Dense(sizes[i], units, key=keys[i]) for i in range(layers))
 
 
-def _kl(p: Float[Array, "*b C S"], q: Float[Array, "*b C S"]) -> Float[Array, "*b"]:
+def kl(p: Float[Array, "*b C S"], q: Float[Array, "*b C S"]) -> Float[Array, "*b"]:
     """KL divergence of categoricals given by log-probabilities, summed over variables."""
     return (jnp.exp(p) * (p - q)).sum((-2, -1))
 

@@ -1,0 +1,316 @@
+"""The world model of one checkpoint as two programs: imagine a step, or observe one."""
+
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from reverie.agent.action_mask import masked, predicted_masks
+from reverie.agent.agent import Agent
+from reverie.agent.imagination import action_noise, sample_actions
+from reverie.agent.networks import Networks
+from reverie.agent.precision import cast_floats
+from reverie.agent.sequences import Sequences, observe
+from reverie.config.checks import check_spaces
+from reverie.config.schema import Config
+from reverie.learner.cache import configure_cache
+from reverie.learner.checkpoint import CheckpointError
+from reverie.learner.compiler import Compiler
+from reverie.learner.devices import choose
+from reverie.learner.policy import Params, read_params
+from reverie.learner.programs import Program, specs, state_shapes
+from reverie.nn.dists import Categorical
+from reverie.nn.functional import split_widths
+from reverie.run import build
+from reverie.spaces import Space
+from reverie.world.features import encode_flat
+from reverie.world.rssm import State, entropy, kl
+
+Arrays = dict[str, Any]
+"""Arrays by key, of numpy outside of programs."""
+
+_STATE, _ACT = 0, 1
+"""What the noise of a step is for."""
+
+
+class Chance(NamedTuple):
+    """What decides the draws of a step: equal ones give equal draws.
+
+    Attributes:
+        seed: Of the whole dream.
+        step: Steps since its first frame.
+    """
+
+    seed: int
+    step: int
+
+
+class Said(NamedTuple):
+    """What the heads say about one latent state; arrays without batch axes.
+
+    Attributes:
+        obs: Decoded observations by key, images as uint8; empty where the agent has no decoder.
+        reward: Expected on the way into the state.
+        con: Probability that the episode goes on.
+        value: Expected return from here on, discounted.
+        entropy: Of the prior in nats, before the state was drawn.
+        sampled: An action of the policy, as in training.
+        likely: Its most likely action, as in evaluations.
+        policy: Probabilities of all classes, entry after entry, or means, by action key.
+        spread: Standard deviations of continuous actions.
+        valid: Classes that the predicted action mask allows, by action key that has one.
+    """
+
+    obs: Arrays
+    reward: Any
+    con: Any
+    value: Any
+    entropy: Any
+    sampled: Arrays
+    likely: Arrays
+    policy: Arrays
+    spread: Arrays
+    valid: Arrays
+
+
+class Seen(NamedTuple):
+    """What an observation tells.
+
+    Attributes:
+        surprise: KL divergence in nats of the posterior from the prior: what it told that was not
+            expected.
+        seen_error: Loss of the reconstruction by key, having seen it.
+        dream_error: Loss by key of what another state predicted in its place.
+    """
+
+    surprise: Any
+    seen_error: Arrays
+    dream_error: Arrays
+
+
+class Model:
+    """An agent and its parameters, on one device, for one sequence.
+
+    Args:
+        agent: Static description.
+        params: Its parameters.
+        step: Environment steps after which they were saved.
+        device: Where it computes.
+        fast_compile: Whether to compile faster, to slower programs.
+    """
+
+    def __init__(
+        self, agent: Agent, params: Params, step: int, device: Any, fast_compile: bool = False
+    ):
+        self.agent, self.step = agent, step
+        self._device, self._place = device, SingleDeviceSharding(device)
+        self._shapes = state_shapes(agent).params
+        self._compiler = Compiler()
+        how = device.platform, fast_compile
+        self._imagine = Program("imagine", self._imagined, self._imagine_inputs, *how)
+        self._observe = Program("observe", self._observed, self._observe_inputs, *how)
+        self._leaves: list[jax.Array] = []
+        self.set_params(params, step)
+
+    def set_params(self, params: Params, step: int) -> None:
+        """Goes on with the parameters of another checkpoint of the same agent."""
+        self._leaves = jax.device_put(list(params.leaves), self._device)
+        self.step = step
+
+    def initial(self) -> State:
+        """The state before an episode, on the host."""
+        return jax.device_get(self.agent.init_carry(1).state)
+
+    def idle(self) -> Arrays:
+        """The action before an episode."""
+        return {key: space.zeros() for key, space in self.agent.act_space.items()}
+
+    def imagine(
+        self, state: State, action: Mapping[str, np.ndarray], chance: Chance
+    ) -> tuple[State, Said]:
+        """One step of the prior.
+
+        Args:
+            state: Where it begins.
+            action: What is done there, without batch axes.
+            chance: Decides the draws.
+        """
+        act = {key: value[None] for key, value in action.items()}
+        program = self._compiler.get(self._imagine, act)
+        return self._host(program(self._leaves, state, act, *_numbers(chance)))
+
+    def observe(
+        self,
+        state: State,
+        action: Mapping[str, np.ndarray],
+        obs: Mapping[str, np.ndarray],
+        is_first: bool,
+        chance: Chance,
+        dreamt: State | None = None,
+    ) -> tuple[State, Said, Seen]:
+        """One step of the posterior.
+
+        Args:
+            state: Before it.
+            action: That led to the observation, without batch axes.
+            obs: The observation, without batch axes.
+            is_first: Whether it begins an episode.
+            chance: Decides the draws.
+            dreamt: A state whose prediction is compared with the observation.
+        """
+        seen = {key: np.asarray(obs[key])[None] for key in self.agent.obs_space}
+        act = {key: value[None] for key, value in action.items()}
+        program = self._compiler.get(self._observe, seen)
+        other = state if dreamt is None else dreamt
+        first = np.array([[is_first]])
+        return self._host(program(self._leaves, state, act, seen, first, other, *_numbers(chance)))
+
+    def _host(self, results: Any) -> Any:
+        state, *rest = jax.device_get(results)
+        return (state, *jax.tree.map(lambda x: np.array(x[0]), rest))
+
+    def _imagined(self, leaves, state: State, action, seed, step):
+        nets = self._networks(leaves)
+        keys = _keys(seed, step)
+        encoded = encode_flat(action, self.agent.act_space, squash=False, batch_ndim=1)
+        noise = self.agent.draws.uniform(keys[_STATE], (1, nets.dyn.stoch))
+        carry = nets.dyn.imagine_step(
+            nets.dyn.imagine_start(state), encoded, noise, self.agent.draws
+        )
+        return carry.state, self._say(nets, carry.state, keys[_ACT])
+
+    def _observed(self, leaves, state: State, action, obs, first, dreamt: State, seed, step):
+        agent, nets = self.agent, self._networks(leaves)
+        keys = _keys(seed, step)
+        add_time = lambda tree: jax.tree.map(lambda x: x[:, None], tree)  # noqa: E731
+        nothing = jnp.zeros((1, 1), bool)
+        data = Sequences(
+            add_time(obs), add_time(action), nothing.astype(jnp.float32), first, nothing, nothing
+        )
+        last, seen = observe(
+            nets, state, data, agent.act_space, keys[_STATE], agent.draws, agent.dtype
+        )
+        surprise = kl(seen.post.logits[:, 0], nets.dyn.prior(last.deter))
+        both = jax.tree.map(lambda *x: jnp.concatenate(x, 0), last, dreamt)
+        twice = {key: jnp.concatenate([x, x], 0) for key, x in obs.items()}
+        losses = {k: dist.loss(twice[k]) for k, dist in _decode(nets, both).items()}
+        errors = [{k: x[i : i + 1] for k, x in losses.items()} for i in range(2)]
+        return last, self._say(nets, last, keys[_ACT]), Seen(surprise, *errors)
+
+    def _say(self, nets: Networks, state: State, key) -> Said:
+        """What the heads say about a state [1]."""
+        agent, features = self.agent, nets.dyn.features(state)
+        valid = predicted_masks(nets, state, agent.act_space, agent.masks)
+        dists = masked(nets.heads["pol"](features), valid)
+        noise = action_noise(agent.draws, key, agent.act_space, (1,))
+        con = nets.heads["con"](features).prob()
+        if agent.config.contdisc:
+            con = jnp.minimum(con / (1 - 1 / agent.config.horizon), 1.0)
+        obs = {k: x.pred() for k, x in _decode(nets, state).items()}
+        return Said(
+            {k: _as_stored(x, agent.obs_space[k]) for k, x in obs.items()},
+            nets.heads["rew"](features).pred(),
+            con,
+            nets.heads["val"](features).pred(),
+            entropy(nets.dyn.prior(state.deter)),
+            self._typed(sample_actions(dists, noise, agent.draws)),
+            self._typed({k: x.mode() for k, x in dists.items()}),
+            {k: _summary(x) for k, x in dists.items()},
+            {k: x.stddev for k, x in dists.items() if not isinstance(x, Categorical)},
+            valid,
+        )
+
+    def _typed(self, actions):
+        return {k: x.astype(self.agent.act_space[k].dtype) for k, x in actions.items()}
+
+    def _networks(self, leaves) -> Networks:
+        nets = jax.tree.unflatten(jax.tree.structure(self._shapes), leaves)
+        return cast_floats(nets, self.agent.dtype)
+
+    def _imagine_inputs(self, action):
+        leaves, state, numbers = self._common()
+        return (*specs((leaves, state, dict(action)), self._place), *numbers)
+
+    def _observe_inputs(self, seen):
+        leaves, state, numbers = self._common()
+        act = {k: space.zeros(1) for k, space in self.agent.act_space.items()}
+        first = np.zeros((1, 1), bool)
+        inputs = leaves, state, act, dict(seen), first, state
+        return (*specs(inputs, self._place), *numbers)
+
+    def _common(self):
+        state = jax.eval_shape(lambda: self.agent.init_carry(1).state)
+        return jax.tree.leaves(self._shapes), state, _numbers(Chance(0, 0))
+
+
+def load_model(
+    config: Config, obs_space: Mapping[str, Space], act_space: Mapping[str, Space]
+) -> Model:
+    """The model of the newest valid checkpoint in a run folder, without its optimizer.
+
+    Args:
+        config: Of the run, with `logdir` where it lies.
+        obs_space: Observation keys.
+        act_space: Action keys.
+
+    Raises:
+        CheckpointError: If there is none, or it is of an agent with other settings.
+        ConfigError: If its networks are code that must not be imported.
+    """
+    if config.random_agent:
+        raise CheckpointError(
+            "This run has random_agent true: it acts at random and learns nothing, so there is no "
+            "world model to dream with."
+        )
+    _use_cpu(config.jax.cache_dir)
+    check_spaces({**obs_space, **act_space}, config.agent)
+    config = build.for_acting(config, obs_space, act_space)
+    device = choose(None)
+    agent = build.agent(config, obs_space, act_space, device.platform)
+    params, saved = read_params(config.logdir, agent, device)
+    return Model(agent, params, saved.step, device, config.jax.fast_compile)
+
+
+@functools.cache
+def _use_cpu(cache_dir: str) -> None:
+    """Leaves accelerators to the training that may run on them, and keeps compiled programs."""
+    if "JAX_PLATFORMS" not in os.environ:
+        jax.config.update("jax_platforms", "cpu")
+    configure_cache(cache_dir)
+
+
+def _keys(seed, step):
+    """One key per use of noise in a step."""
+    return jax.random.split(jax.random.fold_in(jax.random.key(seed), step), 2)
+
+
+def _numbers(chance: Chance):
+    # Of fixed types, so that nothing is compiled anew.
+    return np.uint32(chance.seed), np.uint32(chance.step)
+
+
+def _decode(nets: Networks, state: State) -> dict[str, Any]:
+    if "dec" not in nets.heads:
+        return {}
+    onehot = nets.dyn.flat_onehot(state.stoch, state.deter.dtype)
+    return nets.heads["dec"](state.deter, onehot)
+
+
+def _as_stored(x, space: Space):
+    """A prediction with the values of observations."""
+    if space.kind == "image":
+        return jnp.clip(x * 255, 0, 255).astype(jnp.uint8)
+    return x.astype(jnp.float32)
+
+
+def _summary(dist):
+    """Probabilities of a categorical's classes, or the mean of a normal."""
+    if not isinstance(dist, Categorical):
+        return dist.mean
+    logits = dist.logits if dist.valid is None else jnp.where(dist.valid, dist.logits, -jnp.inf)
+    return jnp.concatenate([jax.nn.softmax(x, -1) for x in split_widths(logits, dist.classes)], -1)

@@ -1,0 +1,179 @@
+"""The environment of a run beside a dream."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from reverie.config.errors import ConfigError
+from reverie.config.schema import Config
+from reverie.envs import errors
+from reverie.envs.flat.conform import spaces
+from reverie.run.film import KEY, FilmingError
+from reverie.run.source import EnvSource
+from reverie.spaces import Space
+from reverie.view.dream.errors import DreamError
+from reverie.view.dream.truth import Step
+
+_ALONE = "From here on you see the dream alone."
+
+
+class Reality:
+    """An environment that follows the actions of a dream.
+
+    It cannot be set back. Where a dream goes on from an earlier frame, its episode begins again
+    from the same seed and is played up to there; an environment that then shows something else
+    than the first time is left out from there on.
+
+    Args:
+        env: A wrapped environment; closed by `close`.
+        obs_space: Observation keys of the agent.
+        seed: Of its episode.
+
+    Attributes:
+        note: What the user should know.
+    """
+
+    name = "environment"
+
+    def __init__(self, env: gymnasium.Env, obs_space: Mapping[str, Space], seed: int):
+        self._env, self._keys, self._seed = env, tuple(obs_space), seed
+        # The actions of its episode so far; None where that is not known.
+        self._done: list[dict[str, np.ndarray]] | None = None
+        self.note = ""
+
+    @property
+    def action_names(self) -> list[str]:
+        """What the environment calls the classes of its only discrete action, if it says so."""
+        with contextlib.suppress(Exception):  # Most environments have no such function.
+            unwrapped: Any = self._env.unwrapped
+            return [str(name) for name in unwrapped.get_action_meanings()]
+        return []
+
+    def reset(self) -> Step:
+        """Begins the episode of its seed."""
+        obs, _ = self._env.reset(seed=self._seed)
+        self._done = []
+        return self._step(obs, 0.0, is_first=True)
+
+    def after(
+        self, history: list[dict[str, np.ndarray]], action: Mapping[str, np.ndarray], last: Step
+    ) -> Step | None:
+        """The step that follows; None after the end of the episode, or where it cannot be told."""
+        if last.is_last:
+            return None
+        try:
+            if not self._reach(history, last):
+                return None
+            return self._act(history, action)
+        except Exception as error:  # Whatever its own code raises.
+            self._done = None
+            self.note = f"The environment raised {type(error).__name__}: {error}. {_ALONE}"
+            return None
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self._env.close()
+
+    def _reach(self, history: list[dict[str, np.ndarray]], last: Step) -> bool:
+        """Whether the environment is where these actions lead, played again if need be."""
+        if _equal(self._done, history):
+            return True
+        now = self.reset()
+        for count, action in enumerate(history):
+            now = self._act(history[:count], action)
+        if all(np.array_equal(now.obs[key], last.obs[key]) for key in self._keys):
+            return True
+        self.note = (
+            "This environment does not repeat itself from a seed, so it cannot go back to an "
+            f"earlier frame. {_ALONE}"
+        )
+        return False
+
+    def _act(
+        self, history: Sequence[dict[str, np.ndarray]], action: Mapping[str, np.ndarray]
+    ) -> Step:
+        # Copies, because environments may write into their actions.
+        given = {key: np.array(value) for key, value in action.items()}
+        self._done = None
+        obs, reward, terminated, truncated, _ = self._env.step(given)
+        self._done = [*history, dict(action)]
+        return self._step(obs, float(reward), last=terminated or truncated, terminal=terminated)
+
+    def _step(
+        self,
+        obs: Mapping[str, Any],
+        reward: float,
+        is_first: bool = False,
+        last: bool = False,
+        terminal: bool = False,
+    ) -> Step:
+        # Copies, because environments may write into what they have returned.
+        seen = {key: np.array(obs[key]) for key in self._keys}
+        picture = np.array(obs[KEY]) if KEY in obs else None
+        return Step(seen, reward, is_first, last, terminal, picture)
+
+
+def open_reality(
+    config: Config,
+    obs_space: Mapping[str, Space],
+    act_space: Mapping[str, Space],
+    seed: int,
+    permitted: Callable[[], None],
+) -> Reality:
+    """Makes the environment of a run, with pictures where its observations are none.
+
+    Args:
+        config: Of the run.
+        obs_space: Observation keys of its agent.
+        act_space: Action keys of its agent.
+        seed: Of the episode.
+        permitted: Raises where it must not be made.
+
+    Raises:
+        DreamError: If it cannot be made, or is another one than the agent was trained in.
+    """
+    images = any(space.kind == "image" for space in obs_space.values())
+    try:
+        permitted()
+        env = _make(config, filmed=not images)
+    except Exception as error:  # Whatever its own code raises.
+        known = isinstance(error, ConfigError | ImportError | errors.UnknownTaskError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        raise DreamError(
+            f"The environment of this run cannot be made here, so dream from a step of replay "
+            f"instead. {reason}"
+        ) from error
+    found = [{k: s for k, s in x.items() if k != KEY} for x in spaces(env)]
+    if found != [dict(obs_space), dict(act_space)]:
+        env.close()
+        raise DreamError(
+            f"The task {config.task} has other spaces here than the agent was trained with: "
+            f"observations {found[0]} and actions {found[1]}, instead of {dict(obs_space)} and "
+            f"{dict(act_space)}. Dream from a step of replay instead."
+        )
+    return Reality(env, obs_space, seed)
+
+
+def _make(config: Config, filmed: bool) -> gymnasium.Env:
+    source = EnvSource(config.task, config.env, filmed=filmed)
+    try:
+        return source.factory()()
+    except (errors.MissingPackageError, FilmingError):
+        if not filmed:
+            raise
+        return _make(config, filmed=False)
+
+
+def _equal(
+    one: Sequence[dict[str, np.ndarray]] | None, other: Sequence[dict[str, np.ndarray]]
+) -> bool:
+    return (
+        one is not None
+        and len(one) == len(other)
+        and all(
+            np.array_equal(a[key], b[key]) for a, b in zip(one, other, strict=True) for key in a
+        )
+    )
