@@ -24,7 +24,7 @@ from reverie.view.guard import Guard  # noqa: E402
 def fake_run(path):
     path.mkdir(parents=True)
     (path / "config.yaml").write_text("task: dummy_disc\n")
-    (path / "scores.jsonl").touch()
+    (path / "metrics.jsonl").touch()
     return path
 
 
@@ -80,7 +80,7 @@ def test_a_token_is_asked_for_and_leaves_the_address_bar(folder):
     answer = client.get("/?token=right&x=1")
     assert (answer.status_code, answer.headers["location"]) == (303, "/?x=1")
     assert "HttpOnly" in answer.headers["set-cookie"]
-    assert client.get("/api/runs").json()["runs"] == ["a/run"]
+    assert [run["name"] for run in client.get("/api/runs").json()["runs"]] == ["a/run"]
     assert client.get("/api/runs", headers={"origin": "http://evil"}).status_code == 403
 
 
@@ -114,8 +114,7 @@ def test_files_elsewhere_are_none(folder):
     (other / "here.png").touch()
     folders = Folders(folder)
     assert folders.file("a/run", "film.mp4") == run / "film.mp4"
-    for file in ("out.png", "../../../secret.png", "/etc/passwd", "none.png", ".", "\0",
-                 "../../other/here.png"):  # fmt: skip
+    for file in ("out.png", "../../../secret.png", "/etc/passwd", "\0", "../../other/here.png"):
         with pytest.raises(ViewError):
             folders.file("a/run", file)
 

@@ -23,7 +23,7 @@ from reverie.config.schema import Config
 from reverie.envs.flat.leaves import Leaf, Role, leaves
 from reverie.learner.checkpoint import Checkpointer
 from reverie.run.space_file import read_spaces
-from reverie.track.sinks.jsonl import METRICS, SCORES
+from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
 from reverie.track.status import LOCK
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -169,7 +169,7 @@ class RunFolder:
         Returns:
             Messages for the user.
         """
-        lost = [self.replay, self.root / METRICS, self.root / SCORES]
+        lost = [self.replay, *(self.root / name for name in (METRICS, SCORES, NOTES))]
         lost = [path for path in lost if path.exists()]
         if not lost:
             return []

@@ -99,13 +99,15 @@ def is_run(folder: pathlib.Path) -> bool:
     return (folder / "config.yaml").is_file() and any((folder / name).exists() for name in parts)
 
 
-def find_runs(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def find_runs(folder: pathlib.Path, links: bool = True) -> Iterator[pathlib.Path]:
     """All run folders in a folder, which may be one itself, in the order of their paths.
 
-    Links to folders are followed, each folder once; hidden ones are left out.
+    Args:
+        folder: Where to look; hidden folders are left out.
+        links: Whether to follow links to folders; each is looked into once.
     """
     seen = set()
-    for place, names, _ in os.walk(folder, followlinks=True):
+    for place, names, _ in os.walk(folder, followlinks=links):
         here = pathlib.Path(place)
         names[:] = sorted(name for name in names if not name.startswith("."))
         real = here.resolve()
@@ -161,7 +163,18 @@ def read_options(folder: pathlib.Path) -> dict[str, Any]:
         ConfigError: There is no run of Reverie in it, or its configuration is damaged.
     """
     path = folder / "config.yaml"
-    content = yaml_text.read(path, saved=True)
+    try:
+        made = path.stat()
+        version = (made.st_ino, made.st_mtime_ns, made.st_size)
+    except OSError:  # Reading it says what is wrong.
+        version = ()
+    return dict(_read_options(folder, version))
+
+
+@functools.lru_cache(256)
+def _read_options(folder: pathlib.Path, version: tuple[int, ...]) -> Mapping[str, Any]:
+    """Who watches runs reads them every few seconds; their YAML takes nearly all of the time."""
+    content = yaml_text.read(folder / "config.yaml", saved=True)
     if is_original(content):
         raise ConfigError(f"The run in {folder} is one of the original implementation.")
     saved = dict(flatten(content, groups(Config)))

@@ -2,17 +2,13 @@
 
 import os
 import pathlib
-from collections.abc import Iterator
+import time
 
 from reverie.config.load import RUN_CONFIG
+from reverie.track.status import find_runs, is_run
 
-DEPTH = 4
-"""Levels of folders in which runs are looked for."""
-
-MOST = 20_000
-"""Folders that are looked into, so that a home directory takes no minutes."""
-
-_SIGNS = ("metrics.jsonl", "scores.jsonl", "checkpoints", ".lock")
+SHARE = 0.05
+"""Most of the time that goes into looking for new runs, in a home directory with many folders."""
 
 
 class ViewError(ValueError):
@@ -32,11 +28,17 @@ class Folders:
     def __init__(self, root: str | os.PathLike[str], trust: bool = False):
         self.root = pathlib.Path(root).expanduser().resolve()
         self.trust = trust
+        self._names: list[str] = []
+        self._again = 0.0
 
     def names(self) -> list[str]:
-        """Names of all runs, sorted."""
-        found = (os.path.relpath(path, self.root) for path in _runs(self.root))
-        return sorted(found)
+        """Names of all runs; links are not followed."""
+        if (start := time.monotonic()) >= self._again:
+            found = find_runs(self.root, links=False)
+            self._names = [os.path.relpath(path, self.root) for path in found]
+            end = time.monotonic()
+            self._again = end + (end - start) / SHARE
+        return self._names
 
     def run(self, name: str) -> pathlib.Path:
         """The folder of a run.
@@ -47,57 +49,27 @@ class Folders:
         path = self._inside(self.root / name, name)
         if not is_run(path):
             raise ViewError(f"There is no run {name!r} in {self.root}.")
+        self._inside(path / RUN_CONFIG, RUN_CONFIG)
         return path
 
     def file(self, name: str, file: str) -> pathlib.Path:
-        """A file in the folder of a run.
+        """A file in the folder of a run, which need not be there.
 
         Raises:
-            ViewError: If there is none, or it lies elsewhere, also by a link.
+            ViewError: If it would lie elsewhere, also by a link.
         """
         folder = self.run(name)
         path = self._inside(folder / file, file)
-        if not path.is_relative_to(folder) or not path.is_file():
-            raise ViewError(f"There is no file {file!r} in the run {name!r}.")
+        if not path.is_relative_to(folder):
+            raise ViewError(f"{file!r} is not in the run {name!r}.")
         return path
 
     def _inside(self, path: pathlib.Path, shown: str) -> pathlib.Path:
         try:
             path = path.resolve()
+            path.exists()
         except (OSError, ValueError, RuntimeError):  # Too long, a NUL, or links in a circle.
             path = pathlib.Path("/")
         if not path.is_relative_to(self.root):
-            raise ViewError(f"{shown!r} is not in {self.root}.")
+            raise ViewError(f"{shown[:200]!r} is not in {self.root}.")
         return path
-
-
-def is_run(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder is that of a run."""
-    has = lambda name: os.path.exists(os.path.join(path, name))  # noqa: E731
-    return has(RUN_CONFIG) and any(map(has, _SIGNS))
-
-
-def _runs(root: pathlib.Path) -> Iterator[str]:
-    """Folders of runs; links are not followed, and nothing is looked for inside of a run."""
-    level, looked = [os.fspath(root)], 0
-    for depth in range(DEPTH + 1):
-        below: list[str] = []
-        for folder in level:
-            looked += 1
-            if is_run(folder):
-                yield folder
-            elif depth < DEPTH and looked < MOST:
-                below += _folders(folder)
-        level = below
-
-
-def _folders(path: str) -> list[str]:
-    try:
-        with os.scandir(path) as entries:
-            return [
-                entry.path
-                for entry in entries
-                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-            ]
-    except OSError:  # Deleted meanwhile, or not ours to read.
-        return []

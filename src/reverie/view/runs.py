@@ -1,16 +1,159 @@
 """The page Runs: what the runs in the folder have reached."""
 
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reverie.view.folders import Folders
+from reverie.config.keys import leaves
+from reverie.config.schema import Config
+from reverie.track.published import BENCHMARKS, published_curve
+from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
+from reverie.track.status import read_options, read_status
+from reverie.view.folders import Folders, ViewError
+from reverie.view.records import read_new
+
+RECORDS = {"metrics": METRICS, "scores": SCORES, "notes": NOTES}
+
+MEDIA = {".mp4": "video", ".webm": "video", ".gif": "image", ".png": "image", ".jpg": "image"}
+"""Files that are shown; others, such as pages and SVG, could act in the browser."""
+
+PATIENCE = 0.5
+"""Seconds after which the list is given out, with runs that are still to be read."""
+
+SHOWN = 200
+"""Newest files that are listed."""
 
 
 def routes(folders: Folders) -> list[BaseRoute]:
-    """The routes of the page."""
+    """The routes of the page. Every request is about one run, but for the list."""
+    page = _Runs(folders)
+    return [
+        Route("/api/runs", page.listing),
+        Route("/api/records", page.records),
+        Route("/api/config", page.config),
+        Route("/api/published", page.published),
+        Route("/api/media", page.media),
+        Route("/api/file", page.file),
+        Route("/api/doctor", page.doctor),
+    ]
 
-    def listing(request: Request) -> JSONResponse:
-        return JSONResponse({"root": str(folders.root), "runs": folders.names()})
 
-    return [Route("/api/runs", listing)]
+class _Runs:
+    def __init__(self, folders: Folders):
+        self._folders = folders
+        self._read: set[str] = set()
+        self._examining = asyncio.Lock()
+
+    def listing(self, request: Request) -> Response:
+        """State of all runs."""
+        # Reading the configuration of a run for the first time takes some 40 ms.
+        until = time.monotonic() + PATIENCE
+        runs = []
+        for name in self._folders.names():
+            waits = name not in self._read and time.monotonic() > until
+            runs.append({"name": name, "waits": True} if waits else self._status(name))
+        return JSONResponse({"root": str(self._folders.root), "now": time.time(), "runs": runs})
+
+    def _status(self, name: str) -> dict[str, Any]:
+        self._read.add(name)
+        try:
+            return {**read_status(self._folders.run(name)).to_json(), "name": name}
+        except (ValueError, OSError) as error:  # Damaged, of another version, or deleted.
+            return {"name": name, "error": str(error)}
+
+    def records(self, request: Request) -> Response:
+        """What is new in one of the files of records; see `read_new`."""
+        asked = request.query_params
+        if (file := RECORDS.get(asked.get("file", ""))) is None:
+            raise ViewError(f"file is none of {', '.join(RECORDS)}.")
+        path = self._folders.file(asked.get("run", ""), file)
+        return JSONResponse(read_new(path, asked.get("cursor", "")))
+
+    def config(self, request: Request) -> Response:
+        """All options of a run, and which are not the defaults."""
+        options = read_options(self._folders.run(request.query_params.get("run", "")))
+        known = leaves(Config)
+        changed = [k for k, x in options.items() if k in known and not known[k].is_default(x)]
+        shown = {key: _shown(value) for key, value in options.items()}
+        return JSONResponse({"options": shown, "changed": changed})
+
+    def published(self, request: Request) -> Response:
+        """The published curve of the run's task; null where there is none."""
+        options = read_options(self._folders.run(request.query_params.get("run", "")))
+        return JSONResponse(_published(options))
+
+    def media(self, request: Request) -> Response:
+        """Films and pictures, the newest first."""
+        name = request.query_params.get("run", "")
+        folder = self._folders.run(name)
+        found = []
+        for place, names, files in os.walk(folder):
+            names[:] = [x for x in names if x not in ("checkpoints", "replay", "wandb")]
+            for file in files:
+                if kind := MEDIA.get(os.path.splitext(file)[1].lower()):
+                    path = os.path.join(place, file)
+                    try:
+                        changed = os.lstat(path).st_mtime
+                    except FileNotFoundError:
+                        continue
+                    path = os.path.relpath(path, folder)
+                    found.append({"file": path, "kind": kind, "changed": changed})
+        found.sort(key=lambda entry: (-entry["changed"], entry["file"]))
+        return JSONResponse(found[:SHOWN])
+
+    def file(self, request: Request) -> Response:
+        """A film or picture."""
+        asked = request.query_params
+        path = self._folders.file(asked.get("run", ""), asked.get("file", ""))
+        if path.suffix.lower() not in MEDIA or not path.is_file():
+            raise ViewError(f"There is no film or picture {asked.get('file', '')!r}.")
+        return FileResponse(path, headers={"cache-control": "no-cache"})
+
+    async def doctor(self, request: Request) -> Response:
+        """What `reverie doctor` says, in a process that gives its memory back; one at a time."""
+        folder = self._folders.run(request.query_params.get("run", ""))
+        # Without -P the current folder, which may be a run's, would lend modules.
+        words = [sys.executable, "-P", "-m", "reverie", "doctor", str(folder), "--json"]
+        words += ["--trust"] if self._folders.trust else []
+        pipe = asyncio.subprocess.PIPE
+        async with self._examining:
+            process = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe)
+            try:
+                out, errors = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+        if not out:
+            raise ViewError(errors.decode(errors="replace").strip() or "reverie doctor failed.")
+        return JSONResponse(json.loads(out))
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _published(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The curve of the task, over steps as the run counts them."""
+    task = str(options["task"])
+    suite, _, name = task.partition("_")
+    vision = options.get(f"env.{suite}.image", False)
+    for benchmark in BENCHMARKS:
+        if benchmark == ("dmc_proprio" if vision else "dmc_vision"):
+            continue
+        known = f"atari_{name}" if suite == benchmark == "atari100k" else task
+        try:
+            curve = published_curve(benchmark, known)
+        except ValueError:
+            continue
+        repeat = options.get(f"env.{suite}.repeat", 1)
+        columns = {k: getattr(curve, k).tolist() for k in ("score", "low", "high")}
+        return {"label": curve.label, "steps": (curve.steps / repeat).tolist(), **columns}
+    return None

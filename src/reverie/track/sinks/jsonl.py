@@ -1,5 +1,6 @@
 """Metrics and scores as JSON lines, safe against kills and resumes."""
 
+import itertools
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from reverie.track.sinks.base import Sink, Value
 
 METRICS = "metrics.jsonl"
 SCORES = "scores.jsonl"
+NOTES = "notes.jsonl"
 
 _TAIL = 2**16
 """Bytes at the end of a file in which its newest records are looked for first."""
@@ -22,14 +24,15 @@ class RecordsError(ValueError):
 
 
 class JsonlSink(Sink):
-    """Writes `metrics.jsonl` and `scores.jsonl` into the run folder.
+    """Writes `metrics.jsonl`, `scores.jsonl` and `notes.jsonl` into the run folder.
 
     `metrics.jsonl` gets one line per write: `step`, `time` (seconds since the epoch) and all
     numbers and texts. `scores.jsonl` gets one line per finished episode: `step`, `time`,
     `episode/score`, `episode/length`; episodes logged with a prefix, such as `eval`, keep it in
-    their names. NaN and infinity are not part of JSON and become `null`.
+    their names. NaN and infinity are not part of JSON and become `null`. `notes.jsonl` gets the
+    messages of the run: `time`, `note`.
 
-    Both files are appended to, each line with one system call: a killed process leaves whole
+    All files are appended to, each line with one system call: a killed process leaves whole
     lines, and a line torn by a full disk or a power cut is removed when the run resumes.
 
     Args:
@@ -41,6 +44,7 @@ class JsonlSink(Sink):
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = _Appender(folder / METRICS)
         self._scores = _Appender(folder / SCORES)
+        self._notes = _Appender(folder / NOTES)
 
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Appends one line to `metrics.jsonl`, unless there is no number or text to write."""
@@ -53,10 +57,14 @@ class JsonlSink(Sink):
         values = {key: x for key, x in metrics.items() if isinstance(x, int | float | str)}
         self._scores.append({"step": step, "time": time.time(), **values})
 
+    def note(self, text: str) -> None:
+        """Appends one line to `notes.jsonl`."""
+        self._notes.append({"time": time.time(), "note": text})
+
     def close(self) -> None:
-        """Closes both files."""
-        self._metrics.close()
-        self._scores.close()
+        """Closes the files."""
+        for file in (self._metrics, self._scores, self._notes):
+            file.close()
 
 
 def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
@@ -109,11 +117,12 @@ def last_records(path: str | pathlib.Path, count: int, key: str = "step") -> lis
         while True:
             file.seek(max(0, size - length))
             _, *lines = (b"\n" * (length >= size) + file.read(length)).split(b"\n")
-            found = [record for line in lines if (record := _parse(line)) and key in record]
+            newest = (record for line in reversed(lines) if (record := _parse(line)))
+            found = list(itertools.islice((x for x in newest if key in x), count))
             if len(found) >= count or length >= size:
                 break
             length *= 4
-    return [{k: math.nan if v is None else v for k, v in r.items()} for r in found[-count:]]
+    return [{k: math.nan if v is None else v for k, v in r.items()} for r in reversed(found)]
 
 
 def go_back(logdir: str | pathlib.Path, step: int) -> None:

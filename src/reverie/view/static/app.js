@@ -1,5 +1,6 @@
 // The frame: which page is shown. An address is #/PAGE?KEY=VALUE; a module per page exports
-// `open(root, params)`, which fills an element and returns what closes the page (or nothing).
+// `open(root, params)`, which fills an element and returns what closes the page (or nothing). A page
+// that changes the run tells with the event `runchange`.
 
 import { fail, h } from "./dom.js";
 
@@ -16,6 +17,13 @@ for (const [name, page] of Object.entries(PAGES)) {
   nav.append(h("a", { href: `#/${name}`, "data-page": name }, page.title));
 }
 
+/** The run that is looked at stays chosen on the other pages. */
+function follow(run) {
+  for (const link of nav.children) {
+    link.href = `#/${link.dataset.page}${run ? `?run=${encodeURIComponent(run)}` : ""}`;
+  }
+}
+
 async function show() {
   const [, name, query] = /^#\/(\w+)\??(.*)$/.exec(location.hash) ?? [null, "runs", ""];
   const page = PAGES[name] ?? PAGES.runs;
@@ -28,10 +36,8 @@ async function show() {
     const current = PAGES[link.dataset.page] === page;
     if (current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-    // The run that is looked at stays chosen on the other pages.
-    const run = params.get("run");
-    link.href = `#/${link.dataset.page}${run ? `?run=${encodeURIComponent(run)}` : ""}`;
   }
+  follow(params.get("run"));
   const root = h("div", { class: "page" });
   main.replaceChildren(root);
   try {
@@ -58,5 +64,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
+addEventListener("runchange", (event) => follow(event.detail));
 addEventListener("hashchange", show);
 show();

@@ -1,0 +1,121 @@
+"""Reads files of JSON lines that grow, each time only what is new."""
+
+import json
+import os
+import pathlib
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+POINTS = 2000
+"""A file with more lines than this gives means over neighbouring ones, at least half as many."""
+
+LARGEST = 1e100
+"""Numbers beyond, and what is no number, cannot be drawn."""
+
+_GUARD = 64
+"""Bytes before the end that was read which have to be the same at the next read."""
+
+
+def read_new(path: pathlib.Path, cursor: str = "") -> dict[str, Any]:
+    """Reads the lines of a file that were added since the last read.
+
+    Memory and answer are limited whatever the size of the file. A last line that is not ended yet
+    is left for the next read; lines that are no JSON objects are left out.
+
+    Args:
+        path: The file; one that is missing is empty.
+        cursor: That of the last read; empty for the first one.
+
+    Returns:
+        `columns`: key -> numbers, None where a line lacks it; `texts`: of each text its time, key
+        and value; `cursor`; and `fresh`: whether everything was read, because it is the first time
+        or the file is not the one of then: a run that is resumed takes lines back.
+    """
+    rows = _Rows()
+    try:
+        with open(path, "rb") as file:
+            start = end = _known(file, cursor)
+            for line in _lines(file, start):
+                rows.add(line)
+                end += len(line)
+            return {**rows.result(), "cursor": _cursor(file, end), "fresh": not start}
+    except FileNotFoundError:
+        return {**rows.result(), "cursor": "", "fresh": True}
+
+
+def _known(file: BinaryIO, cursor: str) -> int:
+    """Where to go on; 0 if what was before is not there any more."""
+    position, _, check = cursor.partition("-")
+    if not position.isdecimal() or int(position) > os.fstat(file.fileno()).st_size:
+        return 0
+    return int(position) if _cursor(file, int(position)) == f"{position}-{check}" else 0
+
+
+def _cursor(file: BinaryIO, end: int) -> str:
+    begin = max(0, end - _GUARD)
+    return f"{end}-{zlib.crc32(os.pread(file.fileno(), end - begin, begin)):08x}"
+
+
+def _lines(file: BinaryIO, start: int) -> Iterator[bytes]:
+    """The lines from a position on that are ended."""
+    file.seek(start)
+    yield from (line for line in file if line.endswith(b"\n"))
+
+
+class _Rows:
+    """Numbers of rows; where there are too many, their means over 2, 4, 8, ... rows."""
+
+    def __init__(self):
+        self._width, self._open = 1, 0
+        self._rows: list[dict[str, list[float]]] = []  # Key -> sum and count.
+        self._texts: list[list[Any]] = []
+
+    def add(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(row, dict):
+            return
+        if not self._open:
+            self._rows.append({})
+        sums = self._rows[-1]
+        for key, value in row.items():
+            if isinstance(value, str):
+                self._texts.append([_number(row.get("time")), key, value])
+            elif isinstance(value, int | float) and -LARGEST < value < LARGEST:
+                if key in sums:
+                    entry = sums[key]
+                    entry[0] += value
+                    entry[1] += 1
+                else:
+                    sums[key] = [value, 1]
+        self._open = (self._open + 1) % self._width
+        if len(self._rows) == POINTS and not self._open:
+            self._halve()
+
+    def _halve(self) -> None:
+        pairs = zip(self._rows[::2], self._rows[1::2], strict=True)
+        self._rows = [_sum(first, second) for first, second in pairs]
+        self._width *= 2
+
+    def result(self) -> dict[str, Any]:
+        keys = sorted({key for row in self._rows for key in row})
+        columns = {
+            key: [row[key][0] / row[key][1] if key in row else None for row in self._rows]
+            for key in keys
+        }
+        return {"columns": columns, "texts": self._texts[-POINTS:]}
+
+
+def _sum(first: dict[str, list[float]], second: dict[str, list[float]]) -> dict[str, list[float]]:
+    for key, (total, count) in second.items():
+        entry = first.setdefault(key, [0.0, 0])
+        entry[0] += total
+        entry[1] += count
+    return first
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and -LARGEST < value < LARGEST else None
