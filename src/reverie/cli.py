@@ -7,10 +7,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reverie import cli_help
+from reverie.cli_process import find_modules_here, kept_for_document, open_streams, take_signals
 from reverie.cli_words import UsageError, flag, take
 from reverie.config.errors import own_notes
 from reverie.extras import install
@@ -29,39 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 for success, 2 for an error that was explained, 128 plus the signal's number
         after Ctrl-C (130) or SIGTERM (143), when the run has been saved.
     """
-    _open_streams()
+    open_streams()
     if argv is None:
-        _take_signals()
-    _find_modules_here()
+        take_signals()
+    find_modules_here()
     code = _run(list(sys.argv[1:] if argv is None else argv))
     compiler = sys.modules.get("reverie.learner.compiler")
     if argv is None and compiler:
         compiler.leave(code)
     return code
-
-
-def _take_signals() -> None:
-    """Until there is a run to save, signals end the process with a line and their exit code.
-
-    Ctrl-C does so as a KeyboardInterrupt, or at once where Python would ignore that, as in
-    callbacks of imports and of the garbage collector. SIGHUP stays ignored under `nohup`.
-    """
-    previous = sys.unraisablehook
-
-    def leave(number: int, frame: object) -> None:
-        with contextlib.suppress(OSError):
-            os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
-        os._exit(128 + number)
-
-    def ignored(what: "sys.UnraisableHookArgs") -> None:
-        if issubclass(what.exc_type, KeyboardInterrupt):
-            leave(signal.SIGINT, None)
-        previous(what)
-
-    sys.unraisablehook = ignored
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, leave)
 
 
 def _run(words: list[str]) -> int:
@@ -86,46 +63,6 @@ def _run(words: list[str]) -> int:
             raise
         print(f"reverie: {_message(error)}", file=sys.stderr)
         return 2
-
-
-def _open_streams() -> None:
-    """Opens the standard streams that were closed, as under some service managers.
-
-    The next files would take their numbers, and whoever prints would write into them.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            stream = open(os.devnull, mode)  # noqa: SIM115 It stays open as long as the process.
-            os.set_inheritable(stream.fileno(), True)
-            setattr(sys, name, stream)
-
-
-def _find_modules_here() -> None:
-    """Lets `module:Id` name modules in the current folder, as `python -m` does.
-
-    Last on the path, so that no file there stands in front of an installed package; but a run
-    folder holds data, whoever made it, and never the modules of anyone.
-    """
-    if os.path.exists("config.yaml") and any(map(os.path.exists, ("checkpoints", "scores.jsonl"))):
-        return
-    with contextlib.suppress(FileNotFoundError):  # Somebody has deleted it.
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
-
-
-@contextlib.contextmanager
-def _kept_for_document() -> Iterator[None]:
-    """Keeps the standard output for one document: what environments print goes to the errors."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -183,23 +120,40 @@ def _run_config(words: list[str]) -> "Config":
 
 
 def _eval(words: list[str]) -> int:
-    logdir, words = take(words, "logdir", "eval")
-    episodes, words = take(words, "episodes", default="10")
     video, words = flag(words, "video")
     as_json, words = flag(words, "json")
-    trust, words = flag(words, "trust")
-    if words and not words[0].startswith("-"):
-        raise UsageError(f"reverie eval takes one folder; {words[0]} is one too many.")
-    if not episodes.isdecimal() or not int(episodes):
-        raise UsageError(f"--episodes is {episodes}; expected a whole number >= 1.")
+    logdir, trust, words = _episodes(words, "eval", 10)
     from reverie.run.eval_only import eval_run
 
-    words = ["--run.eval_eps", episodes, "--logger.outputs", "jsonl", *words]
-    with _kept_for_document() if as_json else contextlib.nullcontext():
+    with kept_for_document() if as_json else contextlib.nullcontext():
         outcome = eval_run(logdir, words, video=video, trust=trust)
     assert outcome.evaluation is not None
     print(json.dumps(outcome.evaluation.to_json()) if as_json else outcome.summary())
     return outcome.exit_code
+
+
+def _video(words: list[str]) -> int:
+    output, words = take(words, "output", default="")
+    logdir, trust, words = _episodes(words, "video", 3)
+    from reverie.run.eval_only import eval_run
+
+    # One environment plays all of them, so that none is missing.
+    words = ["--run.eval_envs", "1", *words]
+    outcome = eval_run(logdir, words, video=output or True, record=False, trust=trust)
+    print(outcome.summary())
+    return outcome.exit_code
+
+
+def _episodes(words: list[str], command: str, default: int) -> tuple[str, bool, list[str]]:
+    """Run folder, trust, and flags of the run, of a command that plays episodes."""
+    logdir, words = take(words, "logdir", command)
+    episodes, words = take(words, "episodes", default=str(default))
+    trust, words = flag(words, "trust")
+    if words and not words[0].startswith("-"):
+        raise UsageError(f"reverie {command} takes one folder; {words[0]} is one too many.")
+    if not episodes.isdecimal() or not int(episodes):
+        raise UsageError(f"--episodes is {episodes}; expected a whole number >= 1.")
+    return logdir, trust, ["--run.eval_eps", episodes, "--logger.outputs", "jsonl", *words]
 
 
 def _plot(words: list[str]) -> int:
@@ -295,7 +249,7 @@ def _doctor(words: list[str]) -> int:
     from reverie.doctor.line import as_json as to_json
     from reverie.doctor.line import as_text, exit_code
 
-    with _kept_for_document() if as_json else contextlib.nullcontext():
+    with kept_for_document() if as_json else contextlib.nullcontext():
         lines = examine_env(task, words) if task else examine_run(logdir, trust)
     print(to_json(lines) if as_json else as_text(lines))
     return exit_code(lines)
@@ -321,6 +275,7 @@ def _view(words: list[str]) -> int:
 _COMMANDS = {
     "train": (_train, cli_help.TRAIN),
     "eval": (_eval, cli_help.EVAL),
+    "video": (_video, cli_help.VIDEO),
     "plan": (_plan, cli_help.PLAN),
     "plot": (_plot, cli_help.PLOT),
     "doctor": (_doctor, cli_help.DOCTOR),

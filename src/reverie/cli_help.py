@@ -6,6 +6,7 @@ Usage: reverie COMMAND [--configs BLOCK ...] [--KEY VALUE ...]
 Commands:
   train     Train an agent, or go on with the run in the same --logdir.
   eval      Play episodes with a trained agent and write evaluation.json.
+  video     Film episodes of a trained agent.
   plan      Say what a run would take: memory, disk and hours.
   plot      Draw the learning curve of a run.
   doctor    Say whether a run is healthy, and what to try if not.
@@ -51,6 +52,19 @@ Plays episodes with the newest checkpoint of a run and writes evaluation.json in
   --json           Print the result as JSON and nothing else.
   --trust          Let a folder that was made elsewhere name code, which is run.
   --KEY VALUE      Options that replace those of the run, such as --run.eval_envs 1."""
+
+VIDEO = """\
+Usage: reverie video FOLDER [--episodes N] [--output FILE] [--KEY VALUE ...]
+
+Films whole episodes of the newest checkpoint of a run, with reward and value drawn in, at the speed
+of the environment, into evaluation.mp4 in its folder. The episodes are those of reverie eval.
+
+  FOLDER           Run folder; also as --logdir FOLDER.
+  --episodes N     Number of episodes, 3 by default.
+  --output FILE    Where to write, as .mp4 or .gif.
+  --trust          Let a folder that was made elsewhere name code, which is run.
+  --KEY VALUE      Options that replace those of the run: --task my_env:MyEnv for an environment
+                   that was passed from Python, --seed N for other episodes."""
 
 PLAN = """\
 Usage: reverie plan [--configs BLOCK ...] [--card NAME] [--KEY VALUE ...]

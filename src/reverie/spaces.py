@@ -22,6 +22,9 @@ LATENT_PREFIX = "latent/"
 LOG_PREFIX = "log/"
 """Observation and info keys that become metrics and are hidden from the agent and replay."""
 
+PICTURE = "log/video"
+"""Transition key of filmed environments: a picture of each step, for the film alone."""
+
 SUM = "/sum"
 """Behind a `log/` key: the sum over repeated steps, where the key itself has their largest."""
 

@@ -9,6 +9,7 @@ import time
 import gymnasium
 import numpy as np
 import pytest
+from PIL import Image
 
 from reverie import cli
 from reverie.envs.vector.vector import VectorEnv
@@ -71,6 +72,17 @@ def test_eval_prints_json_and_plot_draws(copied, capfd, tmp_path):
     assert str(picture) in capfd.readouterr().out
 
 
+def test_video_films_and_leaves_the_evaluation_alone(copied, capsys, tmp_path):
+    pytest.importorskip("pygame")
+    before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    words = ["video", str(copied), "--episodes", "2", "--output", str(tmp_path / "film.gif")]
+    assert cli.main(words) == 0
+    assert str(tmp_path / "film.gif") in capsys.readouterr().out
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.size == (600, 534)
+    assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
+
+
 def test_filming_without_the_drawing_package_names_the_extra(copied, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pygame", None)
     (copied / "evaluation.json").unlink()
@@ -99,7 +111,7 @@ def test_eval_on_a_task_with_other_spaces_names_them(copied, capsys):
     [
         (
             ["fly"],
-            "Unknown command 'fly'; the commands are train, eval, plan, plot, doctor",
+            "Unknown command 'fly'; the commands are train, eval, video, plan, plot, doctor",
         ),
         (["trian"], "Did you mean train?"),
         (["train", "--configs", "debug", "size1m"], "No --task given"),

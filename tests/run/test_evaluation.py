@@ -82,7 +82,7 @@ def make(tmp_path):
 
 def evaluation(logger, shutdown, steps=3, episodes=2):
     envs = VectorEnv([lambda: Worlds(steps)], "sync", seeds=0)
-    return play(RandomPolicy(ACTIONS, 0), envs, episodes, logger, shutdown, seed=0)[0]
+    return play(RandomPolicy(ACTIONS, 0), envs, episodes, logger, shutdown, seed=0)
 
 
 def test_each_evaluation_of_a_run_plays_other_episodes_and_runs_repeat_them(make, tmp_path):

@@ -6,10 +6,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
+from PIL import Image, ImageSequence
 
 import reverie
 from reverie.envs.errors import SpaceError
 from reverie.run.film import FilmingError
+from reverie.track import style
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,55 @@ def test_episodes_in_an_own_environment_are_filmed(agent, tmp_path):
     assert result.video.parent == tmp_path
     assert result.video.stat().st_size > 1000
     assert len(result.scores) == 1
+
+
+class Long(gymnasium.Env):
+    """Episodes of ten and twelve steps, shown at 20 steps per second."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
+    render_mode = "rgb_array"
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+    length = 8
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.length = 0, self.length + 2
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        obs = np.full(4, self.time / 20, np.float32)
+        return obs, 1.0, self.time == self.length, False, {}
+
+    def render(self):
+        return np.full((400, 400, 3), (10 * self.time, 0, 0), np.uint8)
+
+
+def colored(frame, color):
+    rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    return (np.abs(frame.astype(int) - rgb).sum(-1) < 60).sum()
+
+
+def test_a_film_shows_whole_episodes_with_reward_and_value_at_their_speed(agent, tmp_path):
+    result = agent.evaluate(Long, 2, video=tmp_path / "film.gif")
+    assert result.video == tmp_path / "film.gif"
+    with Image.open(result.video) as film:
+        seconds = [frame.info["duration"] / 1000 for frame in ImageSequence.Iterator(film)]
+        frames = [np.asarray(x.convert("RGB")) for x in ImageSequence.Iterator(film)]
+    first, second = result.lengths
+    assert second == first + 2
+    steps = [round(float(frame[:400, :, 0].mean()) / 10) for frame in frames]
+    ends = [step for step, time in zip(steps, seconds, strict=True) if time > 0.5]
+    # Equal pictures of the hold at an end are one that lasts.
+    assert [step for n, step in enumerate(steps) if not n or step != steps[n - 1]] == [
+        *range(first + 1), *range(second + 1)
+    ]  # fmt: skip
+    assert sum(seconds) == pytest.approx((first + second + 2) / 20 + 2 * 0.8, abs=0.05)
+    assert ends in ([], [first, second])
+    panel = frames[first - 1][400:]
+    for color in (style.BLUE, style.ORANGE, style.INK):
+        assert colored(panel, color) > 20
 
 
 @pytest.mark.filterwarnings("ignore:.*render method without:UserWarning")

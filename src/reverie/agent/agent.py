@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent import optimizer
 from reverie.agent.action_mask import masked
+from reverie.agent.expect import expectations
 from reverie.agent.imagination import action_noise, sample_actions
 from reverie.agent.loss_scale import keep_if
 from reverie.agent.networks import Networks, Spec
@@ -176,6 +177,23 @@ class Agent:
             action = sample_actions(dists, noise, self.draws)
         action = {k: v.astype(self.act_space[k].dtype) for k, v in action.items()}
         return Carry(state, action), action, self._latents(state)
+
+    def expect(
+        self, params: Networks, latents: dict[str, Shaped[Array, "n ..."]]
+    ) -> dict[str, Float[Array, " n"]]:
+        """What the agent expects where it is.
+
+        Args:
+            params: Networks.
+            latents: As `policy` gives them.
+
+        Returns:
+            `reward`, `continue` and `value`, see `expectations`.
+        """
+        nets = cast_floats(params, self.dtype)
+        deter, stoch = (latents[f"{LATENT_PREFIX}{name}"] for name in State._fields)
+        state = State(deter.astype(self.dtype), stoch.astype(jnp.int32))
+        return expectations(nets, nets.dyn.features(state), self.config)
 
     def train(
         self, state: AgentState, carry: Carry, batch: Batch, key: Key[Array, ""]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reverie.agent.agent import Agent
+from reverie.agent.expect import expectations
 from reverie.agent.networks import Networks
 from reverie.agent.precision import cast_floats
 from reverie.agent.returns import replay_return
@@ -190,10 +191,8 @@ def _ahead(agent: Agent, nets, state: State, actions, horizons: tuple[int, ...],
 
 def _decoded(agent: Agent, nets, deter, onehot) -> Arrays:
     features = jnp.concatenate([deter, onehot], -1)
-    con = nets.heads["con"](features).prob()
-    if agent.config.contdisc:
-        con = con / (1 - 1 / agent.config.horizon)
-    found = {"reward": nets.heads["rew"](features).pred()[..., None], "end": 1 - con[..., None]}
+    said = expectations(nets, features, agent.config)
+    found = {"reward": said["reward"][..., None], "end": 1 - said["continue"][..., None]}
     if "dec" in nets.heads:
         outs = nets.heads["dec"](deter, onehot).items()
         found |= {k: _expected(dist, deter.ndim - 1) for k, dist in outs}

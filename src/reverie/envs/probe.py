@@ -17,16 +17,19 @@ class Probe:
         observation_space: Observation space before Reverie's wrappers.
         action_space: Action space before Reverie's wrappers.
         masked: Whether its infos have masks that are used.
+        fps: Steps per second at which it is to be shown; 0 if it does not say.
     """
 
     name: str
     observation_space: gymnasium.Space
     action_space: gymnasium.Space
     masked: bool
+    fps: float = 0.0
 
 
 def probe(env: gymnasium.Env) -> Probe:
     """Looks at a wrapped environment."""
     inner = native(env)
     masked = isinstance(inner, MaskFromInfo)
-    return Probe(name_of(env), inner.observation_space, inner.action_space, masked)
+    fps = env.metadata.get("render_fps") or 0.0
+    return Probe(name_of(env), inner.observation_space, inner.action_space, masked, fps)

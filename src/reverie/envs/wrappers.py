@@ -87,6 +87,8 @@ class Repeat(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, repeat: int):
         super().__init__(env)
         self._repeat = repeat
+        if fps := env.metadata.get("render_fps"):
+            self.metadata = {**env.metadata, "render_fps": fps / repeat}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -44,8 +44,8 @@ class Policy:
     for a checkpoint.
 
     Args:
-        agent: Static description with the pure functions `init`, `init_carry` and `policy`, and
-            the `obs_space`.
+        agent: Static description with the pure functions `init`, `init_carry`, `policy` and
+            `expect`, and the `obs_space`.
         params: What it acts with; None if `set_params` gives them before the first step.
         device: Where it acts; by default on the one that JAX prefers.
         seed: Seed of the draws.
@@ -91,6 +91,9 @@ class Policy:
             )
             for mode, name in NAMES.items()
         }
+        self._expect = Program(
+            "expect", self._expectations, self._latents, self.device.platform, fast_compile
+        )
         self._counts = dict.fromkeys((f"{mode}_calls" for mode in NAMES), 0)
         self._params: Params | None = None
         self._leaves: list[jax.Array] = []
@@ -150,6 +153,15 @@ class Policy:
             nonfinite.stop(self._dump_folder, f"policy-{count}", subject, {**seen, **actions})
         return carry, actions, latents
 
+    def expect(self, latents: Mapping[str, np.ndarray]) -> Arrays:
+        """What the agent expects at latents [N, ...] that `act` gave: arrays [N] by name.
+
+        `reward` on the way into them, the probability to `continue`, and `value`, as far as it has
+        heads for them.
+        """
+        program = self._compiler.get(self._expect, latents)
+        return jax.device_get(program(self._leaves, dict(latents)))
+
     def prepare(self, num: int, mode: Mode = "train") -> None:
         """Starts to compile what acts in `num` environments, in a thread."""
         seen = {key: space.zeros(num) for key, space in self.agent.obs_space.items()}
@@ -161,6 +173,13 @@ class Policy:
         carry = jax.eval_shape(lambda: self.agent.init_carry(size(seen)))
         key = jax.eval_shape(lambda: jax.random.key(0))
         return (*specs((leaves, carry, dict(seen), key), self._place), np.uint32(0))
+
+    def _latents(self, latents: Batch) -> tuple[Any, ...]:
+        return specs((jax.tree.leaves(self._shapes), dict(latents)), self._place)
+
+    def _expectations(self, leaves, latents):
+        params = jax.tree.unflatten(jax.tree.structure(self._shapes), leaves)
+        return self.agent.expect(params, latents)
 
     def _act(self, leaves, carry, seen, key, count, *, mode):
         params = jax.tree.unflatten(jax.tree.structure(self._shapes), leaves)

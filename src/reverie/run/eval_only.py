@@ -3,37 +3,45 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from reverie.actors.evaluate import evaluate
+from reverie.actors.evaluate import Evaluation
 from reverie.config.load import load_saved, set_by
 from reverie.config.schema import Config, with_values
 from reverie.learner.checkpoint import CheckpointError
 from reverie.run import build, defaults
-from reverie.run.film import cut_films, write_film
+from reverie.run.film import film_episodes
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import load_policy
 from reverie.run.result import Outcome, write_json
 from reverie.track.sinks.registry import REMOTE
 
+Records = list[dict[str, Any]]
+
 
 def eval_only(
-    config: Config, source: build.EnvSource | None = None, *, video: bool = False
+    config: Config,
+    source: build.EnvSource | None = None,
+    *,
+    video: pathlib.Path | None = None,
+    record: bool = True,
 ) -> Outcome:
-    """Plays `run.eval_eps` episodes with a saved agent and writes `evaluation.json`.
+    """Plays `run.eval_eps` episodes with a saved agent.
 
     Args:
         config: Resolved configuration. The agent is that of the run folder; where there is no run
             in it, the newest checkpoint in `run.from_checkpoint`.
         source: Where environments come from; the task of the configuration by default.
-        video: Whether to write a video of the episodes of the first environment.
+        video: Where to write a film of the episodes of the first environment.
+        record: Whether to write `evaluation.json` and log the episodes.
 
     Raises:
         CheckpointError: If there is no valid checkpoint or it is of another agent.
     """
     source = (source or build.EnvSource(config.task, config.env)).resolved(config)
-    source = dataclasses.replace(source, filmed=video)
+    source = dataclasses.replace(source, filmed=video is not None)
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
     spaces = source.spaces()
     # What a run was once started from is not its agent.
@@ -47,21 +55,11 @@ def eval_only(
             # The spaces say more than the shapes of parameters, which may fit in spite of them.
             folder.check_spaces(spaces.native_obs, spaces.native_act, "evaluated")
         raise
-    folder.create()
-    episodes = config.run.eval_eps
-    with (
-        build.vector_env(source, config.run, config.seed, episodes) as envs,
-        build.logger(config.logger, folder.root, lambda: step) as logger,
-    ):
-        result, records = evaluate(policy, envs, episodes)
-        for record in records:
-            logger.add({k: v for k, v in record.items() if np.ndim(v) == 0}, prefix="eval")
-        logger.add(result.achievements, prefix="eval")
-    files = [write_json(folder.evaluation, result.to_json())]
-    notes = ()
-    if video:
-        notes = cut_films(records)
-        files.append(write_film(folder.root / "evaluation", records, config.logger.fps))
+    episodes, fps, notes = config.run.eval_eps, source.fps(config.logger.fps), []
+    with build.vector_env(source, config.run, config.seed, episodes) as envs:
+        result, records = film_episodes(policy, envs, episodes, video, fps, note=notes.append)
+    files = [_record(config, folder, step, result, records)] if record else []
+    files += [result.video] if result.video else []
     return Outcome(
         folder.root,
         step,
@@ -69,12 +67,29 @@ def eval_only(
         evaluation=result,
         files=tuple(files),
         trained=False,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
+def _record(
+    config: Config, folder: RunFolder, step: int, result: Evaluation, records: Records
+) -> pathlib.Path:
+    """Logs the episodes of an evaluation and writes its file."""
+    folder.create()
+    with build.logger(config.logger, folder.root, lambda: step) as logger:
+        for record in records:
+            logger.add({k: v for k, v in record.items() if np.ndim(v) == 0}, prefix="eval")
+        logger.add(result.achievements, prefix="eval")
+    return write_json(folder.evaluation, result.to_json())
+
+
 def eval_run(
-    logdir: str, words: Sequence[str] = (), *, video: bool = False, trust: bool = False
+    logdir: str,
+    words: Sequence[str] = (),
+    *,
+    video: bool | str = False,
+    record: bool = True,
+    trust: bool = False,
 ) -> Outcome:
     """Evaluates the run in a folder with its own configuration.
 
@@ -84,7 +99,8 @@ def eval_run(
     Args:
         logdir: Run folder.
         words: Flags that replace options of the run.
-        video: Whether to write a video.
+        video: Whether to film the episodes, as `evaluation.mp4` in the run folder, or another file.
+        record: Whether to write `evaluation.json` and log the episodes.
         trust: Whether the user trusts whoever made the folder, so that it may name code.
     """
     folder, _, saved = open_run(logdir, trust)
@@ -93,4 +109,7 @@ def eval_run(
     if not config.sources.get("logger.outputs", "").startswith("flag"):
         outputs = [name for name in config.logger.outputs if name not in REMOTE]
         config = with_values(config, {"logger.outputs": outputs}, "evaluation")
-    return eval_only(config, video=video)
+    film = None
+    if video is not False:
+        film = folder.root / "evaluation" if video is True else pathlib.Path(video)
+    return eval_only(config, video=film, record=record)

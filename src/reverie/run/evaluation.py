@@ -4,16 +4,15 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
-from reverie.actors.evaluate import Callback, Evaluation, evaluate
+from reverie.actors.evaluate import Callback, Evaluation
 from reverie.actors.host import Actor
 from reverie.envs.errors import MissingPackageError, WorkerError
 from reverie.envs.vector.vector import VectorEnv
 from reverie.replay.batches import Batches
 from reverie.replay.replay import Replay
 from reverie.run import build, experience
-from reverie.run.film import FRAMES, FilmingError, write_film
+from reverie.run.film import FilmingError, film_episodes
 from reverie.run.report import report
 from reverie.run.result import write_json
 from reverie.run.shutdown import Shutdown
@@ -96,7 +95,8 @@ def play(
     shutdown: Shutdown,
     seed: int,
     callbacks: Sequence[Callback] = (),
-) -> tuple[Evaluation | None, list[dict[str, Any]]]:
+    film: tuple[pathlib.Path | None, float] = (None, 0.0),
+) -> Evaluation | None:
     """Plays episodes and logs them under `eval/`.
 
     Args:
@@ -104,18 +104,20 @@ def play(
         logger: Receives them.
         shutdown: Ends it early.
         seed: Decides which ones, as far as the environments follow their seeds.
+        film: Where to film them, and frames per second, as for `film_episodes`.
 
     Returns:
-        Those that ended before the run had to, None if there are none; and their records.
+        Those that ended before the run had to; None if there are none.
 
     Raises:
         Stopped: When a signal arrives.
     """
     with shutdown.interruptible():
         how = {"seed": seed, "over": shutdown.late, "note": logger.note}
-        result, records = evaluate(policy, envs, episodes, callbacks, **how)
+        how["callbacks"] = callbacks
+        result, records = film_episodes(policy, envs, episodes, *film, **how)
     for record in records:
-        logger.add({key: x for key, x in record.items() if key != FRAMES}, prefix="eval")
+        logger.add(record, prefix="eval")
     logger.add(result.achievements, prefix="eval")
     logger.add({"eval/env/restarts": envs.restarts})
     if len(records) < episodes:
@@ -123,7 +125,7 @@ def play(
             f"The time of the run was up after {len(records)} of {episodes} episodes of an "
             "evaluation."
         )
-    return result if records else None, records
+    return result if records else None
 
 
 def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
@@ -139,11 +141,10 @@ def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
         Stopped: When a signal arrives.
     """
     root, files = run.folder.root, []
-    result, records = _evaluate_end(run)
+    result = _evaluate_end(run)
     if result:
         files.append(write_json(run.folder.evaluation, result.to_json()))
-    if any(FRAMES in record for record in records):
-        files.append(write_film(root / "evaluation", records, run.config.logger.fps))
+        files += [result.video] if result.video else []
     with run.shutdown.interruptible():
         if (root / "scores.jsonl").exists():
             files.append(learning_curve(root))
@@ -155,7 +156,7 @@ def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
     return result, files
 
 
-def _evaluate_end(run: Run) -> tuple[Evaluation | None, list[dict[str, Any]]]:
+def _evaluate_end(run: Run) -> Evaluation | None:
     """Plays the episodes of the evaluation at the end, with a seed of its own."""
     episodes, shutdown = run.config.run.final_eval_eps, run.shutdown
     if shutdown.over:
@@ -163,29 +164,30 @@ def _evaluate_end(run: Run) -> tuple[Evaluation | None, list[dict[str, Any]]]:
             "The time of the run is up (run.duration), so there is no evaluation at its end: "
             f"reverie eval --logdir {run.folder.root} plays one."
         )
-        return None, []
+        return None
     if run.learner and not run.updates:
         run.logger.note(
             "No update was made, so there is nothing to evaluate: the run was shorter than its "
             "first batch. A larger run.steps goes on from here."
         )
-        return None, []
+        return None
     run.logger.note(f"Evaluating {episodes} episode{'s' * (episodes > 1)}.")
     if run.learner:
         run.policy.set_params(run.learner.acting(newest=True))
     with shutdown.interruptible():
-        envs = _open_end(run, episodes)
+        envs, film = _open_end(run, episodes)
     with envs:
         # Counted before the last save.
         seed = build.eval_seed(run.config.seed, run.progress.evaluations - 1)
-        return play(run.policy, envs, episodes, run.logger, shutdown, seed)
+        fps = run.source.fps(run.config.logger.fps)
+        return play(run.policy, envs, episodes, run.logger, shutdown, seed, film=(film, fps))
 
 
-def _open_end(run: Run, episodes: int) -> VectorEnv:
-    """The environments of the evaluation at the end, which are filmed if they can be."""
+def _open_end(run: Run, episodes: int) -> tuple[VectorEnv, pathlib.Path | None]:
+    """The environments of the evaluation at the end, and where they are filmed if they can be."""
     if run.config.run.final_eval_video:
         try:
-            return open_envs(run, episodes, filmed=True)
+            return open_envs(run, episodes, filmed=True), run.folder.root / "evaluation"
         except (MissingPackageError, FilmingError, WorkerError) as error:
             run.logger.note(f"The evaluation is not filmed: {error}")
-    return open_envs(run, episodes)
+    return open_envs(run, episodes), None

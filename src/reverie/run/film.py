@@ -1,9 +1,10 @@
-"""Films evaluation episodes."""
+"""Films evaluation episodes: the only place that does."""
 
+import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
@@ -11,17 +12,21 @@ import numpy as np
 from gymnasium import error as gym_error
 from gymnasium import spaces as gs
 
+from reverie.actors.evaluate import Evaluation, evaluate
+from reverie.actors.host import Actor
 from reverie.envs.errors import MissingPackageError
 from reverie.envs.flat.conform import name_of
+from reverie.envs.vector.vector import VectorEnv
 from reverie.extras import install
-from reverie.track.stats import MAX_FRAMES
-from reverie.track.video import write_video
+from reverie.learner.policy import Policy
+from reverie.spaces import LATENT_PREFIX, PICTURE
+from reverie.track.panel import Panel
+from reverie.track.video import VideoWriter
 
 Factory = Callable[[], gymnasium.Env]
 
-KEY = "log/video"
-FRAMES = f"epstats/{KEY}"
-"""Where the record of a filmed episode has its pictures [T, H, W, C]."""
+HOLD = 0.8
+"""Seconds for which the end of an episode stays, so that it can be seen."""
 
 
 class FilmingError(RuntimeError):
@@ -48,11 +53,11 @@ class Filmed(gymnasium.ObservationWrapper):
         self._image = next((k for k, s in sorted(spaces.items()) if _is_image(s)), None)
         obs, _ = env.reset()
         frame = self._frame(obs)
-        self.observation_space = gs.Dict({**spaces, KEY: gs.Box(0, 255, frame.shape, np.uint8)})
+        self.observation_space = gs.Dict({**spaces, PICTURE: gs.Box(0, 255, frame.shape, np.uint8)})
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The observation with the picture."""
-        return {**observation, KEY: self._frame(observation)}
+        return {**observation, PICTURE: self._frame(observation)}
 
     def _frame(self, obs: dict[str, np.ndarray]) -> np.ndarray:
         if self._image is not None:
@@ -87,27 +92,82 @@ def filmed(factory: Factory, plain: Factory) -> Factory:
     return functools.partial(_film, factory, plain)
 
 
-def write_film(path: pathlib.Path, records: Sequence[dict[str, Any]], fps: float) -> pathlib.Path:
-    """Writes the filmed episodes, one after the other.
+def film_episodes(
+    policy: Actor,
+    envs: VectorEnv,
+    episodes: int,
+    path: pathlib.Path | None,
+    fps: float,
+    **how: Any,
+) -> tuple[Evaluation, list[dict[str, Any]]]:
+    """Plays episodes as `evaluate` does, and films those of the first environment.
+
+    The film has every step, with the reward below it, and with what the agent expects.
 
     Args:
-        path: Where to write, without an extension.
-        records: Records of the episodes; some of them hold frames.
+        policy, envs, episodes: As for `evaluate`; the environments are of `filmed`.
+        path: Where to write; without the extension `.mp4` or `.gif` it gets that of what is
+            installed. None films nothing.
         fps: Frames per second.
+        **how: More of `evaluate`. If that is a `note`, it is told of a film that could not be
+            written, which is an error otherwise.
+
+    Returns:
+        What `evaluate` does, with the film as the `video` of the evaluation if an episode ended.
     """
-    frames = [record[FRAMES] for record in records if FRAMES in record]
-    return write_video(path, np.concatenate(frames), fps)
+    if path is None:
+        return evaluate(policy, envs, episodes, **how)
+    path, format = path.expanduser(), "auto"
+    if path.suffix in (".mp4", ".gif"):
+        path, format = path.with_suffix(""), path.suffix[1:]
+    share = -(-episodes // envs.num_envs)
+    played = None
+    try:
+        with VideoWriter(path, fps, format) as writer:
+            film = _Film(writer, policy, share, round(HOLD * fps))
+            played = evaluate(policy, envs, episodes, film=film, **how)
+    except RuntimeError as error:
+        # The episodes are worth more.
+        if played is None or "note" not in how:
+            raise
+        how["note"](f"There is no film: {error}")
+        return played
+    if not writer.count:
+        return played
+    return dataclasses.replace(played[0], video=writer.path), played[1]
 
 
-def cut_films(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """Says so where a film does not show all of an episode."""
-    longest = max(r["episode/length"] + 1 for r in records if FRAMES in r)
-    if longest <= MAX_FRAMES:
-        return ()
-    return (
-        f"The film shows the first {MAX_FRAMES:,} frames of each episode; the longest has "
-        f"{longest:,}.",
-    )
+class _Film:
+    """Writes the steps of the first environment as they come.
+
+    Args:
+        writer: Receives the frames.
+        policy: Says what the agent expects.
+        episodes: How many there are going to be.
+        hold: How often the last picture of each is repeated.
+    """
+
+    def __init__(self, writer: VideoWriter, policy: Actor, episodes: int, hold: int):
+        self._writer = writer
+        self._policy = policy
+        self._episodes = episodes
+        self._hold = hold
+        self._ended = 0
+        self._panel = Panel()
+
+    def __call__(self, step: Mapping[str, np.ndarray]) -> None:
+        expected = {}
+        latents = {k: x[:1] for k, x in step.items() if k.startswith(LATENT_PREFIX)}
+        if isinstance(self._policy, Policy) and latents:
+            expected = {k: float(x[0]) for k, x in self._policy.expect(latents).items()}
+        if step["is_first"][0]:
+            many = self._episodes > 1
+            self._panel = Panel(f"episode {self._ended + 1} of {self._episodes}" * many)
+        frame = self._panel.frame(step[PICTURE][0], float(step["reward"][0]), expected)
+        ended = bool(step["is_last"][0])
+        self._ended += ended
+        for _ in range(1 + ended * self._hold):
+            self._writer.add(frame)
 
 
 def _film(factory: Factory, plain: Factory) -> gymnasium.Env:

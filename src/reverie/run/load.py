@@ -10,7 +10,6 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import utils as vector_spaces
 
-from reverie.actors.evaluate import evaluate
 from reverie.config.checks import check_spaces
 from reverie.config.schema import Config
 from reverie.envs import errors
@@ -21,7 +20,7 @@ from reverie.learner.devices import Device, choose
 from reverie.learner.policy import Policy, params_of, read_params
 from reverie.options import ForeignConfig
 from reverie.run import build, custom, pretrained
-from reverie.run.film import write_film
+from reverie.run.film import film_episodes
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.result import Evaluation
 from reverie.run.source import CUSTOM, EnvSource
@@ -176,9 +175,9 @@ class TrainedAgent:
                 agent is loaded.
             deterministic: Whether to take the most likely actions; else they are drawn, as in
                 training.
-            video: Films the episodes of the first environment: True into the run folder, as
-                `evaluation.mp4` (`.gif` where the extra `video` is not installed), or a path
-                without its extension.
+            video: Films the episodes, one after the other, with the reward and what the agent
+                expects below them: True into the run folder, as `evaluation.mp4` (`.gif` where the
+                extra `video` is not installed), or a path, with or without that extension.
 
         Raises:
             SpaceError: If the environment has other spaces than the agent was trained with.
@@ -204,15 +203,17 @@ class TrainedAgent:
             settings = settings.model_copy(update={**limits, **source.limits})
         mode = "eval" if deterministic else "train"
         self._policy.restore({f"{mode}_calls": 0})  # So that equal seeds repeat.
-        source = dataclasses.replace(source, filmed=video is not False)
+        film = None
+        if video is not False:
+            folder = pathlib.Path(config.logdir)
+            film = folder / "evaluation" if video is True else pathlib.Path(video)
+            source = dataclasses.replace(source.resolved(config), filmed=True)
+            settings = settings.model_copy(update={"eval_envs": 1})
         with build.vector_env(source, settings, config.seed, episodes) as vector:
             self._check(vector)
-            result, records = evaluate(self._policy, vector, episodes, seed=seed, mode=mode)
-        if video is False:
-            return result
-        path = pathlib.Path(config.logdir) / "evaluation" if video is True else pathlib.Path(video)
-        film = write_film(path.expanduser(), records, config.logger.fps)
-        return dataclasses.replace(result, video=film)
+            how = {"seed": seed, "mode": mode}
+            fps = source.fps(config.logger.fps)
+            return film_episodes(self._policy, vector, episodes, film, fps, **how)[0]
 
     def _check(self, vector: VectorEnv) -> None:
         both = zip(

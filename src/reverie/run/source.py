@@ -120,6 +120,10 @@ class EnvSource:
             note=f"{self.note} {note}".strip(),
         )
 
+    def fps(self, default: float) -> float:
+        """Frames per second of a film: those of the environment, if it was seen and says so."""
+        return (self.seen and self.seen.fps) or default
+
     def engine(self, count: int, seed: int) -> BatchedVectorEnv | None:
         """So many environments as one engine, where their suite has one and nothing is filmed."""
         if self.custom is not None or self.filmed or self.max_steps:

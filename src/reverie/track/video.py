@@ -4,11 +4,15 @@ Videos are H.264 in mp4 when `imageio-ffmpeg` is installed (the `video` extra), 
 chat tools play, and animated gif otherwise.
 """
 
+import contextlib
 import importlib.util
 import io
 import os
 import pathlib
 import subprocess
+import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +21,54 @@ from reverie.extras import install
 
 MIN_WIDTH = 256
 """Narrower frames are enlarged: video codecs halve colour resolution, which blurs 64x64 frames."""
+
+
+class VideoWriter(contextlib.AbstractContextManager):
+    """Writes a video frame by frame, so that it may be longer than fits in memory.
+
+    Whatever ends the `with` block early leaves no file. Without a frame there is none either.
+
+    Args:
+        path: Where to write, without an extension; folders are created.
+        fps: Frames per second.
+        format: `mp4`, `gif` or `auto` (mp4 when `imageio-ffmpeg` is installed).
+
+    Attributes:
+        path: The file, with its extension.
+        count: Number of frames so far.
+
+    Raises:
+        ValueError: The format is unknown, or the rate none.
+        ImportError: mp4 was asked for and `imageio-ffmpeg` is missing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], fps: float = 15.0, format: str = "auto"):
+        if format not in ("auto", "mp4", "gif"):
+            raise ValueError(f"Unknown video format {format!r}: expected 'auto', 'mp4' or 'gif'.")
+        if not fps > 0:
+            raise ValueError(f"A video needs a positive frame rate, got fps={fps}.")
+        if format == "auto":
+            format = "mp4" if importlib.util.find_spec("imageio_ffmpeg") else "gif"
+        self.path = pathlib.Path(f"{os.fspath(path)}.{format}").expanduser()
+        self.count = 0
+        self._encoder = (_Mp4 if format == "mp4" else _Gif)(fps)
+        self._stack = contextlib.ExitStack()
+
+    def add(self, frame: np.ndarray) -> None:
+        """Adds a frame, uint8 [H, W, C] with 1, 3 or 4 channels; all are of one size.
+
+        Raises:
+            ValueError: It is no such array.
+        """
+        frame = even_rgb(frame[None])[0]
+        if not self.count:
+            partial = self._stack.enter_context(whole_file(self.path))
+            self._stack.push(self._encoder.open(partial, frame.shape))
+        self._encoder.add(frame)
+        self.count += 1
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 def write_video(
@@ -38,17 +90,11 @@ def write_video(
         ImportError: mp4 was asked for and `imageio-ffmpeg` is missing.
         RuntimeError: ffmpeg failed; the message holds its output.
     """
-    if format not in ("auto", "mp4", "gif"):
-        raise ValueError(f"Unknown video format {format!r}: expected 'auto', 'mp4' or 'gif'.")
-    if not fps > 0:
-        raise ValueError(f"A video needs a positive frame rate, got fps={fps}.")
-    frames = even_rgb(video)
-    if format == "auto":
-        format = "mp4" if importlib.util.find_spec("imageio_ffmpeg") else "gif"
-    path = pathlib.Path(f"{os.fspath(path)}.{format}").expanduser()
-    with whole_file(path) as partial:
-        (_write_mp4 if format == "mp4" else _write_gif)(partial, frames, fps)
-    return path
+    _check(video, ndim=4)
+    with VideoWriter(path, fps, format) as writer:
+        for frame in video:
+            writer.add(frame)
+    return writer.path
 
 
 def even_rgb(video: np.ndarray) -> np.ndarray:
@@ -92,11 +138,15 @@ def png(image: np.ndarray) -> bytes:
 def gif(video: np.ndarray, fps: float) -> bytes:
     """Encodes a uint8 video [T, H, W, C] as an animated gif, for viewers that play nothing else."""
     data = io.BytesIO()
-    _write_gif(data, even_rgb(video), fps)
+    encoder = _Gif(fps)
+    close = encoder.open(data, video.shape[1:])
+    for frame in even_rgb(video):
+        encoder.add(frame)
+    close(None)
     return data.getvalue()
 
 
-def _rgb(array: np.ndarray, ndim: int) -> np.ndarray:
+def _check(array: np.ndarray, ndim: int) -> None:
     if array.dtype != np.uint8 or array.ndim != ndim or array.shape[-1] not in (1, 3, 4):
         axes = "[T, H, W, C]" if ndim == 4 else "[H, W, C]"
         raise ValueError(
@@ -104,6 +154,10 @@ def _rgb(array: np.ndarray, ndim: int) -> np.ndarray:
         )
     if 0 in array.shape:
         raise ValueError(f"There is nothing to write: the array has shape {array.shape}.")
+
+
+def _rgb(array: np.ndarray, ndim: int) -> np.ndarray:
+    _check(array, ndim)
     return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array[..., :3]
 
 
@@ -116,31 +170,78 @@ def _enlarge(frames: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.pad(frames, ((0, 0), *odd, (0, 0)), mode="edge"))
 
 
-def _write_mp4(path: pathlib.Path, frames: np.ndarray, fps: float) -> None:
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise ImportError(
-            f"mp4 files need the package imageio-ffmpeg: {install('video')}; or write 'gif' files."
-        ) from error
-    _, height, width, _ = frames.shape
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}"]
-    # yuv420p is the one pixel format that every player knows; the index in front lets browsers
-    # start before they have loaded the whole file.
-    coded = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-    command = [*ffmpeg, *raw, "-i", "pipe:0", *coded, str(path)]
-    done = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-        raise RuntimeError(f"ffmpeg could not write {path.name}: {reason}")
+class _Mp4:
+    """Pipes frames to ffmpeg."""
+
+    def __init__(self, fps: float):
+        try:
+            import imageio_ffmpeg
+        except ImportError as error:
+            raise ImportError(
+                f"mp4 files need the package imageio-ffmpeg: {install('video')}; or write 'gif' "
+                "files."
+            ) from error
+        self._ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
+        self._fps = fps
+
+    def open(self, path: pathlib.Path, shape: tuple[int, ...]) -> Callable[..., None]:
+        """Starts to write; returns what ends it, given an error or None."""
+        size = f"{shape[1]}x{shape[0]}"
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", f"{self._fps:g}"]
+        # yuv420p is the one pixel format that every player knows; the index in front lets browsers
+        # start before they have loaded the whole file.
+        coded = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+        command = [*self._ffmpeg, *raw, "-i", "pipe:0", *coded, str(path)]
+        self._name = path.name
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 Closed with the process.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors
+        )
+        return self._close
+
+    def add(self, frame: np.ndarray) -> None:
+        assert self._process.stdin
+        # One that has ended says why when it is closed.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(frame.tobytes())
+
+    def _close(self, kind: type[BaseException] | None, *_: Any) -> None:
+        with self._errors:
+            if kind is not None:
+                self._process.kill()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()
+            code = self._process.wait()
+            if kind is None and code:
+                self._errors.seek(0)
+                reason = self._errors.read().decode(errors="replace").strip()
+                reason = reason or f"exit code {code}"
+                raise RuntimeError(f"ffmpeg could not write {self._name}: {reason}")
 
 
-def _write_gif(file: pathlib.Path | io.BytesIO, frames: np.ndarray, fps: float) -> None:
-    from PIL import Image
+class _Gif:
+    """Keeps the frames until the end, as the format needs them all."""
 
-    first, *rest = [Image.fromarray(frame) for frame in frames]
-    # Gif counts in hundredths of a second: rounding the sums keeps the video's length right.
-    ends = np.round(100 / fps * np.arange(len(frames) + 1))
-    durations = [10 * int(d) for d in np.diff(ends)]
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+    def __init__(self, fps: float):
+        self._fps = fps
+        self._frames: list[Any] = []
+
+    def open(self, file: pathlib.Path | io.BytesIO, shape: tuple[int, ...]) -> Callable[..., None]:
+        """Returns what writes the file, unless it is given an error."""
+
+        def close(kind: type[BaseException] | None, *_: Any) -> None:
+            if kind is None:
+                first, *rest = self._frames
+                # Gif counts in hundredths of a second: rounding the sums keeps the length right.
+                ends = np.round(100 / self._fps * np.arange(len(self._frames) + 1))
+                durations = [10 * int(d) for d in np.diff(ends)]
+                first.save(file, "GIF", save_all=True, append_images=rest, duration=durations,
+                           loop=0)  # fmt: skip
+
+        return close
+
+    def add(self, frame: np.ndarray) -> None:
+        from PIL import Image
+
+        # As it would be written: a third of the memory.
+        self._frames.append(Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE))

@@ -23,5 +23,5 @@ def test_viewers_of_the_run_get_an_evaluation_only_if_named(tmp_path, monkeypatc
     config = load(["--logger.outputs", "jsonl", "wandb", "--logdir", str(tmp_path)])
     config.to_yaml(tmp_path / "config.yaml")
     foreign.sign(tmp_path)  # As a run does for its user.
-    monkeypatch.setattr(eval_only, "eval_only", lambda config, *, video: config)
+    monkeypatch.setattr(eval_only, "eval_only", lambda config, **_: config)
     assert eval_only.eval_run(str(tmp_path), words).logger.outputs == outputs

@@ -1,0 +1,71 @@
+"""The process of the command: its signals, standard streams and modules."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+
+def take_signals() -> None:
+    """Until there is a run to save, signals end the process with a line and their exit code.
+
+    Ctrl-C does so as a KeyboardInterrupt, or at once where Python would ignore that, as in
+    callbacks of imports and of the garbage collector. SIGHUP stays ignored under `nohup`.
+    """
+    previous = sys.unraisablehook
+
+    def leave(number: int, frame: object) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
+        os._exit(128 + number)
+
+    def ignored(what: "sys.UnraisableHookArgs") -> None:
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            leave(signal.SIGINT, None)
+        previous(what)
+
+    sys.unraisablehook = ignored
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, leave)
+
+
+def open_streams() -> None:
+    """Opens the standard streams that were closed, as under some service managers.
+
+    The next files would take their numbers, and whoever prints would write into them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115 It stays open as long as the process.
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+
+
+def find_modules_here() -> None:
+    """Lets `module:Id` name modules in the current folder, as `python -m` does.
+
+    Last on the path, so that no file there stands in front of an installed package; but a run
+    folder holds data, whoever made it, and never the modules of anyone.
+    """
+    if os.path.exists("config.yaml") and any(map(os.path.exists, ("checkpoints", "scores.jsonl"))):
+        return
+    with contextlib.suppress(FileNotFoundError):  # Somebody has deleted it.
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+
+
+@contextlib.contextmanager
+def kept_for_document() -> Iterator[None]:
+    """Keeps the standard output for one document: what environments print goes to the errors."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
