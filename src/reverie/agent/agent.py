@@ -80,6 +80,7 @@ class Agent:
         dtype: Compute dtype, `float32`, `bfloat16` or `float16`, which trains with a dynamic loss
             scale. Parameters and losses stay float32.
         draws: Where samples come from; fixed ones make the agent deterministic in tests.
+        remat: Whether updates compute the encoder twice to need less memory, see `observe`.
 
     Raises:
         ValueError: If there is nothing to observe or to do, a mask fits no action, or (as a
@@ -95,6 +96,7 @@ class Agent:
         context: int = 1,
         dtype: str = "float32",
         draws: Draws | None = None,
+        remat: bool = False,
     ):
         if not obs_space or not act_space:
             raise ValueError(
@@ -107,6 +109,7 @@ class Agent:
         self.context = context
         self.dtype = jnp.dtype(dtype)
         self.draws = draws or RandomDraws()
+        self.remat = remat
         self.spec = Spec(config, self.obs_space, self.act_space, self.draws)
         self.masks = self.spec.masks
         self.objectives = make_objectives(self.spec)
@@ -279,7 +282,7 @@ class Agent:
         observe_key, *keys = jax.random.split(key, 1 + len(self.objectives))
         carry, data = self.align(carry, batch)
         last, seen = observe(
-            nets, carry.state, data, self.act_space, observe_key, self.draws, self.dtype
+            nets, carry.state, data, self.act_space, observe_key, self.draws, self.dtype, self.remat
         )
         found = {
             x.name: x.loss(nets, states[x.name], seen, k)

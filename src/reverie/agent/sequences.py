@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, Shaped
 
@@ -51,6 +52,7 @@ def observe(
     key: Key[Array, ""],
     draws: Draws,
     dtype,
+    remat: bool = False,
 ) -> tuple[State, Observed]:
     """Encodes the observations and filters them into posterior states.
 
@@ -62,11 +64,14 @@ def observe(
         key: For all draws.
         draws: Where samples come from.
         dtype: Compute dtype.
+        remat: Whether a gradient computes the encoder again instead of keeping what is inside,
+            which with images is most of what an update keeps.
 
     Returns:
         The state after the last step, and what was seen.
     """
-    tokens = nets.enc(data.obs, dtype)
+    encode = eqx.filter_checkpoint(nets.enc) if remat else nets.enc
+    tokens = encode(data.obs, dtype)
     action = encode_flat(data.prevact, act_space, squash=False, batch_ndim=2)
     noise = draws.uniform(key, (*data.reward.shape, nets.dyn.stoch))
     last, post = nets.dyn.observe(state, tokens, action, data.is_first, noise, draws)

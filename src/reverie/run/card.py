@@ -22,14 +22,14 @@ POLICY_LAUNCHES = 150
 SHARE = 0.75
 """Of a card's memory, what JAX takes."""
 
-KEPT = 1 / 3
+KEPT = 0.4
 """Of the results that a gradient keeps for its backward pass, what is there at once on a card: the
-rest is computed again. Counted for described H100s: 0.28 (size12m) and 0.31 (size200m) with images,
+rest is computed again. Counted for described H100s: 0.34 (size12m) and 0.42 (size200m) with images,
 0.54 (size1m) without."""
 
-MOVED = 6
-"""How often those results are read and written: counted 5.3 times (size12m, images), and 12 times
-(size1m, vectors), whose time is that of launches."""
+MOVED = 10
+"""How often those results are read and written: counted 10 times (size12m, images), 16 times
+(size200m, images), and 12 times (size1m, vectors), whose time is that of launches."""
 
 
 @dataclasses.dataclass(frozen=True)
