@@ -11,9 +11,9 @@ from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
 from reverie.envs import errors
 from reverie.envs.flat.conform import spaces
-from reverie.run.film import KEY, FilmingError
+from reverie.run.film import FilmingError
 from reverie.run.source import EnvSource
-from reverie.spaces import Space
+from reverie.spaces import PICTURE, Space
 from reverie.view.dream.errors import DreamError
 from reverie.view.dream.truth import Step
 
@@ -112,7 +112,7 @@ class Reality:
     ) -> Step:
         # Copies, because environments may write into what they have returned.
         seen = {key: np.array(obs[key]) for key in self._keys}
-        picture = np.array(obs[KEY]) if KEY in obs else None
+        picture = np.array(obs[PICTURE]) if PICTURE in obs else None
         return Step(seen, reward, is_first, last, terminal, picture)
 
 
@@ -146,7 +146,7 @@ def open_reality(
             f"The environment of this run cannot be made here, so dream from a step of replay "
             f"instead. {reason}"
         ) from error
-    found = [{k: s for k, s in x.items() if k != KEY} for x in spaces(env)]
+    found = [{k: s for k, s in x.items() if k != PICTURE} for x in spaces(env)]
     if found != [dict(obs_space), dict(act_space)]:
         env.close()
         raise DreamError(
