@@ -1,6 +1,7 @@
 """Environment processes that fail, and processes that must not stay behind."""
 
 import ctypes
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces as gs
+from rich.console import Console
+from rich.file_proxy import FileProxy
 
 from reverie.envs.errors import WorkerError
 from reverie.envs.vector.restarts import Restarts
@@ -314,3 +317,24 @@ def test_ctrl_c_in_the_terminal_reaches_the_trainer_alone(vector):
     pids = vector.reset()["obs"][:, 0].astype(int)
     assert all(os.getpgid(pid) != os.getpgid(0) for pid in pids)
     act(vector, 0, 0)
+
+
+class Talking(Fragile):
+    def reset(self, *, seed=None, options=None):
+        print("printed [in] a worker")
+        os.write(2, b"written to its errors\n")
+        return super().reset()
+
+
+def test_what_workers_print_stands_above_a_board_on_a_terminal(monkeypatch):
+    file = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", FileProxy(Console(file=file), sys.stdout))
+    with VectorEnv([Talking], "async", seeds=0) as vector:
+        vector.reset()
+    deadline = time.monotonic() + 8
+    while file.getvalue().count("\n") < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(file.getvalue().splitlines()) == [
+        "printed [in] a worker",
+        "written to its errors",
+    ]

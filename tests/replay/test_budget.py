@@ -36,8 +36,8 @@ def test_what_fits_is_told_with_the_numbers(machine, tmp_path):
     assert found.ram == 1_000_000 * (STEP + budget.INDEX)
     assert found.problem == ""
     assert str(found) == (
-        "Replay in RAM: 13.4 kB per step, 1,000,000 steps = 13.4 GB; it needs 13.4 GB of RAM "
-        "(20.0 GB available) and 13.3 GB of disk (100.0 GB free)."
+        "Replay in RAM: 1,000,000 steps of 13.4 kB take 13.4 GB of RAM (20.0 GB free), "
+        "13.3 GB of disk (100.0 GB free)."
     )
 
 
@@ -75,7 +75,7 @@ def test_evaluation_episodes_take_memory_besides(machine, tmp_path):
     machine(10e9, 100e9)
     found = estimate_budget(layout, 500_000, tmp_path, held_out=100_000)
     assert found.ram == 500_000 * (STEP + budget.INDEX) + others
-    assert "8.0 GB of RAM, 1.3 GB of it for evaluation episodes (10.0 GB available)" in str(found)
+    assert "8.0 GB of RAM, 1.3 GB of it for evaluations (10.0 GB free)" in str(found)
     assert not found.problem
     found = estimate_budget(layout, 1_000_000, tmp_path, held_out=100_000)
     fits = int((10e9 - others) / (STEP + budget.INDEX))

@@ -132,7 +132,7 @@ def test_a_refusal_names_the_model_where_its_latents_are_the_cause(tmp_path, sma
     with pytest.raises(BudgetError) as caught:
         reverie.train("CartPole-v1", configs="size200m", **options)
     message = str(caught.value)
-    assert "(32.8 kB of it latents of the model)" in message
+    assert "(32.8 kB latents)" in message
     assert "on the disk. Choose a smaller model, such as --configs size12m or size1m" in message
     assert "image" not in message
     assert "lower replay.size to" in message

@@ -158,6 +158,7 @@ def test_long_episodes_of_evaluations_can_be_cut(make, capsys):
     assert outcome.evaluation.std_score == 0
     # Those of training are not.
     text = " ".join(capsys.readouterr().out.split())
+    assert text.count("No episode has ended yet") == 1
     assert "No episode has ended yet (longest so far 9 steps), so there is no score." in text
     assert "Evaluating 3 episodes." in text
 

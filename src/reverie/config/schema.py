@@ -285,6 +285,11 @@ class Config(Section):
         return "gym" if ":" in self.task and suite not in ("gym", "dm") else suite
 
     @property
+    def repeat(self) -> int:
+        """Frames per step: how often the suite of the task repeats each action."""
+        return getattr(getattr(self.env, self.suite, None), "repeat", 1)
+
+    @property
     def sources(self) -> dict[str, str]:
         """Where each option that something set got its value; the others have their defaults."""
         return dict(self._sources)

@@ -60,19 +60,18 @@ class Budget:
     def __str__(self) -> str:
         kind = "in RAM" if self.bound is None else "on disk"
         compression = " before compression" if self.compress else ""
-        others = f", {_gb(self.held_out)} of it for evaluation episodes" if self.held_out else ""
+        others = f", {_gb(self.held_out)} of it for evaluations" if self.held_out else ""
         return (
-            f"Replay {kind}: {self.step / 1e3:.1f} kB per step{self._mostly}, {self.steps:,} steps "
-            f"= {_gb(self.steps * self.step)}; it needs {_gb(self.ram)} of RAM{others} "
-            f"({_gb(self.ram_available)} available) and {_gb(self.disk)} of disk"
-            f"{compression} ({_gb(self.disk_available)} free)."
+            f"Replay {kind}: {self.steps:,} steps of {self.step / 1e3:.1f} kB{self._mostly} take "
+            f"{_gb(self.ram)} of RAM{others} ({_gb(self.ram_available)} free), "
+            f"{_gb(self.disk)} of disk{compression} ({_gb(self.disk_available)} free)."
         )
 
     @property
     def _mostly(self) -> str:
         """What most of a step is, where that is no observation."""
         large = self.latents > 0.5 * self.step
-        return f" ({self.latents / 1e3:.1f} kB of it latents of the model)" if large else ""
+        return f" ({self.latents / 1e3:.1f} kB latents)" if large else ""
 
     @property
     def fits(self) -> int:

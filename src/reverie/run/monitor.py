@@ -39,7 +39,7 @@ class Monitor:
         self._achievements = run.progress.achievements
         self._episodes = EpisodeStats(0)
         self._rates = Rates()
-        self._ended = self._told = False
+        self._ended, self._told = False, 0
 
     def acted(self, rollout: Rollout) -> int:
         """Takes new steps; returns the number of episodes that they finished."""
@@ -57,10 +57,12 @@ class Monitor:
 
     def explain(self) -> None:
         """Says why there is no score, if no episode has ended yet."""
-        if not self._ended and self._episodes.longest:
+        longest = self._episodes.longest
+        if not self._ended and longest != self._told:
+            self._told = longest
             self._logger.note(
-                f"No episode has ended yet (longest so far {self._episodes.longest:,} steps), so "
-                "there is no score."
+                f"No episode has ended yet (longest so far {longest:,} steps), so there is no "
+                "score."
             )
 
     def log(self, run: Run) -> None:
@@ -78,7 +80,6 @@ class Monitor:
         self._logger.add(self._rates.result())
         self._logger.write()
         if not self._told:
-            self._told = True
             self.explain()
 
     def _log_updates(self, learner: Learner, options: OptimizerConfig) -> None:

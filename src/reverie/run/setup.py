@@ -6,10 +6,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
 from reverie.actors.random_policy import RandomPolicy
 from reverie.agent.agent import Agent
 from reverie.config import foreign
 from reverie.config.checks import check_spaces
+from reverie.config.keys import flatten, groups
 from reverie.config.load import STAMP
 from reverie.config.resume import check_resume, inherit
 from reverie.config.schema import Config, with_values
@@ -27,8 +30,10 @@ from reverie.run.source import EnvSource, EnvSpaces
 from reverie.run.space_file import write_spaces
 from reverie.run.state import Run, restore
 from reverie.track.sinks.base import Sink
+from reverie.track.sinks.format import format_number
 from reverie.track.sinks.jsonl import go_back
 from reverie.track.sinks.registry import check_outputs
+from reverie.track.status import model_name
 
 
 def set_up(
@@ -165,8 +170,14 @@ def _begin(
         duration=max(0.0, config.run.duration - done.elapsed),
         options=config.model_dump(),
         first_step=done.steps,
+        title=_title(run),
+        elapsed=done.elapsed,
+        episodes=done.episodes,
+        repeat=config.repeat,
+        stopping=lambda: run.shutdown.message,
     )
     run.logger = stack.enter_context(logger)
+    run.shutdown.shown = lambda: logger.drawn
     for note in (*notes, *aside, f"Run folder: {folder.root}"):
         run.logger.note(note)
     run.previews = stack.enter_context(experience.batches(config, run.replay, report=True))
@@ -174,3 +185,13 @@ def _begin(
     reserve = experience.unsaved_bytes(config, run.replay) + state
     saver = Saver(folder.root, run.logger.note, reserve)
     run.saver = stack.enter_context(contextlib.closing(saver))
+
+
+def _title(run: Run) -> tuple[str, ...]:
+    """What is trained, in a few words each."""
+    task = run.config.task.removeprefix("gym_")
+    if not run.learner:
+        return task, "random actions"
+    count = sum(x.size for x in jax.tree.leaves(run.learner.shapes.params))
+    model = model_name(dict(flatten(run.config.model_dump(), groups(Config))))
+    return task, f"{model}, {format_number(count)} parameters", run.platform

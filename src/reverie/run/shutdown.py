@@ -32,11 +32,15 @@ class Shutdown:
     Attributes:
         requested: The signal that arrived, or None.
         late: Tells when the time of the run is up; never, at first.
+        message: What the signal asked for, in words; empty before.
+        shown: Tells whether something else shows the message, on which printing would not stay.
     """
 
     def __init__(self):
         self.requested: signal.Signals | None = None
         self.late: Callable[[], bool] = lambda: False
+        self.message = ""
+        self.shown: Callable[[], bool] = lambda: False
         self._previous: dict[signal.Signals, Any] = {}
         self._interruptible = False
         self._again: threading.Timer | None = None
@@ -102,7 +106,11 @@ class Shutdown:
         now = time.monotonic()
         if self.requested is None:
             self.requested, self._time = signal.Signals(number), now
-            say(f"{self.requested.name}: saving and stopping. Ctrl-C stops without a save.")
+            self.message = (
+                f"{self.requested.name}: saving and stopping. Ctrl-C stops without a save."
+            )
+            if not self.shown():
+                say(self.message)
         elif number == signal.SIGINT and now - self._time > AGAIN_SECONDS:
             if hasattr(sys, "ps1"):
                 raise KeyboardInterrupt  # A notebook goes on, and so does its interpreter.

@@ -23,6 +23,7 @@ from reverie.run.source import EnvSource
 from reverie.spaces import Space
 from reverie.track.achievements import Achievements
 from reverie.track.logger import Logger
+from reverie.track.sinks.terminal import SAVED
 
 PARTS = ("environment", "policy", "replay", "update", "logging")
 """What the thread of the loop spends its time in: waiting for steps, choosing actions, storing and
@@ -140,7 +141,7 @@ class Run:
         if self.steps in (0, self.progress.saved):
             return
         self.saver.wait()
-        self.saver.start(snapshot(self), f"Saved at {self.steps:,} environment steps.")
+        self.saver.start(snapshot(self), f"{SAVED}{self.steps:,} environment steps.")
 
     def save_now(self) -> None:
         """As `save`, and returns when everything is durable."""

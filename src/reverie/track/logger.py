@@ -90,6 +90,11 @@ class Logger(contextlib.AbstractContextManager):
         """Shows a message, for example `Checkpoint saved.`, above the progress line."""
         self._each(lambda sink: sink.note(text))
 
+    @property
+    def drawn(self) -> bool:
+        """Whether a board is on a terminal, which shows what signals have asked for."""
+        return any(isinstance(sink, TerminalSink) and sink.drawn for sink in self._sinks)
+
     def close(self) -> None:
         """Writes what is still collected and closes the sinks. A second call does nothing."""
         if self._closed:

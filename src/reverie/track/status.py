@@ -139,7 +139,7 @@ def read_status(folder: pathlib.Path) -> RunStatus:
         state="stopped",
         why="",
         task=str(options["task"]),
-        model=_model(options),
+        model=model_name(options),
         steps=max(saved, logged),
         total_steps=int(options["run.steps"]),
         saved=saved,
@@ -242,7 +242,7 @@ def _text(path: pathlib.Path) -> str:
         return ""
 
 
-def _model(options: Mapping[str, Any]) -> str:
+def model_name(options: Mapping[str, Any]) -> str:
     """The block all of whose options of the agent the run has; the one with the most of them."""
     if options["random_agent"]:
         return "random"

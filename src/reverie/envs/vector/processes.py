@@ -9,11 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any
+from typing import IO, Any
 
 import cloudpickle
 import gymnasium
@@ -49,13 +50,20 @@ class ForkServer:
         environ["PYTHONHASHSEED"] = "0"
         with control, messages:
             ends = control.fileno(), messages.fileno()
+            # What stands above a board on a terminal has to go through this process.
+            piped = type(sys.stdout).__module__ == "rich.file_proxy"
+            unbuffered = ["-u"] * piped
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, *map(str, ends), json.dumps(sys.path)],
+                [sys.executable, *unbuffered, "-c", _BOOT, *map(str, ends), json.dumps(sys.path)],
                 pass_fds=ends,
+                stdout=subprocess.PIPE if piped else None,
+                stderr=subprocess.STDOUT if piped else None,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**environ, **os.environ, **_OFF_ACCELERATOR},
             )
+        if output := self._process.stdout:
+            threading.Thread(target=_print_all, args=[output], daemon=True).start()
         self._alive: set[int] = set()
         self._ended: dict[int, int] = {}
         self._finalizer = weakref.finalize(self, _end, self._control, self._process)
@@ -287,6 +295,12 @@ def probe_in_process(factory: Callable[[], gymnasium.Env]) -> Probe:
         return cloudpickle.loads(found[0][2])
     finally:
         server.close()
+
+
+def _print_all(output: IO[bytes]) -> None:
+    with output:
+        for line in output:
+            print(line.decode(errors="replace").rstrip("\r\n"))
 
 
 def _end(control: socket.socket, process: subprocess.Popen) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from reverie.config.keys import flatten
 from reverie.track.names import encodable
 
-Value = int | float | str | np.ndarray
+Scalar = int | float | str
+Value = Scalar | np.ndarray
 """A finished metric: a number, a text, a uint8 image [H, W, C], a uint8 video [T, H, W, C] or
 numbers [N] for a histogram."""
 
@@ -39,6 +40,11 @@ class RunInfo:
         options: The resolved configuration, section by section, for viewers that compare runs.
         first_step: Environment step at which training begins or goes on: what an earlier process
             wrote about later steps was not saved and happens again. None if nothing is trained.
+        title: The task, the model and the device in a few words each.
+        elapsed: Seconds of training in earlier processes.
+        episodes: Episodes that ended in earlier processes.
+        repeat: Frames of the environment per step, as its suite repeats actions.
+        stopping: Tells what a signal has asked for; empty before.
     """
 
     logdir: pathlib.Path
@@ -49,6 +55,11 @@ class RunInfo:
     fps: float = 15.0
     options: Mapping[str, Any] | None = None
     first_step: int | None = None
+    title: Sequence[str] = ("reverie",)
+    elapsed: float = 0.0
+    episodes: int = 0
+    repeat: int = 1
+    stopping: Callable[[], str] = str
 
     def flat(self) -> dict[str, Any]:
         """The options by dotted name."""

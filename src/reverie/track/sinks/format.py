@@ -45,8 +45,10 @@ def format_duration(seconds: float) -> str:
 def short_name(key: str) -> str:
     """Shortens a metric's name: `train/opt/lr` to `opt lr`, `episode/score` to `score`."""
     short = {
-        "fps/policy": "policy fps",
-        "fps/train": "train fps",
+        "fps/policy": "steps/s",
+        "fps/train": "replayed steps/s",
+        "fps/update": "updates/s",
+        "replay/replay_ratio": "replay ratio",
         "train/update_ratio": "updates/step",
     }
     if key in short:

@@ -88,8 +88,7 @@ def make_sinks(
         sinks.append(Background(makers, run.filter))
     # Without a standard output, as under some service managers, there is nobody to show it to.
     if "terminal" in outputs and sys.stdout is not None:
-        limits = {"total_steps": run.total_steps, "duration": run.duration}
-        sinks.append(TerminalSink(run.step, filter=run.filter, **limits))
+        sinks.append(TerminalSink(run))
     return sinks
 
 

@@ -1,27 +1,38 @@
-"""Progress on the terminal: a line that updates in place, or plain lines in a file or pipe."""
+"""Progress on the terminal: a board that stays in place, or plain lines in a file or pipe."""
 
 import atexit
 import collections
 import datetime
+import io
+import math
 import os
 import sys
+import textwrap
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from reverie.track.names import printable
-from reverie.track.sinks.base import FILTER, Sink, Value, compiled
+from reverie.track.sinks.base import RunInfo, Scalar, Sink, Value, compiled
+from reverie.track.sinks.board import (
+    ASCII,
+    EPISODES,
+    LOSS,
+    Glyphs,
+    Picture,
+    Scores,
+    loss_terms,
+)
 from reverie.track.sinks.format import format_duration, format_number, short_name
+from reverie.track.sinks.jsonl import SCORES, last_records
 
-EPISODES = 20
-"""The score shown is the mean over this many latest episodes."""
+SAVED = "Saved at "
+"""How messages of a save begin: the board shows the newest in place of a line for each."""
 
 SPEED_WINDOW = 120.0
 """Seconds of the past that the ETA looks at; compilation at the start drops out of it."""
@@ -29,11 +40,11 @@ SPEED_WINDOW = 120.0
 MAX_ETA = 1000 * 24 * 3600.0
 """Longer ETAs in seconds are not shown: the run is meant to be stopped by hand."""
 
-MAX_ROWS = 2
-"""Rows of metrics, and rows of losses, under the progress bar."""
+REFRESH = 1.0
+"""How often the board is drawn per second: more would cost more than half a percent of a core."""
 
-LOSS = "train/loss/"
-"""Metrics with this prefix are shown together, without it."""
+PAST_EPISODES = 500
+"""Newest episodes of earlier processes that the curve of a resumed run begins with."""
 
 FIRST = ("fps/policy",)
 """Metrics that come right after the scores, before the losses."""
@@ -46,99 +57,109 @@ Cell = tuple[str, str]
 
 
 class TerminalSink(Sink):
-    """Shows steps, ETA, score, gradient steps per environment step, speed and losses.
+    """Shows steps, ETA, score, speed, where the time goes, losses and memory.
 
-    On a terminal the picture stays at the bottom and redraws itself twice a second, and messages
-    scroll above it, also those that others print. When the output is a file or a pipe, every
-    write becomes one plain line.
+    On a terminal a board stays at the bottom and is drawn anew once a second. Messages scroll
+    above it, and so does what this process prints meanwhile, and what its environments print in
+    processes of their own. When the output is a file, a pipe or a notebook, or the terminal is a
+    dumb one, every write becomes one plain line.
 
     Args:
-        step: Returns the current environment step. It is called from a second thread.
-        total_steps: Environment steps of the whole run; 0 = no limit.
-        duration: Wall clock limit of this process in seconds; 0 = no limit.
-        filter: Regular expression searched in metric names: only matches are shown.
+        run: What is known of the run. Its `filter` is searched in metric names: of losses only
+            matches are shown, and what else matches is shown besides.
         file: Where to print; the standard output by default.
-        clock: Returns the time in seconds, for the ETA.
+        clock: Returns the time in seconds.
 
     Raises:
-        ValueError: `filter` is not a regular expression.
+        ValueError: The filter is not a regular expression.
     """
 
     def __init__(
         self,
-        step: Callable[[], int],
+        run: RunInfo,
         *,
-        total_steps: int = 0,
-        duration: float = 0.0,
-        filter: str = FILTER,
         file: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._filter = compiled(filter)
-        self._step = step
+        self._run, self._clock = run, clock
+        self._chosen = compiled(run.filter)
         self._file = sys.stdout if file is None else file
-        self._eta = _Eta(total_steps, duration, clock)
-        self._total = total_steps
-        self._metrics: dict[str, int | float | str] = {}
-        self._scores: dict[str, collections.deque[float]] = {}
+        self._eta = _Eta(run.total_steps, run.duration, clock)
+        self._start = clock()
+        self._metrics: dict[str, Scalar] = {}
+        self._curve = Scores()
+        self._means: dict[str, collections.deque[float]] = {}
+        self._saved: tuple[str, float] | None = None
         self._printed = -1
         self._lock = threading.Lock()
-        self._eta.update(step())
+        self._eta.update(run.step())
         self._console = Console(file=self._file, force_terminal=True)
+        self._glyphs = Glyphs() if _unicode(self._file) else ASCII
+        self._lengths: list[int] = []
         self._live = self._start_live() if _interactive(self._file) else None
 
     def _start_live(self) -> Live:
-        live = Live(get_renderable=self._render, console=self._console, refresh_per_second=2)
+        if isinstance(self._file, io.TextIOWrapper):  # Whatever names and environments say.
+            self._file.reconfigure(errors="backslashreplace")
+        if self._run.first_step:  # What an earlier process has seen.
+            for record in last_records(self._run.logdir / SCORES, PAST_EPISODES, "episode/score"):
+                self._curve.add(record["episode/score"])
+            self._curve.count = 0
+        live = Live(
+            get_renderable=self._render,
+            console=self._console,
+            refresh_per_second=REFRESH,
+            vertical_overflow="crop",
+        )
         live.start()
         # An uncaught error must not leave the terminal without a cursor.
         atexit.register(self.close)
         return live
 
+    @property
+    def drawn(self) -> bool:
+        """Whether there is a board."""
+        return self._live is not None
+
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
         """Updates the numbers shown, or prints them as one line."""
-        shown = {
-            key: value
-            for key, value in metrics.items()
-            if isinstance(value, int | float | str) and self._filter.search(key)
-        }
+        shown = {key: x for key, x in metrics.items() if isinstance(x, Scalar)}
         with self._lock:
             # A metric that is logged more rarely than this one stays in view.
             self._metrics = {**self._metrics, **shown} if self._live else shown
             self._eta.write(step, metrics.get("fps/train"))
-        nothing_new = step == self._printed and not metrics.get("fps/policy", 1)
-        self._printed = step
-        if nothing_new and not self._live and not any(key.startswith(LOSS) for key in shown):
-            return
         if self._live:
             self._live.refresh()
-            return
-        first, losses, others = self._cells()
-        parts = [f" | {name} {value}" for name, value in self._head(step) + first]
-        parts += [f"{', ' if i else ' | loss '}{name} {x}" for i, (name, x) in enumerate(losses)]
-        parts += [f" | {name} {value}" for name, value in others]
-        line = f"{datetime.datetime.now():%H:%M:%S}"
-        for part in parts:
-            if len(line) + len(part) > WIDTH:
-                break
-            line += part
-        self._print(line)
-        # An evaluation is told once; training goes on under its lines.
-        self._scores = {k: x for k, x in self._scores.items() if k.startswith("episode/")}
+        else:
+            self._print_line(step)
 
     def episode(self, step: int, metrics: Mapping[str, Value]) -> None:
-        """Counts one episode into the score shown."""
+        """Counts one episode into the scores shown."""
         with self._lock:
             for key, value in metrics.items():
                 if isinstance(value, int | float):
-                    recent = self._scores.setdefault(key, collections.deque(maxlen=EPISODES))
+                    recent = self._means.setdefault(key, collections.deque(maxlen=EPISODES))
                     recent.append(value)
+            if isinstance(score := metrics.get("episode/score"), int | float):
+                self._curve.add(score)
 
     def note(self, text: str) -> None:
-        """Prints a message above the progress line."""
-        if self._live:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
+        """Prints a message above the board."""
+        if not self._live:
             self._print(text)
+        elif text.startswith(SAVED):
+            self._saved = text.removeprefix(SAVED).split()[0], self._clock()
+        else:
+            # Broken between words, but a path stays whole, so that it can be copied.
+            width = max(self._console.width, 20)
+            lines = [
+                textwrap.fill(
+                    line, width, break_long_words=False, break_on_hyphens=False,
+                    subsequent_indent="  ",
+                )
+                for line in text.splitlines()
+            ]  # fmt: skip
+            self._console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leaves the last picture on the terminal and gives the cursor back."""
@@ -148,58 +169,106 @@ class TerminalSink(Sink):
             atexit.unregister(self.close)
 
     def _print(self, line: str) -> None:
-        # A pipe may be in an encoding that lacks a character of a name.
-        encoding = getattr(self._file, "encoding", None) or "utf-8"
-        line = line.encode(encoding, "backslashreplace").decode(encoding)
-        self._file.write(line + "\n")
+        self._file.write(self._encodable(line) + "\n")
         self._file.flush()
+
+    def _encodable(self, text: str) -> str:
+        """A text without what the output's encoding lacks, such as a letter of a name in a pipe."""
+        encoding = getattr(self._file, "encoding", None) or "utf-8"
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+    def _print_line(self, step: int) -> None:
+        """Prints what was just written, unless it says nothing new."""
+        metrics = {key: x for key, x in self._metrics.items() if self._chosen.search(key)}
+        nothing_new = step == self._printed and not self._metrics.get("fps/policy", 1)
+        self._printed = step
+        if nothing_new and not any(key.startswith(LOSS) for key in metrics):
+            return
+        first, others = self._cells(metrics)
+        losses = loss_terms(metrics, self._chosen)
+        parts = [f" | {name} {value}" for name, value in self._head(step) + first]
+        parts += [
+            f"{', ' if i else ' | loss '}{printable(name)} {format_number(x)}"
+            for i, (name, x) in enumerate(losses)
+        ]
+        parts += [f" | {name} {value}" for name, value in others]
+        line = f"{datetime.datetime.now():%H:%M:%S}"
+        for part in parts:
+            if len(line) + len(part) > WIDTH:
+                break
+            line += part
+        self._print(line)
+        # An evaluation is told once; training goes on under its lines.
+        self._means = {k: x for k, x in self._means.items() if k.startswith("episode/")}
 
     def _head(self, step: int) -> list[Cell]:
         """Step, progress and time left."""
+        total = self._run.total_steps
         cells = [("step", f"{step:,}")]
-        if self._total > 0:
-            cells = [("step", f"{step:,}/{self._total:,} ({min(step / self._total, 1):.0%})")]
+        if total > 0:
+            cells = [("step", f"{step:,}/{total:,} ({min(step / total, 1):.0%})")]
+        if self._run.repeat > 1:
+            cells.append(("frames", format_number(step * self._run.repeat)))
         left = self._eta.left(step)
         if left is not None and left < MAX_ETA:
             cells.append(("eta", format_duration(left)))
         return cells
 
-    def _cells(self) -> tuple[list[Cell], list[Cell], list[Cell]]:
-        """Scores and what is as important, the losses, and other metrics."""
-        recent = {
-            key: sum(xs) / len(xs) for key, xs in self._scores.items() if self._filter.search(key)
-        }
+    def _cells(self, metrics: Mapping[str, Scalar]) -> tuple[list[Cell], list[Cell]]:
+        """Scores and what is as important, and other metrics than losses."""
         # Scores of the latest episodes are newer than what was last written.
-        metrics = self._metrics | recent
+        recent = {key: x for key, x in self._recent().items() if self._chosen.search(key)}
+        metrics = {**metrics, **recent}
         first = [*recent, *(key for key in FIRST if key in metrics and key not in recent)]
-        losses = [key for key in metrics if key.startswith(LOSS)]
-        others = [key for key in metrics if key not in first and key not in losses]
-        return (
-            [_cell(short_name(key), metrics[key]) for key in first],
-            [_cell(key.removeprefix(LOSS), metrics[key]) for key in losses],
-            [_cell(short_name(key), metrics[key]) for key in others],
-        )
+        others = [key for key in metrics if key not in first and not key.startswith(LOSS)]
+        cells = {
+            key: (printable(short_name(key)), printable(format_number(metrics[key])))
+            for key in metrics
+        }
+        return [cells[key] for key in first], [cells[key] for key in others]
+
+    def _recent(self) -> dict[str, float]:
+        return {key: sum(xs) / len(xs) for key, xs in self._means.items()}
 
     def _render(self) -> RenderableType:
+        run, now = self._run, self._clock()
         with self._lock:
-            step = self._step()
+            step = run.step()
             self._eta.update(step)
-            head, (first, losses, others) = self._head(step), self._cells()
-        bar = Table.grid(expand=True, padding=(0, 2, 0, 0))
-        parts: list[RenderableType] = [_styled(cell, "bold cyan") for cell in head]
-        for _ in head:
-            bar.add_column(no_wrap=True)
-        if self._total > 0:
-            bar.add_column(ratio=1)
-            done = min(step, self._total)
-            parts.append(ProgressBar(self._total, done, complete_style="cyan"))
-        bar.add_row(*parts)
-        items = [_styled(cell, "bold" if i == 0 else "") for i, cell in enumerate(first + others)]
-        rows = _rows(items, self._console.width)
-        if losses:
-            items = [Text("loss", "dim"), *(_styled(cell, "") for cell in losses)]
-            rows += _rows(items, self._console.width)
-        return Group(bar, *rows)
+            left = self._eta.left(step)
+            picture = Picture(
+                run=run,
+                metrics=self._metrics,
+                scores=self._curve,
+                others=self._recent(),
+                step=step,
+                elapsed=run.elapsed + now - self._start,
+                left=left if left is not None and left < MAX_ETA else None,
+                share=self._eta.share(step),
+                saved=self._saved and (self._saved[0], now - self._saved[1]),
+                glyphs=self._glyphs,
+                chosen=self._chosen,
+                extra=self._extra(),
+            )
+            rows = picture.rows(self._console.width)
+        self._erase_broken(rows)
+        return Group(*rows)
+
+    def _extra(self) -> list[str]:
+        """Metrics that the filter lets through and that the board has no other place for."""
+        known = ("fps/", "time/", "usage/", "replay/", "episode/", "eval/episode/", "train/update_")
+        chosen = (key for key in self._metrics if self._chosen.search(key))
+        return [key for key in chosen if not key.startswith((*known, LOSS))]
+
+    def _erase_broken(self, rows: Sequence[Text]) -> None:
+        """Takes back rows that a terminal has broken in two, because it became narrower."""
+        width, lengths = self._console.width, self._lengths
+        self._lengths = [row.cell_len for row in rows[: self._console.height]]
+        broken = sum(max(1, math.ceil(length / width)) for length in lengths)
+        if broken > len(lengths):
+            # From here on the next picture is drawn over as many rows as the last one had.
+            up, down = f"\x1b[{broken - 1}A", f"\x1b[{len(lengths) - 1}B"
+            self._file.write(f"\r{up}\x1b[J{down if len(lengths) > 1 else ''}")
 
 
 class _Eta:
@@ -211,7 +280,7 @@ class _Eta:
     def __init__(self, total: int, duration: float, clock: Callable[[], float]):
         self._total = total
         self._clock = clock
-        self._end = clock() + duration if duration > 0 else None
+        self._start, self._duration = clock(), duration
         self._past: collections.deque[tuple[float, int]] = collections.deque()
         self._learning = False
 
@@ -235,36 +304,31 @@ class _Eta:
             return None
         (start, first), (now, last) = self._past[0], self._past[-1]
         times = []
-        if self._end is not None:
-            times.append(max(0.0, self._end - now))
+        if self._duration > 0:
+            times.append(max(0.0, self._start + self._duration - now))
         if self._total > 0 and last > first:
             times.append(max(0, self._total - step) * (now - start) / (last - first))
         return min(times) if times else None
 
+    def share(self, step: int) -> float | None:
+        """How much of the run is done, of 1; None where it has no end."""
+        shares = [step / self._total] if self._total > 0 else []
+        if self._duration > 0:
+            shares.append((self._clock() - self._start) / self._duration)
+        return min(1.0, max(shares)) if shares else None
+
 
 def _interactive(file: TextIO) -> bool:
-    return file.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    return file.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
-def _cell(name: str, value: int | float | str) -> Cell:
-    return printable(name), printable(format_number(value))
+def _unicode(file: TextIO) -> bool:
+    """Whether a terminal shows more than ASCII, as far as the locale tells."""
+    everything, ctype, lang = (os.environ.get(x, "") for x in ("LC_ALL", "LC_CTYPE", "LANG"))
+    if ctype == "C.UTF-8" and lang in ("", "C", "POSIX"):
+        ctype = ""  # Python itself has set it, where there is no locale.
+    return _utf8(file.encoding or "") and _utf8(everything or ctype or lang)
 
 
-def _styled(cell: Cell, style: str) -> Text:
-    name, value = cell
-    # A loss that is not a number is what everybody wants to see first.
-    style = "bold red" if value in ("nan", "inf", "-inf") else style
-    return Text.assemble((f"{name} ", "dim"), (value, style), no_wrap=True)
-
-
-def _rows(items: list[Text], width: int) -> list[Text]:
-    """Fills rows with whole items; says how many did not fit."""
-    rows: list[Text] = []
-    for index, item in enumerate(items):
-        if rows and rows[-1].cell_len + 2 + item.cell_len <= width:
-            rows[-1] = Text.assemble(rows[-1], "  ", item, no_wrap=True)
-        elif len(rows) < MAX_ROWS:
-            rows.append(item)
-        else:
-            return [*rows, Text(f"and {len(items) - index} more in metrics.jsonl", "dim")]
-    return rows
+def _utf8(name: str) -> bool:
+    return "utf8" in name.lower().replace("-", "")
