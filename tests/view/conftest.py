@@ -13,6 +13,9 @@ from reverie.run.scripts import launch
 
 CHROMIUM = "/usr/bin/chromium"
 
+PATIENCE = 90_000
+"""Milliseconds that a page may take; a model has to compile first."""
+
 
 @pytest.fixture(scope="session")
 def make_run(cache):
@@ -69,6 +72,7 @@ def browser():
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not pathlib.Path(CHROMIUM).exists():
         pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    api.expect.set_options(timeout=PATIENCE)
     with api.sync_playwright() as play:
         # As root, as in containers, Chromium refuses its sandbox.
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -94,7 +98,7 @@ def open_page(browser, serving):
             )
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(20_000)
+            page.set_default_timeout(PATIENCE)
             page.on("console", lambda m: m.type != "debug" and messages.append(m.text))
             page.on("pageerror", lambda error: messages.append(str(error)))
             page.goto(f"{url}/{address}")

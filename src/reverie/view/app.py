@@ -13,14 +13,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reverie.config.errors import own_notes
-from reverie.view import runs
+from reverie.view import episodes, runs
 from reverie.view.folders import Folders
 from reverie.view.guard import Guard
 
 STATIC = pathlib.Path(__file__).parent / "static"
 
-PAGES = (runs,)
-"""Modules with a function `routes(folders) -> list of routes`; a page's own begin with /api/."""
+PAGES = (runs, episodes)
+"""Modules with a function `routes(folders) -> list of routes`, which begin with /api/. They import
+jax only when a model is asked for."""
 
 
 def make_app(folders: Folders, token: str | None = None) -> Starlette:

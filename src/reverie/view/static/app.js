@@ -6,6 +6,7 @@ import { fail, h } from "./dom.js";
 
 const PAGES = {
   runs: { title: "Runs", load: () => import("./runs.js") },
+  episodes: { title: "Episodes", load: () => import("./episodes.js") },
 };
 
 const nav = document.getElementById("nav");

@@ -2,6 +2,8 @@
 
 import { h, short } from "./dom.js";
 
+const INCREMENTS = [...Array(16).keys()].flatMap((power) => [1, 2, 5].map((x) => x * 10 ** power));
+
 const probe = document.createElement("span");
 probe.hidden = true;
 document.body.append(probe);
@@ -19,11 +21,11 @@ export function color(name, alpha = 1) {
  * `set(series)` takes [{label, color, xs, ys, width, alpha, dash, dots, low, high}]: xs ascend,
  * `color` is a name of style.css, `dots` draws points alone, `marks` points on the line, `steps` draws
  * steps, and `low` and `high` make a band.
- * A series without a label is not named in the readout.
+ * A series without a label is not named in the readout. `pick` is called with the place of a click.
  */
 export class Chart {
-  constructor(root, { height = 300, x = "", small = false, sync = null, log = false } = {}) {
-    Object.assign(this, { root, height, x, small, sync, log, series: [], plot: null });
+  constructor(root, { height = 300, x = "", small = false, sync = null, pick = null, range = null } = {}) {
+    Object.assign(this, { root, height, x, small, sync, pick, range, series: [], plot: null });
     this.readout = h("div", { class: "readout", "aria-hidden": "true" });
     root.classList.add("chart");
     root.append(this.readout);
@@ -34,7 +36,7 @@ export class Chart {
   }
 
   set(series, x = this.x) {
-    const shape = (list) => JSON.stringify(list.map((s) => [s.label, s.color, s.dash, s.dots, s.alpha, s.marks]));
+    const shape = (list) => JSON.stringify(list.map((s) => [s.label, s.color, s.dash, s.dots, s.alpha, s.marks, s.steps]));
     const same = this.plot && x === this.x && shape(series) === shape(this.series);
     this.x = x;
     this.series = series;
@@ -80,6 +82,9 @@ export class Chart {
     const width = Math.floor(this.root.clientWidth);
     if (!width) return;
     this.plot = new uPlot(this.#options(width), this.#data(), this.root);
+    if (this.pick) {
+      this.plot.over.addEventListener("click", () => this.pick(this.plot.data[0][this.plot.cursor.idx]));
+    }
   }
 
   #options(width) {
@@ -108,7 +113,7 @@ export class Chart {
         drag: { x: !this.small, y: false, setScale: !this.small },
         ...(this.sync ? { sync: { key: this.sync, setSeries: false } } : {}),
       },
-      scales: { x: { time: false }, y: this.log ? { distr: 3 } : {} },
+      scales: { x: { time: false }, y: this.range ? { range: () => this.range } : {} },
       axes: [
         {
           ...axis,
@@ -118,6 +123,8 @@ export class Chart {
           labelGap: 0,
           labelFont: "12px system-ui, sans-serif",
           space: this.small ? 60 : 80,
+          // Steps are whole.
+          ...(this.x.includes("step") ? { incrs: INCREMENTS } : {}),
           gap: 3,
         },
         { ...axis, size: this.small ? 44 : 56, space: this.small ? 30 : 40, gap: 4 },

@@ -1,0 +1,134 @@
+"""The page Episodes: what is in replay step by step, with what the world model makes of it."""
+
+import base64
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from reverie.spaces import Space
+from reverie.track.video import png
+from reverie.view.folders import Folders, ViewError
+
+if TYPE_CHECKING:
+    from reverie.view.dream.model import Said, Seen
+    from reverie.view.models import Models
+
+SHOWN = 64
+"""Entries of a vector that are sent."""
+
+
+def routes(folders: Folders) -> list[BaseRoute]:
+    """The routes of the page."""
+    page = _Episodes(folders)
+    return [Route("/api/episodes", page.listing), Route("/api/episode", page.episode)]
+
+
+class _Episodes:
+    def __init__(self, folders: Folders):
+        self._folders = folders
+        self._kept: Models | None = None
+
+    def listing(self, request: Request) -> Response:
+        """The newest episodes in the saved replay of a run."""
+        # jax is imported by who looks at a model, so that the page Runs comes at once.
+        from reverie.view.dream.recording import episodes
+
+        found = episodes(self._folders.run(request.query_params.get("run", "")) / "replay")
+        return JSONResponse([dataclasses.asdict(episode) for episode in found])
+
+    def episode(self, request: Request) -> Response:
+        """The steps of an episode, a line of JSON each, as the model gets to them."""
+        run = request.query_params.get("run", "")
+        try:
+            serial, begin, end = (int(request.query_params[x]) for x in ("serial", "begin", "end"))
+        except (KeyError, ValueError):
+            raise ViewError("serial, begin and end are whole numbers.") from None
+        lines = self._lines(run, serial, begin, end)
+        first = next(lines)  # An error before it is answered like any other.
+
+        def stream() -> Iterator[str]:
+            yield first
+            yield from lines
+
+        return StreamingResponse(stream(), media_type="application/x-ndjson")
+
+    @property
+    def _models(self) -> "Models":
+        from reverie.view.models import Models
+
+        self._kept = self._kept or Models(self._folders)
+        return self._kept
+
+    def _lines(self, name: str, serial: int, begin: int, end: int) -> Iterator[str]:
+        from reverie.view.dream.model import Chance
+        from reverie.view.dream.recording import Recording
+
+        model = self._models.load(name)
+        run = self._models.open(name)
+        recording = Recording(run.folder.replay, model.agent, serial, begin, observed=1)
+        yield _line(
+            {
+                "step": model.step,
+                "discount": 1 - 1 / run.config.agent.horizon,
+                "observations": {k: dataclasses.asdict(x) for k, x in run.obs_space.items()},
+                "actions": {k: dataclasses.asdict(x) for k, x in run.act_space.items()},
+            }
+        )
+        state, action = recording.before(model.initial())
+        for index in range(end - begin):
+            step = recording.step(index)
+            done = recording.action(index)
+            chance = Chance(0, begin + index)
+            state, said, seen = model.observe(state, action, step.obs, step.is_first, chance)
+            action = done if done is not None else model.idle()
+            flags = {"reward": step.reward, "last": step.is_last, "terminal": step.is_terminal}
+            shown = {
+                "observed": _arrays(step.obs, run.obs_space),
+                "action": done and _arrays(done, run.act_space),
+            }
+            yield _line(flags | shown | _predictions(said, seen, run.obs_space))
+            if done is None:
+                break
+
+
+def _predictions(said: "Said", seen: "Seen", spaces: Mapping[str, Space]) -> dict[str, Any]:
+    return {
+        "seen": _arrays(said.obs, spaces),
+        "value": _number(said.value),
+        "expected": _number(said.reward),
+        "continue": _number(said.con),
+        "entropy": _number(said.entropy),
+        "surprise": _number(seen.surprise),
+        "policy": {key: _vector(x) for key, x in said.policy.items()},
+    }
+
+
+def _arrays(values: Mapping[str, np.ndarray], spaces: Mapping[str, Space]) -> dict[str, Any]:
+    return {k: _image(x) if spaces[k].kind == "image" else _vector(x) for k, x in values.items()}
+
+
+def _vector(value: np.ndarray) -> list[float | None]:
+    return [_number(x) for x in np.asarray(value).reshape(-1)[:SHOWN]]
+
+
+def _number(value: Any) -> float | None:
+    """Five digits, which a screen shows; JSON knows no NaN."""
+    return float(f"{float(value):.5g}") if np.isfinite(value) else None
+
+
+def _image(value: np.ndarray) -> str:
+    """A data URL; of frames that are stacked in the channels the newest."""
+    channels = value.shape[-1]
+    if channels not in (1, 3, 4):
+        value = value[..., -3 if channels % 3 == 0 else -1 :]
+    return "data:image/png;base64," + base64.b64encode(png(value)).decode()
+
+
+def _line(content: dict[str, Any]) -> str:
+    return json.dumps(content) + "\n"

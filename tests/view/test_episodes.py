@@ -1,0 +1,136 @@
+"""The page Episodes."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+testclient = pytest.importorskip("starlette.testclient", reason="the extra view is not installed")
+
+from reverie.replay.files import format  # noqa: E402
+from reverie.replay.files.archive import path_of, serials  # noqa: E402
+from reverie.view.app import make_app  # noqa: E402
+from reverie.view.folders import Folders  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def app(trained):
+    return make_app(Folders(trained))
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    return testclient.TestClient(app, base_url="http://localhost")
+
+
+def place(episode):
+    return {key: episode[key] for key in ("serial", "begin", "end")}
+
+
+def steps_of(client, run, episode):
+    answer = client.get("/api/episode", params={"run": run, **place(episode)})
+    assert answer.status_code == 200, answer.text
+    about, *steps = map(json.loads, answer.text.splitlines())
+    return about, steps
+
+
+def test_episodes_are_those_of_replay(client, trained):
+    found = client.get("/api/episodes?run=cartpole").json()
+    whole = next(episode for episode in found if episode["whole"])
+    about, steps = steps_of(client, "cartpole", whole)
+    _, rows = format.read(path_of(trained / "cartpole" / "replay", whole["serial"], "chunk"))
+    part = slice(whole["begin"], whole["end"])
+    assert len(steps) == whole["end"] - whole["begin"] > 5
+    assert sum(step["reward"] for step in steps) == whole["score"]
+    observed = [step["observed"]["obs"] for step in steps]
+    np.testing.assert_allclose(observed, rows["obs"][part], rtol=1e-4, atol=1e-6)
+    done = [step["action"] for step in steps]
+    assert done[:-1] == [{"action": [x]} for x in rows["action"][part][:-1].tolist()]
+    assert (done[-1], steps[-1]["last"]) == (None, True)
+    assert about["actions"]["action"]["classes"] == [2]
+    for key in ("value", "expected", "continue", "surprise", "entropy"):
+        assert all(np.isfinite(step[key]) for step in steps), key
+    assert all(step["surprise"] >= 0 and 0 <= step["continue"] <= 1 for step in steps)
+    assert all(abs(sum(step["policy"]["action"]) - 1) < 1e-3 for step in steps)
+
+
+def test_what_cannot_be_shown_is_explained(runs):
+    client = testclient.TestClient(make_app(Folders(runs)), base_url="http://localhost")
+    run = runs / "cartpole"
+
+    def refused(**asked):
+        asked = {"run": "cartpole", "serial": 0, "begin": 0, "end": 9} | asked
+        answer = client.get("/api/episode", params=asked)
+        assert answer.status_code == 400, answer.text
+        return answer.json()["error"]
+
+    assert "whole numbers" in refused(begin="x")
+    assert "no longer there" in refused(serial=77)
+    assert "is not in chunk" in refused(begin=10**6)
+    assert "no run 'other'" in refused(run="other")
+    # Of another machine, with an encoder that is code.
+    config = run / "config.yaml"
+    text = config.read_text()
+    (run / "signature").unlink()
+    config.write_text(text.replace("typ: simple", "typ: 'evil:Encoder'", 1))
+    assert "--trust" in refused()
+    config.write_text(text)
+    shutil.rmtree(run / "checkpoints")
+    assert "no checkpoint yet" in refused()
+    for path in (run / "replay").iterdir():
+        path.unlink()
+    assert client.get("/api/episodes?run=cartpole").json() == []
+
+
+def test_a_file_that_is_deleted_meanwhile_is_left_out(runs):
+    client = testclient.TestClient(make_app(Folders(runs)), base_url="http://localhost")
+    replay = runs / "cartpole" / "replay"
+    first, *rest = serials(replay)
+    path_of(replay, first, "chunk").write_bytes(b"torn")
+    found = {episode["serial"] for episode in client.get("/api/episodes?run=cartpole").json()}
+    assert found == set(rest)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_an_episode_in_a_browser_by_keyboard(open_page, app, width, dark):
+    page = open_page(app, "#/episodes?run=cartpole", width, dark=dark)
+    place = page.locator(".controls .place")
+    page.locator(".plots .uplot").nth(5).wait_for()
+    page.get_by_text("discounted return that followed").wait_for()
+    expect(place).not_to_have_text("0 / 0")
+    page.locator("h2").click()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(place).to_have_text(re.compile("^2 /"))
+    surprise = page.locator(".now div", has_text="Surprise").inner_text()
+    page.keyboard.press("Home")
+    assert page.locator(".now div", has_text="Surprise").inner_text() != surprise
+    page.keyboard.press("Space")
+    expect(place).to_have_text(re.compile(r"^([4-9]|\d\d+) /"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_images_are_shown_beside_their_reconstruction(open_page, make_run, tmp_path):
+    words = ["--run.final_eval_eps", "0", "--run.train_ratio", "0", "--run.report_every", "0"]
+    make_run(tmp_path / "hybrid", *words, task="dummy_hybrid")  # As in test_dream_engine.py.
+    page = open_page(make_app(Folders(tmp_path)), "#/episodes")
+    pictures = page.locator(".pictures img")
+    pictures.nth(1).wait_for()
+    expect(pictures.nth(1)).to_have_attribute("src", re.compile("^data:image/png"))
+    truth, seen = (pictures.nth(i).get_attribute("src") for i in range(2))
+    assert truth != seen
+    assert pictures.nth(0).evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
+
+
+def test_an_error_is_shown_to_the_user(open_page, runs):
+    for path in (runs / "cartpole" / "checkpoints").rglob("agent.safetensors"):
+        path.write_bytes(b"damaged")
+    page = open_page(make_app(Folders(runs)), "#/episodes?run=cartpole")
+    page.get_by_role("alert").wait_for()
+    assert "checkpoint" in page.get_by_role("alert").inner_text()
+    # The browser tells of the refused request, and nothing else.
+    assert all("400 (Bad Request)" in text for text in open_page.messages)
+    open_page.messages.clear()
