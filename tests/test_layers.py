@@ -28,6 +28,8 @@ LAYERS = {
     "api": 8,
     "cli": 8,
     "cli_help": 7,
+    "cli_info": 7,
+    "completion": 7,
     "cli_process": 7,
     "cli_words": 7,
     "doctor": 7,

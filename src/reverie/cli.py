@@ -272,6 +272,37 @@ def _view(words: list[str]) -> int:
     return 0
 
 
+def _info(words: list[str]) -> int:
+    as_json, words = flag(words, "json")
+    folder, words = take(words, "logdir", default="")
+    if words:
+        raise UsageError(f"reverie info does not know {' '.join(words)}. See reverie info --help.")
+    from reverie.cli_info import describe
+
+    print(describe(folder, as_json))
+    return 0
+
+
+def _runs(words: list[str]) -> int:
+    as_json, words = flag(words, "json")
+    folder, words = take(words, "logdir", default=".")
+    if words:
+        raise UsageError(f"reverie runs does not know {' '.join(words)}. See reverie runs --help.")
+    from reverie.cli_info import print_runs
+
+    print_runs(folder, as_json)
+    return 0
+
+
+def _completion(words: list[str]) -> int:
+    from reverie.completion import SHELLS, script
+
+    if len(words) != 1 or words[0] not in SHELLS:
+        raise UsageError(f"reverie completion takes one of {', '.join(SHELLS)}.")
+    print(script(words[0], {name: text for name, (_, text) in _COMMANDS.items()}), end="")
+    return 0
+
+
 _COMMANDS = {
     "train": (_train, cli_help.TRAIN),
     "eval": (_eval, cli_help.EVAL),
@@ -280,8 +311,11 @@ _COMMANDS = {
     "plot": (_plot, cli_help.PLOT),
     "doctor": (_doctor, cli_help.DOCTOR),
     "view": (_view, cli_help.VIEW),
+    "runs": (_runs, cli_help.RUNS),
+    "info": (_info, cli_help.INFO),
     "config": (_config, cli_help.CONFIG),
     "envs": (_envs, cli_help.ENVS),
+    "completion": (_completion, cli_help.COMPLETION),
 }
 
 

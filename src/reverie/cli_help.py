@@ -3,6 +3,14 @@
 USAGE = """\
 Usage: reverie COMMAND [--configs BLOCK ...] [--KEY VALUE ...]
 
+Examples:
+  reverie train --configs quickstart
+  reverie train --configs small --task my_env:MyEnv --logdir logdir/mine
+  reverie train --configs crafter size12m --run.train_ratio 64 --logdir ~/logdir/{timestamp}
+  reverie train --logdir logdir/mine --run.steps 2e5    # goes on with a run
+  reverie eval logdir/mine --episodes 10
+  reverie runs logdir
+
 Commands:
   train     Train an agent, or go on with the run in the same --logdir.
   eval      Play episodes with a trained agent and write evaluation.json.
@@ -11,20 +19,21 @@ Commands:
   plot      Draw the learning curve of a run.
   doctor    Say whether a run is healthy, and what to try if not.
   view      Show runs in a browser: curves, episodes, the agent's dreams.
+  runs      List the runs in a folder: state, steps, score.
+  info      Print versions, devices and paths, and what is known of a run, for a bug report.
   config    Print the resolved configuration with the documentation of every option.
   envs      List the suites of environments, or check an environment.
-
-Examples:
-  reverie train --configs quickstart
-  reverie train --configs crafter size12m --run.train_ratio 64 --logdir ~/logdir/{timestamp}
-  reverie eval ~/logdir/20260101T120000 --episodes 10 --video
-  reverie config --configs dmc_vision
+  completion  Print what bash, zsh or fish need to complete commands, options and presets.
 
 `reverie COMMAND --help` tells more. `reverie --version` prints the version.
 Set REVERIE_DEBUG=1 to see tracebacks of errors."""
 
 TRAIN = """\
 Usage: reverie train [--configs BLOCK ...] [--KEY VALUE ...]
+
+  reverie train --configs quickstart
+  reverie train --configs small --task my_env:MyEnv --logdir logdir/mine
+  reverie train --logdir logdir/mine --run.steps 2e5
 
 Trains an agent. The same command with the same --logdir goes on with the saved run; so does
 --logdir alone, and options beside it change what may change.
@@ -43,6 +52,9 @@ Trains an agent. The same command with the same --logdir goes on with the saved 
 
 EVAL = """\
 Usage: reverie eval FOLDER [--episodes N] [--video] [--json] [--KEY VALUE ...]
+
+  reverie eval logdir/mine --episodes 20
+  reverie eval logdir/mine --task my_env:MyEnv --video
 
 Plays episodes with the newest checkpoint of a run and writes evaluation.json in its folder.
 
@@ -69,6 +81,9 @@ of the environment, into evaluation.mp4 in its folder. The episodes are those of
 PLAN = """\
 Usage: reverie plan [--configs BLOCK ...] [--card NAME] [--KEY VALUE ...]
 
+  reverie plan --configs crafter size12m
+  reverie plan --configs atari100k --task atari100k_pong --card h100
+
 Takes the options of `reverie train`, builds what the run would need, measures some updates and
 steps, and prints memory, disk, speed and hours until run.steps. No file of a run is written or
 changed; compiled programs are kept for its start. Exit code 1 if something does not fit.
@@ -85,6 +100,9 @@ Draws the learning curve of a run into scores.png in its folder, or into FILE.""
 DOCTOR = """\
 Usage: reverie doctor FOLDER [--json]
        reverie doctor --env TASK [--json] [--KEY VALUE ...]
+
+  reverie doctor logdir/mine
+  reverie doctor --env Pendulum-v1
 
 Says in plain words what of a run, finished or not, is healthy, what is not and what to try. The
 folder is only read. With --env it looks at an environment before any run, in some minutes: what
@@ -112,6 +130,9 @@ folder is only read. Needs the extra `view`.
 CONFIG = """\
 Usage: reverie config [--from FOLDER] [--configs BLOCK ...] [--KEY VALUE ...]
 
+  reverie config --configs dmc_vision size12m
+  reverie config --from logdir/mine > mine.yaml
+
 Prints the resolved configuration as YAML with the documentation, bounds and origin of every
 option. The output can be saved as a .yaml file and passed to --configs: {timestamp} in the logdir
 stays as it is.
@@ -123,6 +144,9 @@ ENVS = """\
 Usage: reverie envs
        reverie envs check TASK [--steps N] [--KEY VALUE ...]
 
+  reverie envs
+  reverie envs check dmc_walker_walk
+
 Lists the suites of environments, which of them are installed, and how to install the others.
 
 check builds an environment, plays random actions, and says what an agent could not use or learn
@@ -131,3 +155,39 @@ a gymnasium id. Exit code 1 if training would fail.
 
   --steps N      Random steps to take, 200 by default.
   --KEY VALUE    Options of the suite, such as --env.dmc.repeat 2; see `reverie config`."""
+
+RUNS = """\
+Usage: reverie runs [FOLDER] [--json]
+
+  reverie runs logdir
+  reverie runs logdir --json | jq '.[] | select(.state == "stale") | .folder'
+
+Lists all runs below a folder, the current one by default: state, task, model, steps, mean score of
+the latest 20 episodes, time left and when anything was written. A run is running, finished,
+stopped after a save, or stale: it was killed, or writes nothing. The folders are only read.
+
+  FOLDER   Where to look, also through links.
+  --json   Print everything that is known of them as JSON and nothing else."""
+
+INFO = """\
+Usage: reverie info [FOLDER] [--json]
+
+  reverie info
+  reverie info logdir/mine
+
+Prints versions, devices, paths and settings, which a bug report needs, and what is known of the
+run in a folder: state, steps, model, newest checkpoint, sizes of its parts. Runs with equal
+options and seed have the same hash.
+
+  FOLDER   Run folder; also as --logdir FOLDER.
+  --json   Print it as JSON and nothing else."""
+
+COMPLETION = """\
+Usage: reverie completion bash|zsh|fish
+
+  reverie completion bash > ~/.local/share/bash-completion/completions/reverie
+  reverie completion zsh > "${fpath[1]}/_reverie"
+  reverie completion fish > ~/.config/fish/completions/reverie.fish
+
+Prints what the shell reads to complete commands, options, presets and choices of options. Options
+of suites of other packages are among them if they are installed."""

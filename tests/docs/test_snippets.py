@@ -195,7 +195,8 @@ def test_commands_in_blocks_are_right(document, line):
 
 
 def test_commands_in_the_help_and_in_examples_are_right():
-    lines = [line for text in (cli_help.USAGE, reverie.train.__doc__) for line in text.splitlines()]
+    texts = [cli_help.USAGE, reverie.train.__doc__, *(text for _, text in cli._COMMANDS.values())]
+    lines = [line for text in texts for line in commands(text)]
     for path in (ROOT / "examples").glob("*.py"):
         lines += commands(ast.get_docstring(ast.parse(path.read_text())))
     found = [line.strip() for line in lines]

@@ -56,6 +56,13 @@ class Leaf:
         return self._expects or _expects(self._adapter.json_schema())
 
     @functools.cached_property
+    def choices(self) -> tuple[str, ...]:
+        """The only texts that it takes, by itself or in a list; empty where others are valid."""
+        schema = self._adapter.json_schema()
+        schema = schema.get("items", schema)
+        return tuple(schema.get("enum", [schema["const"]] if "const" in schema else []))
+
+    @functools.cached_property
     def _adapter(self) -> TypeAdapter:
         # A bare type without bounds has nothing to annotate.
         annotation: Any = self._field.annotation

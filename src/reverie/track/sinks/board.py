@@ -1,6 +1,7 @@
 """The board of a run on a terminal: what its rows say, for any width and any alphabet."""
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,8 +78,9 @@ class Scores:
     def curve(self, width: int, signs: str) -> str:
         """All of them as a line of that many signs at most, the lowest first."""
         buckets = list(self._buckets)
-        step = max(1, math.ceil(len(buckets) / max(width, 1)))
-        parts = [buckets[i : i + step] for i in range(0, len(buckets), step)]
+        count = min(width, len(buckets))
+        ends = [number * len(buckets) // max(count, 1) for number in range(count + 1)]
+        parts = [buckets[a:b] for a, b in itertools.pairwise(ends)]
         means = [sum(x for x, _ in part) / sum(n for _, n in part) for part in parts]
         low, high = min(means, default=0.0), max(means, default=0.0)
         scale = (len(signs) - 1) / (high - low) if high > low else 0.0
@@ -146,7 +148,9 @@ class Picture:
         items = [Text(f"{self.step:,} of {total:,}" if total else f"{self.step:,}")]
         items[0].stylize("bold", 0, len(f"{self.step:,}"))
         if self.share is not None:
+            by_time = not total or self.share > self.step / total + 0.005
             items.append(Text(f"{self.share:.0%}", "bold cyan"))
+            items[-1].append(" of the time" * by_time, "dim")
         if self.left is not None:
             items.append(Text(f"{format_duration(self.left)} left"))
         if self.run.repeat > 1:
