@@ -1,8 +1,10 @@
 """The page Runs: what the runs in the folder have reached."""
 
 import asyncio
+import contextlib
 import json
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Mapping
@@ -13,10 +15,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from reverie.config.keys import leaves
+from reverie.config.load import RUN_CONFIG
 from reverie.config.schema import Config
 from reverie.track.published import BENCHMARKS, published_curve
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
-from reverie.track.status import read_options, read_status
+from reverie.track.status import LOCK, read_options, read_status
 from reverie.view.folders import Folders, ViewError
 from reverie.view.records import read_new
 
@@ -49,25 +52,29 @@ def routes(folders: Folders) -> list[BaseRoute]:
 class _Runs:
     def __init__(self, folders: Folders):
         self._folders = folders
-        self._read: set[str] = set()
+        self._read: dict[str, tuple[tuple[float, ...], dict[str, Any]]] = {}
         self._examining = asyncio.Lock()
 
     def listing(self, request: Request) -> Response:
-        """State of all runs."""
-        # Reading the configuration of a run for the first time takes some 40 ms.
+        """State of all runs, the newest first; some wait to be read where there are many."""
+        stamps = {name: _stamp(self._folders.root / name) for name in self._folders.names()}
         until = time.monotonic() + PATIENCE
         runs = []
-        for name in self._folders.names():
+        for name in sorted(stamps, key=stamps.__getitem__, reverse=True):
             waits = name not in self._read and time.monotonic() > until
-            runs.append({"name": name, "waits": True} if waits else self._status(name))
+            runs.append({"name": name, "waits": True} if waits else self._run(name, stamps[name]))
         return JSONResponse({"root": str(self._folders.root), "now": time.time(), "runs": runs})
 
-    def _status(self, name: str) -> dict[str, Any]:
-        self._read.add(name)
-        try:
-            return {**read_status(self._folders.run(name)).to_json(), "name": name}
-        except (ValueError, OSError) as error:  # Damaged, of another version, or deleted.
-            return {"name": name, "error": str(error)}
+    def _run(self, name: str, stamp: tuple[float, ...]) -> dict[str, Any]:
+        before, run = self._read.get(name, ((), {}))
+        # What became of a run that is over is read again when one of its files has changed.
+        if before != stamp or run.get("state") not in ("finished", "stopped"):
+            try:
+                run = {**read_status(self._folders.run(name)).to_json(), "name": name}
+            except (ValueError, OSError) as error:  # Damaged, of another version, or deleted.
+                run = {"name": name, "error": str(error)}
+            self._read[name] = stamp, run
+        return run
 
     def records(self, request: Request) -> Response:
         """What is new in one of the files of records; see `read_new`."""
@@ -134,6 +141,15 @@ class _Runs:
         if not out:
             raise ViewError(errors.decode(errors="replace").strip() or "reverie doctor failed.")
         return JSONResponse(json.loads(out))
+
+
+def _stamp(folder: pathlib.Path) -> tuple[float, ...]:
+    """When its files have changed, the latest first."""
+    times = []
+    for name in ("", METRICS, SCORES, LOCK, RUN_CONFIG, "checkpoints"):
+        with contextlib.suppress(OSError):
+            times.append(os.stat(folder / name).st_mtime)
+    return tuple(sorted(times, reverse=True))
 
 
 def _shown(value: Any) -> str:

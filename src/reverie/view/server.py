@@ -1,5 +1,6 @@
 """Serves the application."""
 
+import logging
 import os
 import secrets
 import socket
@@ -46,7 +47,10 @@ def serve(
         server_header=False,
     )
     print(f"Runs in {folders.root}\n{_url(listening, host, token)}\nCtrl-C stops.", flush=True)
-    uvicorn.Server(settings).run([listening])
+    server = uvicorn.Server(settings)
+    # At the end it would report the requests that it cuts off.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    server.run([listening])
 
 
 def _listen(host: str, port: str) -> socket.socket:

@@ -31,7 +31,8 @@ class Runs {
 
   async start() {
     this.#frame();
-    await this.#list();
+    do await this.#list();
+    while (this.wanted.some((name) => this.#run(name)?.waits));
     const known = this.wanted.filter((name) => this.#run(name));
     const first = this.runs.find((run) => run.state === "running") ?? this.runs[0];
     this.chosen = known.length ? known : first ? [first.name] : [];
@@ -39,6 +40,8 @@ class Runs {
     this.#items();
     this.#draw();
     await this.#refresh();
+    while (this.runs.some((run) => run.waits) && this.root.isConnected) await this.#list();
+    if (!this.root.isConnected) return;
     this.stop = every(POLL, async () => {
       try {
         await this.#list();
@@ -64,14 +67,11 @@ class Runs {
 
   async #list() {
     const before = this.runs.map((run) => run.name).join();
-    let answer;
-    do {
-      answer = await get("/api/runs");
-      this.runs = answer.runs.toSorted((a, b) => (b.updated ?? 0) - (a.updated ?? 0));
-      this.place.replaceChildren(h("bdi", {}, answer.root));
-      this.now = answer.now;
-      this.#items();
-    } while (answer.runs.some((run) => run.waits));
+    const answer = await get("/api/runs");
+    this.runs = answer.runs.toSorted((a, b) => (b.updated ?? 0) - (a.updated ?? 0));
+    this.place.replaceChildren(h("bdi", {}, answer.root));
+    this.now = answer.now;
+    this.#items();
     if (before && before !== this.runs.map((run) => run.name).join() && !this.chosen.length) {
       this.choose(this.runs[0]?.name);
     }
