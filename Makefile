@@ -90,7 +90,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[dev,atari,compress,crafter,dmc,box2d,video,tensorboard,wandb,scope,view]'
+	$(PIP) -e '.[dev,atari,compress,crafter,dmc,box2d,video,tensorboard,wandb,scope,trackio,view]'
 	@touch $@ $(INSTALLED)
 
 $(INSTALLED_312): pyproject.toml constraints.txt

@@ -1,7 +1,9 @@
 """Sinks and callbacks of the user in a run, as the examples show them."""
 
 import csv
+import errno
 import importlib.util
+import io
 import pathlib
 
 import numpy as np
@@ -37,6 +39,41 @@ def test_a_sink_that_raises_is_switched_off(tmp_path, caplog):
     outcome = reverie.train("CartPole-v1", sinks=[table], **RANDOM, logdir=tmp_path / "run")
     assert outcome.steps == 200
     assert "ScoreTable failed and is switched off" in caplog.text
+
+
+class Broken:
+    """A sink that can do nothing."""
+
+    def fail(self, *_):
+        raise RuntimeError("broken")
+
+    write = episode = note = close = fail
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed."""
+
+    def write(self, text):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_run_whose_outputs_all_fail_ends_as_usual(tmp_path, caplog, monkeypatch):
+    for name in ("tensorboardX", "wandb", "scope"):
+        pytest.importorskip(name)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("tensorboardX.event_file_writer.EventsWriter", Broken().fail)
+    monkeypatch.setattr("sys.stdout", Gone())
+    folder = tmp_path / "run"
+    (folder / "wandb_id.txt").mkdir(parents=True)
+    (folder / "scope").write_text("a file in the place of a folder")
+    outputs = ["terminal", "jsonl", "tensorboard", "wandb", "scope"]
+    options = {**RANDOM, "logger.outputs": outputs, "logdir": folder}
+    outcome = reverie.train("CartPole-v1", sinks=[Broken()], **options)
+    assert outcome.steps == 200
+    for name in ("TerminalSink", "Broken", "tensorboard", "wandb", "scope"):
+        assert caplog.text.count(f"The output {name} failed and is switched off") == 1
+    assert read_jsonl(folder / "metrics.jsonl")[-1]["step"] == 200
+    assert len(read_jsonl(folder / "scores.jsonl")) > 3
 
 
 def test_callbacks_see_the_run_after_every_step(tmp_path, capfd):

@@ -209,12 +209,13 @@ class JaxConfig(Section):
     )
 
 
+Output = Literal["terminal", "jsonl", "tensorboard", "wandb", "scope", "trackio"]
+
+
 class LoggerConfig(Section):
     """Where metrics go."""
 
-    outputs: tuple[Literal["terminal", "jsonl", "tensorboard", "wandb", "scope"], ...] = option(
-        ("terminal", "jsonl"), "Sinks that receive the metrics."
-    )
+    outputs: tuple[Output, ...] = option(("terminal", "jsonl"), "Sinks that receive the metrics.")
     filter: Regex = option(
         "score|length|fps|ratio|train/loss/|openloop/",
         "Metrics that all sinks but jsonl get, which gets all; `.*` lets everything through.",

@@ -156,7 +156,7 @@ def test_a_sink_that_raises_is_reported_once_and_the_others_go_on(caplog, place)
     assert len(sink.calls) == 2 * QUEUE + 1
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "wandb", "scope"])
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "scope", "trackio"])
 def test_a_missing_package_is_told_before_the_run_with_what_installs_it(monkeypatch, name):
     package = {"tensorboard": "tensorboardX"}.get(name, name)
     monkeypatch.setitem(__import__("sys").modules, package, None)

@@ -21,7 +21,12 @@ from reverie.track.sinks.jsonl import JsonlSink
 from reverie.track.sinks.media import MediaSink
 from reverie.track.sinks.terminal import TerminalSink
 
-REMOTE = {"tensorboard": "TensorboardSink", "wandb": "WandbSink", "scope": "ScopeSink"}
+REMOTE = {
+    "tensorboard": "TensorboardSink",
+    "wandb": "WandbSink",
+    "scope": "ScopeSink",
+    "trackio": "TrackioSink",
+}
 """Outputs for the viewers of others, each with its class; an extra of its name installs it."""
 
 OUTPUTS = ("terminal", "jsonl", *REMOTE)
@@ -65,8 +70,8 @@ def make_sinks(
 
     Args:
         outputs: Names from `OUTPUTS`, in any order: `terminal` shows progress, `jsonl` writes
-            `metrics.jsonl`, `scores.jsonl` and the video and image files; `tensorboard`, `wandb`
-            and `scope` write for the viewers of these names.
+            `metrics.jsonl`, `scores.jsonl` and the video and image files; `tensorboard`, `wandb`,
+            `scope` and `trackio` write for the viewers of these names.
         logdir: Run folder; it is created when missing.
         **about: What `RunInfo` holds: `step`, and where it is known the rest.
 
