@@ -256,6 +256,15 @@ def test_modules_and_names_that_are_missing(own, monkeypatch, tmp_path):
         make("own_broken:one")
 
 
+def test_continuous_vectors_have_a_scale_of_their_own():
+    obs = {**OBS, "mode": Space("discrete", (), "int32", (3,))}
+    flags = ["--agent.loss_scales.rec", "2", "--agent.loss_scales.vec", "10"]
+    scales = Agent(load(["--configs", "debug", *flags]).agent, obs, ACT).scales
+    assert (scales["rec/vector"], scales["rec/mode"]) == (20.0, 2.0)
+    with pytest.raises(ConfigError, match=r"loss_scales.vec = 3.0 scales no loss"):
+        make("reward", flags=["--agent.loss_scales.vec", "3"])
+
+
 def test_scales_of_own_losses_are_arguments():
     with pytest.raises(ConfigError, match=r"Unknown key .* set agent\.extra\.FUNCTION"):
         load(["--agent.loss_scales.inv", "0.5"])

@@ -134,12 +134,14 @@ def test_debug_fits_seconds_and_quickstart_is_cartpole():
     assert load(configs=["quickstart"]).task == "gym_CartPole-v1"
 
 
-def test_small_differs_from_the_paper_in_size_and_speed_alone():
+def test_small_differs_from_the_paper_in_size_speed_and_the_weight_of_vectors_alone():
     small, paper = load(configs=["small"]), load(configs=["size1m"])
     assert small.task == paper.task
-    same = ("loss_scales", "imag_loss", "repl_loss", "retnorm", "slowvalue", "horizon")
+    same = ("imag_loss", "repl_loss", "retnorm", "slowvalue", "horizon")
     for key in (*same, "contdisc", "imag_length"):
         assert getattr(small.agent, key) == getattr(paper.agent, key)
+    scales = paper.agent.loss_scales.model_copy(update={"vec": 10.0})
+    assert small.agent.loss_scales == scales
     changed = {"lr": 3e-4, "warmup": 100}
     assert small.agent.opt == paper.agent.opt.model_copy(update=changed)
     assert small.agent.dyn.deter < paper.agent.dyn.deter

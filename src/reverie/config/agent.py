@@ -158,6 +158,12 @@ class LossScalesConfig(Section):
     """Weights of the loss terms in their sum."""
 
     rec: Float = option(1.0, "Reconstruction of every observation key.", ge=0)
+    vec: Float = option(
+        1.0,
+        "Continuous vectors among them, times `rec`: their squared errors are small beside the "
+        "nats of classes and the sums over the pixels of images.",
+        ge=0,
+    )
     rew: Float = option(1.0, "Reward prediction.", ge=0)
     con: Float = option(1.0, "Continue prediction.", ge=0)
     dyn: Float = option(1.0, "KL that pulls the prior to the posterior.", ge=0)

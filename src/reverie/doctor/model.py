@@ -53,7 +53,8 @@ def _observation(found: Predictions, key: str) -> Iterator[Line]:
         warning=error > 0.5,
         sick=error > 0.9,
         advice="The latents do not hold what is observed: train longer, raise "
-        "agent.loss_scales.rec, take a larger model. Noise cannot be reconstructed.",
+        "agent.loss_scales.rec (vec for vectors alone), take a larger model. Noise cannot be "
+        "reconstructed.",
     )
     model, last, used = [], [], []
     for row, horizon in enumerate(found.horizons):

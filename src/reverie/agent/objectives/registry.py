@@ -62,6 +62,8 @@ def loss_scales(objectives: Sequence[Objective], config: AgentConfig) -> dict[st
         scales |= objective.scales
         owners |= dict.fromkeys(objective.scales, objective.name)
     scaled = {name.partition("/")[0] for name in scales}
+    # A part of `rec`, which presets set whatever is observed.
+    scaled |= {"vec"} if "rec" in scaled else set()
     for name, field in type(config.loss_scales).model_fields.items():
         value = getattr(config.loss_scales, name)
         if name not in scaled and value != field.default:

@@ -36,7 +36,11 @@ def make_reconstruction(spec: Spec) -> Objective:
         predictions = nets.heads["dec"](seen.post.deter, flat_samples(seen.post))
         return Loss({f"rec/{k}": x.loss(seen.data.obs[k]) for k, x in predictions.items()})
 
-    scales = {f"rec/{name}": config.loss_scales.rec for name in spec.obs_space}
+    scales = {
+        f"rec/{name}": config.loss_scales.rec
+        * (config.loss_scales.vec if space.kind == "continuous" else 1.0)
+        for name, space in spec.obs_space.items()
+    }
     return Objective("reconstruction", scales, loss, heads, model=True)
 
 
