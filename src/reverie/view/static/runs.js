@@ -1,4 +1,4 @@
-// The page Runs: a list of all runs, and the curves and tabs of those that are chosen.
+// The page Runs: all runs, and the curves and tabs of those that are chosen.
 
 import { every, get } from "./api.js";
 import { Chart, means, smooth } from "./chart.js";
@@ -7,8 +7,7 @@ import { records } from "./store.js";
 import { TABS } from "./tabs.js";
 
 const COLORS = 8;
-const POLL = 4;
-
+const POLL = 4; // Seconds.
 export async function open(root, params) {
   const page = new Runs(root, params);
   await page.start();
@@ -38,6 +37,7 @@ class Runs {
     this.chosen = known.length ? known : first ? [first.name] : [];
     for (const name of this.chosen) this.#paint(name);
     this.#items();
+    this.items.scrollTop = (this.#button(this.chosen[0])?.offsetTop ?? 0) - this.items.offsetTop - 60;
     this.#draw();
     await this.#refresh();
     while (this.runs.some((run) => run.waits) && this.root.isConnected) await this.#list();
@@ -196,7 +196,7 @@ class Runs {
     }
     this.facts = h("dl", { class: "facts" });
     this.legend = h("div", { class: "legend" });
-    const plot = h("div", { role: "img", "aria-label": "Episode scores" });
+    const plot = h("div", { role: "img", "aria-label": "Episode scores", title: "Drag to zoom, double click to see all" });
     this.empty = h("p", { class: "muted none" });
     this.body = h("div", { class: "tab" });
     const more = this.chosen.length - 1;
