@@ -125,6 +125,8 @@ def test_yaml_file_round_trip(tmp_path):
     config.to_yaml(path)
     assert read_config(path) == config
     assert list(path.parent.iterdir()) == [path]
+    lines = path.read_text().splitlines()
+    assert {"  steps: 1000000", "    size: [64, 64]", "      units: 256"} <= set(lines)
 
 
 def test_a_saved_file_may_lack_options_but_not_hold_unknown_ones(tmp_path):
@@ -143,3 +145,12 @@ def test_the_package_needs_neither_jax_nor_gymnasium():
         assert "import jax" not in source, path
         assert "gymnasium import" not in source, path
         assert "import gymnasium" not in source, path
+
+
+@pytest.mark.parametrize(
+    ("task", "frames"),
+    [("atari_pong", 4), ("gym_CartPole-v1", 1), ("crafter_reward", 1), ("module:Class", 1)],
+)
+def test_frames_per_step_are_those_of_the_suite(task, frames):
+    assert load(["--task", task]).repeat == frames
+    assert load(["--task", "dmc_walker_walk", "--env.dmc.repeat", "2"]).repeat == 2

@@ -484,3 +484,11 @@ def test_an_evaluation_is_told_once_and_a_step_past_the_end_is_all_of_it():
     assert "eval score 2" in first
     assert "eval" not in second
     assert "score 1" in second
+
+
+def test_the_limit_of_time_is_no_eta_before_the_speed_is_known():
+    file, clock = io.StringIO(), Clock()
+    sink = sink_of(0, total_steps=1000, duration=480, file=file, clock=clock)
+    for clock.now, step, speed in ((5, 10, 0.0), (30, 20, 500.0), (40, 120, 5000.0)):
+        sink.write(step, {"fps/train": speed, "fps/policy": 1.0})
+    assert ["eta" in line for line in file.getvalue().splitlines()] == [False, False, True]

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, PrivateAttr, Strict
 from reverie.config import yaml_text
 from reverie.config.agent import AgentConfig
 from reverie.config.env import EnvConfig
-from reverie.config.keys import leaves
+from reverie.config.keys import groups, leaves
 from reverie.disk import whole_file
 from reverie.options import (
     Bool,
@@ -316,7 +316,8 @@ class Config(Section):
     def to_yaml(self, path: str | os.PathLike[str]) -> None:
         """Write all options as YAML; a crash leaves the old file or the new one, never a part."""
         with whole_file(Path(path)) as partial:
-            partial.write_text(yaml_text.dump(self.model_dump()), encoding="utf-8")
+            text = yaml_text.one_option_a_line(self.model_dump(), groups(type(self)))
+            partial.write_text(text, encoding="utf-8")
 
 
 def unset(config: Config, keys: Iterable[str]) -> list[str]:

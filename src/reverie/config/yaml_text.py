@@ -6,6 +6,7 @@ twice in one mapping is an error.
 
 import os
 import re
+from collections.abc import Container, Mapping
 from typing import Any
 
 import yaml
@@ -147,3 +148,21 @@ def dump(value: Any, inline: bool = False) -> str:
         default_flow_style=True if inline else None,
     )
     return text.removesuffix("\n").removesuffix("\n...") if inline else text
+
+
+def one_option_a_line(values: Mapping[str, Any], sections: Container[str], prefix: str = "") -> str:
+    """YAML of options in sections, which is easy to compare line by line.
+
+    Args:
+        values: The options, nested.
+        sections: Dotted keys of the sections; other mappings are values.
+        prefix: Key of the section with a dot behind it.
+    """
+    text, indent = "", "  " * prefix.count(".")
+    for name, value in values.items():
+        if f"{prefix}{name}" in sections:
+            inner = one_option_a_line(value, sections, f"{prefix}{name}.")
+            text += f"{indent}{name}:\n{inner}"
+        else:
+            text += f"{indent}{dump({name: value}, inline=True)[1:-1]}\n"
+    return text

@@ -303,6 +303,8 @@ class _Eta:
         if not self._learning:
             return None
         (start, first), (now, last) = self._past[0], self._past[-1]
+        if 0 < self._total > step and last == first:
+            return None  # The limit of time alone would say too much.
         times = []
         if self._duration > 0:
             times.append(max(0.0, self._start + self._duration - now))

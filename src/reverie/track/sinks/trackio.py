@@ -1,5 +1,6 @@
 """Trackio, local unless its variables name a server."""
 
+import importlib
 import os
 import pathlib
 import re
@@ -20,7 +21,7 @@ NAME = "trackio_run.txt"
 
 def check() -> None:
     """Imports what the sink needs."""
-    import trackio  # noqa: F401
+    importlib.import_module("trackio")
 
 
 class TrackioSink(Sink):
@@ -34,11 +35,10 @@ class TrackioSink(Sink):
     """
 
     def __init__(self, run: RunInfo):
-        import trackio
-
+        self._trackio: Any = importlib.import_module("trackio")
         run.logdir.mkdir(parents=True, exist_ok=True)
         self._fps, self._last = run.fps, -1
-        self._run = trackio.init(
+        self._run = self._trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", "reverie"),
             name=_name(run.logdir),
             config=dict(run.options or {}),
@@ -69,17 +69,16 @@ class TrackioSink(Sink):
         self._run.finish()
 
     def _convert(self, value: Value, path: pathlib.Path) -> Any:
-        import trackio
-
         if not isinstance(value, np.ndarray):
             return value
         if value.ndim == 1:
-            return trackio.Histogram(value)
+            return self._trackio.Histogram(value)
         if value.ndim == 3:
-            return trackio.Image(str(write_image(path, value)))
+            return self._trackio.Image(str(write_image(path, value)))
         path = write_video(path, value, fps=self._fps)
         # Its player takes no gif, which is what there is without an encoder of films.
-        return trackio.Image(str(path)) if path.suffix == ".gif" else trackio.Video(str(path))
+        kind = self._trackio.Image if path.suffix == ".gif" else self._trackio.Video
+        return kind(str(path))
 
 
 def _name(folder: pathlib.Path) -> str:
