@@ -273,3 +273,57 @@ def test_dollars_are_drawn(tmp_path):
 
     assert (drawn("a $b$") != drawn("a b")).any()
     assert (drawn("a $b$") != drawn(r"a \$b\$")).any()
+
+
+def has(frame, color):
+    return (frame == [int(color[i : i + 2], 16) for i in (1, 3, 5)]).all(-1).any()
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 16, 16, 1), (6, 4, 40, 24, 3), (1, 2, 300, 200, 4)])
+def test_openloop_videos_tell_what_is_seen_and_what_imagined(shape):
+    true = np.full(shape, 100, np.uint8)
+    pred = np.full(shape, 50, np.uint8)
+    video = openloop.openloop_video(true, pred, shape[1] // 2, "camera, run step 10")
+    half, length = shape[1] // 2, shape[1]
+    for step, frame in enumerate(video):
+        seen = step < half
+        assert has(frame, openloop.SEEN) == seen
+        assert has(frame, openloop.IMAGINED) != seen
+        for value in (100, 50, 102):  # Truth, model, and their difference around grey.
+            assert (frame == value).all(-1).mean() > 0.1
+    assert (video[length:] == video[length - 1]).all()
+    assert (video[0] != video[1]).any() or half < 2  # Which step it is.
+    alone = openloop.openloop_video(None, pred, half)
+    assert alone.shape[1] < video.shape[1]
+    assert not (alone[0] == 100).all(-1).any()
+
+
+def test_predictions_stay_in_the_picture_up_to_a_distance(tmp_path):
+    true = vectors(batch=1, dims=1)
+    near = count(pixels(openloop_plot(true, true, 10, tmp_path / "a.png")), style.ORANGE)
+    off = count(pixels(openloop_plot(true, true + 4, 10, tmp_path / "b.png")), style.ORANGE)
+    assert off > 0.6 * near
+    far = pixels(openloop_plot(true, true + 1000, 10, tmp_path / "c.png"))[:-90]
+    rgb = [int(style.ORANGE[i : i + 2], 16) for i in (1, 3, 5)]
+    rows = np.nonzero((far == rgb).all(-1))[0]
+    # Arrows at the upper edge say where they are.
+    assert len(rows) > 100
+    assert rows.max() < 0.5 * len(far)
+
+
+def test_bits_are_drawn_as_steps(tmp_path):
+    bits = (vectors(batch=1, dims=1) > 0).astype(float)
+    image = pixels(openloop_plot(bits, bits, 20, tmp_path / "a.png"))
+    rgb = [int(style.BLUE[i : i + 2], 16) for i in (1, 3, 5)]
+    blue = (image[:-90] == rgb).all(-1)
+    # Lines go along the axes alone: what is blue lies in few rows or in few columns.
+    columns = blue.sum(0) > 100
+    rest = blue[:, ~columns]
+    assert (rest.sum(1) > 0).sum() < 12
+
+
+def test_errors_by_horizon_are_drawn(tmp_path):
+    errors = {"a": {1: (0.1, 0.2), 4: (0.3, 0.9)}, "b": {1: (0.5, float("nan"))}}
+    image = pixels(openloop.horizon_plot(errors, tmp_path / "a.png"))
+    assert count(image, style.ORANGE) > 100
+    assert count(image, style.GREY) > 100

@@ -14,9 +14,9 @@ from reverie.agent.loss_scale import keep_if
 from reverie.agent.networks import Networks, Spec
 from reverie.agent.objectives.base import Metrics
 from reverie.agent.objectives.registry import check_heads, loss_scales, make_objectives
-from reverie.agent.openloop import open_loop
 from reverie.agent.optimizer import OptState
 from reverie.agent.precision import cast_floats
+from reverie.agent.preview import predictions
 from reverie.agent.sequences import Sequences, observe
 from reverie.config.agent import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
@@ -24,9 +24,6 @@ from reverie.nn.functional import sg, where_mask
 from reverie.spaces import LATENT_PREFIX, Space
 from reverie.world.features import encode_flat
 from reverie.world.rssm import State
-
-REPORT_SEQUENCES = 6
-"""Sequences that a report shows."""
 
 Batch = dict[str, Shaped[Array, "b ..."]]
 """A replayed batch [b, K + T, ...]; latent keys hold only the first K rows, `consec` is [b]."""
@@ -239,34 +236,20 @@ class Agent:
         Args:
             state: Agent state.
             carry: As in `train`.
-            batch: As in `train`; predictions show its first 6 sequences.
+            batch: As in `train`.
             key: For all draws.
 
         Returns:
-            The carry for the next chunk, and per name: `loss/<term>` scalars; where there is a
-            decoder, `openloop/<key>/true` and `/pred`, whose first T // 2 steps were observed:
-            uint8 images [b, t, h, w, c], and of other keys [b, t, n].
+            The carry for the next chunk, and per name: metrics such as `loss/<term>`, and where
+            there is a decoder what `predictions` gives.
         """
         loss_key, open_key = jax.random.split(key)
         _, aux = self.loss(state.params, state.states, carry, batch, loss_key)
         results = aux.metrics | {f"loss/{k}": v.mean() for k, v in aux.losses.items()}
-        if not self.config.report or "dec" not in state.params.heads:
-            return aux.carry, results
-        start, data = self.align(carry, batch)
-        few = lambda tree: jax.tree.map(lambda x: x[:REPORT_SEQUENCES], tree)  # noqa: E731
-        nets = cast_floats(state.params, self.dtype)
-        shown = open_loop(
-            nets, few(start.state), few(data), self.act_space, open_key, self.draws, self.dtype
-        )
-        for name, pred in shown.pred.items():
-            true = shown.true[name]
-            if self.obs_space[name].kind == "image":
-                pred = jnp.clip(pred * 255, 0, 255).astype(jnp.uint8)
-            else:
-                flat = lambda x: x.reshape(*x.shape[:2], -1).astype(jnp.float32)  # noqa: E731
-                true, pred = flat(true), flat(pred)
-            results[f"openloop/{name}/true"] = true
-            results[f"openloop/{name}/pred"] = pred
+        if self.config.report and {"dec", "rew", "con", "val", "pol"} <= set(state.params.heads):
+            nets = cast_floats(state.params, self.dtype)
+            start, data = self.align(carry, batch)
+            results |= predictions(self.spec, nets, start.state, data, open_key)
         return aux.carry, results
 
     def loss(

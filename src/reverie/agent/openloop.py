@@ -1,64 +1,113 @@
 """Open-loop report: observe half a sequence, then imagine the rest from the stored actions."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, Shaped
+from jaxtyping import Array, Float, Key, Shaped
 
-from reverie.agent.networks import Networks
+from reverie.agent.action_mask import masked, predicted_masks
+from reverie.agent.expect import expectations
+from reverie.agent.imagination import action_noise, sample_actions
+from reverie.agent.networks import Networks, Spec
 from reverie.agent.sequences import Sequences, flat_samples, observe
 from reverie.nn.draws import Draws
-from reverie.spaces import Space
 from reverie.world.features import encode_flat
 from reverie.world.rssm import State
 
 
 class OpenLoop(NamedTuple):
-    """True and predicted observations [b, t, ...]."""
+    """True and predicted observations, and what heads expect; arrays [b, t, ...].
+
+    Attributes:
+        true: By observation key.
+        pred: The same, with the actions of the sequences.
+        said: `reward`, `continue` and `value` at these states.
+        dream: As `pred`, but what comes after the observed steps has the policy's own actions.
+        dream_said: `said` of it.
+    """
 
     true: dict[str, Shaped[Array, "b t ..."]]
     pred: dict[str, Shaped[Array, "b t ..."]]
+    said: dict[str, Shaped[Array, "b t"]]
+    dream: dict[str, Shaped[Array, "b t ..."]]
+    dream_said: dict[str, Shaped[Array, "b t"]]
 
 
-def open_loop(
-    nets: Networks,
-    state: State,
-    data: Sequences,
-    act_space: dict[str, Space],
-    key: Key[Array, ""],
-    draws: Draws,
-    dtype,
-) -> OpenLoop:
+def open_loop(spec: Spec, nets: Networks, start: State, data: Sequences, key: Key[Array, ""]):
     """Predicts every observation key of the sequences.
 
     Args:
-        nets: Encoder, dynamics and the head `dec` are used.
-        state: State before the first step, [b].
+        spec: Of the agent.
+        nets: Its networks in the compute dtype.
+        start: States before the first step, [b].
         data: Sequences of T steps; the first T // 2 are observed, the others imagined.
-        act_space: Action keys.
         key: For all draws.
-        draws: Where samples come from.
-        dtype: Compute dtype.
+
+    Returns:
+        An `OpenLoop`.
     """
     observe_key, imagine_key = jax.random.split(key)
-    batch, length = data.reward.shape
-    half = length // 2
+    half = data.reward.shape[1] // 2
+    steps = data.reward.shape[1] - half
     first = jax.tree.map(lambda x: x[:, :half], data)
-    last, seen = observe(nets, state, first, act_space, observe_key, draws, dtype)
-    actions = encode_flat(data.prevact, act_space, squash=False, batch_ndim=2)[:, half:]
-    noise = draws.uniform(imagine_key, (length - half, batch, nets.dyn.stoch))
+    dtype = start.deter.dtype
+    last, seen = observe(nets, start, first, spec.act_space, observe_key, spec.draws, dtype)
+    actions = encode_flat(data.prevact, spec.act_space, squash=False, batch_ndim=2)[:, half:]
+    both = (
+        roll(nets, last, actions.swapaxes(0, 1), imagine_key, spec.draws),
+        follow(spec, nets, last, steps, jax.random.fold_in(imagine_key, 1)),
+    )
+    observed = seen.post.deter, flat_samples(seen.post)
+    found: list[Any] = []
+    for states in both:
+        states = jax.tree.map(lambda x: x.swapaxes(0, 1), states)
+        onehot = nets.dyn.flat_onehot(states.stoch, states.deter.dtype)
+        found += _read(spec, nets, observed, (states.deter, onehot))
+    pred, said, dream, dream_said = found
+    return OpenLoop({k: data.obs[k] for k in pred}, pred, said, dream, dream_said)
+
+
+def roll(
+    nets: Networks,
+    start: State,
+    actions: Float[Array, "h n A"],
+    key: Key[Array, ""],
+    draws: Draws,
+) -> State:
+    """States [h, n] of the prior after given actions, one after the other."""
 
     def step(carry, inputs):
-        action_t, noise_t = inputs
-        carry = nets.dyn.imagine_step(carry, action_t, noise_t, draws)
+        carry = nets.dyn.imagine_step(carry, *inputs, draws)
         return carry, carry.state
 
-    carry = nets.dyn.imagine_start(last)
-    _, states = jax.lax.scan(step, carry, (actions.swapaxes(0, 1), noise))
-    states = jax.tree.map(lambda x: x.swapaxes(0, 1), states)
-    stoch = nets.dyn.flat_onehot(states.stoch, states.deter.dtype)
-    observed = nets.heads["dec"](seen.post.deter, flat_samples(seen.post))
-    imagined = nets.heads["dec"](states.deter, stoch)
-    pred = {k: jnp.concatenate([observed[k].pred(), imagined[k].pred()], 1) for k in observed}
-    return OpenLoop({k: data.obs[k] for k in pred}, pred)
+    noise = draws.uniform(key, (*actions.shape[:2], nets.dyn.stoch))
+    return jax.lax.scan(step, nets.dyn.imagine_start(start), (actions, noise))[1]
+
+
+def follow(spec: Spec, nets: Networks, start: State, steps: int, key: Key[Array, ""]) -> State:
+    """States [h, n] of the prior after actions of the policy, as training imagines them."""
+    draws, dyn, masks = spec.draws, nets.dyn, spec.masks
+    act_key, state_key = jax.random.split(key)
+    shape = (steps, len(start.deter))
+    noises = action_noise(draws, act_key, spec.act_space, shape)
+
+    def step(carry, inputs):
+        act_noise, noise = inputs
+        valid = predicted_masks(nets, carry.state, spec.act_space, masks)
+        dists = masked(nets.heads["pol"](dyn.features(carry.state)), valid)
+        action = sample_actions(dists, act_noise, draws)
+        encoded = encode_flat(action, spec.act_space, squash=False, batch_ndim=1)
+        carry = dyn.imagine_step(carry, encoded, noise, draws)
+        return carry, carry.state
+
+    noises = noises, draws.uniform(state_key, (*shape, dyn.stoch))
+    return jax.lax.scan(step, dyn.imagine_start(start), noises)[1]
+
+
+def _read(spec: Spec, nets: Networks, *parts):
+    """What decoder and heads say of observed and imagined states (deter, onehot)."""
+    outs = [nets.heads["dec"](*part) for part in parts]
+    said = [expectations(nets, jnp.concatenate(part, -1), spec.config) for part in parts]
+    join = lambda both: {k: jnp.concatenate([x[k] for x in both], 1) for k in both[0]}  # noqa: E731
+    return join([{k: dist.pred() for k, dist in out.items()} for out in outs]), join(said)

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from reverie.agent.ahead import FLAT, relative_errors
 from reverie.doctor.line import Line, graded
 from reverie.doctor.predictions import Predictions
 
 ENOUGH = 30
 """Predictions that a number needs."""
-
-FLAT = 1e-6
-"""Variance of what never changes."""
 
 CERTAIN, POSSIBLE = 4.0, 2.5
 """Standard errors by which an effect is told from chance, and may be chance."""
@@ -56,16 +54,12 @@ def _observation(found: Predictions, key: str) -> Iterator[Line]:
         "agent.loss_scales.rec (vec for vectors alone), take a larger model. Noise cannot be "
         "reconstructed.",
     )
-    model, last, used = [], [], []
-    for row, horizon in enumerate(found.horizons):
-        valid = found.valid[row]
-        scale = found.true[key][row][valid].var(0).sum() if valid.sum() >= ENOUGH else 0.0
-        if scale > FLAT:
-            there = found.true[key][row][valid]
-            model.append(_squared(there, found.pred[key][row][valid]).mean() / scale)
-            last.append(_squared(there, found.now[key][valid]).mean() / scale)
-            used.append(horizon)
-    if not used:
+    of_key = found.now[key], found.true[key], found.pred[key]
+    errors = np.array(relative_errors(found.valid, *of_key, ENOUGH))
+    known = np.isfinite(errors[0])
+    model, last = errors[:, known]
+    used = np.array(found.horizons)[known]
+    if not len(used):
         yield Line(f"{key} ahead", "unknown", "episodes are too short to tell")
         return
     show = lambda values: ", ".join(f"{x:.2g}" for x in values)  # noqa: E731

@@ -53,7 +53,7 @@ class Evaluations:
             return
         if self.kept.ready(run.config.batch_size):
             to = (run.logger, run.folder.root / "eval", run.config.run.report_batches)
-            report(run.learner, self.previews, *to, prefix="eval/report")
+            report(run.learner, self.previews, *to, prefix="eval/report", step=run.steps)
             run.logger.add(self.kept.stats(), prefix="eval/replay")
 
 
@@ -149,7 +149,7 @@ def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
         if (root / "scores.jsonl").exists():
             files.append(learning_curve(root))
         if run.learner and len(run.replay):
-            files += report(run.learner, run.previews, run.logger, root)
+            files += report(run.learner, run.previews, run.logger, root, step=run.steps)
         run.logger.write()
     files += sorted(root.glob(f"videos/report-*_{run.steps:09d}.*"))
     files += sorted(root.glob("metrics.jsonl"))

@@ -105,7 +105,7 @@ def _report(evaluations: Evaluations | None, example: Arrays, run: Run) -> bool:
         return False
     with run.shutdown.interruptible():
         to = (run.logger, run.folder.root, run.config.run.report_batches)
-        report(run.learner, run.previews, *to)
+        report(run.learner, run.previews, *to, step=run.steps)
         if evaluations:
             evaluations.report(run)
     return True

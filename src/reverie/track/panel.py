@@ -1,7 +1,6 @@
 """What happens in an episode, drawn below its pictures: return, reward and value."""
 
 import collections
-import functools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -117,7 +116,7 @@ class Panel:
     ) -> float:  # fmt: skip
         """Writes a text; returns where it begins."""
         place = FINE * at[0], FINE * at[1]
-        draw.text(place, text, color, _font(FINE * size), anchor=anchor)
+        draw.text(place, text, color, style.font(FINE * size), anchor=anchor)
         return at[0] - _width(text) if anchor == "ra" else at[0]
 
 
@@ -138,11 +137,4 @@ def _fine(*numbers: int) -> list[int]:
 
 
 def _width(text: str, size: int = 14) -> float:
-    return _font(FINE * size).getlength(text) / FINE
-
-
-@functools.cache
-def _font(size: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
+    return style.font(FINE * size).getlength(text) / FINE

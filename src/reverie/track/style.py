@@ -4,8 +4,9 @@ Figures are made with matplotlib's object-oriented interface and the Agg canvas:
 global state, so drawing works on a server and inside another program that uses matplotlib.
 """
 
+import functools
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reverie.disk import whole_file
 
@@ -57,3 +58,11 @@ def save(figure: "Figure", path: str | pathlib.Path) -> pathlib.Path:
     with whole_file(path) as partial:
         figure.savefig(partial, format="png")
     return path
+
+
+@functools.cache
+def font(size: int) -> Any:
+    """A font for texts in frames of videos."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
