@@ -7,8 +7,8 @@
 `train` runs `reverie train` for every task and seed, one after the other, into
 `logdir/EXPERIMENT/TASK-SEED`. `collect` writes what lies there into `scores.csv` (of training
 episodes) and `evaluations.csv` beside this file; other rows stay. `draw` makes the pictures
-`docs/images/EXPERIMENT.png` and the tables in docs/results.md from these files and `original.csv`,
-which holds curves of the original implementation with the same settings.
+`docs/images/EXPERIMENT.png` and the tables in docs/results.md from these files and the curves of
+the original implementation with the same settings, which are part of the package.
 """
 
 import argparse
@@ -25,12 +25,16 @@ from typing import Any
 import numpy as np
 from experiments import EXPERIMENTS, Experiment
 
-from reverie.track import style
-from reverie.track.published import published_curve
+from reverie.track import compare
+from reverie.track.aggregate import interquartile
+from reverie.track.compare_picture import draw_comparison
+from reverie.track.names import task_title
+from reverie.track.published import original_curve, published_curve
 from reverie.track.sinks.jsonl import read_jsonl
 
 HERE = pathlib.Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
+ORIGINAL = HERE.parents[1] / "src" / "reverie" / "track" / "data" / "original.csv"
 RUN = ("experiment", "task", "seed")
 """What names a run, in all tables."""
 
@@ -152,35 +156,9 @@ def curves(rows: Rows, task: str) -> dict[str, np.ndarray]:
     return {seed: np.array(points).T for seed, points in found.items()}
 
 
-def interquartile(seeds: dict[str, np.ndarray]) -> np.ndarray:
-    """Interquartile mean over seeds and its 95 % bootstrap interval: [4, K] with the steps first.
-
-    A seed takes part from its first finished episode on, with its newest value.
-    """
-    steps = np.unique(np.concatenate([points[0] for points in seeds.values()]))
-    table = np.full((len(seeds), len(steps)), np.nan)
-    for row, (at, score) in zip(table, seeds.values(), strict=True):
-        newest = np.searchsorted(at, steps, "right") - 1
-        known = (newest >= 0) & (steps <= at[-1])
-        row[known] = score[newest[known]]
-    rng = np.random.default_rng(0)
-    columns = []
-    for column in table.T:
-        values = column[~np.isnan(column)]
-        means = middle(rng.choice(values, (2000, len(values))))
-        columns.append((middle(values), *np.percentile(means, (2.5, 97.5))))
-    return np.array([steps, *np.array(columns).T])
-
-
-def middle(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without its lowest and highest quarter."""
-    cut = values.shape[-1] // 4
-    return np.sort(values, -1)[..., cut : values.shape[-1] - cut].mean(-1)
-
-
 def draw_all(names: list[str]) -> None:
     """Pictures and tables of the experiments that have been run."""
-    scores, original = read(HERE / "scores.csv"), read(HERE / "original.csv")
+    scores, original = read(HERE / "scores.csv"), read(ORIGINAL)
     evaluations = read(HERE / "evaluations.csv")
     text = (DOCS / "results.md").read_text()
     for name in names:
@@ -198,38 +176,18 @@ def draw_all(names: list[str]) -> None:
 
 def draw(name: str, experiment: Experiment, mine: Rows, theirs: Rows) -> None:
     """One plot for each task that has been run: seeds, their middle, and what it is compared to."""
-    tasks = [task for task in experiment.tasks if curves(mine, task)]
-    columns = min(4, len(tasks))
-    height = -(-len(tasks) // columns)
-    figure = style.new_figure(max(3.0 * columns, 5.5), 2.75 * height)
-    axes = np.atleast_1d(figure.subplots(height, columns)).ravel()
-    for axis in axes[len(tasks) :]:
-        axis.set_visible(False)
-    for axis, task in zip(axes, tasks, strict=False):
-        style.clean(axis)
-        axis.set_title(short(task), loc="left", fontsize=9, color=style.INK)
-        if found := curves(theirs, task):
-            band(axis, found, style.GREY, "original")
-        if experiment.published:
-            curve = published_curve(experiment.published, task)
-            far = curve.steps <= experiment.tasks[task]
-            axis.plot(curve.steps[far], curve.score[far], color=style.GREY, label="published")
-            span = curve.steps[far], curve.low[far], curve.high[far]
-            axis.fill_between(*span, color=style.GREY, alpha=0.25, linewidth=0)
-        band(axis, curves(mine, task), style.BLUE, "Reverie")
-        axis.legend(fontsize=7, frameon=False)
-        axis.set_xlabel("environment steps", fontsize=8)
-    style.save(figure, DOCS / "images" / f"{name}.png")
-
-
-def band(axis: Any, seeds: dict[str, np.ndarray], color: str, label: str) -> None:
-    """Thin lines for the seeds, a thick one for their interquartile mean, and its interval."""
-    for points in seeds.values():
-        axis.plot(*points, color=color, lw=0.7, alpha=0.5)
-    steps, mean, low, high = interquartile(seeds)
-    label += f", {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-    axis.plot(steps, mean, color=color, lw=1.8, label=label)
-    axis.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
+    found = []
+    for task in experiment.tasks:
+        if not (seeds := curves(mine, task)):
+            continue
+        other = None
+        if curves(theirs, task):
+            other = original_curve(task)
+        elif experiment.published:
+            other = published_curve(experiment.published, task)
+        runs = compare.Experiment("", seeds, interquartile(seeds))
+        found.append(compare.Comparison(task_title(task), [runs], other))
+    draw_comparison(found, DOCS / "images" / f"{name}.png")
 
 
 def table_rows(experiment: Experiment, mine: Rows, evaluations: Rows) -> list[str]:

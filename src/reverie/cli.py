@@ -157,19 +157,23 @@ def _episodes(words: list[str], command: str, default: int) -> tuple[str, bool, 
 
 
 def _plot(words: list[str]) -> int:
-    logdir, words = take(words, "logdir", "plot")
     output, words = take(words, "output", default="")
-    if words:
-        raise UsageError(f"reverie plot does not know {' '.join(words)}. See reverie plot --help.")
-    from reverie.run.folder import open_run
-    from reverie.track.curve import learning_curve
+    baseline, words = take(words, "baseline", default="")
+    axis, words = take(words, "x", default="steps")
+    folders = []
+    while words:
+        if words[0].startswith("-") and words[0].partition("=")[0] != "--logdir":
+            raise UsageError(f"reverie plot does not know {words[0]}. See reverie plot --help.")
+        folder, words = take(words, "logdir", "plot")
+        folders.append(folder)
+    if not folders:
+        take([], "logdir", "plot")  # Raises.
+    from reverie.run.plot import plot_one, plot_runs
 
-    folder, config, _ = open_run(logdir)
-    try:
-        path = learning_curve(folder.root, output=output or None, title=config.task)
-    except FileNotFoundError as error:
-        raise UsageError(f"There is nothing to draw: {error.filename} does not exist.") from None
-    print(path)
+    alone = len(folders) == 1 and not baseline and axis == "steps" and not output.endswith(".html")
+    paths = plot_one(folders[0], output) if alone else []
+    for path in paths or plot_runs(folders, output, axis, baseline):
+        print(path)
     return 0
 
 

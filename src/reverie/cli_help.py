@@ -16,7 +16,7 @@ Commands:
   eval      Play episodes with a trained agent and write evaluation.json.
   video     Film episodes of a trained agent.
   plan      Say what a run would take: memory, disk and hours.
-  plot      Draw the learning curve of a run.
+  plot      Draw learning curves: of a run, or of several beside each other.
   doctor    Say whether a run is healthy, and what to try if not.
   view      Show runs in a browser: curves, episodes, the agent's dreams.
   runs      List the runs in a folder: state, steps, score.
@@ -94,8 +94,19 @@ changed; compiled programs are kept for its start. Exit code 1 if something does
 
 PLOT = """\
 Usage: reverie plot FOLDER [--output FILE]
+       reverie plot FOLDER ... [--baseline NAME] [--x AXIS] [--output FILE]
 
-Draws the learning curve of a run into scores.png in its folder, or into FILE."""
+Draws the learning curve of a run into scores.png in its folder. Of several runs, and of a folder of
+runs, it draws one plot per task, as curves.png and as curves.html, a page that needs no network:
+runs that differ in their seeds alone become their interquartile mean with a 95 % bootstrap
+interval, others are named by the options in which they differ. The files come into the folder, or
+into the current one if there are several.
+
+  FOLDER           Run folder, or a folder of runs at any depth.
+  --baseline NAME  published: curves of the paper (atari100k, dmc, procgen); original: what the
+                   original code reached with the presets quickstart and small.
+  --x AXIS         steps, or hours of training.
+  --output FILE    One file, as .png or .html."""
 
 DOCTOR = """\
 Usage: reverie doctor FOLDER [--json]

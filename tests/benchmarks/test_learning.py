@@ -5,7 +5,6 @@ import pathlib
 import sys
 
 import curves
-import numpy as np
 import pytest
 
 from reverie.config.flags import split
@@ -38,20 +37,6 @@ def test_every_training_has_a_valid_configuration():
 )
 def test_names_of_folders(task, name):
     assert curves.short(task) == name
-
-
-def test_the_middle_leaves_out_the_lowest_and_the_highest_quarter():
-    assert curves.middle(np.array([100.0, 2, 4, -50])) == 3
-    assert curves.middle(np.array([1.0, 2])) == 1.5
-
-
-def test_seeds_count_from_their_first_point_to_their_last():
-    seeds = {"0": np.array([[10.0, 20, 30], [1, 2, 3]]), "1": np.array([[20.0], [4]])}
-    steps, mean, low, high = curves.interquartile(seeds)
-    np.testing.assert_array_equal(steps, [10, 20, 30])
-    np.testing.assert_array_equal(mean, [1, 3, 3])
-    np.testing.assert_array_equal(low, [1, 2, 3])
-    np.testing.assert_array_equal(high, [1, 4, 3])
 
 
 def test_runs_are_collected_and_drawn(tmp_path, monkeypatch):

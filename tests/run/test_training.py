@@ -29,7 +29,8 @@ def test_finished_run_leaves_metrics_curve_plot_and_evaluation(finished):
     assert finished.exit_code == 0
     assert finished.steps == 120
     names = {path.name for path in finished.files}
-    assert names == {"evaluation.json", "scores.png", "obs.png", "metrics.jsonl"}
+    reported = {"obs.png", "reward-continue-value.png", "dream.png"}
+    assert names == {"evaluation.json", "scores.png", "metrics.jsonl", *reported}
     assert all(path.stat().st_size > 100 for path in finished.files)
     saved = json.loads((finished.logdir / "evaluation.json").read_text())
     assert len(saved["scores"]) == 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reverie.track import style
-from reverie.track.names import plain
+from reverie.track.names import plain, task_title
 from reverie.track.published import Curve
 from reverie.track.sinks.jsonl import SCORES, read_jsonl
 
@@ -42,7 +42,7 @@ def learning_curve(
     """Draws the scores of a run over environment steps.
 
     Every episode is a faint dot. The line is a mean over a Gaussian window along the step axis,
-    and the band around it shows one standard deviation of the scores in that window. Evaluation
+    and the band around it shows two standard errors of that mean. Evaluation
     episodes, logged with the prefix `eval`, get their own colour. Where a killed run was resumed
     from an earlier step, only what the resumed run did is drawn.
 
@@ -71,7 +71,7 @@ def learning_curve(
     style.clean(axes)
     last, episodes = 0.0, 0
     for key, label, color in SERIES:
-        steps, scores = _latest(records, key)
+        steps, scores, _ = latest(records, key)
         if len(steps):
             _draw_series(axes, repeat * steps, scores, label, color, smooth)
             last = max(last, repeat * steps[-1])
@@ -83,7 +83,7 @@ def learning_curve(
             axes.set(xticks=[], yticks=[])
         where = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, "no finished episode yet", color=style.MUTED, **where)
-    _label(axes, title or logdir.resolve().name, last)
+    _label(axes, task_title(title) or logdir.resolve().name, last)
     return style.save(figure, output or logdir / "scores.png")
 
 
@@ -94,27 +94,31 @@ def _draw_series(
     thin = slice(None, None, math.ceil(len(steps) / MAX_DOTS))
     fade = float(np.clip(30 / len(steps) ** 0.7, 0.12, 0.5))
     axes.scatter(steps[thin], scores[thin], s=9, color=color, alpha=fade, linewidths=0, zorder=2)
-    x, mean, std = _smoothed(steps, scores, smooth)
+    x, mean, error = _smoothed(steps, scores, smooth)
     # Scores are often bounded, and a band beyond the best one would promise more than there is.
-    low, high = (np.clip(mean + sign * std, scores.min(), scores.max()) for sign in (-1, 1))
+    low, high = (np.clip(mean + sign * error, scores.min(), scores.max()) for sign in (-2, 2))
     axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0, zorder=3)
     marker = "o" if len(x) <= FEW else None
     label = f"{label} ({len(steps):,} episode{'s' if len(steps) > 1 else ''})"
     axes.plot(x, mean, color=color, lw=2, marker=marker, ms=4.5, zorder=5, label=label)
 
 
-def _latest(records: Sequence[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and finite scores, without what a resumed run went through once more."""
-    steps, scores = [], []
+def latest(records: Sequence[dict[str, Any]], key: str) -> np.ndarray:
+    """Steps, finite values and times [3, K], without what a resumed run went through once more.
+
+    Args:
+        records: Of a file, see `read_jsonl`.
+        key: Name of the value.
+    """
+    rows = []
     bound = math.inf
     for record in reversed(records):
-        step, score = _number(record.get("step")), _number(record.get(key))
+        step, value = _number(record.get("step")), _number(record.get(key))
         if key in record and step <= bound:
             bound = step
-            if math.isfinite(score):
-                steps.append(bound)
-                scores.append(score)
-    return np.array(steps[::-1], float), np.array(scores[::-1], float)
+            if math.isfinite(value):
+                rows.append((bound, value, _number(record.get("time"))))
+    return np.array(rows[::-1], float).reshape(-1, 3).T
 
 
 def _number(value: Any) -> float:
@@ -126,7 +130,7 @@ def _number(value: Any) -> float:
 def _smoothed(
     steps: np.ndarray, scores: np.ndarray, smooth: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps [K], and mean and standard deviation in a Gaussian window around each of them.
+    """Steps [K], and the mean and its standard error in a Gaussian window around each of them.
 
     Episodes are first collected in at most `BINS` bins of the step axis, so that a million of
     them cost no more than a few. Bins without an episode give no point, so that a straight line
@@ -141,10 +145,12 @@ def _smoothed(
     position, count, total, squares = sums[:, sums[1] > 0]
     x = position / count
     weight = np.exp(-0.5 * ((x[:, None] - x) / (smooth * span)) ** 2)
+    # With weights the mean counts as one of fewer episodes.
+    alike = (weight @ count) ** 2 / (weight**2 @ count)
     count, total, squares = weight @ count, weight @ total, weight @ squares
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    return x, mean + center, std
+    return x, mean + center, std / np.sqrt(alike)
 
 
 def _draw_published(axes: "Axes", curve: Curve, last: float) -> None:

@@ -44,6 +44,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def task_title(task: str) -> str:
+    """A task as people call it: `CartPole-v1` for `gym_CartPole-v1`, `Target` for `my_env:Target`.
+
+    Args:
+        task: Name of a task, or any text.
+    """
+    for suite in ("gym_", "custom_"):
+        task = task.removeprefix(suite)
+    return task.rpartition(":")[2]
+
+
 def plain(text: str) -> str:
     """A text that matplotlib draws as it is, on one line, instead of as a formula.
 

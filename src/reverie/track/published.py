@@ -1,7 +1,9 @@
-"""Published DreamerV3 learning curves, to compare a run with.
+"""Learning curves of others, to compare a run with.
 
 The tables in `data/` hold, per task and number of environment steps, the undiscounted episode
-score averaged over the episodes of a bin that ends there, then over seeds.
+score averaged over the episodes of a bin that ends there, then over seeds. `original.csv` holds
+what the original implementation reached by seed, with the same settings and on the same kind of
+machine as our runs in docs/results.md.
 """
 
 import csv
@@ -9,9 +11,12 @@ import dataclasses
 import difflib
 import functools
 import importlib.resources
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+
+from reverie.track.aggregate import interquartile
 
 BENCHMARKS = ("atari100k", "dmc_proprio", "dmc_vision", "procgen")
 """Names of the tables."""
@@ -25,8 +30,8 @@ class Curve:
         label: What it is, for the legend.
         steps: Environment steps [K], increasing; Atari counts frames.
         score: Mean undiscounted episode score [K].
-        low: Lowest seed [K].
-        high: Highest seed [K].
+        low: Lowest seed, or lower end of an interval [K].
+        high: Highest seed, or upper end [K].
 
     Raises:
         ValueError: The arrays differ in length.
@@ -64,6 +69,51 @@ def published_curve(benchmark: str, task: str) -> Curve:
     seeds = int(rows[0]["seeds"])
     label = f"DreamerV3, published ({seeds} seed{'s' if seeds > 1 else ''})"
     return Curve(label, steps, score, low, high)
+
+
+def published_for(options: Mapping[str, Any]) -> Curve:
+    """The published curve of a run's task, over agent steps as the run counts them.
+
+    Args:
+        options: Of the run, by dotted key.
+
+    Raises:
+        ValueError: There is none.
+    """
+    task = str(options["task"])
+    suite, _, name = task.partition("_")
+    benchmark = suite
+    if suite == "dmc":
+        benchmark = "dmc_vision" if options.get("env.dmc.image") else "dmc_proprio"
+    if suite == "atari100k":
+        task = f"atari_{name}"
+    if benchmark not in BENCHMARKS:
+        tables = ", ".join(BENCHMARKS)
+        raise ValueError(f"There is no published curve of {task!r}: the tables are {tables}.")
+    curve = published_curve(benchmark, task)
+    section = "atari" if suite == "atari100k" else suite
+    repeat = options.get(f"env.{suite}.repeat", options.get(f"env.{section}.repeat", 1))
+    return dataclasses.replace(curve, steps=curve.steps / repeat)
+
+
+def original_curve(task: str) -> Curve:
+    """What the original implementation reached with the presets `quickstart` and `small`.
+
+    Args:
+        task: Name of the task, for example `gym_CartPole-v1`.
+
+    Raises:
+        ValueError: It was not run; the message names what was.
+    """
+    seeds: dict[str, list[tuple[float, float]]] = {}
+    for row in _table("original").get(task, ()):
+        seeds.setdefault(row["seed"], []).append((float(row["env_steps"]), float(row["score"])))
+    if not seeds:
+        ran = ", ".join(_table("original"))
+        raise ValueError(f"The original implementation was not run on {task!r}, only on {ran}.")
+    points = {seed: np.array(each).T for seed, each in seeds.items()}
+    label = f"DreamerV3, original code ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
+    return Curve(label, *interquartile(points))
 
 
 @functools.cache
