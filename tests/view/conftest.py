@@ -38,6 +38,15 @@ def trained(make_run, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def hybrid(make_run, tmp_path_factory):
+    """A folder with a run without updates, whose observations and actions are of every kind."""
+    folder = tmp_path_factory.mktemp("kinds")
+    words = ["--run.final_eval_eps", "0", "--run.train_ratio", "0", "--run.report_every", "0"]
+    make_run(folder / "hybrid", *words, task="dummy_hybrid")
+    return folder
+
+
 @pytest.fixture
 def runs(trained, tmp_path):
     """A copy of it, to write into."""

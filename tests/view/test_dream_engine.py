@@ -27,11 +27,8 @@ OBSERVED, AHEAD = 5, 6
 
 
 @pytest.fixture(scope="module")
-def run(make_run, tmp_path_factory):
-    """A short run without updates, whose observations and actions are of every kind."""
-    logdir = tmp_path_factory.mktemp("dreams") / "hybrid"
-    words = ["--run.final_eval_eps", "0", "--run.train_ratio", "0", "--run.report_every", "0"]
-    return open_run(make_run(logdir, *words, task="dummy_hybrid"))
+def run(hybrid):
+    return open_run(hybrid / "hybrid")
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The application: the frame, one module per page, and the guard around them."""
 
 import pathlib
-import sys
-import traceback
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -12,14 +10,15 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reverie.config.errors import own_notes
 from reverie.view import episodes, runs
+from reverie.view.dream import routes as dream
+from reverie.view.errors import is_ours, told
 from reverie.view.folders import Folders
 from reverie.view.guard import Guard
 
 STATIC = pathlib.Path(__file__).parent / "static"
 
-PAGES = (runs, episodes)
+PAGES = (runs, episodes, dream)
 """Modules with a function `routes(folders) -> list of routes`, which begin with /api/. They import
 jax only when a model is asked for."""
 
@@ -72,8 +71,4 @@ class _Told:
 
 
 def _answer(error: Exception) -> Response:
-    if type(error).__module__.partition(".")[0] == __name__.partition(".")[0]:
-        return JSONResponse({"error": "\n".join([str(error), *own_notes(error)])}, 400)
-    traceback.print_exception(error, file=sys.stderr)
-    text = f"{type(error).__name__}: {error}. The terminal of `reverie view` shows where."
-    return JSONResponse({"error": text}, 500)
+    return JSONResponse({"error": told(error)}, 400 if is_ours(error) else 500)

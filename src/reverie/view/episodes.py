@@ -12,15 +12,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from reverie.spaces import Space
-from reverie.track.video import png
+from reverie.view.content import number, numbers, png
 from reverie.view.folders import Folders, ViewError
 
 if TYPE_CHECKING:
     from reverie.view.dream.model import Said, Seen
     from reverie.view.models import Models
-
-SHOWN = 64
-"""Entries of a vector that are sent."""
 
 
 def routes(folders: Folders) -> list[BaseRoute]:
@@ -100,33 +97,20 @@ class _Episodes:
 def _predictions(said: "Said", seen: "Seen", spaces: Mapping[str, Space]) -> dict[str, Any]:
     return {
         "seen": _arrays(said.obs, spaces),
-        "value": _number(said.value),
-        "expected": _number(said.reward),
-        "continue": _number(said.con),
-        "entropy": _number(said.entropy),
-        "surprise": _number(seen.surprise),
-        "policy": {key: _vector(x) for key, x in said.policy.items()},
+        "value": number(said.value),
+        "expected": number(said.reward),
+        "continue": number(said.con),
+        "entropy": number(said.entropy),
+        "surprise": number(seen.surprise),
+        "policy": {key: numbers(x) for key, x in said.policy.items()},
     }
 
 
 def _arrays(values: Mapping[str, np.ndarray], spaces: Mapping[str, Space]) -> dict[str, Any]:
-    return {k: _image(x) if spaces[k].kind == "image" else _vector(x) for k, x in values.items()}
-
-
-def _vector(value: np.ndarray) -> list[float | None]:
-    return [_number(x) for x in np.asarray(value).reshape(-1)[:SHOWN]]
-
-
-def _number(value: Any) -> float | None:
-    """Five digits, which a screen shows; JSON knows no NaN."""
-    return float(f"{float(value):.5g}") if np.isfinite(value) else None
+    return {k: _image(x) if spaces[k].kind == "image" else numbers(x) for k, x in values.items()}
 
 
 def _image(value: np.ndarray) -> str:
-    """A data URL; of frames that are stacked in the channels the newest."""
-    channels = value.shape[-1]
-    if channels not in (1, 3, 4):
-        value = value[..., -3 if channels % 3 == 0 else -1 :]
     return "data:image/png;base64," + base64.b64encode(png(value)).decode()
 
 

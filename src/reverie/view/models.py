@@ -1,26 +1,62 @@
 """World models of runs, loaded from their newest checkpoints."""
 
+import pathlib
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from reverie.config.schema import Config
-from reverie.learner.checkpoint import Checkpointer, CheckpointError
+from reverie.envs.flat.converter import Converter
 from reverie.learner.devices import choose
 from reverie.learner.policy import read_params
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import saved_spaces
 from reverie.spaces import Space
-from reverie.view.dream.model import Model, load_model
+from reverie.view.dream.model import Model, load_model, newest_step
 from reverie.view.folders import Folders
 
 
 class OpenedRun(NamedTuple):
-    """A run as far as it can be read without its model."""
+    """A run as far as it can be read without its model.
+
+    Attributes:
+        folder: Where it lies.
+        config: Of the run.
+        converter: Knows its spaces.
+        permitted: Raises ConfigError where its environment must not be made.
+    """
 
     folder: RunFolder
     config: Config
-    obs_space: dict[str, Space]
-    act_space: dict[str, Space]
+    converter: Converter
+    permitted: Callable[[], None]
+
+    @property
+    def obs_space(self) -> dict[str, Space]:
+        """What the agent observes."""
+        return dict(self.converter.spaces[0])
+
+    @property
+    def act_space(self) -> dict[str, Space]:
+        """What it does."""
+        return dict(self.converter.spaces[1])
+
+
+def open_saved(root: pathlib.Path, trust: bool = False) -> OpenedRun:
+    """Opens a run folder.
+
+    Args:
+        root: The folder.
+        trust: Whether the user trusts whoever made it, so that it may name code.
+
+    Raises:
+        ConfigError: If its files are damaged, or its networks are code that must not be imported
+            because the folder was made elsewhere.
+    """
+    folder, config, saved = open_run(root, trust)
+    # The environment is code too, but is not made here.
+    saved.refuse(allowed=[key for key in saved.code if not key.startswith("agent.")])
+    return OpenedRun(folder, config, saved_spaces(folder, config), saved.refuse)
 
 
 class Models:
@@ -42,11 +78,7 @@ class Models:
             ConfigError: If its files are damaged, or its networks are code that must not be
                 imported because the folder was made elsewhere.
         """
-        folder, config, saved = open_run(self._folders.run(name), self._folders.trust)
-        # The environment is code too, but is not made here.
-        saved.refuse(allowed=[key for key in saved.code if not key.startswith("agent.")])
-        spaces = saved_spaces(folder, config).spaces
-        return OpenedRun(folder, config, dict(spaces[0]), dict(spaces[1]))
+        return open_saved(self._folders.run(name), self._folders.trust)
 
     def load(self, name: str) -> Model:
         """The model of a run with the parameters of the newest checkpoint.
@@ -56,19 +88,13 @@ class Models:
             CheckpointError: If there is no checkpoint yet, none is valid, or it does not fit.
         """
         run = self.open(name)
-        steps = Checkpointer(run.folder.checkpoints).steps()
-        if not steps:
-            raise CheckpointError(
-                "This run has no checkpoint yet; a running one writes the first after "
-                "run.save_every seconds."
-            )
         made = run.folder.config.stat().st_mtime
         with self._lock:
             if self._kept is None or self._kept[:2] != (name, made):
                 model = load_model(run.config, run.obs_space, run.act_space)
                 self._kept = name, made, model
             model = self._kept[2]
-            if steps[-1] > model.step:
+            if newest_step(run.config) > model.step:
                 params, saved = read_params(run.folder.root, model.agent, choose(None))
                 model.set_params(params, saved.step)
             return model

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from jax.sharding import SingleDeviceSharding
 
 from reverie.agent.action_mask import masked, predicted_masks
 from reverie.agent.agent import Agent
+from reverie.agent.expect import expectations
 from reverie.agent.imagination import action_noise, sample_actions
 from reverie.agent.networks import Networks
 from reverie.agent.precision import cast_floats
@@ -19,7 +21,7 @@ from reverie.agent.sequences import Sequences, observe
 from reverie.config.checks import check_spaces
 from reverie.config.schema import Config
 from reverie.learner.cache import configure_cache
-from reverie.learner.checkpoint import CheckpointError
+from reverie.learner.checkpoint import Checkpointer, CheckpointError
 from reverie.learner.compiler import Compiler
 from reverie.learner.devices import choose
 from reverie.learner.policy import Params, read_params
@@ -107,8 +109,8 @@ class Model:
     def __init__(
         self, agent: Agent, params: Params, step: int, device: Any, fast_compile: bool = False
     ):
-        self.agent, self.step = agent, step
-        self._device, self._place = device, SingleDeviceSharding(device)
+        self.agent, self.step, self.device = agent, step, device
+        self._place = SingleDeviceSharding(device)
         self._shapes = state_shapes(agent).params
         self._compiler = Compiler()
         how = device.platform, fast_compile
@@ -117,10 +119,22 @@ class Model:
         self._leaves: list[jax.Array] = []
         self.set_params(params, step)
 
+    @property
+    def heads(self) -> set[str]:
+        """Names of its heads."""
+        return set(self._shapes.heads)
+
     def set_params(self, params: Params, step: int) -> None:
         """Goes on with the parameters of another checkpoint of the same agent."""
-        self._leaves = jax.device_put(list(params.leaves), self._device)
+        self._leaves = jax.device_put(list(params.leaves), self.device)
         self.step = step
+
+    def prepare(self, wait: bool = False) -> None:
+        """Starts to compile, in threads, or waits until that is done."""
+        obs = {key: space.zeros(1) for key, space in self.agent.obs_space.items()}
+        compile = self._compiler.get if wait else self._compiler.prepare
+        compile(self._observe, obs)
+        compile(self._imagine, {k: x[None] for k, x in self.idle().items()})
 
     def initial(self) -> State:
         """The state before an episode, on the host."""
@@ -208,15 +222,13 @@ class Model:
         valid = predicted_masks(nets, state, agent.act_space, agent.masks)
         dists = masked(nets.heads["pol"](features), valid)
         noise = action_noise(agent.draws, key, agent.act_space, (1,))
-        con = nets.heads["con"](features).prob()
-        if agent.config.contdisc:
-            con = jnp.minimum(con / (1 - 1 / agent.config.horizon), 1.0)
+        expected = expectations(nets, features, agent.config)
         obs = {k: x.pred() for k, x in _decode(nets, state).items()}
         return Said(
             {k: _as_stored(x, agent.obs_space[k]) for k, x in obs.items()},
-            nets.heads["rew"](features).pred(),
-            con,
-            nets.heads["val"](features).pred(),
+            expected["reward"],
+            jnp.minimum(expected["continue"], 1.0),
+            expected["value"],
             entropy(nets.dyn.prior(state.deter)),
             self._typed(sample_actions(dists, noise, agent.draws)),
             self._typed({k: x.mode() for k, x in dists.items()}),
@@ -267,6 +279,7 @@ def load_model(
             "This run has random_agent true: it acts at random and learns nothing, so there is no "
             "world model to dream with."
         )
+    newest_step(config)
     _use_cpu(config.jax.cache_dir)
     check_spaces({**obs_space, **act_space}, config.agent)
     config = build.for_acting(config, obs_space, act_space)
@@ -274,6 +287,21 @@ def load_model(
     agent = build.agent(config, obs_space, act_space, device.platform)
     params, saved = read_params(config.logdir, agent, device)
     return Model(agent, params, saved.step, device, config.jax.fast_compile)
+
+
+def newest_step(config: Config) -> int:
+    """Environment steps of the newest checkpoint in a run folder, which may be damaged.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    steps = Checkpointer(pathlib.Path(config.logdir) / "checkpoints").steps()
+    if not steps:
+        raise CheckpointError(
+            "This run has no checkpoint yet; a running one writes the first after "
+            f"run.save_every seconds ({config.run.save_every:g})."
+        )
+    return steps[-1]
 
 
 @functools.cache

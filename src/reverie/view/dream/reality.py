@@ -14,6 +14,7 @@ from reverie.envs.flat.conform import spaces
 from reverie.run.film import FilmingError
 from reverie.run.source import EnvSource
 from reverie.spaces import PICTURE, Space
+from reverie.view.content import jpeg
 from reverie.view.dream.errors import DreamError
 from reverie.view.dream.truth import Step
 
@@ -112,7 +113,7 @@ class Reality:
     ) -> Step:
         # Copies, because environments may write into what they have returned.
         seen = {key: np.array(obs[key]) for key in self._keys}
-        picture = np.array(obs[PICTURE]) if PICTURE in obs else None
+        picture = jpeg(obs[PICTURE]) if PICTURE in obs else None
         return Step(seen, reward, is_first, last, terminal, picture)
 
 

@@ -76,7 +76,7 @@ class Recording:
         DreamError: If there is no such step, or its file is gone or damaged.
     """
 
-    name = "recording"
+    name, note = "recording", ""
 
     def __init__(self, folder: pathlib.Path, agent: Agent, serial: int, row: int, observed: int):
         try:

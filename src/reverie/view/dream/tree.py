@@ -80,7 +80,7 @@ class Dream:
         truth: As given.
     """
 
-    def __init__(self, model: Model, truth: Truth | None, seed: int = 0):
+    def __init__(self, model: Model, truth: Truth, seed: int = 0):
         self.model, self.truth = model, truth
         self.frames: list[Frame] = []
         self._seed, self._size = seed, 0
@@ -176,10 +176,12 @@ class Dream:
         state, said = self.model.imagine(before.state, given, chance)
         known = None
         if before.known and happened:
-            seen = self.model.observe(
-                before.known.state, given, happened.obs, happened.is_first, chance, state
+            first = happened.is_first
+            passed, told, seen = self.model.observe(
+                before.known.state, given, happened.obs, first, chance, state
             )
-            known = Known(happened, *seen)
+            # The truth is shown, not what the model makes of it.
+            known = Known(happened, passed, told._replace(obs={}), seen)
         return self._add(before, before.horizon + 1, given, driver, state, said, known)
 
     def _again(self, before: Frame, action: Arrays, awake: bool) -> Frame | None:
@@ -191,7 +193,7 @@ class Dream:
         return None
 
     def _after(self, before: Frame, action: Arrays) -> Step | None:
-        if before.known is None or self.truth is None:
+        if before.known is None:
             return None
         history = [frame.action or {} for frame in self.path(before.number)[1:]]
         return self.truth.after(history, action, before.known.step)
@@ -279,5 +281,6 @@ def _equal(one: Arrays | None, other: Arrays) -> bool:
 def _size(frame: Frame) -> int:
     """Bytes of the arrays of a frame."""
     known = frame.known and (frame.known.step, frame.known.state, frame.known.said)
-    parts = frame.state, frame.said, frame.action, known
-    return sum(x.nbytes for x in jax.tree.leaves(parts) if isinstance(x, np.ndarray))
+    found = jax.tree.leaves((frame.state, frame.said, frame.action, known))
+    arrays = sum(x.nbytes for x in found if isinstance(x, np.ndarray))
+    return arrays + sum(len(x) for x in found if isinstance(x, bytes))

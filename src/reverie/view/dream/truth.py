@@ -15,7 +15,7 @@ class Step(NamedTuple):
         is_first: Whether it begins an episode.
         is_last: Whether the episode ends with it.
         is_terminal: Whether that is a termination.
-        picture: What the environment shows people [h, w, c], if not what the agent sees.
+        picture: What the environment shows people, as JPEG, if not what the agent sees.
     """
 
     obs: dict[str, np.ndarray]
@@ -23,13 +23,19 @@ class Step(NamedTuple):
     is_first: bool
     is_last: bool
     is_terminal: bool
-    picture: np.ndarray | None = None
+    picture: bytes | None = None
 
 
 class Truth(Protocol):
-    """Knows what follows on actions."""
+    """Knows what follows on actions.
+
+    Attributes:
+        name: What it is.
+        note: What the user should know of it.
+    """
 
     name: str
+    note: str
 
     def after(
         self, history: list[dict[str, np.ndarray]], action: Mapping[str, np.ndarray], last: Step

@@ -7,6 +7,7 @@ import { fail, h } from "./dom.js";
 const PAGES = {
   runs: { title: "Runs", load: () => import("./runs.js") },
   episodes: { title: "Episodes", load: () => import("./episodes.js") },
+  dream: { title: "Dream", load: () => import("./dream.js") },
 };
 
 const nav = document.getElementById("nav");

@@ -21,7 +21,8 @@ export function color(name, alpha = 1) {
  * `set(series)` takes [{label, color, xs, ys, width, alpha, dash, dots, low, high}]: xs ascend,
  * `color` is a name of style.css, `dots` draws points alone, `marks` points on the line, `steps` draws
  * steps, and `low` and `high` make a band.
- * A series without a label is not named in the readout. `pick` is called with the place of a click.
+ * A series without a label is not named in the readout. `pick` is called with the place of a click; `range`
+ * are the limits of the y axis, or a function that gives them for the least and the largest value.
  */
 export class Chart {
   constructor(root, { height = 300, x = "", small = false, sync = null, pick = null, range = null } = {}) {
@@ -113,7 +114,7 @@ export class Chart {
         drag: { x: !this.small, y: false, setScale: !this.small },
         ...(this.sync ? { sync: { key: this.sync, setSeries: false } } : {}),
       },
-      scales: { x: { time: false }, y: this.range ? { range: () => this.range } : {} },
+      scales: { x: { time: false }, y: this.#scale() },
       axes: [
         {
           ...axis,
@@ -133,6 +134,12 @@ export class Chart {
       series: [{}, ...lines.map((s) => this.#style(s))],
       hooks: { setCursor: [(u) => this.#read(u)], draw: [(u) => this.#draw(u)] },
     };
+  }
+
+  #scale() {
+    const { range } = this;
+    if (typeof range === "function") return { range: (_, low, high) => range(low, high) };
+    return range ? { range: () => range } : {};
   }
 
   #style(s) {

@@ -1,0 +1,157 @@
+"""A dream as a film: pictures of dream and truth, and below them what was predicted."""
+
+import pathlib
+import tempfile
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reverie.track import style
+from reverie.track.openloop import GREEN, RED
+from reverie.track.panel import Panel
+from reverie.track.video import VideoWriter
+from reverie.view.content import decoded, visible
+from reverie.view.dream.errors import DreamError
+from reverie.view.dream.tree import Frame
+
+SIDE, STRIP, GAP, HEAD, EDGE = 256, 56, 12, 26, 3
+"""Sizes in pixels: of a picture, of lines, between both, of a line of text, of a frame."""
+
+MOST_FRAMES, MOST_STRIPS, MOST_LINES = 5000, 6, 8
+
+
+class Lines(NamedTuple):
+    """An observation that is no image, as lines.
+
+    Attributes:
+        name: Shown in its corner.
+        dream: [T, n] of the dream.
+        truth: [T, n] as it was, NaN where nobody knows.
+    """
+
+    name: str
+    dream: np.ndarray
+    truth: np.ndarray
+
+
+def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
+    """Draws frames one after the other.
+
+    Args:
+        frames: A path through a dream.
+        format: `mp4`, `gif`, or `auto` for the first that is possible here.
+        fps: Frames per second.
+
+    Returns:
+        The extension of the file, and what it holds.
+
+    Raises:
+        DreamError: If there are too many frames, or it cannot be written here.
+    """
+    if len(frames) > MOST_FRAMES:
+        raise DreamError(
+            f"A film has up to {MOST_FRAMES:,} frames, and up to here there are {len(frames):,}. "
+            "Go back to an earlier frame and save up to there."
+        )
+    lines, panel = _lines(frames), Panel()
+    columns = max(len(_images(frames[0])) * 2, _has_picture(frames[0]))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with VideoWriter(pathlib.Path(folder) / "dream", fps, format) as writer:
+                for frame in frames:
+                    picture = _draw(frame, lines, columns)
+                    said = {"value": float(frame.said.value)}
+                    writer.add(panel.frame(picture, float(frame.said.reward), said))
+        except (ImportError, RuntimeError) as error:
+            raise DreamError(str(error)) from error
+        return writer.path.suffix, writer.path.read_bytes()
+
+
+def _lines(frames: Sequence[Frame]) -> list[Lines]:
+    """The observations that are no images, as far as there is room."""
+    first = frames[0].said.obs
+    found = []
+    for key in sorted(set(first) - set(_images(frames[0])))[:MOST_STRIPS]:
+        told = np.stack([_flat(frame.said.obs[key]) for frame in frames])
+        true = np.full_like(told, np.nan)
+        for row, frame in enumerate(frames):
+            if frame.known:
+                true[row] = _flat(frame.known.step.obs[key])
+        found.append(Lines(key, told, true))
+    return found
+
+
+def _flat(values: Any) -> np.ndarray:
+    return np.ravel(values)[:MOST_LINES].astype(np.float64)
+
+
+def _images(frame: Frame) -> list[str]:
+    return sorted(key for key, x in frame.said.obs.items() if x.ndim == 3 and x.dtype == np.uint8)
+
+
+def _has_picture(frame: Frame) -> bool:
+    return frame.known is not None and frame.known.step.picture is not None
+
+
+def _pictures(frame: Frame) -> list[tuple[str, np.ndarray]]:
+    """Pictures of a frame with what they show."""
+    images, known = _images(frame), frame.known
+    found = [(f"dream of {key}", frame.said.obs[key]) for key in images]
+    if known:
+        found += [(f"true {key}", known.step.obs[key]) for key in images]
+        if known.step.picture is not None:
+            found.append(("environment", decoded(known.step.picture)))
+    return found
+
+
+def _draw(frame: Frame, lines: Sequence[Lines], columns: int) -> np.ndarray:
+    """One picture of the film, [h, w, 3]."""
+    from PIL import Image, ImageDraw
+
+    top = HEAD + (HEAD + SIDE + GAP if columns else 0)
+    width = max(columns, 2) * (SIDE + GAP) + GAP
+    sheet = Image.new("RGB", (width, top + len(lines) * (STRIP + GAP)), "white")
+    draw = ImageDraw.Draw(sheet)
+    state = f"asleep for {frame.horizon} steps" if frame.horizon else "awake"
+    who = {"you": ", a person drives", "policy": ", the policy drives"}.get(frame.driver, "")
+    draw.text((GAP, 6), f"step {frame.step}: {state}{who}", style.INK, font_size=14)
+    for column, (name, image) in enumerate(_pictures(frame)):
+        left, above = GAP + column * (SIDE + GAP), 2 * HEAD
+        edge = RED if name.startswith("dream") and frame.horizon else GREEN
+        draw.text((left, HEAD), name, style.MUTED, font_size=13)
+        around = (left - EDGE, above - EDGE, left + SIDE + EDGE - 1, above + SIDE + EDGE - 1)
+        draw.rectangle(around, fill=edge)
+        sheet.paste(_square(image), (left, above))
+    for row, one in enumerate(lines):
+        _strip(draw, one, frame.step, (GAP, top + row * (STRIP + GAP), width - GAP))
+    return np.asarray(sheet)
+
+
+def _square(image: np.ndarray) -> Any:
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(visible(image))).convert("RGB")
+    scale = SIDE / max(picture.size)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR
+    square = Image.new("RGB", (SIDE, SIDE), "white")
+    square.paste(picture.resize(size, how), ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
+    return square
+
+
+def _strip(draw: Any, lines: Lines, now: int, place: tuple[int, int, int]) -> None:
+    """Draws lines up to now: the truth gray and wide, the dream on it."""
+    left, top, right = place
+    draw.rectangle((left, top, right, top + STRIP), fill="#f4f6f8")
+    both = np.concatenate([lines.dream, lines.truth])
+    both = both[np.isfinite(both)]
+    low, high = (both.min(), both.max()) if both.size else (0.0, 1.0)
+    x = left + (right - left) * np.arange(len(lines.dream)) / max(1, len(lines.dream) - 1)
+    for values, colour, width in ((lines.truth, style.GREY, 4), (lines.dream, style.BLUE, 2)):
+        for line in values[: now + 1].T:
+            y = top + STRIP - 6 - (STRIP - 12) * (line - low) / max(high - low, 1e-6)
+            points = [(float(x[i]), float(y[i])) for i in np.flatnonzero(np.isfinite(y))]
+            if len(points) > 1:
+                draw.line(points, fill=colour, width=width)
+    draw.text((left + 6, top + 3), lines.name, style.MUTED, font_size=12)

@@ -1,0 +1,378 @@
+// A dream that has begun: pictures, curves, who drives, and the way through its frames.
+
+import { every } from "./api.js";
+import { Chart } from "./chart.js";
+import { h, short } from "./dom.js";
+import { Controls } from "./dream_controls.js";
+import { icon, keysTable } from "./dream_parts.js";
+import { Pictures } from "./dream_pictures.js";
+import { Timeline } from "./dream_timeline.js";
+
+const SPEEDS = [1, 2, 5, 10, 15, 30, 0];
+const WINDOW = 500; // Steps that the curves show.
+const LINES = 8; // Of one observation.
+const ENDS = 0.5; // Continue probability below which an episode ends.
+
+export class View {
+  constructor(page, answer) {
+    Object.assign(this, { page, link: page.link, about: page.about, frames: new Map(), path: [], pos: 0 });
+    Object.assign(this, { playing: false, busy: false, driver: "you", awake: false, likely: true, speed: 10, rate: 0 });
+    this.truth = answer.content.truth;
+    this.#make(answer.content.names);
+    this.#take(answer);
+    this.listeners = [["keydown", (e) => this.#down(e)], ["keyup", (e) => this.controls.release(e.key)],
+      ["blur", () => this.controls.drop()]];
+    for (const [name, listener] of this.listeners) addEventListener(name, listener);
+    this.poll = every(10, () => this.#newest());
+    this.#newest();
+  }
+
+  close() {
+    this.playing = false;
+    this.closed = true;
+    this.poll();
+    for (const [name, listener] of this.listeners) removeEventListener(name, listener);
+    for (const { chart } of this.charts) chart.close();
+    this.timeline.close();
+  }
+
+  get frame() {
+    return this.path[this.pos];
+  }
+
+  // Building.
+
+  #make(names) {
+    const real = this.truth === "environment" ? "Environment" : "Recording";
+    this.pictures = new Pictures(this.about, real);
+    this.badge = h("strong", { class: "dream-badge" });
+    this.place = h("span", { class: "muted small" });
+    this.note = h("div", { class: "small dream-note" });
+    const lanes = h("div", {});
+    this.timeline = new Timeline(lanes, { go: (number) => this.go(number), move: (steps) => this.move(steps) });
+    const acting = h("div", { class: "dream-entries" });
+    this.controls = new Controls(acting, { actions: this.about.actions, names, act: () => this.step(),
+      playing: () => this.playing && this.driver === "you" });
+    // After a click of the mouse the keys are those of the page again, not those of the button.
+    const free = (event) => event.detail && event.target.closest("button, summary")?.blur();
+    const stage = h("section", { class: "card dream-stage", "aria-label": "The dream", click: free },
+      h("div", { class: "row dream-top" }, this.badge, this.place), this.pictures.root, this.note, lanes,
+      this.#transport(), this.#drivers(), acting, this.#more());
+    this.page.body.append(h("div", { class: "dream" }, stage, this.#curves()));
+    this.newer = h("button", { type: "button", hidden: true, click: () => this.#reload() });
+    this.page.tools.replaceChildren(this.newer,
+      h("button", { type: "button", click: () => this.page.choose() }, "New dream"));
+  }
+
+  #transport() {
+    const button = (name, label, act) =>
+      h("button", { type: "button", "aria-label": label, title: label, click: act }, icon(name));
+    this.play = button("play", "Play", () => this.toggle());
+    const speeds = h("select", { "aria-label": "Steps per second", change: () => (this.speed = Number(speeds.value)) },
+      SPEEDS.map((x) => h("option", { value: x, selected: x === this.speed }, x ? `${x} steps/s` : "as fast as it goes")));
+    this.measured = h("span", { class: "muted small num dream-rate" });
+    return h("div", { class: "row dream-transport" }, button("first", "To the first frame", () => this.move(-Infinity)),
+      button("back", "One frame back", () => this.move(-1)), this.play,
+      button("step", "One step", () => this.step()), button("last", "To the last frame of this branch", () => this.move(Infinity)),
+      speeds, this.measured);
+  }
+
+  #drivers() {
+    const drivers = { you: "You", policy: "Policy", ...(this.truth === "recording" ? { recording: "Recording" } : {}) };
+    this.drive = choice("Who drives", drivers, (driver) => this.#drives(driver));
+    this.eyes = choice("What the model sees", { asleep: "Asleep", awake: "Awake" }, (eyes) => {
+      this.awake = eyes === "awake";
+      this.eyes.set(eyes);
+    });
+    const likely = h("input", { type: "checkbox", change: () => (this.likely = !likely.checked) });
+    this.drawn = h("label", { class: "row small", title: "As in training; else it takes the most likely ones" }, likely, "draws its actions");
+    this.drive.set("you");
+    this.eyes.set("asleep");
+    this.drawn.hidden = true;
+    return h("div", { class: "row" }, this.drive.root, this.eyes.root, this.drawn);
+  }
+
+  #drives(driver) {
+    this.driver = driver;
+    this.drive.set(driver);
+    this.drawn.hidden = driver !== "policy";
+    this.controls.root.classList.toggle("driven", driver !== "you");
+    this.controls.drop();
+  }
+
+  #more() {
+    const format = h("select", { "aria-label": "Format of the film" }, h("option", { value: "mp4" }, "mp4"), h("option", { value: "gif" }, "gif"));
+    this.save = h("button", { type: "button", click: () => this.#film(format.value) }, "Save film");
+    this.room = h("span", { class: "muted small" });
+    return h("div", { class: "row dream-more" }, this.save, format, this.room, h("span", { class: "grow" }),
+      h("details", { class: "small dream-keys" }, h("summary", {}, "Keys"), keysTable(this.truth === "recording")));
+  }
+
+  #curves() {
+    const known = (read) => (frame) => (frame.known ? read(frame.known) : null);
+    const plots = [
+      { name: "Reward", range: least(0.1), lines: [["dream", "c0", (f) => f.reward], ["truth", "muted", known((k) => k.reward)]] },
+      { name: "Value", range: (low, high) => least(0.02 * Math.max(Math.abs(low), Math.abs(high), 1e-3))(low, high), lines: [["dream", "c0", (f) => f.value], ["having seen", "muted", known((k) => k.value)]] },
+      { name: "Continue", range: () => [0, 1.05], lines: [["dream", "c0", (f) => f.con], ["truth", "muted", known((k) => (k.terminal ? 0 : 1))]] },
+      { name: "Entropy, surprise", unit: "nats", range: (low, high) => [Math.min(0, low), high * 1.05], lines: [["entropy", "c0", (f) => f.entropy], ["surprise", "c1", known((k) => k.surprise)]] },
+      { name: "Observation error", range: (low, high) => [0, high * 1.05 || 1], lines: [["dream", "c0", known((k) => k.error)], ["reconstruction", "c2", known((k) => k.seen_error)]] },
+    ];
+    const vectors = this.about.observations.filter(({ kind }) => kind !== "image");
+    for (const { key, kind, size, shown } of vectors) {
+      const count = Math.min(shown, LINES);
+      const lines = [];
+      for (let i = 0; i < count; i++) {
+        const paint = `c${i % 8}`;
+        const index = size > 1 ? ` ${i}` : "";
+        lines.push([`truth${index}`, paint, (f) => f.known?.truth[key]?.[i] ?? null, { dash: [4, 4], width: 1.5, alpha: 0.75 }]);
+        lines.push([`dream${index}`, paint, (f) => f.dream[key]?.[i] ?? null, {}]);
+      }
+      plots.push({ name: key, unit: size > count ? `first ${count} of ${size}` : "", lines, steps: kind === "discrete", vector: true });
+    }
+    // What is dreamt comes first where there are no pictures of it.
+    if (!this.about.observations.some(({ kind }) => kind === "image")) plots.sort((a, b) => !!b.vector - !!a.vector);
+    this.charts = plots.map((plot) => {
+      const value = h("span", { class: "num dream-now" });
+      const box = h("div", { class: "plot" });
+      const cell = h("figure", { class: "card cell" }, h("figcaption", {}, h("span", {}, h("b", {}, plot.name),
+        plot.unit ? h("span", { class: "muted" }, ` ${plot.unit}`) : ""), value), box);
+      const chart = new Chart(box, { height: 112, small: true, sync: "dream", range: plot.range,
+        pick: (x) => this.move(x - this.frame.step) });
+      chart.many = true;
+      return { ...plot, chart, value, cell };
+    });
+    return h("section", { class: "dream-curves", "aria-label": "Curves" }, this.#legend(), this.charts.map(({ cell }) => cell));
+  }
+
+  #legend() {
+    return h("div", { class: "legend dream-legend" }, h("span", {}, h("i", { style: "--c: var(--c0)" }), "dream"),
+      h("span", {}, h("i", { style: "--c: var(--muted)" }), "what really happened, where it is known (of observations: dashed)"));
+  }
+
+  // Frames.
+
+  /** Takes the frames of an answer into the tree, and goes to the last one. */
+  #take({ content, blobs }) {
+    let next = 0;
+    for (const frame of content.frames) {
+      frame.blobs = frame.pictures.map(() => blobs[next++]);
+      frame.ends = frame.con < ENDS || !!frame.known?.last;
+      if (!this.frames.has(frame.number)) {
+        this.frames.set(frame.number, frame);
+        this.timeline.add(frame);
+      }
+    }
+    this.notes = content.note;
+    this.room.textContent = `${this.frames.size} frames, room for about ${short(content.room)} more`;
+    this.go(content.frames.at(-1).number);
+  }
+
+  /** Shows a frame; what follows in its branch stays ahead of it. */
+  go(number) {
+    const kept = this.path.findIndex((frame) => frame.number === number);
+    if (kept >= 0) {
+      this.pos = kept;
+    } else {
+      const back = [];
+      for (let frame = this.frames.get(number); frame; frame = this.frames.get(frame.parent)) back.unshift(frame);
+      this.pos = back.length - 1;
+      this.path = [...back, ...this.#ahead(number)];
+    }
+    this.show();
+  }
+
+  #ahead(number) {
+    const found = [];
+    const all = [...this.frames.values()];
+    for (let at = number; ; at = found.at(-1).number) {
+      const next = all.findLast((frame) => frame.parent === at);
+      if (!next) return found;
+      found.push(next);
+    }
+  }
+
+  move(steps) {
+    this.#pause();
+    this.pos = Math.max(0, Math.min(this.path.length - 1, this.pos + steps));
+    this.show();
+  }
+
+  show() {
+    const { frame } = this;
+    this.badge.textContent = frame.horizon ? `Asleep for ${frame.horizon} step${frame.horizon > 1 ? "s" : ""}` : "Awake";
+    this.badge.classList.toggle("asleep", frame.horizon > 0);
+    const who = { you: "you drove", policy: "the policy drove", recording: "the recording drove" }[frame.driver];
+    this.place.textContent = [`step ${frame.step}`, who, frame.model !== this.about.step && `checkpoint ${frame.model}`].filter(Boolean).join(" · ");
+    const remark = this.#remark(frame);
+    const hint = this.driver === "you" ? "Act with the buttons or their keys. Space plays, P lets the policy drive." : "";
+    this.note.textContent = remark || hint;
+    this.note.classList.toggle("muted", !remark);
+    this.pictures.show(frame);
+    this.controls.show(frame);
+    this.timeline.show(this.path, this.pos);
+    if (!this.drawing) this.drawing = requestAnimationFrame(() => this.#draw());
+  }
+
+  #remark(frame) {
+    if (frame.known?.last) return `The real episode ${frame.known.terminal ? "ends" : "is cut off"} here.`;
+    if (frame.con < ENDS) return `The dream expects the episode to end here (continue ${short(frame.con)}).`;
+    if (this.notes) return this.notes;
+    const before = this.frames.get(frame.parent);
+    if (frame.known || !before?.known) return "";
+    if (before.known.last) return "";
+    return this.truth === "recording" ? "From here on other actions are taken than in the recording: nobody knows what really follows." : "";
+  }
+
+  #draw() {
+    this.drawing = 0;
+    if (this.closed) return;
+    const start = Math.max(0, Math.min(this.pos - WINDOW / 2, this.path.length - WINDOW));
+    const shown = this.path.slice(start, start + WINDOW);
+    const xs = shown.map((frame) => frame.step);
+    for (const { chart, value, lines, steps } of this.charts) {
+      chart.set(lines.map(([label, paint, read, look]) => ({ label, color: paint, xs, ys: shown.map(read), steps, ...look })));
+      chart.mark(this.frame.step);
+      const now = lines.length > 2 ? [] : lines.map(([label, paint, read]) => [label, paint, read(this.frame)]);
+      value.replaceChildren(...now.filter(([, , x]) => x != null).map(([label, paint, x]) =>
+        h("span", { title: label }, h("i", { style: `background: var(--${paint})` }), tidy(x))));
+    }
+  }
+
+  // Going on.
+
+  async step() {
+    if (this.busy || this.closed) return;
+    this.busy = true;
+    try {
+      const words = { at: this.frame.number, driver: this.driver, awake: this.awake, likely: this.likely };
+      if (this.driver === "you") words.action = this.controls.value();
+      const answer = await this.link.ask("step", words);
+      if (this.closed) return;
+      this.page.tell(null);
+      this.#take(answer);
+    } catch (error) {
+      if (this.closed) return;
+      this.#pause();
+      this.page.tell(error);
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  toggle() {
+    if (this.playing) this.#pause();
+    else this.#run();
+  }
+
+  #pause() {
+    this.playing = false;
+    this.controls.drop();
+    this.play.replaceChildren(icon("play"));
+    this.play.setAttribute("aria-label", "Play");
+  }
+
+  async #run() {
+    this.playing = true;
+    this.play.replaceChildren(icon("pause"));
+    this.play.setAttribute("aria-label", "Pause");
+    const times = [];
+    while (this.playing && !this.closed) {
+      const began = performance.now();
+      await this.step();
+      if (this.frame.ends && this.playing) this.#pause();
+      const rest = this.speed ? 1000 / this.speed - (performance.now() - began) : 0;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, rest)));
+      times.push(performance.now());
+      if (times.length > 16) times.shift();
+      const each = (times.at(-1) - times[0]) / (times.length - 1);
+      this.measured.textContent = times.length > 4 ? `${short(1000 / each)} steps/s` : "";
+    }
+  }
+
+  #down(event) {
+    const { target, key } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const kind = target.tagName;
+    if (kind === "SELECT" || kind === "TEXTAREA" || (kind === "INPUT" && !["checkbox", "range"].includes(target.type))) return;
+    if (target.type === "range" && /^(Arrow|Home|End|Page)/.test(key)) return;
+    if (/^(BUTTON|A|SUMMARY)$/.test(kind) && (key === " " || key === "Enter")) return;
+    const own = {
+      " ": () => this.toggle(), Enter: () => this.step(), ".": () => this.step(), Backspace: () => this.move(-1),
+      ",": () => this.move(-1), Home: () => this.move(-Infinity), End: () => this.move(Infinity),
+      p: () => this.#drives(this.driver === "policy" ? "you" : "policy"), e: () => this.eyes.press(this.awake ? "asleep" : "awake"),
+    }[key];
+    if (own) {
+      event.preventDefault();
+      if (!event.repeat || !/^[ pe]$/.test(key)) own();
+      return;
+    }
+    if (!this.controls.keys.has(key)) return;
+    event.preventDefault();
+    if (this.driver !== "you") this.#drives("you"); // Whoever acts drives.
+    if (event.repeat && this.playing) return;
+    this.controls.press(key);
+  }
+
+  // The rest.
+
+  async #newest() {
+    if (this.busy || this.closed || this.playing) return;
+    try {
+      const { content } = await this.link.ask("newest");
+      this.newer.hidden = content.newest <= this.about.step;
+      this.newer.textContent = `Load the checkpoint of step ${short(content.newest, 6)}`;
+    } catch (error) {
+      if (!this.closed) this.page.tell(error);
+    }
+  }
+
+  async #reload() {
+    this.#pause();
+    try {
+      const { content } = await this.link.ask("reload");
+      Object.assign(this.about, content);
+      this.newer.hidden = true;
+      this.page.fact.textContent = `${this.about.task}, checkpoint of step ${short(this.about.step, 6)}`;
+      this.show();
+    } catch (error) {
+      this.page.tell(error);
+    }
+  }
+
+  async #film(format) {
+    this.#pause();
+    this.save.disabled = true;
+    try {
+      const words = { at: this.frame.number, format, fps: this.speed || 15 };
+      const { content, blobs } = await this.link.ask("film", words);
+      const url = URL.createObjectURL(new Blob([blobs[0]]));
+      h("a", { href: url, download: content.name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    } catch (error) {
+      this.page.tell(error);
+    } finally {
+      this.save.disabled = false;
+    }
+  }
+}
+
+/** A number without what is as good as zero. */
+const tidy = (x) => short(Math.abs(x) < 1e-4 ? 0 : x);
+
+/** A range of a chart that has at least some size. */
+const least = (size) => (low, high) => {
+  const more = Math.max(0, size - (high - low)) / 2;
+  const pad = 0.05 * Math.max(size, high - low);
+  return [low - more - pad, high + more + pad];
+};
+
+/** Buttons of which one is pressed. */
+function choice(name, options, act) {
+  const buttons = Object.entries(options).map(([key, text]) =>
+    h("button", { type: "button", "data-key": key, click: () => act(key) }, text));
+  return {
+    root: h("div", { class: "segments", role: "group", "aria-label": name }, buttons),
+    set: (key) => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.key === key))),
+    press: act,
+  };
+}
