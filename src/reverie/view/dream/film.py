@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reverie.track import style
-from reverie.track.openloop import GREEN, RED
+from reverie.track.openloop import IMAGINED, SEEN
 from reverie.track.panel import Panel
 from reverie.track.video import VideoWriter
 from reverie.view.content import decoded, visible
@@ -118,7 +118,7 @@ def _draw(frame: Frame, lines: Sequence[Lines], columns: int) -> np.ndarray:
     draw.text((GAP, 6), f"step {frame.step}: {state}{who}", style.INK, font_size=14)
     for column, (name, image) in enumerate(_pictures(frame)):
         left, above = GAP + column * (SIDE + GAP), 2 * HEAD
-        edge = RED if name.startswith("dream") and frame.horizon else GREEN
+        edge = IMAGINED if name.startswith("dream") and frame.horizon else SEEN
         draw.text((left, HEAD), name, style.MUTED, font_size=13)
         around = (left - EDGE, above - EDGE, left + SIDE + EDGE - 1, above + SIDE + EDGE - 1)
         draw.rectangle(around, fill=edge)

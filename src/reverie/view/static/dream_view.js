@@ -1,16 +1,14 @@
 // A dream that has begun: pictures, curves, who drives, and the way through its frames.
 
 import { every } from "./api.js";
-import { Chart } from "./chart.js";
 import { h, short } from "./dom.js";
 import { Controls } from "./dream_controls.js";
+import { Curves } from "./dream_curves.js";
 import { icon, keysTable } from "./dream_parts.js";
 import { Pictures } from "./dream_pictures.js";
 import { Timeline } from "./dream_timeline.js";
 
 const SPEEDS = [1, 2, 5, 10, 15, 30, 0];
-const WINDOW = 500; // Steps that the curves show.
-const LINES = 8; // Of one observation.
 const ENDS = 0.5; // Continue probability below which an episode ends.
 
 export class View {
@@ -32,7 +30,7 @@ export class View {
     this.closed = true;
     this.poll();
     for (const [name, listener] of this.listeners) removeEventListener(name, listener);
-    for (const { chart } of this.charts) chart.close();
+    this.curves.close();
     this.timeline.close();
   }
 
@@ -58,7 +56,8 @@ export class View {
     const stage = h("section", { class: "card dream-stage", "aria-label": "The dream", click: free },
       h("div", { class: "row dream-top" }, this.badge, this.place), this.pictures.root, this.note, lanes,
       this.#transport(), this.#drivers(), acting, this.#more());
-    this.page.body.append(h("div", { class: "dream" }, stage, this.#curves()));
+    this.curves = new Curves(this.about, (step) => this.move(step - this.frame.step));
+    this.page.body.append(h("div", { class: "dream" }, stage, this.curves.root));
     this.newer = h("button", { type: "button", hidden: true, click: () => this.#reload() });
     this.page.tools.replaceChildren(this.newer,
       h("button", { type: "button", click: () => this.page.choose() }, "New dream"));
@@ -105,48 +104,7 @@ export class View {
     this.save = h("button", { type: "button", click: () => this.#film(format.value) }, "Save film");
     this.room = h("span", { class: "muted small" });
     return h("div", { class: "row dream-more" }, this.save, format, this.room, h("span", { class: "grow" }),
-      h("details", { class: "small dream-keys" }, h("summary", {}, "Keys"), keysTable(this.truth === "recording")));
-  }
-
-  #curves() {
-    const known = (read) => (frame) => (frame.known ? read(frame.known) : null);
-    const plots = [
-      { name: "Reward", range: least(0.1), lines: [["dream", "c0", (f) => f.reward], ["truth", "muted", known((k) => k.reward)]] },
-      { name: "Value", range: (low, high) => least(0.02 * Math.max(Math.abs(low), Math.abs(high), 1e-3))(low, high), lines: [["dream", "c0", (f) => f.value], ["having seen", "muted", known((k) => k.value)]] },
-      { name: "Continue", range: () => [0, 1.05], lines: [["dream", "c0", (f) => f.con], ["truth", "muted", known((k) => (k.terminal ? 0 : 1))]] },
-      { name: "Entropy, surprise", unit: "nats", range: (low, high) => [Math.min(0, low), high * 1.05], lines: [["entropy", "c0", (f) => f.entropy], ["surprise", "c1", known((k) => k.surprise)]] },
-      { name: "Observation error", range: (low, high) => [0, high * 1.05 || 1], lines: [["dream", "c0", known((k) => k.error)], ["reconstruction", "c2", known((k) => k.seen_error)]] },
-    ];
-    const vectors = this.about.observations.filter(({ kind }) => kind !== "image");
-    for (const { key, kind, size, shown } of vectors) {
-      const count = Math.min(shown, LINES);
-      const lines = [];
-      for (let i = 0; i < count; i++) {
-        const paint = `c${i % 8}`;
-        const index = size > 1 ? ` ${i}` : "";
-        lines.push([`truth${index}`, paint, (f) => f.known?.truth[key]?.[i] ?? null, { dash: [4, 4], width: 1.5, alpha: 0.75 }]);
-        lines.push([`dream${index}`, paint, (f) => f.dream[key]?.[i] ?? null, {}]);
-      }
-      plots.push({ name: key, unit: size > count ? `first ${count} of ${size}` : "", lines, steps: kind === "discrete", vector: true });
-    }
-    // What is dreamt comes first where there are no pictures of it.
-    if (!this.about.observations.some(({ kind }) => kind === "image")) plots.sort((a, b) => !!b.vector - !!a.vector);
-    this.charts = plots.map((plot) => {
-      const value = h("span", { class: "num dream-now" });
-      const box = h("div", { class: "plot" });
-      const cell = h("figure", { class: "card cell" }, h("figcaption", {}, h("span", {}, h("b", {}, plot.name),
-        plot.unit ? h("span", { class: "muted" }, ` ${plot.unit}`) : ""), value), box);
-      const chart = new Chart(box, { height: 112, small: true, sync: "dream", range: plot.range,
-        pick: (x) => this.move(x - this.frame.step) });
-      chart.many = true;
-      return { ...plot, chart, value, cell };
-    });
-    return h("section", { class: "dream-curves", "aria-label": "Curves" }, this.#legend(), this.charts.map(({ cell }) => cell));
-  }
-
-  #legend() {
-    return h("div", { class: "legend dream-legend" }, h("span", {}, h("i", { style: "--c: var(--c0)" }), "dream"),
-      h("span", {}, h("i", { style: "--c: var(--muted)" }), "what really happened, where it is known (of observations: dashed)"));
+      h("details", { class: "small dream-keys" }, h("summary", {}, "Keys"), keysTable()));
   }
 
   // Frames.
@@ -210,7 +168,7 @@ export class View {
     this.pictures.show(frame);
     this.controls.show(frame);
     this.timeline.show(this.path, this.pos);
-    if (!this.drawing) this.drawing = requestAnimationFrame(() => this.#draw());
+    this.curves.show(this.path, this.pos);
   }
 
   #remark(frame) {
@@ -221,21 +179,6 @@ export class View {
     if (frame.known || !before?.known) return "";
     if (before.known.last) return "";
     return this.truth === "recording" ? "From here on other actions are taken than in the recording: nobody knows what really follows." : "";
-  }
-
-  #draw() {
-    this.drawing = 0;
-    if (this.closed) return;
-    const start = Math.max(0, Math.min(this.pos - WINDOW / 2, this.path.length - WINDOW));
-    const shown = this.path.slice(start, start + WINDOW);
-    const xs = shown.map((frame) => frame.step);
-    for (const { chart, value, lines, steps } of this.charts) {
-      chart.set(lines.map(([label, paint, read, look]) => ({ label, color: paint, xs, ys: shown.map(read), steps, ...look })));
-      chart.mark(this.frame.step);
-      const now = lines.length > 2 ? [] : lines.map(([label, paint, read]) => [label, paint, read(this.frame)]);
-      value.replaceChildren(...now.filter(([, , x]) => x != null).map(([label, paint, x]) =>
-        h("span", { title: label }, h("i", { style: `background: var(--${paint})` }), tidy(x))));
-    }
   }
 
   // Going on.
@@ -355,16 +298,6 @@ export class View {
     }
   }
 }
-
-/** A number without what is as good as zero. */
-const tidy = (x) => short(Math.abs(x) < 1e-4 ? 0 : x);
-
-/** A range of a chart that has at least some size. */
-const least = (size) => (low, high) => {
-  const more = Math.max(0, size - (high - low)) / 2;
-  const pad = 0.05 * Math.max(size, high - low);
-  return [low - more - pad, high + more + pad];
-};
 
 /** Buttons of which one is pressed. */
 function choice(name, options, act) {
