@@ -130,9 +130,11 @@ def test_a_running_run_appears_and_grows(open_page, runs):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_an_empty_folder_says_what_to_do(open_page, tmp_path):
+def test_an_empty_folder_says_what_to_do_and_shows_the_first_run(open_page, trained, tmp_path):
     page = open_page(make_app(Folders(tmp_path)))
     page.get_by_text("There is no run in this folder yet").wait_for()
+    shutil.copytree(trained / "cartpole", tmp_path / "first")
+    page.locator(".details .uplot").first.wait_for()
 
 
 def test_a_damaged_run_shows_its_error(open_page, runs):

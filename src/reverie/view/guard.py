@@ -94,7 +94,8 @@ class Guard:
             return None
         # Without the token in the address bar: it stays out of the history and of screenshots.
         rest = [(k, v) for k, v in parse_qsl(scope["query_string"].decode()) if k != "token"]
-        answer = RedirectResponse(f"/{scope['path'].lstrip('/')}?{urlencode(rest)}", 303, SECURITY)
+        query = f"?{urlencode(rest)}" if rest else ""
+        answer = RedirectResponse(f"/{scope['path'].lstrip('/')}{query}", 303, SECURITY)
         answer.set_cookie(name, token, httponly=True, samesite="strict")
         return answer
 

@@ -1,10 +1,11 @@
 // The page Episodes: episodes of replay frame by frame, with what the world model makes of them.
 
-import { get, url } from "./api.js";
+import { every, get, url } from "./api.js";
 import { Chart } from "./chart.js";
 import { fail, h, short } from "./dom.js";
 import { runChoice } from "./choice.js";
 
+const POLL = 15; // Seconds.
 const LINES = 8; // Of a vector, one for each colour.
 
 export async function open(root, params) {
@@ -37,17 +38,28 @@ class Episodes {
     }
     dispatchEvent(new CustomEvent("runchange", { detail: this.run }));
     this.episodes = await get("/api/episodes", { run: this.run });
+    this.end = every(POLL, () => this.#more());
     if (!this.episodes.length) {
       this.stage.append(h("p", { class: "muted none" },
         "There is no episode in the saved replay yet. A run saves it with its checkpoints, every run.save_every seconds."));
       return;
     }
-    const named = this.episodes.find((e) => `${e.serial}-${e.begin}` === this.params.get("episode"));
-    await this.#show(named ?? this.episodes.find((e) => e.whole) ?? this.episodes[0]);
+    const named = this.episodes.find((e) => nameOf(e) === this.params.get("episode"));
+    this.#show(named ?? this.episodes.find((e) => e.whole) ?? this.episodes[0]); // Not awaited: the page is open.
+  }
+
+  /** What a running training has saved meanwhile. */
+  async #more() {
+    const found = await get("/api/episodes", { run: this.run }).catch(() => this.episodes);
+    if (found.map(nameOf).join() === this.episodes.map(nameOf).join()) return;
+    this.episodes = found;
+    if (this.chosen) this.#items();
+    else this.#show(found[0]);
   }
 
   close() {
     removeEventListener("keydown", this.keys);
+    this.end?.();
     this.#stop();
     this.request?.abort();
     for (const chart of this.charts) chart.close();
@@ -55,7 +67,7 @@ class Episodes {
 
   #items() {
     this.list.replaceChildren(...this.episodes.map((episode) => {
-      const current = episode === this.chosen;
+      const current = nameOf(episode) === nameOf(this.chosen);
       const how = episode.terminal ? "terminated" : episode.whole ? "cut off" : "a part";
       return h("li", { class: current ? "chosen" : false }, h("button", { type: "button", class: "episode", tabindex: current ? 0 : -1,
         "aria-current": current, click: () => this.#show(episode) },
@@ -93,7 +105,7 @@ class Episodes {
     this.#stop();
     this.chosen = episode;
     this.#items();
-    history.replaceState(null, "", `#/episodes?run=${encodeURIComponent(this.run)}&episode=${episode.serial}-${episode.begin}`);
+    history.replaceState(null, "", `#/episodes?run=${encodeURIComponent(this.run)}&episode=${nameOf(episode)}`);
     for (const chart of this.charts) chart.close();
     Object.assign(this, { charts: [], steps: [], at: 0, about: null });
     const note = h("p", { class: "muted none busy" }, "Loading the world model ...");
@@ -283,6 +295,8 @@ function bars(key, space, now) {
 function picture(key, what) {
   return h("figure", {}, h("img", { alt: `${key}, ${what}` }), h("figcaption", { class: "muted small" }, `${key === "image" ? "" : `${key}, `}${what}`));
 }
+
+const nameOf = (episode) => `${episode.serial}-${episode.begin}`;
 
 const count = (space) => space.shape.reduce((a, b) => a * b, 1);
 

@@ -71,7 +71,10 @@ class Metrics {
       if (!groups.has(group)) groups.set(group, []);
       groups.get(group).push(key);
     }
-    const place = (name) => (FIRST.indexOf(name) + 1 || FIRST.indexOf(name.split("/")[0]) + 1.5 || 99);
+    const place = (name) => {
+      const at = [name, name.split("/")[0]].map((part) => FIRST.indexOf(part)).find((index) => index >= 0);
+      return at ?? FIRST.length;
+    };
     const sorted = [...groups].sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b));
     this.groups.replaceChildren(...sorted.map(([group, members]) => h("section", {}, h("h3", { class: "group" }, group),
       h("div", { class: "grid" }, members.map((key) => this.#cell(group, key))))));

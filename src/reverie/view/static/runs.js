@@ -66,15 +66,13 @@ class Runs {
   // The list.
 
   async #list() {
-    const before = this.runs.map((run) => run.name).join();
     const answer = await get("/api/runs");
     this.runs = answer.runs.toSorted((a, b) => (b.updated ?? 0) - (a.updated ?? 0));
     this.place.replaceChildren(h("bdi", {}, answer.root));
     this.now = answer.now;
     this.#items();
-    if (before && before !== this.runs.map((run) => run.name).join() && !this.chosen.length) {
-      this.choose(this.runs[0]?.name);
-    }
+    // The first run of a folder that had none.
+    if (this.stop && !this.chosen.length && this.runs.length) this.choose(this.runs[0].name);
   }
 
   #frame() {
