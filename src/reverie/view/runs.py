@@ -7,7 +7,6 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -17,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from reverie.config.keys import leaves
 from reverie.config.load import RUN_CONFIG
 from reverie.config.schema import Config
-from reverie.track.published import BENCHMARKS, published_curve
+from reverie.track.published import published_for
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
 from reverie.track.status import LOCK, read_options, read_status
 from reverie.view.folders import Folders, ViewError
@@ -93,9 +92,14 @@ class _Runs:
         return JSONResponse({"options": shown, "changed": changed})
 
     def published(self, request: Request) -> Response:
-        """The published curve of the run's task; null where there is none."""
+        """The published curve of the task, over steps as the run counts them; null without one."""
         options = read_options(self._folders.run(request.query_params.get("run", "")))
-        return JSONResponse(_published(options))
+        try:
+            curve = published_for(options)
+        except ValueError:
+            return JSONResponse(None)
+        columns = {key: getattr(curve, key).tolist() for key in ("steps", "score", "low", "high")}
+        return JSONResponse({"label": curve.label, **columns})
 
     def media(self, request: Request) -> Response:
         """Films and pictures, the newest first."""
@@ -154,22 +158,3 @@ def _stamp(folder: pathlib.Path) -> tuple[float, ...]:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _published(options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The curve of the task, over steps as the run counts them."""
-    task = str(options["task"])
-    suite, _, name = task.partition("_")
-    vision = options.get(f"env.{suite}.image", False)
-    for benchmark in BENCHMARKS:
-        if benchmark == ("dmc_proprio" if vision else "dmc_vision"):
-            continue
-        known = f"atari_{name}" if suite == benchmark == "atari100k" else task
-        try:
-            curve = published_curve(benchmark, known)
-        except ValueError:
-            continue
-        repeat = options.get(f"env.{suite}.repeat", 1)
-        columns = {k: getattr(curve, k).tolist() for k in ("score", "low", "high")}
-        return {"label": curve.label, "steps": (curve.steps / repeat).tolist(), **columns}
-    return None
