@@ -228,8 +228,9 @@ def test_sliders_and_several_actions_and_waking(open_page, hybrid):
 
 
 def test_the_recording_drives_until_another_action_is_taken(open_page, hybrid):
-    page = open_page(make_app(Folders(hybrid)), "#/dream?run=hybrid")
-    page.get_by_label("Episode of replay").select_option("1")
+    page = open_page(make_app(Folders(hybrid)), "#/episodes?run=hybrid")
+    page.get_by_role("button", name="Dream from here").click()
+    page.get_by_text("step 0 of 20").wait_for()
     page.get_by_label("Step of the episode").fill("6")
     begin(page, "Begin at this step")
     page.get_by_role("button", name="Recording").click()

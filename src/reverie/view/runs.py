@@ -70,9 +70,8 @@ class _Runs:
         if before != stamp or run.get("state") not in ("finished", "stopped"):
             try:
                 run = {**read_status(self._folders.run(name)).to_json(), "name": name}
-            # Damaged, of another version, or deleted meanwhile; the others are shown all the same.
-            except (ValueError, TypeError, LookupError, OSError) as error:
-                run = {"name": name, "error": str(error) or type(error).__name__}
+            except (ValueError, OSError) as error:  # Damaged, of another version, or deleted.
+                run = {"name": name, "error": str(error)}
             self._read[name] = stamp, run
         return run
 
@@ -136,12 +135,8 @@ class _Runs:
         words = [sys.executable, "-P", "-m", "reverie", "doctor", str(folder), "--json"]
         words += ["--trust"] if self._folders.trust else []
         pipe = asyncio.subprocess.PIPE
-        # Accelerators are left to the training that may run on them.
-        env = {"JAX_PLATFORMS": "cpu", **os.environ}
         async with self._examining:
-            process = await asyncio.create_subprocess_exec(
-                *words, stdout=pipe, stderr=pipe, env=env
-            )
+            process = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe)
             try:
                 out, errors = await process.communicate()
             finally:

@@ -62,7 +62,10 @@ def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
                 for frame in frames:
                     picture = _draw(frame, lines, columns)
                     said = {"value": float(frame.said.value)}
-                    writer.add(panel.frame(picture, float(frame.said.reward), said))
+                    reward = float(frame.said.reward)
+                    # What is predicted in place of 0 never is exactly that.
+                    shown = reward if abs(reward) > 1e-3 else 0.0
+                    writer.add(panel.frame(picture, shown, said))
         except (ImportError, RuntimeError) as error:
             raise DreamError(str(error)) from error
         return writer.path.suffix, writer.path.read_bytes()

@@ -58,7 +58,7 @@ class Page {
     this.view = null;
     this.tell(null);
     this.tools.replaceChildren();
-    this.fact.textContent = `${this.about.task}, checkpoint of step ${short(this.about.step, 6)}`;
+    this.fact.textContent = `checkpoint of step ${short(this.about.step, 6)}`;
     const seed = number("Seed of the draws", 0, 0, 2 ** 31 - 1);
     this.body.replaceChildren(
       h("p", { class: "muted dream-lead" }, "Drive the world model yourself, or let the policy drive. The model first ",

@@ -275,7 +275,7 @@ export class View {
       const { content } = await this.link.ask("reload");
       Object.assign(this.about, content);
       this.newer.hidden = true;
-      this.page.fact.textContent = `${this.about.task}, checkpoint of step ${short(this.about.step, 6)}`;
+      this.page.fact.textContent = `checkpoint of step ${short(this.about.step, 6)}`;
       this.show();
     } catch (error) {
       this.page.tell(error);

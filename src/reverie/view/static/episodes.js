@@ -147,7 +147,10 @@ class Episodes {
     this.place = h("span", { class: "num place" });
     const back = h("button", { type: "button", "aria-label": "One step back", title: "Back (←)", click: () => this.#seek(this.at - 1) }, "‹");
     const on = h("button", { type: "button", "aria-label": "One step on", title: "On (→)", click: () => this.#seek(this.at + 1) }, "›");
-    const { score, begin, end } = this.chosen;
+    const { score, serial, begin, end } = this.chosen;
+    const dream = h("button", { type: "button", click: () => {
+      location.hash = `#/dream?${new URLSearchParams({ run: this.run, serial, row: begin + this.at })}`;
+    } }, "Dream from here");
     this.status = h("span", { class: "muted" });
     this.plots = h("div", { class: "plots" });
     this.stage.replaceChildren(
@@ -156,7 +159,7 @@ class Episodes {
       h("div", { class: "card stage" },
         this.pictures.length ? h("div", { class: "pictures" }, this.pictures.flatMap(({ truth, seen }) => [truth, seen])) : "",
         h("div", { class: "beside" }, this.now, this.bars)),
-      h("div", { class: "row controls" }, back, this.playing, on, this.slider, this.place, this.speed),
+      h("div", { class: "row controls" }, back, this.playing, on, this.slider, this.place, this.speed, dream),
       this.plots);
     this.lines = this.#plots(about);
     for (const line of this.lines) {
