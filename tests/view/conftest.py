@@ -23,7 +23,7 @@ def make_run(cache):
 
     def make(logdir, *words, task="gym_CartPole-v1"):
         options = ["--configs", "debug", "--task", task, "--logger.outputs", "jsonl"]
-        options += ["--run.steps", "120", "--run.log_every", "0.2", "--run.final_eval_eps", "2"]
+        options += ["--run.steps", "120", "--run.log_every", "0.2", "--run.final_eval_eps", "0"]
         launch(load([*options, "--jax.cache_dir", cache, "--logdir", str(logdir), *words]))
         return pathlib.Path(logdir)
 
@@ -42,7 +42,7 @@ def trained(make_run, tmp_path_factory):
 def hybrid(make_run, tmp_path_factory):
     """A folder with a run without updates, whose observations and actions are of every kind."""
     folder = tmp_path_factory.mktemp("kinds")
-    words = ["--run.final_eval_eps", "0", "--run.train_ratio", "0", "--run.report_every", "0"]
+    words = ["--run.train_ratio", "0", "--run.report_every", "0"]
     make_run(folder / "hybrid", *words, task="dummy_hybrid")
     return folder
 

@@ -113,10 +113,8 @@ def test_an_episode_in_a_browser_by_keyboard(open_page, app, width, dark):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_images_are_shown_beside_their_reconstruction(open_page, make_run, tmp_path):
-    words = ["--run.final_eval_eps", "0", "--run.train_ratio", "0", "--run.report_every", "0"]
-    make_run(tmp_path / "hybrid", *words, task="dummy_hybrid")  # As in test_dream_engine.py.
-    page = open_page(make_app(Folders(tmp_path)), "#/episodes")
+def test_images_are_shown_beside_their_reconstruction(open_page, hybrid):
+    page = open_page(make_app(Folders(hybrid)), "#/episodes")
     pictures = page.locator(".pictures img")
     pictures.nth(1).wait_for()
     expect(pictures.nth(1)).to_have_attribute("src", re.compile("^data:image/png"))

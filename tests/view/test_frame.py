@@ -168,3 +168,10 @@ def test_frame_fits_and_is_used_by_keyboard(open_page, folder, width):
     before = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.get_by_role("button", name="Light or dark").press("Enter")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+
+
+def test_command_says_what_to_install(monkeypatch, capsys, folder):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "reverie.view.server", raising=False)
+    assert cli.main(["view", str(folder)]) == 2
+    assert "needs the package uvicorn: pip install -c constraints.txt" in capsys.readouterr().err
