@@ -492,3 +492,10 @@ def test_the_limit_of_time_is_no_eta_before_the_speed_is_known():
     for clock.now, step, speed in ((5, 10, 0.0), (30, 20, 500.0), (40, 120, 5000.0)):
         sink.write(step, {"fps/train": speed, "fps/policy": 1.0})
     assert ["eta" in line for line in file.getvalue().splitlines()] == [False, False, True]
+
+
+def test_evaluations_alone_have_a_score_too(terminal):
+    sink = sink_of(5, file=terminal.file)
+    sink.episode(5, {"eval/episode/score": 3.0})
+    sink.close()
+    assert "score   eval 3.00" in screen(terminal.finish())

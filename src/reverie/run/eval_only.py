@@ -76,7 +76,8 @@ def _record(
 ) -> pathlib.Path:
     """Logs the episodes of an evaluation and writes its file."""
     folder.create()
-    with build.logger(config.logger, folder.root, lambda: step) as logger:
+    title = (config.task.removeprefix("gym_"), "evaluation")
+    with build.logger(config.logger, folder.root, lambda: step, title=title) as logger:
         for record in records:
             logger.add({k: v for k, v in record.items() if np.ndim(v) == 0}, prefix="eval")
         logger.add(result.achievements, prefix="eval")

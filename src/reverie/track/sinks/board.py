@@ -166,15 +166,17 @@ class Picture:
 
     def _score(self, width: int) -> Text:
         scores, total = self.scores, self.run.episodes + self.scores.count
-        if not scores.latest:
-            return _row("score", [Text("no episode has ended yet", "dim")], width)
-        items = [Text(format_number(scores.mean), "bold green")]
-        items.append(_item("best", scores.best))
+        items = []
+        if scores.latest:
+            items = [Text(format_number(scores.mean), "bold green"), _item("best", scores.best)]
         if "episode/length" in self.others:
             items.append(_item("length", self.others["episode/length"], bold=False))
         if "eval/episode/score" in self.others:
             items.append(_item("eval", self.others["eval/episode/score"]))
-        items.append(Text(f"{total:,} episode{'s' * (total != 1)}", "dim"))
+        if not items:
+            return _row("score", [Text("no episode has ended yet", "dim")], width)
+        if total:
+            items.append(Text(f"{total:,} episode{'s' * (total > 1)}", "dim"))
         room = width - LABEL - sum(item.cell_len + 2 for item in items) - 1
         if room >= 8:
             items.append(Text(scores.curve(min(room, 40), self.glyphs.curve), "green"))
