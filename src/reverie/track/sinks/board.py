@@ -178,7 +178,7 @@ class Picture:
         if total:
             items.append(Text(f"{total:,} episode{'s' * (total > 1)}", "dim"))
         room = width - LABEL - sum(item.cell_len + 2 for item in items) - 1
-        if room >= 8:
+        if room >= 8 and scores.latest:
             items.append(Text(scores.curve(min(room, 40), self.glyphs.curve), "green"))
         return _row("score", items, width)
 
