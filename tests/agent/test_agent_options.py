@@ -146,14 +146,19 @@ def test_report_of_images_and_vectors():
     obs = {**OBS, "view": Space("image", (48, 64, 1), "uint8")}
     agent = make(obs=obs)
     report = jax.jit(agent.report, compiler_options=FAST)
-    _, results = report(agent.init(KEY), agent.init_carry(B), batch_of(agent), KEY)
+    batch = batch_of(agent)
+    batch["is_last"][0, 3] = True
+    _, results = report(agent.init(KEY), agent.init_carry(B), batch, KEY)
     names = {name for name in results if name.startswith("openloop/")}
     assert names == {*(f"openloop/{key}/{part}" for key in obs for part in ("true", "pred"))}
     true, pred = (np.asarray(results[f"openloop/view/{x}"]) for x in ("true", "pred"))
     assert true.dtype == pred.dtype == np.uint8
     assert results["dream/view/pred"].shape == true.shape
     expected = results["expected/true"]
-    np.testing.assert_array_equal(expected[..., 0], batch_of(agent)["reward"][:, 1:])
+    np.testing.assert_array_equal(expected[..., 0], batch["reward"][:, 1:])
+    unknown = batch["is_last"][:, 1:].copy()
+    unknown[:, -1] = True
+    np.testing.assert_array_equal(np.isnan(expected[..., 2]), unknown)
     assert results["expected/pred"].shape == results["dream_expected/pred"].shape == expected.shape
 
 

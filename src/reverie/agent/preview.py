@@ -54,8 +54,9 @@ def predictions(
         results[f"dream/{name}/pred"] = shown(found.dream[name])
     ahead_key = jax.random.fold_in(key, 1)
     ahead = predict_ahead(spec, nets, start, data, HORIZONS, ahead_key, samples=1)
-    # The return of the last step is not known.
+    # Nothing follows the end of an episode, and what follows the last step is not known.
     returns = jnp.pad(ahead.returns, ((0, 0), (0, 1)), constant_values=jnp.nan)
+    returns = jnp.where(data.is_last, jnp.nan, returns)
     happened = {"reward": data.reward, "continue": 1.0 - data.is_terminal, "value": returns}
     results["expected/true"] = jnp.stack([few(happened[name]) for name in SAYS], -1)
     results["expected/pred"] = _as_columns(found.said)
