@@ -10,8 +10,10 @@ from PIL import Image
 
 from reverie import cli
 from reverie.config.load import load
+from reverie.track import style
 from reverie.track.aggregate import interquartile, middle
 from reverie.track.compare import NothingToPlot, compare, read_runs
+from reverie.track.compare_picture import draw_comparison
 from reverie.track.published import original_curve, published_curve, published_for
 
 CHROMIUM = "/usr/bin/chromium"
@@ -95,6 +97,18 @@ def test_the_original_curve_is_the_middle_of_its_seeds():
     assert (curve.low <= curve.score).all()
     with pytest.raises(ValueError, match="was not run on 'gym_Nothing', only on gym_CartPole-v1"):
         original_curve("gym_Nothing")
+
+
+def test_the_baseline_is_drawn_beside_ours(runs):
+    pictures = []
+    for baseline in ("", "original"):
+        found, _ = compare(read_runs([runs])[0], baseline=baseline)
+        path = draw_comparison(found[:1], runs / "x.png")
+        with Image.open(path) as image:
+            pictures.append(np.asarray(image.convert("RGB")).astype(int))
+    ink = [int(style.INK[i : i + 2], 16) for i in (1, 3, 5)]
+    without, beside = ((picture == ink).all(-1).sum() for picture in pictures)
+    assert beside > without + 500
 
 
 def test_a_folder_of_runs_is_plotted_into_it(runs, capsys):

@@ -10,6 +10,9 @@ import pytest
 from PIL import Image
 
 from reverie.track import openloop, style
+from reverie.track.aggregate import interquartile
+from reverie.track.compare import Comparison, Experiment
+from reverie.track.compare_picture import draw_comparison
 from reverie.track.curve import learning_curve
 from reverie.track.openloop import openloop_plot
 from reverie.track.published import Curve, published_curve
@@ -89,14 +92,6 @@ def test_an_evaluation_of_an_old_checkpoint_hides_no_training(tmp_path):
     assert count(pixels(learning_curve(logdir)), style.BLUE) > 0.8 * before
 
 
-def test_steps_are_multiplied_by_the_action_repeat(tmp_path):
-    records = rising()
-    once = write_scores(tmp_path / "once", [(2 * s, x) for s, x in records])
-    twice = write_scores(tmp_path / "twice", records)
-    a, b = learning_curve(once, title="t"), learning_curve(twice, title="t", repeat=2)
-    assert (pixels(a) == pixels(b)).all()
-
-
 @pytest.mark.parametrize(
     "records",
     [
@@ -121,20 +116,15 @@ def test_curve_arguments_are_checked(tmp_path):
     write_scores(tmp_path, rising())
     with pytest.raises(ValueError, match="smooth"):
         learning_curve(tmp_path, smooth=0)
-    with pytest.raises(ValueError, match="repeat"):
-        learning_curve(tmp_path, repeat=0)
 
 
-def test_published_curves_are_found_and_drawn(tmp_path):
+def test_published_curves_are_found():
     curve = published_curve("dmc_proprio", "dmc_walker_walk")
     assert curve.label == "DreamerV3, published (5 seeds)"
     assert curve.steps[0] == 10_000
     assert (np.diff(curve.steps) > 0).all()
     assert ((curve.low <= curve.score) & (curve.score <= curve.high)).all()
     assert curve.score[-1] > 800
-    logdir = write_scores(tmp_path, [(s, 0.002 * s) for s in range(0, 400_000, 5000)])
-    plain, compared = (pixels(learning_curve(logdir, published=c)) for c in (None, curve))
-    assert count(compared, style.INK) > count(plain, style.INK) + 500
 
 
 @pytest.mark.parametrize("benchmark", ["atari100k", "dmc_proprio", "dmc_vision", "procgen"])
@@ -258,9 +248,11 @@ def test_drawing_needs_no_pyplot_and_no_display(tmp_path):
 @pytest.mark.parametrize("name", ["costs_$1_$2", r"\$", "new\nline", "x" * 300, "$", r"a\_b^{"])
 def test_names_are_no_formulas(tmp_path, name):
     logdir = write_scores(tmp_path / "run", rising(20))
-    steps = np.arange(10.0)
-    curve = Curve(label=name, steps=steps, score=steps, low=steps, high=steps)
-    path = learning_curve(logdir, title=name, published=curve)
+    assert pixels(learning_curve(logdir, title=name)).shape[1] >= 1000
+    seeds = {"0": np.array([[1.0, 2.0], [3.0, 4.0]])}
+    experiment = Experiment(name, seeds, interquartile(seeds))
+    curve = Curve(name, *interquartile(seeds))
+    path = draw_comparison([Comparison(name, [experiment], curve)], tmp_path / "y.png")
     assert pixels(path).shape[1] >= 1000
     value = np.zeros((1, 4, 1))
     assert pixels(openloop_plot(value, value, 2, tmp_path / "x.png", title=name)).size

@@ -101,8 +101,9 @@ def test_log_vectors_count_as_many_values():
     assert record["epstats/log/v/sum"] == 10.0
 
 
-def test_log_images_become_a_video_of_the_first_environment():
-    stats = EpisodeStats(2, max_frames=3)
+def test_log_images_become_a_video_of_the_first_environment(monkeypatch):
+    monkeypatch.setattr("reverie.track.stats.MAX_FRAMES", 3)
+    stats = EpisodeStats(2)
 
     def step(value, first, last):
         images = np.stack([np.full((4, 5, 3), v, np.uint8) for v in (value, 99)])

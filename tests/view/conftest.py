@@ -93,8 +93,8 @@ def browser():
 def open_page(browser, serving):
     """Opens a page of an application: `open_page(app, "#/runs", width=390, dark=True)`.
 
-    A message in the console of the browser or a failed request fails the test, but for those that
-    `page.expected` is put into.
+    A message in the console of the browser or a failed request fails the test, unless it takes it
+    out of `open_page.messages`.
     """
     with contextlib.ExitStack() as stack:
         messages = []

@@ -23,12 +23,16 @@ def test_list_tells_states_also_of_damaged_runs(client, runs):
     (runs / "damaged").mkdir()
     (runs / "damaged" / "config.yaml").write_text("task: [")
     (runs / "damaged" / "metrics.jsonl").touch()
+    (runs / "senseless").mkdir()
+    (runs / "senseless" / "config.yaml").write_text("run: {steps: [1]}")
+    (runs / "senseless" / "metrics.jsonl").touch()
     answer = client.get("/api/runs").json()
     found = {run["name"]: run for run in answer["runs"]}
-    assert found.keys() == {"cartpole", "deep/er/copy", "damaged"}
+    assert found.keys() == {"cartpole", "deep/er/copy", "damaged", "senseless"}
     assert found["cartpole"]["state"] == found["deep/er/copy"]["state"] == "finished"
     assert (found["cartpole"]["steps"], found["cartpole"]["left"]) == (120, None)
     assert "not valid YAML" in found["damaged"]["error"]
+    assert found["senseless"]["error"]
 
 
 def test_records_config_and_notes(client, runs):
@@ -135,6 +139,17 @@ def test_an_empty_folder_says_what_to_do_and_shows_the_first_run(open_page, trai
     page.get_by_text("There is no run in this folder yet").wait_for()
     shutil.copytree(trained / "cartpole", tmp_path / "first")
     page.locator(".details .uplot").first.wait_for()
+
+
+def test_records_that_are_asked_for_twice_at_once_come_once(open_page, runs):
+    page = open_page(make_app(Folders(runs / "cartpole")), "#/runs?tab=config")
+    script = """async () => {
+        const file = (await import("/static/store.js")).records(".", "metrics");
+        await Promise.all([file.update(), file.update()]);
+        return file.length;
+    }"""
+    lines = (runs / "cartpole" / "metrics.jsonl").read_text().splitlines()
+    assert page.evaluate(script) == len(lines) > 3
 
 
 def test_a_damaged_run_shows_its_error(open_page, runs):

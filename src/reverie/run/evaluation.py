@@ -147,7 +147,7 @@ def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
         files += [result.video] if result.video else []
     with run.shutdown.interruptible():
         if (root / "scores.jsonl").exists():
-            files.append(learning_curve(root))
+            files.append(learning_curve(root, title=run.config.task))
         if run.learner and len(run.replay):
             files += report(run.learner, run.previews, run.logger, root, step=run.steps)
         run.logger.write()

@@ -11,7 +11,7 @@ from reverie.learner.learner import Learner
 from reverie.replay.batches import Batches
 from reverie.track.logger import Logger
 from reverie.track.names import file_name
-from reverie.track.openloop import MOST_DIMENSIONS, horizon_plot, openloop_plot, openloop_video
+from reverie.track.openloop import horizon_plot, openloop_plot, openloop_video
 
 _PLOT, _TRUE, _PRED = "openloop/", "/true", "/pred"
 
@@ -120,7 +120,8 @@ def errors(results: Results) -> dict[str, np.ndarray]:
 
 def _dream(results: Results, folder: pathlib.Path, when: str) -> pathlib.Path:
     """Draws what heads and vectors do when the policy acts, in one picture."""
-    true, pred = results[f"expected{_TRUE}"], results[f"dream_expected{_PRED}"]
+    few = slice(0, 2)  # Sequences: every plot in the picture costs a report its time.
+    true, pred = results[f"expected{_TRUE}"][few], results[f"dream_expected{_PRED}"][few]
     names, columns = list(SAYS), [(true[..., i], pred[..., i]) for i in range(len(SAYS))]
     found = []
     for name, seen, _ in _pairs(results, ndim=3):
@@ -128,8 +129,8 @@ def _dream(results: Results, folder: pathlib.Path, when: str) -> pathlib.Path:
         dream = results[f"dream/{key}{_PRED}"]
         spread = np.nan_to_num(seen.std((0, 1)) / (np.abs(seen).max((0, 1)) + 1e-6))
         for i, each in enumerate(spread):
-            found.append((each, f"{key} {i}", seen[..., i], dream[..., i]))
-    found = sorted(found, key=lambda x: -x[0])[: MOST_DIMENSIONS - len(SAYS)]
+            found.append((each, f"{key} {i}", seen[few, :, i], dream[few, :, i]))
+    found = sorted(found, key=lambda x: -x[0])[:3]
     names += [name for _, name, _, _ in found]
     columns += [both for _, _, *both in found]
     true, pred = (np.stack([np.asarray(x[i], np.float64) for x in columns], -1) for i in (0, 1))

@@ -9,7 +9,6 @@ import numpy as np
 
 from reverie.track import style
 from reverie.track.names import plain, task_title
-from reverie.track.published import Curve
 from reverie.track.sinks.jsonl import SCORES, read_jsonl
 
 if TYPE_CHECKING:
@@ -34,9 +33,7 @@ def learning_curve(
     logdir: str | pathlib.Path,
     *,
     output: str | pathlib.Path | None = None,
-    published: Curve | None = None,
     title: str = "",
-    repeat: int = 1,
     smooth: float = 0.02,
 ) -> pathlib.Path:
     """Draws the scores of a run over environment steps.
@@ -49,10 +46,7 @@ def learning_curve(
     Args:
         logdir: Run folder with `scores.jsonl`.
         output: Where to write; `scores.png` in the run folder by default.
-        published: A curve to compare with, see `published_curve`; it is drawn as far as the run
-            went.
-        title: Put above the picture; the name of the run folder by default.
-        repeat: Environment steps per logged step, where steps count repeated actions once.
+        title: Task, put above the picture; the name of the run folder by default.
         smooth: Standard deviation of the window as a fraction of the steps drawn.
 
     Returns:
@@ -62,8 +56,8 @@ def learning_curve(
         FileNotFoundError: There is no `scores.jsonl` in the folder.
         ValueError: `scores.jsonl` is damaged, or an argument is out of range.
     """
-    if repeat < 1 or not 0 < smooth < 1:
-        raise ValueError(f"Expected repeat >= 1 and 0 < smooth < 1, got {repeat} and {smooth}.")
+    if not 0 < smooth < 1:
+        raise ValueError(f"Expected 0 < smooth < 1, got {smooth}.")
     logdir = pathlib.Path(logdir).expanduser()
     records = read_jsonl(logdir / SCORES)
     figure = style.new_figure(7.5, 4.5)
@@ -73,14 +67,11 @@ def learning_curve(
     for key, label, color in SERIES:
         steps, scores, _ = latest(records, key)
         if len(steps):
-            _draw_series(axes, repeat * steps, scores, label, color, smooth)
-            last = max(last, repeat * steps[-1])
+            _draw_series(axes, steps, scores, label, color, smooth)
+            last = max(last, steps[-1])
             episodes += len(steps)
-    if published is not None:
-        _draw_published(axes, published, last)
     if not episodes:
-        if published is None:
-            axes.set(xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[])
         where = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, "no finished episode yet", color=style.MUTED, **where)
     _label(axes, task_title(title) or logdir.resolve().name, last)
@@ -151,17 +142,6 @@ def _smoothed(
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
     return x, mean + center, std / np.sqrt(alike)
-
-
-def _draw_published(axes: "Axes", curve: Curve, last: float) -> None:
-    # One point past the end, so that the line reaches the edge of the picture.
-    end = last or np.inf
-    shown = slice(0, int(np.searchsorted(curve.steps, end)) + 1)
-    steps = curve.steps[shown]
-    low, high = curve.low[shown], curve.high[shown]
-    axes.fill_between(steps, low, high, color=style.GREY, alpha=0.22, linewidth=0, zorder=1)
-    dashed = {"color": style.INK, "linewidth": 1.4, "linestyle": (0, (4, 2))}
-    axes.plot(steps, curve.score[shown], zorder=4, label=plain(curve.label), **dashed)
 
 
 def _label(axes: "Axes", title: str, last: float) -> None:

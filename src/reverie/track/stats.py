@@ -10,7 +10,7 @@ import numpy as np
 from reverie.spaces import LOG_PREFIX, SUM
 
 MAX_FRAMES = 1000
-"""Longest video of an episode."""
+"""Longest video of `log/` images of an episode; later ones are left out."""
 
 
 @dataclasses.dataclass
@@ -41,9 +41,9 @@ class _Episode:
             if not math.isnan(value):
                 self.logs.setdefault(key, _Logged()).add(value)
 
-    def film(self, key: str, image: np.ndarray, limit: int) -> None:
+    def film(self, key: str, image: np.ndarray) -> None:
         frames = self.frames.setdefault(key, [])
-        if len(frames) < limit:
+        if len(frames) < MAX_FRAMES:
             frames.append(image.copy())
 
     def record(self) -> dict[str, Any]:
@@ -72,11 +72,9 @@ class EpisodeStats:
 
     Args:
         num_envs: Number of streams, whose ids count from 0; others may come later.
-        max_frames: Longest video; later frames of an episode are left out.
     """
 
-    def __init__(self, num_envs: int, max_frames: int = MAX_FRAMES):
-        self._max_frames = max_frames
+    def __init__(self, num_envs: int):
         self._all = range(num_envs)
         self._filmed: int | None = None
         self._episodes: dict[int, _Episode] = {}
@@ -117,7 +115,7 @@ class EpisodeStats:
             for key, values in logs.items():
                 episode.log(key, values[row])
             for key, values in images.items() if stream == self._filmed else ():
-                episode.film(key, values[row], self._max_frames)
+                episode.film(key, values[row])
             if last[row]:
                 records.append(self._episodes.pop(stream).record())
         return records

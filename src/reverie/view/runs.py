@@ -70,8 +70,9 @@ class _Runs:
         if before != stamp or run.get("state") not in ("finished", "stopped"):
             try:
                 run = {**read_status(self._folders.run(name)).to_json(), "name": name}
-            except (ValueError, OSError) as error:  # Damaged, of another version, or deleted.
-                run = {"name": name, "error": str(error)}
+            # Damaged, of another version, or deleted meanwhile; the others are shown all the same.
+            except (ValueError, TypeError, LookupError, OSError) as error:
+                run = {"name": name, "error": str(error) or type(error).__name__}
             self._read[name] = stamp, run
         return run
 
@@ -135,8 +136,12 @@ class _Runs:
         words = [sys.executable, "-P", "-m", "reverie", "doctor", str(folder), "--json"]
         words += ["--trust"] if self._folders.trust else []
         pipe = asyncio.subprocess.PIPE
+        # Accelerators are left to the training that may run on them.
+        env = {"JAX_PLATFORMS": "cpu", **os.environ}
         async with self._examining:
-            process = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe)
+            process = await asyncio.create_subprocess_exec(
+                *words, stdout=pipe, stderr=pipe, env=env
+            )
             try:
                 out, errors = await process.communicate()
             finally:

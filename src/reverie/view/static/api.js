@@ -37,10 +37,13 @@ export function socket(path, params = {}) {
 export function every(seconds, action) {
   let timer = 0;
   let ended = false;
+  let busy = false;
   const turn = async () => {
+    if (ended || busy || document.hidden) return;
     clearTimeout(timer);
-    if (ended || document.hidden) return;
+    busy = true;
     await action();
+    busy = false;
     if (!ended) timer = setTimeout(turn, seconds * 1000);
   };
   document.addEventListener("visibilitychange", turn);

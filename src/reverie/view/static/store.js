@@ -8,11 +8,15 @@ const PAUSE = 1800; // Longer breaks, in which the run was stopped, do not count
 /** One file of records of one run: columns of numbers, texts, and what to ask for next. */
 class Records {
   constructor(run, file) {
-    Object.assign(this, { run, file, cursor: "", columns: {}, texts: [], length: 0 });
+    Object.assign(this, { run, file, cursor: "", columns: {}, texts: [], length: 0, pending: null });
   }
 
-  /** Reads what is new; says whether there was anything. */
-  async update() {
+  /** Reads what is new; says whether there was anything. Calls at the same time share one request. */
+  update() {
+    return (this.pending ??= this.#read().finally(() => (this.pending = null)));
+  }
+
+  async #read() {
     if (this.length > MOST) this.cursor = "";
     const part = await get("/api/records", { run: this.run, file: this.file, cursor: this.cursor });
     if (part.fresh) Object.assign(this, { columns: {}, texts: [], length: 0 });
