@@ -68,6 +68,8 @@ Plays episodes with the newest checkpoint of a run and writes evaluation.json in
 VIDEO = """\
 Usage: reverie video FOLDER [--episodes N] [--output FILE] [--KEY VALUE ...]
 
+  reverie video logdir/mine --episodes 3
+
 Films whole episodes of the newest checkpoint of a run, with reward and value drawn in, at the speed
 of the environment, into evaluation.mp4 in its folder. The episodes are those of reverie eval.
 
@@ -95,6 +97,8 @@ changed; compiled programs are kept for its start. Exit code 1 if something does
 PLOT = """\
 Usage: reverie plot FOLDER [--output FILE]
        reverie plot FOLDER ... [--baseline NAME] [--x AXIS] [--output FILE]
+
+  reverie plot logdir/*
 
 Draws the learning curve of a run into scores.png in its folder. Of several runs, and of a folder of
 runs, it draws one plot per task, as curves.png and as curves.html, a page that needs no network:
@@ -128,6 +132,8 @@ folder is only read. With --env it looks at an environment before any run, in so
 
 VIEW = """\
 Usage: reverie view [FOLDER] [--port N] [--host ADDRESS]
+
+  reverie view logdir
 
 Serves a page that shows all runs in a folder, also while they train, and prints its address. The
 folder is only read. Needs the extra `view`.

@@ -184,12 +184,14 @@ class Picture:
 
     def _speed(self) -> Iterator[Text]:
         yield _item("elapsed", format_duration(self.elapsed), bold=False)
+        options = self.run.options or {}
+        random = options.get("random_agent")
         for key, unit in (("fps/policy", "steps/s"), ("fps/update", "updates/s")):
-            if key in self.metrics:
+            if key in self.metrics and not (random and key == "fps/update"):
                 yield Text.assemble((format_number(self._number(key)), "bold"), (f" {unit}", "dim"))
-        asked = (self.run.options or {}).get("run", {}).get("train_ratio")
+        asked = options.get("run", {}).get("train_ratio")
         steps = self._number("fps/policy")
-        if asked and steps:
+        if asked and steps and not random:
             made = format_number(self._number("fps/train") / steps)
             yield Text.assemble(("replay ratio ", "dim"), made, (f" of {asked:g}", "dim"))
 
