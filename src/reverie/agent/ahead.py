@@ -95,22 +95,12 @@ def predict_ahead(
     rows = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
     points = State(rows(seen.post.deter[:, starts]), rows(seen.post.stoch[:, starts]))
 
-    def mean(actions):
-        several = []
-        for each in keys:
-            states = roll(nets, points, actions, each, spec.draws)
-            states = jax.tree.map(lambda x: x[np.array(horizons) - 1], states)
-            onehot = nets.dyn.flat_onehot(states.stoch, states.deter.dtype)
-            several.append(_decoded(spec, nets, states.deter, onehot))
-        return jax.tree.map(lambda *x: sum(x) / len(x), *several)
-
+    mean = lambda actions: _mean(spec, nets, points, actions, horizons, keys)  # noqa: E731
     at = starts[None, :] + np.array(horizons)[:, None]  # [H, starts]
     flat = lambda x: jnp.moveaxis(x, 1, 0).reshape(len(horizons), -1, *x.shape[3:])  # noqa: E731
     first = jnp.cumsum(data.is_first, 1)
     valid = flat(first[:, at] == first[:, None, starts])
-    true = {k: _encoded(x, spec.obs_space[k]) for k, x in data.obs.items()}
-    true |= {"reward": data.reward[..., None]}
-    true |= {"end": data.is_terminal[..., None].astype(jnp.float32)}
+    true = _truth(spec, data)
     differs = jnp.cumsum(jnp.abs(ahead - other).sum(-1), 0) > 1e-3
     value, returns = _value(spec, nets, seen.features, data)
     return Ahead(
@@ -146,6 +136,24 @@ def relative_errors(
     known = (valid.sum(1) >= enough) & (spread > FLAT)
     spread = jnp.where(known, spread, jnp.nan)
     return of(pred) / spread, of(now[None]) / spread
+
+
+def _truth(spec: Spec, data: Sequences) -> Arrays:
+    """What happened, as `_decoded` predicts it."""
+    true = {k: _encoded(x, spec.obs_space[k]) for k, x in data.obs.items()}
+    end = data.is_terminal[..., None].astype(jnp.float32)
+    return true | {"reward": data.reward[..., None], "end": end}
+
+
+def _mean(spec: Spec, nets: Networks, start: State, actions, horizons, keys) -> Arrays:
+    """Predictions [H, N, D] after given actions, averaged over draws."""
+    several = []
+    for key in keys:
+        states = roll(nets, start, actions, key, spec.draws)
+        states = jax.tree.map(lambda x: x[np.array(horizons) - 1], states)
+        onehot = nets.dyn.flat_onehot(states.stoch, states.deter.dtype)
+        several.append(_decoded(spec, nets, states.deter, onehot))
+    return jax.tree.map(lambda *x: sum(x) / len(x), *several)
 
 
 def _value(spec: Spec, nets: Networks, features, data: Sequences):
