@@ -281,3 +281,8 @@ def test_wrapping_twice_changes_nothing():
 def test_wrong_arguments_are_named(arguments, words):
     with pytest.raises(ValueError, match=words):
         wrap(Script(), **arguments)
+
+
+def test_repeated_steps_are_shown_at_the_speed_of_single_ones():
+    env = wrap(gymnasium.make("CartPole-v1"), repeat=4)
+    assert env.metadata["render_fps"] == 50 / 4

@@ -57,6 +57,15 @@ def test_a_model_with_random_parts_is_the_same_everywhere_and_its_motors_have_no
     env.close()
 
 
+def test_films_play_at_the_speed_of_the_physics():
+    speeds = []
+    for repeat in (1, 2):
+        env = make("dmc_cartpole_balance", {"image": False, "repeat": repeat})
+        speeds.append(env.metadata["render_fps"])
+        env.close()
+    assert speeds == [100, 50]
+
+
 def test_environments_without_a_seed_differ():
     envs = [dmc.make("cartpole_swingup", image=False) for _ in range(2)]
     assert not np.array_equal(*(env.reset()[0]["position"] for env in envs))

@@ -19,6 +19,9 @@ from reverie.envs.suites.atari_frames import Frames
 FRAME_LIMIT = 108_000
 """Frames of a game after which it is cut off: half an hour of play."""
 
+FRAME_RATE = 60
+"""Frames per second of the console."""
+
 STICKY = 0.25
 """Probability per frame that the emulator keeps the previous action."""
 
@@ -66,6 +69,7 @@ class Atari(gymnasium.Env):
         self.task_name = f"{self.suite}_{rom}"
         self._path = str(roms.get_rom_path(rom))
         self._repeat, self._noops, self._pooling = given.repeat, given.noops, given.pooling
+        self.metadata = {**self.metadata, "render_fps": FRAME_RATE / given.repeat}
         self._lives_mode, self._clip = given.lives, given.clip_reward
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", STICKY if given.sticky else 0.0)

@@ -49,6 +49,8 @@ class ControlEnv(gymnasium.Env):
         self._keys = dict(keys)
         self._repeat, self._camera, self._image = repeat, camera, image
         self._height, self._width = size
+        fps = 1 / (control.control_timestep() * repeat)
+        self.metadata = {**self.metadata, "render_fps": round(fps, 3)}
         self._started = False
         specs = control.observation_spec()
         entries: dict[str, gymnasium.Space] = {
