@@ -106,8 +106,7 @@ def test_recorded_actions_give_the_open_loop_report_of_the_agent(run, exact, pla
     batch["consec"] = np.zeros(1, np.int32)
     start, data = agent.align(agent.init_carry(1), jax.tree.map(jnp.asarray, batch))
     nets = jax.tree.unflatten(jax.tree.structure(exact._shapes), exact._leaves)
-    how = agent.act_space, jax.random.key(0), agent.draws, agent.dtype
-    report = jax.jit(lambda nets, state, data: open_loop(nets, state, data, *how))(
+    report = jax.jit(lambda *args: open_loop(agent.spec, *args, jax.random.key(0)))(
         nets, start.state, data
     )
 
@@ -123,6 +122,9 @@ def test_recorded_actions_give_the_open_loop_report_of_the_agent(run, exact, pla
             assert np.abs(told - np.clip(np.asarray(pred[0]) * 255, 0, 255)).max() < 1.01
         else:
             close(told, np.asarray(pred[0], np.float32))
+    for name, said in (("reward", "reward"), ("value", "value"), ("continue", "con")):
+        told = np.stack([getattr(frame.said, said) for frame in dream.frames])
+        close(told, np.minimum(report.said[name][0], 1 if name == "continue" else np.inf))
     assert [frame.horizon for frame in dream.frames[OBSERVED:]] == [*range(1, OBSERVED + 1)]
 
 
