@@ -83,6 +83,14 @@ def test_video_films_and_leaves_the_evaluation_alone(copied, capsys, tmp_path):
     assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
 
 
+def test_an_mp4_without_its_package_names_the_extra(copied, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert cli.main(["video", str(copied), "--output", str(tmp_path / "film.mp4")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("reverie: mp4 files need the package imageio-ffmpeg: pip install -c")
+    assert list(tmp_path.iterdir()) == [copied]
+
+
 def test_filming_without_the_drawing_package_names_the_extra(copied, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pygame", None)
     (copied / "evaluation.json").unlink()

@@ -113,17 +113,24 @@ def film_episodes(
             written, which is an error otherwise.
 
     Returns:
-        What `evaluate` does, with the film as the `video` of the evaluation if an episode ended.
+        What `evaluate` does, with the film as the `video` of the evaluation if there is one.
+
+    Raises:
+        MissingPackageError: If it is to be an mp4 and what writes that is not installed.
     """
     if path is None:
         return evaluate(policy, envs, episodes, **how)
     path, format = path.expanduser(), "auto"
     if path.suffix in (".mp4", ".gif"):
         path, format = path.with_suffix(""), path.suffix[1:]
+    try:
+        writer = VideoWriter(path, fps, format)
+    except ImportError as error:
+        raise MissingPackageError(str(error)) from error
     share = -(-episodes // envs.num_envs)
     played = None
     try:
-        with VideoWriter(path, fps, format) as writer:
+        with writer:
             film = _Film(writer, policy, share, round(HOLD * fps))
             played = evaluate(policy, envs, episodes, film=film, **how)
     except RuntimeError as error:
