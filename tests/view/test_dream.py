@@ -112,6 +112,7 @@ def test_server_says_what_is_wrong_and_goes_on(hybrid, connect):
             ({"op": "replay", "serial": 0, "row": 3, "observed": 0}, "from 1 to 64"),
             ({"op": "replay", "serial": 77, "row": 3, "observed": 1}, "no longer there"),
             ({"op": "film", "at": 0}, "No dream has begun"),
+            ({"op": "film", "at": 0, "format": "avi"}, "expected mp4 or gif"),
         ]:
             assert says in line.ask(**words)[0]["error"]
         line.ask("replay", **middle(line.about["episodes"]), observed=3)

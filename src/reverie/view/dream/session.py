@@ -158,7 +158,10 @@ class Session:
     def _film(self, at: int, format: str = "auto", fps: float = 10) -> Answer:
         """A film of a frame and all before it."""
         if format not in ("auto", "mp4", "gif") or not 0 < fps <= 120:
-            raise DreamError(f"A film of the format {format!r} at {fps!r} frames per second is no.")
+            raise DreamError(
+                f"The film is to be {format!r} with {fps!r} frames per second: expected mp4 or "
+                "gif, with up to 120."
+            )
         name, content = film(self._begun_one().path(at), format, fps)
         return {"name": f"dream-{self._run.folder.root.name}-{self._model.step}{name}"}, [content]
 

@@ -149,8 +149,8 @@ class Dream:
             awake: Whether the model sees what happens, where that is known.
 
         Raises:
-            DreamError: If the action fits its space not, there is nothing to see, or the dream has
-                reached its size.
+            DreamError: If the action does not fit its space, there is nothing to see, or the dream
+                has reached its size.
         """
         before = self.frame(at)
         given = {k: checked(k, action.get(k), s) for k, s in self.model.agent.act_space.items()}
