@@ -49,10 +49,10 @@ EXPERIMENTS = {
     "bsuite": Experiment(
         SMALL,
         {
-            "bsuite_catch/0": 20_000,
-            "bsuite_discounting_chain/0": 20_000,
-            "bsuite_deep_sea/0": 20_000,
-            **{f"bsuite_memory_len/{size}": 20_000 for size in range(6)},
+            "bsuite_catch/0": 10_000,
+            "bsuite_discounting_chain/0": 10_000,
+            "bsuite_deep_sea/0": 10_000,
+            **{f"bsuite_memory_len/{size}": 10_000 for size in range(6)},
         },
     ),
     "minigrid": Experiment(
