@@ -30,7 +30,7 @@ _reverie() {
   case ${COMP_WORDS[i]} in
 @VALUES@
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$cur") $(compgen -f -- "$cur"))
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"; compgen -f -- "$cur")
 }
 complete -o filenames -F _reverie reverie
 """

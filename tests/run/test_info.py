@@ -76,6 +76,7 @@ def test_shells_complete_commands_options_presets_and_choices(shell, tmp_path, c
     assert cli.main(["completion", shell]) == 0
     (tmp_path / "script").write_text(capsys.readouterr().out)
     (tmp_path / "mine.yaml").touch()
+    (tmp_path / "my run").mkdir()
 
     def complete(typed):
         words = " ".join(f"'{word}'" for word in f"reverie {typed}".split(" "))
@@ -98,6 +99,8 @@ def test_shells_complete_commands_options_presets_and_choices(shell, tmp_path, c
     assert "crafter" not in complete("train --configs crafter size1")
     assert {"train_eval", "eval_only"} <= complete("train --seed 3 --script ")
     assert {"true", "false"} <= complete("train --random_agent ")
+    if shell == "bash":  # Which splits words that are not told apart.
+        assert complete("eval m") == {"mine.yaml", "my run"}
 
 
 def test_completion_needs_a_shell_that_it_knows(capsys):

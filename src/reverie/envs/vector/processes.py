@@ -57,7 +57,7 @@ class ForkServer:
                 [sys.executable, *unbuffered, "-c", _BOOT, *map(str, ends), json.dumps(sys.path)],
                 pass_fds=ends,
                 stdout=subprocess.PIPE if piped else None,
-                stderr=subprocess.STDOUT if piped else None,
+                stderr=subprocess.STDOUT if piped and os.isatty(2) else None,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**environ, **os.environ, **_OFF_ACCELERATOR},
