@@ -326,15 +326,15 @@ class Talking(Fragile):
         return super().reset()
 
 
-def test_what_workers_print_stands_above_a_board_on_a_terminal(monkeypatch):
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "errors in a file"])
+def test_what_workers_print_stands_above_a_board_on_a_terminal(monkeypatch, terminal):
     file = io.StringIO()
     monkeypatch.setattr(sys, "stdout", FileProxy(Console(file=file), sys.stdout))
+    monkeypatch.setattr(os, "isatty", lambda number: terminal)
+    lines = ["printed [in] a worker", *["written to its errors"] * terminal]
     with VectorEnv([Talking], "async", seeds=0) as vector:
         vector.reset()
     deadline = time.monotonic() + 8
-    while file.getvalue().count("\n") < 2 and time.monotonic() < deadline:
+    while file.getvalue().count("\n") < len(lines) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert sorted(file.getvalue().splitlines()) == [
-        "printed [in] a worker",
-        "written to its errors",
-    ]
+    assert sorted(file.getvalue().splitlines()) == lines
