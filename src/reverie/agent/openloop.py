@@ -78,7 +78,8 @@ def roll(
     """States [h, n] of the prior after given actions, one after the other."""
 
     def step(carry, inputs):
-        carry = nets.dyn.imagine_step(carry, *inputs, draws)
+        action, noise = inputs
+        carry = nets.dyn.imagine_step(carry, action, noise, draws)
         return carry, carry.state
 
     noise = draws.uniform(key, (*actions.shape[:2], nets.dyn.stoch))
