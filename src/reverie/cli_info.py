@@ -19,13 +19,20 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import reverie
 from reverie.config import yaml_text
 from reverie.config.errors import ConfigError
 from reverie.track.sinks.format import format_duration, format_number
-from reverie.track.sinks.jsonl import RecordsError
-from reverie.track.status import RunStatus, find_runs, is_run, read_options, read_status
+from reverie.track.status import (
+    UNREADABLE,
+    RunStatus,
+    find_runs,
+    is_run,
+    read_options,
+    read_status,
+)
 
 VARIABLES = re.compile(r"JAX_|XLA_|REVERIE_|CUDA_VISIBLE|MUJOCO_GL|WANDB_(MODE|PROJECT)|OMP_NUM")
 MACHINE_OPTIONS = ("logdir", "jax.", "logger.")
@@ -128,7 +135,7 @@ def read_runs(folder: pathlib.Path) -> tuple[list[RunStatus], list[str]]:
     for path in find_runs(folder):
         try:
             runs.append(read_status(path))
-        except (ConfigError, RecordsError) as error:
+        except UNREADABLE as error:
             damaged.append(f"Left out {path}: {error}")
     return runs, damaged
 
@@ -142,11 +149,12 @@ def table(runs: list[RunStatus], folder: pathlib.Path) -> Table:
         made.add_column(name, justify="right")
     for run in runs:
         share = run.steps / max(run.total_steps, 1)
+        # As text: brackets in names would be read as markup.
         made.add_row(
-            str(run.folder.relative_to(folder)),
-            f"[{STYLES[run.state]}]{run.state}[/]" if STYLES[run.state] else run.state,
-            run.task.removeprefix("gym_"),
-            run.model,
+            Text(str(run.folder.relative_to(folder))),
+            Text(run.state, STYLES[run.state]),
+            Text(run.task.removeprefix("gym_")),
+            Text(run.model),
             f"{run.steps:,} ({share:.0%})",
             "" if math.isnan(run.score) else format_number(run.score),
             "" if run.left is None else format_duration(run.left),

@@ -51,6 +51,21 @@ def test_runs_lists_what_is_below_a_folder(copied, tmp_path, capsys):
     assert [run["state"] for run in json.loads(capsys.readouterr().out)] == ["finished"] * 2
 
 
+def test_a_run_that_cannot_be_read_and_an_odd_name_leave_the_others(copied, tmp_path, capsys):
+    shutil.copytree(copied, tmp_path / "sweep[lr=3e-4]" / "seed[/0]")
+    for name, file in (("steps", "config.yaml"), ("metrics", "metrics.jsonl")):
+        shutil.copytree(copied, tmp_path / name)
+        with open(tmp_path / name / file, "a") as target:
+            config = file == "config.yaml"
+            target.write("run.steps: lots\n" if config else '{"step": null, "fps/policy": 1}\n')
+    assert cli.main(["runs", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert [row.split()[0] for row in out.splitlines()[1:]] == ["copied", "sweep[lr=3e-4]/seed[/0]"]
+    assert [line.split()[2] for line in err.splitlines()] == [
+        f"{tmp_path / 'metrics'}:", f"{tmp_path / 'steps'}:"
+    ]  # fmt: skip
+
+
 def test_runs_of_an_empty_folder_and_of_none(tmp_path, capsys):
     assert cli.main(["runs", str(tmp_path)]) == 0
     assert "There are no runs in" in capsys.readouterr().out

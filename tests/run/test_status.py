@@ -11,7 +11,7 @@ import pytest
 import reverie
 from reverie.config.errors import ConfigError
 from reverie.track.sinks.jsonl import last_records
-from reverie.track.status import find_runs, read_status
+from reverie.track.status import find_runs, is_run, read_status
 
 RANDOM = {"configs": "debug", "random_agent": True, "run.log_every": 1e-9, "run.envs": 1}
 RANDOM |= {"logger.outputs": ["jsonl"], "run.save_every": 0}
@@ -92,6 +92,11 @@ def test_runs_are_found_below_a_folder_and_through_links_once(finished, tmp_path
     (tmp_path / "none" / "config.yaml").write_text("a: 1")
     assert [*find_runs(tmp_path)] == [tmp_path / "deep" / "linked"]
     assert [*find_runs(folder)] == [folder]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_no_run(tmp_path):
+    # Its name is too long, as the rights of a folder mean nothing to root.
+    assert not is_run(tmp_path / ("x" * 300))
 
 
 def test_a_folder_with_a_damaged_configuration_is_an_error_that_names_it(tmp_path):

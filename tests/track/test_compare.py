@@ -60,8 +60,11 @@ def test_seeds_are_one_experiment_and_others_differ_by_their_options(runs):
 
 
 def test_a_run_that_is_given_twice_counts_once(runs):
-    found, _ = read_runs([runs / "b0", runs, runs / "b0"])
+    (runs.parent / "link").symlink_to(runs)
+    again = runs / "a" / ".." / "b0"
+    found, notes = read_runs([runs / "b0", runs, again, runs.parent / "link" / "b0"])
     assert len(found) == 6
+    assert notes == []
 
 
 def test_hours_leave_out_the_pause_before_a_resume(tmp_path):
@@ -78,6 +81,19 @@ def test_runs_without_an_episode_are_told_and_left_out(runs):
     assert note == f"Left out: {runs / 'b0'} has no finished episode yet."
     with pytest.raises(NothingToPlot, match="b0 has no finished episode yet"):
         read_runs([runs / "b0"])
+
+
+def test_damaged_runs_and_what_is_no_folder_are_told_and_left_out(runs):
+    (runs / "b0" / "scores.jsonl").write_text("[1]\n{}\n")
+    (runs / "b1" / "config.yaml").write_text("task: [")
+    (runs / "curves.png").touch()
+    found, notes = read_runs(sorted(runs.iterdir()))
+    assert len(found) == 4
+    picture, scores, config = notes
+    assert picture == f"Left out: {runs / 'curves.png'} is no folder."
+    assert scores.startswith(f"Left out {runs / 'b0'}: ")
+    assert "scores.jsonl, line 1 is not a JSON object" in scores
+    assert config.startswith(f"Left out {runs / 'b1'}: ")
 
 
 def test_published_curves_count_steps_as_the_run_does():

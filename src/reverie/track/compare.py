@@ -1,6 +1,7 @@
 """Curves of several runs: which are seeds of one experiment, and what tells others apart."""
 
 import dataclasses
+import os
 import pathlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reverie.config.errors import ConfigError
 from reverie.track.aggregate import interquartile
 from reverie.track.curve import latest
 from reverie.track.names import task_title
 from reverie.track.published import Curve, original_curve, published_for
 from reverie.track.sinks.jsonl import METRICS, SCORES, read_jsonl
-from reverie.track.status import find_runs, read_options
+from reverie.track.status import UNREADABLE, find_runs, read_options
 
 Axis = Literal["steps", "hours"]
 Baseline = Literal["", "published", "original"]
@@ -101,14 +101,19 @@ def read_runs(folders: Iterable[pathlib.Path]) -> tuple[list[RunCurve], list[str
     """
     folders = [folder.expanduser() for folder in folders]
     for folder in folders:
-        if not folder.is_dir():
+        if not os.path.exists(folder):
             raise NothingToPlot(f"There is no folder {folder}.")
-    found, notes = [], []
-    for path in dict.fromkeys(run for folder in folders for run in find_runs(folder)):
+    # What matches logdir/* are pictures of an earlier call too.
+    notes = [f"Left out: {x} is no folder." for x in folders if not os.path.isdir(x)]
+    paths: dict[pathlib.Path, pathlib.Path] = {}
+    for path in (run for folder in folders for run in find_runs(folder)):
+        paths.setdefault(path.resolve(), path)  # Whichever way it is spelled, it is one seed.
+    found = []
+    for path in paths.values():
         try:
             run = _read(path)
-        except ConfigError as error:
-            notes.append(f"Left out: {error}")
+        except UNREADABLE as error:
+            notes.append(f"Left out {path}: {error}")
             continue
         if len(run.steps):
             found.append(run)

@@ -28,6 +28,9 @@ QUIET = 900.0
 """Seconds, besides those of a few logs, after which a run that writes nothing is stale: compiling
 a large model, or an evaluation, takes minutes."""
 
+UNREADABLE = (ValueError, TypeError, LookupError, OSError)
+"""What reading a run raises that is damaged, of another version, or deleted meanwhile."""
+
 EPISODES = 20
 """The score is the mean over this many latest episodes."""
 
@@ -96,7 +99,9 @@ class RunStatus:
 def is_run(folder: pathlib.Path) -> bool:
     """Whether a folder is that of a run."""
     parts = ("spaces.json", "checkpoints", METRICS)
-    return (folder / "config.yaml").is_file() and any((folder / name).exists() for name in parts)
+    # Those of pathlib raise errors for folders that nobody may look into.
+    config = os.path.isfile(folder / "config.yaml")
+    return config and any(os.path.exists(folder / name) for name in parts)
 
 
 def find_runs(folder: pathlib.Path, links: bool = True) -> Iterator[pathlib.Path]:

@@ -18,7 +18,7 @@ from reverie.config.load import RUN_CONFIG
 from reverie.config.schema import Config
 from reverie.track.published import published_for
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
-from reverie.track.status import LOCK, read_options, read_status
+from reverie.track.status import LOCK, UNREADABLE, read_options, read_status
 from reverie.view.folders import Folders, ViewError
 from reverie.view.records import read_new
 
@@ -70,8 +70,7 @@ class _Runs:
         if before != stamp or run.get("state") not in ("finished", "stopped"):
             try:
                 run = {**read_status(self._folders.run(name)).to_json(), "name": name}
-            # Damaged, of another version, or deleted meanwhile; the others are shown all the same.
-            except (ValueError, TypeError, LookupError, OSError) as error:
+            except UNREADABLE as error:  # The others are shown all the same.
                 run = {"name": name, "error": str(error) or type(error).__name__}
             self._read[name] = stamp, run
         return run
