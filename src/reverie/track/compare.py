@@ -23,10 +23,11 @@ POINTS = 50
 """Bins of the axis in which the episodes of a run are averaged."""
 
 PAUSE = 900.0
-"""Seconds without a record that count as a pause between a stop and a resume, not as training."""
+"""Seconds without a record that count as a pause between a stop and a resume, not as training; as
+many as in view/static/store.js."""
 
 INCIDENTAL = ("logdir", "seed", "logger.", "jax.", "run.", "script", "replay.save")
-"""Options, or sections, in which seeds of one experiment may differ, unless nothing else does."""
+"""Options, or sections, in which seeds of one experiment may differ."""
 
 COUNTS = ("run.train_ratio", "run.envs", "jax.compute_dtype")
 """Options of these sections that matter all the same."""

@@ -3,7 +3,8 @@
 import { get } from "./api.js";
 
 const MOST = 5000; // Points after which a file is read anew, as means over more lines.
-const PAUSE = 1800; // Longer breaks, in which the run was stopped, do not count as hours of it.
+// Longer breaks, in which the run was stopped, do not count as hours of it; as in track/compare.py.
+const PAUSE = 900;
 
 /** One file of records of one run: columns of numbers, texts, and what to ask for next. */
 class Records {
