@@ -96,6 +96,14 @@ def test_damaged_runs_and_what_is_no_folder_are_told_and_left_out(runs):
     assert config.startswith(f"Left out {runs / 'b1'}: ")
 
 
+def test_an_option_that_a_run_does_not_have_is_the_default(runs):
+    path = runs / "b0" / "config.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "mults:" not in line))
+    (found,), _ = compare(read_runs([runs / "b0", runs / "b1"])[0])
+    assert [(x.label, len(x.seeds)) for x in found.experiments] == [("", 2)]
+
+
 def test_published_curves_count_steps_as_the_run_does():
     options = {"task": "dmc_walker_walk", "env.dmc.image": False, "env.dmc.repeat": 2}
     curve = published_curve("dmc_proprio", "dmc_walker_walk")

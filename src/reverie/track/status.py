@@ -183,7 +183,10 @@ def _read_options(folder: pathlib.Path, version: tuple[int, ...]) -> Mapping[str
     if is_original(content):
         raise ConfigError(f"The run in {folder} is one of the original implementation.")
     saved = dict(flatten(content, groups(Config)))
-    return {key: leaf.default for key, leaf in leaves(Config).items()} | saved
+    # As a file has them, so that both are equal.
+    options = leaves(Config).values()
+    defaults = {x.key: list(x.default) if x.kind is tuple else x.default for x in options}
+    return defaults | saved
 
 
 def _state(status: RunStatus, unsaved: bool, log_every: float) -> tuple[State, str]:
