@@ -1,6 +1,8 @@
 """The state of a run, as its folder tells it."""
 
+import dataclasses
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -97,6 +99,16 @@ def test_runs_are_found_below_a_folder_and_through_links_once(finished, tmp_path
 def test_a_folder_that_cannot_be_looked_into_is_no_run(tmp_path):
     # Its name is too long, as the rights of a folder mean nothing to root.
     assert not is_run(tmp_path / ("x" * 300))
+
+
+def test_the_time_left_counts_from_the_checkpoint_on(finished, monkeypatch):
+    status = dataclasses.replace(
+        read_status(finished[0]), state="running", total_steps=10**6, speed=1.0, duration=480.0
+    )
+    monkeypatch.setattr("time.time", lambda: status.since + 200)
+    fresh = dataclasses.replace(status, seconds=60.0, updated=status.since + 200)
+    assert fresh.left == pytest.approx(220)
+    assert dataclasses.replace(fresh, speed=math.nan).left is None
 
 
 def test_a_folder_with_a_damaged_configuration_is_an_error_that_names_it(tmp_path):

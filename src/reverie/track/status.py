@@ -55,6 +55,7 @@ class RunStatus:
         updates: Updates at the newest checkpoint or log.
         episodes: Finished episodes at the newest checkpoint.
         seconds: Seconds of training at the newest checkpoint.
+        since: When that was, or when training went on from there, in seconds since 1970.
         duration: Seconds that it was given; 0 if any.
         speed: Environment steps per second at the newest log; 0 if unknown.
         score: Mean score of the latest 20 training episodes; NaN without any.
@@ -73,6 +74,7 @@ class RunStatus:
     updates: int
     episodes: int
     seconds: float
+    since: float
     duration: float
     speed: float
     score: float
@@ -82,12 +84,11 @@ class RunStatus:
     @property
     def left(self) -> float | None:
         """Seconds that a running run will take, at its present speed; None if nobody knows."""
-        if self.state != "running" or not self.speed:
+        if self.state != "running" or not self.speed > 0:  # It may be NaN.
             return None
         times = [max(0, self.total_steps - self.steps) / self.speed]
         if self.duration:
-            since = time.time() - self.updated
-            times.append(max(0.0, self.duration - self.seconds - since))
+            times.append(max(0.0, self.duration - self.seconds - (time.time() - self.since)))
         return min(times)
 
     def to_json(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def read_status(folder: pathlib.Path) -> RunStatus:
         RecordsError: One of the files of its records is damaged.
     """
     options = read_options(folder)
-    saved, meta = _checkpoint(folder)
+    saved, meta, written = _checkpoint(folder)
     metrics = last_records(folder / METRICS, 1, "fps/policy")
     episodes = last_records(folder / SCORES, EPISODES, "episode/score")
     scores = [x["episode/score"] for x in episodes]
@@ -151,6 +152,7 @@ def read_status(folder: pathlib.Path) -> RunStatus:
         updates=max(int(meta.get("updates", 0)), int(newest.get("train/opt/updates", 0))),
         episodes=int(meta.get("episodes", 0)),
         seconds=float(meta.get("seconds", 0.0)),
+        since=max(written, _changed(folder / LOCK)),  # A process writes its lock as it starts.
         duration=float(options["run.duration"]),
         speed=float(newest.get("fps/policy", 0.0)),
         score=sum(scores) / len(scores) if scores else math.nan,
@@ -226,21 +228,29 @@ def _elsewhere(process: str) -> bool:
     return " on " in process and process.rpartition(" on ")[2] != socket.gethostname()
 
 
-def _checkpoint(folder: pathlib.Path) -> tuple[int, Mapping[str, Any]]:
-    """Steps and counters of the newest checkpoint; 0 and nothing without one."""
+def _checkpoint(folder: pathlib.Path) -> tuple[int, Mapping[str, Any], float]:
+    """Steps and counters of the newest checkpoint and when it was written; zeros without one."""
     for path in sorted((folder / "checkpoints").glob("[0-9]*"), reverse=True):
         try:
             meta = json.loads((path / "meta.json").read_text())
-            return int(path.name), meta if isinstance(meta, dict) else {}
+            meta = meta if isinstance(meta, dict) else {}
+            return int(path.name), meta, _changed(path / "meta.json")
         except (OSError, ValueError):
             continue  # Deleted in the meantime, or damaged.
-    return 0, {}
+    return 0, {}, 0.0
 
 
 def _updated(folder: pathlib.Path) -> float:
     names = ("", METRICS, SCORES, "checkpoints", "replay", LOCK)
-    times = [(folder / x).stat().st_mtime for x in names if (folder / x).exists()]
-    return max(times, default=0.0)
+    return max(_changed(folder / name) for name in names)
+
+
+def _changed(path: pathlib.Path) -> float:
+    """When a file was written, in seconds since 1970; 0 without it."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _text(path: pathlib.Path) -> str:
