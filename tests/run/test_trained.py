@@ -176,6 +176,15 @@ def test_a_film_shows_whole_episodes_with_reward_and_value_at_their_speed(agent,
         assert colored(panel, color) > 20
 
 
+def test_a_gif_ends_before_it_fills_the_memory(agent, tmp_path, monkeypatch):
+    monkeypatch.setattr("reverie.track.video.GIF_FRAMES", 5)
+    with pytest.warns(UserWarning, match=r"ends after 5 frames.*-e '\.\[video\]'"):
+        result = agent.evaluate(Long, 1, video=tmp_path / "film.gif")
+    assert result.lengths[0] > 5
+    with Image.open(result.video) as film:
+        assert film.n_frames == 5
+
+
 @pytest.mark.filterwarnings("ignore:.*render method without:UserWarning")
 def test_an_environment_without_pictures_is_not_filmed(agent):
     with pytest.raises(FilmingError, match="rgb_array"):

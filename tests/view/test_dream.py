@@ -103,7 +103,8 @@ def test_films_show_a_path_frame_by_frame(hybrid, connect, format):
     assert (first != np.asarray(frames.convert("RGB"))).any()
 
 
-def test_server_says_what_is_wrong_and_goes_on(hybrid, connect):
+def test_server_says_what_is_wrong_and_goes_on(hybrid, connect, monkeypatch):
+    monkeypatch.setattr("reverie.track.video.GIF_FRAMES", 2)
     with connect(hybrid, "hybrid") as socket:
         line = Line(socket)
         for words, says in [
@@ -119,6 +120,8 @@ def test_server_says_what_is_wrong_and_goes_on(hybrid, connect):
         assert "Frame 9 does not exist" in line.ask("step", at=9, driver="policy")[0]["error"]
         wrong = line.ask("step", at=0, driver="you", action={"choice": [7]})[0]["error"]
         assert wrong.startswith("The action 'choice' is [7]: expected class indices below (5,)")
+        long = line.ask("film", at=2, format="gif")[0]["error"]
+        assert "as gif has up to 2 frames, and up to here there are 3" in long
         assert "frames" in line.ask("step", at=2, driver="policy")[0]
 
 

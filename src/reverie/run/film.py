@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -110,7 +111,7 @@ def film_episodes(
             installed. None films nothing.
         fps: Frames per second.
         **how: More of `evaluate`. If that is a `note`, it is told of a film that could not be
-            written, which is an error otherwise.
+            written, which is an error otherwise, and of one that was cut, which is a warning.
 
     Returns:
         What `evaluate` does, with the film as the `video` of the evaluation if there is one.
@@ -141,6 +142,11 @@ def film_episodes(
         return played
     if not writer.count:
         return played
+    if film.cut:
+        how.get("note", warnings.warn)(
+            f"The film ends after {writer.count:,} frames, as a longer gif would take too much "
+            f"memory. An mp4 has no such limit: {install('video')}."
+        )
     return dataclasses.replace(played[0], video=writer.path), played[1]
 
 
@@ -152,6 +158,9 @@ class _Film:
         policy: Says what the agent expects.
         episodes: How many there are going to be.
         hold: How often the last picture of each is repeated.
+
+    Attributes:
+        cut: Whether there were more steps than the writer has room for.
     """
 
     def __init__(self, writer: VideoWriter, policy: Actor, episodes: int, hold: int):
@@ -161,8 +170,12 @@ class _Film:
         self._hold = hold
         self._ended = 0
         self._panel = Panel()
+        self.cut = False
 
     def __call__(self, step: Mapping[str, np.ndarray]) -> None:
+        if self._writer.count >= self._writer.most:
+            self.cut = True
+            return
         expected = {}
         latents = {k: x[:1] for k, x in step.items() if k.startswith(LATENT_PREFIX)}
         if isinstance(self._policy, Policy) and latents:

@@ -7,6 +7,7 @@ chat tools play, and animated gif otherwise.
 import contextlib
 import importlib.util
 import io
+import math
 import os
 import pathlib
 import subprocess
@@ -23,8 +24,15 @@ MIN_WIDTH = 256
 """Narrower frames are enlarged: video codecs halve colour resolution, which blurs 64x64 frames."""
 
 
+GIF_FRAMES = 1000
+"""Frames of a gif for which there is memory on any machine: some hundred MB."""
+
+
 class VideoWriter(contextlib.AbstractContextManager):
-    """Writes a video frame by frame, so that it may be longer than fits in memory.
+    """Writes a video frame by frame.
+
+    An mp4 may be longer than fits in memory. A gif is kept there until it is written: who films
+    what may be long looks at `most`.
 
     Whatever ends the `with` block early leaves no file. Without a frame there is none either.
 
@@ -36,6 +44,7 @@ class VideoWriter(contextlib.AbstractContextManager):
     Attributes:
         path: The file, with its extension.
         count: Number of frames so far.
+        most: Number of frames that there is surely room for; infinite for mp4.
 
     Raises:
         ValueError: The format is unknown, or the rate none.
@@ -51,6 +60,7 @@ class VideoWriter(contextlib.AbstractContextManager):
             format = "mp4" if importlib.util.find_spec("imageio_ffmpeg") else "gif"
         self.path = pathlib.Path(f"{os.fspath(path)}.{format}").expanduser()
         self.count = 0
+        self.most = GIF_FRAMES if format == "gif" else math.inf
         self._encoder = (_Mp4 if format == "mp4" else _Gif)(fps)
         self._stack = contextlib.ExitStack()
 

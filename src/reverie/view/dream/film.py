@@ -49,16 +49,17 @@ def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
     Raises:
         DreamError: If there are too many frames, or it cannot be written here.
     """
-    if len(frames) > MOST_FRAMES:
-        raise DreamError(
-            f"A film has up to {MOST_FRAMES:,} frames, and up to here there are {len(frames):,}. "
-            "Go back to an earlier frame and save up to there."
-        )
     lines, panel = _lines(frames), Panel()
     columns = max(len(_images(frames[0])) * 2, _has_picture(frames[0]))
     with tempfile.TemporaryDirectory() as folder:
         try:
             with VideoWriter(pathlib.Path(folder) / "dream", fps, format) as writer:
+                if len(frames) > (most := min(MOST_FRAMES, writer.most)):
+                    raise DreamError(
+                        f"A film as {writer.path.suffix[1:]} has up to {most:,} frames, and up to "
+                        f"here there are {len(frames):,}. Go back to an earlier frame and save up "
+                        "to there."
+                    )
                 for frame in frames:
                     picture = _draw(frame, lines, columns)
                     said = {"value": float(frame.said.value)}
