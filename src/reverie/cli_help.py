@@ -71,7 +71,8 @@ Usage: reverie video FOLDER [--episodes N] [--output FILE] [--KEY VALUE ...]
   reverie video logdir/mine --episodes 3
 
 Films whole episodes of the newest checkpoint of a run, with reward and value drawn in, at the speed
-of the environment, into evaluation.mp4 in its folder. The episodes are those of reverie eval.
+of the environment, into evaluation.mp4 in its folder. One environment plays one episode after the
+other, so that they are not those of reverie eval; evaluation.json stays as it is.
 
   FOLDER           Run folder; also as --logdir FOLDER.
   --episodes N     Number of episodes, 3 by default.
