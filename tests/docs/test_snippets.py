@@ -292,6 +292,10 @@ def play(line, cache, capsys, monkeypatch):
         # One learning agent on a task by name, and one on an own class, are enough compilation.
         if task not in ("", "CartPole-v1", "my_env:Target"):
             words += ["--random_agent", "true"]
+    if words[1] == "plot" and words[2].startswith("logdir/"):
+        # The shortened run ends before an episode does on some tasks.
+        with open(f"{words[2]}/scores.jsonl", "a") as scores:
+            scores.write('{"step": 40, "time": 0.0, "episode/score": 1.0}\n')
     capsys.readouterr()
     assert cli.main(words[1:]) == 0, f"{line}: {capsys.readouterr().err}"
     output = capsys.readouterr().out
