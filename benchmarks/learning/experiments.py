@@ -52,7 +52,7 @@ EXPERIMENTS = {
             "bsuite_catch/0": 10_000,
             "bsuite_discounting_chain/0": 10_000,
             "bsuite_deep_sea/0": 10_000,
-            **{f"bsuite_memory_len/{size}": 10_000 for size in range(6)},
+            **{f"bsuite_memory_len/{size}": 10_000 if size < 2 else 30_000 for size in range(6)},
         },
     ),
     "minigrid": Experiment(
