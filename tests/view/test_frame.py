@@ -56,7 +56,9 @@ def test_names_of_other_machines_are_refused(client):
         assert "run" not in answer.text
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:1", "null"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "http://localhost:1", "null", "http://["]
+)
 def test_other_sites_are_refused_also_as_websockets(client, origin):
     headers = {"origin": origin}
     assert client.get("/api/runs", headers=headers).status_code == 403
@@ -70,6 +72,17 @@ def test_other_sites_are_refused_also_as_websockets(client, origin):
             other.websocket_connect("ws://localhost:6060/ws", headers=refused),
         ):
             pass
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pictures_in_pages_of_other_sites_are_refused_and_links_are_not(client, site):
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors"}
+    for path in ("/", "/api/runs", "/api/doctor?run=a/run"):
+        assert client.get(path, headers=headers).status_code == 403, path
+    headers["sec-fetch-mode"] = "navigate"
+    assert client.get("/", headers=headers).status_code == 200
+    assert client.get("/api/runs", headers=headers).status_code == 403
+    assert client.get("/api/runs", headers={"sec-fetch-site": "same-origin"}).status_code == 200
 
 
 def test_a_token_is_asked_for_and_leaves_the_address_bar(folder):

@@ -33,8 +33,8 @@ class Guard:
     """Refuses requests of other sites' pages, and of other machines without the token.
 
     A page of another site may send requests to a server on this machine: under a name of its own
-    that leads here (refused by the Host header), or to its address (refused by the Origin). Both
-    hold for websockets too.
+    that leads here (refused by the Host header), or to its address (refused by the Origin, and
+    where that is not sent, as for pictures, by Sec-Fetch-Site). All hold for websockets too.
 
     Args:
         app: What is guarded.
@@ -76,7 +76,7 @@ class Guard:
                 403,
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if (origin is not None and _place(origin) != host) or _foreign(scope, headers):
             return PlainTextResponse("Requests of other sites are refused.", 403)
         return None if self._token is None else self._without_token(scope, self._token)
 
@@ -102,6 +102,21 @@ class Guard:
 
 def _same(given: str | None, token: str) -> bool:
     return given is not None and hmac.compare_digest(given.encode(), token.encode())
+
+
+def _foreign(scope: Scope, headers: Headers) -> bool:
+    """Whether a page of another site asks, for more than to be left for the first page of this."""
+    if headers.get("sec-fetch-site") not in ("cross-site", "same-site"):
+        return False
+    return scope["path"] != "/" or headers.get("sec-fetch-mode") != "navigate"
+
+
+def _place(origin: str) -> str | None:
+    """The host and port of an Origin header; None if it has none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:
