@@ -16,6 +16,7 @@ from starlette.routing import WebSocketRoute  # noqa: E402
 from starlette.websockets import WebSocketDisconnect  # noqa: E402
 
 from reverie import cli  # noqa: E402
+from reverie.track.names import printable  # noqa: E402
 from reverie.view.app import make_app  # noqa: E402
 from reverie.view.folders import Folders, ViewError  # noqa: E402
 from reverie.view.guard import Guard  # noqa: E402
@@ -132,21 +133,32 @@ def test_files_elsewhere_are_none(folder):
             folders.file("a/run", file)
 
 
+def test_a_name_that_is_not_valid_as_utf8_hides_no_other(folder, client):
+    fake_run(folder / os.fsdecode(b"bad\xff"))
+    runs = {run["name"]: run for run in client.get("/api/runs").json()["runs"]}
+    assert runs.keys() == {"a/run", "bad\\udcff"}
+    assert runs["a/run"]["state"]
+    assert "not valid as UTF-8" in runs["bad\\udcff"]["error"]
+
+
 def test_a_folder_may_be_a_run_or_hold_none(folder, tmp_path):
     assert Folders(folder / "a" / "run").names() == ["."]
     assert Folders(tmp_path / "empty").names() == []
 
 
 def test_command_prints_the_address_of_a_page(folder):
+    folder = folder.rename(folder.parent / os.fsdecode(b"logs\xff"))
     words = [sys.executable, "-m", "reverie", "view", str(folder), "--port", "0"]
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     assert process.stdout
-    assert process.stdout.readline().decode().strip() == f"Runs in {folder}"
+    assert process.stdout.readline().decode().strip() == f"Runs in {printable(str(folder))}"
     url = process.stdout.readline().decode().strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
     with urllib.request.urlopen(url) as page:
         assert b"<title>Reverie" in page.read()
+    with urllib.request.urlopen(f"{url}api/runs") as answer:
+        assert b"a/run" in answer.read()
     process.send_signal(2)
     _, errors = process.communicate(timeout=20)
     assert (b"Traceback" in errors, process.returncode) == (False, 130)

@@ -1,6 +1,7 @@
 """The page Runs."""
 
 import json
+import os
 import re
 import shutil
 
@@ -69,8 +70,10 @@ def test_media_are_pictures_and_films_alone(client, runs):
     (run / "page.html").write_text("<script>")
     (run / "passwords.png").symlink_to("/etc/passwd")
     (run / "checkpoints" / "x.png").touch()
+    (run / os.fsdecode(b"bad\xff.png")).touch()
     files = [entry["file"] for entry in client.get("/api/media?run=cartpole").json()]
     assert "videos/a.mp4" in files
+    assert not any("bad" in file for file in files)
     assert not {"page.html", "checkpoints/x.png"} & set(files)
     answer = client.get("/api/file?run=cartpole&file=videos/a.mp4", headers={"range": "bytes=0-9"})
     assert (answer.status_code, len(answer.content)) == (206, 10)

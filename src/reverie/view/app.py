@@ -5,12 +5,13 @@ import pathlib
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reverie.view import episodes, runs
+from reverie.view.content import Json
 from reverie.view.dream import routes as dream
 from reverie.view.errors import is_ours, told
 from reverie.view.folders import Folders
@@ -71,4 +72,4 @@ class _Told:
 
 
 def _answer(error: Exception) -> Response:
-    return JSONResponse({"error": told(error)}, 400 if is_ours(error) else 500)
+    return Json({"error": told(error)}, 400 if is_ours(error) else 500)

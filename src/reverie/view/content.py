@@ -1,12 +1,22 @@
-"""Numbers and pictures as pages get them."""
+"""Numbers, texts and pictures as pages get them."""
 
 import io
+import json
 from typing import Any
 
 import numpy as np
+from starlette.responses import JSONResponse
 
 SHOWN = 64
 """Entries of a vector that are sent."""
+
+
+class Json(JSONResponse):
+    """JSON in ASCII: names of files need not be valid as UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        """Encodes the content."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
 def number(value: Any) -> float | None:

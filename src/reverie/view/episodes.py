@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from reverie.spaces import Space
-from reverie.view.content import number, numbers, png
+from reverie.view.content import Json, number, numbers, png
 from reverie.view.folders import Folders, ViewError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class _Episodes:
         from reverie.view.dream.recording import episodes
 
         found = episodes(self._folders.run(request.query_params.get("run", "")) / "replay")
-        return JSONResponse([dataclasses.asdict(episode) for episode in found])
+        return Json([dataclasses.asdict(episode) for episode in found])
 
     def episode(self, request: Request) -> Response:
         """The steps of an episode, a line of JSON each, as the model gets to them."""

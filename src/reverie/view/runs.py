@@ -10,15 +10,17 @@ import time
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from reverie.config.keys import leaves
 from reverie.config.load import RUN_CONFIG
 from reverie.config.schema import Config
+from reverie.track.names import encodable
 from reverie.track.published import published_for
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
 from reverie.track.status import LOCK, UNREADABLE, read_options, read_status
+from reverie.view.content import Json
 from reverie.view.folders import Folders, ViewError
 from reverie.view.records import read_new
 
@@ -61,17 +63,21 @@ class _Runs:
         runs = []
         for name in sorted(stamps, key=stamps.__getitem__, reverse=True):
             waits = name not in self._read and time.monotonic() > until
-            runs.append({"name": name, "waits": True} if waits else self._run(name, stamps[name]))
-        return JSONResponse({"root": str(self._folders.root), "now": time.time(), "runs": runs})
+            shown = {"name": encodable(name), "waits": True}
+            runs.append(shown if waits else self._run(name, stamps[name]))
+        return Json({"root": str(self._folders.root), "now": time.time(), "runs": runs})
 
     def _run(self, name: str, stamp: tuple[float, ...]) -> dict[str, Any]:
         before, run = self._read.get(name, ((), {}))
         # What became of a run that is over is read again when one of its files has changed.
         if before != stamp or run.get("state") not in ("finished", "stopped"):
+            shown = encodable(name)
             try:
+                if shown != name:
+                    raise ViewError("The name of its folder is not valid as UTF-8; rename it.")
                 run = {**read_status(self._folders.run(name)).to_json(), "name": name}
             except UNREADABLE as error:  # The others are shown all the same.
-                run = {"name": name, "error": str(error) or type(error).__name__}
+                run = {"name": shown, "error": str(error) or type(error).__name__}
             self._read[name] = stamp, run
         return run
 
@@ -81,7 +87,7 @@ class _Runs:
         if (file := RECORDS.get(asked.get("file", ""))) is None:
             raise ViewError(f"file is none of {', '.join(RECORDS)}.")
         path = self._folders.file(asked.get("run", ""), file)
-        return JSONResponse(read_new(path, asked.get("cursor", "")))
+        return Json(read_new(path, asked.get("cursor", "")))
 
     def config(self, request: Request) -> Response:
         """All options of a run, and which are not the defaults."""
@@ -89,7 +95,7 @@ class _Runs:
         known = leaves(Config)
         changed = [k for k, x in options.items() if k in known and not known[k].is_default(x)]
         shown = {key: _shown(value) for key, value in options.items()}
-        return JSONResponse({"options": shown, "changed": changed})
+        return Json({"options": shown, "changed": changed})
 
     def published(self, request: Request) -> Response:
         """The published curve of the task, over steps as the run counts them; null without one."""
@@ -97,9 +103,9 @@ class _Runs:
         try:
             curve = published_for(options)
         except ValueError:
-            return JSONResponse(None)
+            return Json(None)
         columns = {key: getattr(curve, key).tolist() for key in ("steps", "score", "low", "high")}
-        return JSONResponse({"label": curve.label, **columns})
+        return Json({"label": curve.label, **columns})
 
     def media(self, request: Request) -> Response:
         """Films and pictures, the newest first."""
@@ -109,16 +115,17 @@ class _Runs:
         for place, names, files in os.walk(folder):
             names[:] = [x for x in names if x not in ("checkpoints", "replay", "wandb")]
             for file in files:
-                if kind := MEDIA.get(os.path.splitext(file)[1].lower()):
-                    path = os.path.join(place, file)
+                kind = MEDIA.get(os.path.splitext(file)[1].lower())
+                path = os.path.relpath(os.path.join(place, file), folder)
+                # A page cannot ask for a name that is not valid as UTF-8.
+                if kind and encodable(path) == path:
                     try:
-                        changed = os.lstat(path).st_mtime
+                        changed = os.lstat(folder / path).st_mtime
                     except FileNotFoundError:
                         continue
-                    path = os.path.relpath(path, folder)
                     found.append({"file": path, "kind": kind, "changed": changed})
         found.sort(key=lambda entry: (-entry["changed"], entry["file"]))
-        return JSONResponse(found[:SHOWN])
+        return Json(found[:SHOWN])
 
     def file(self, request: Request) -> Response:
         """A film or picture."""
@@ -148,7 +155,7 @@ class _Runs:
                     process.kill()
         if not out:
             raise ViewError(errors.decode(errors="replace").strip() or "reverie doctor failed.")
-        return JSONResponse(json.loads(out))
+        return Json(json.loads(out))
 
 
 def _stamp(folder: pathlib.Path) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ import socket
 
 import uvicorn
 
+from reverie.track.names import printable
 from reverie.view.app import make_app
 from reverie.view.folders import Folders, ViewError
 from reverie.view.guard import is_loopback
@@ -46,7 +47,8 @@ def serve(
         proxy_headers=False,
         server_header=False,
     )
-    print(f"Runs in {folders.root}\n{_url(listening, host, token)}\nCtrl-C stops.", flush=True)
+    root = printable(str(folders.root))
+    print(f"Runs in {root}\n{_url(listening, host, token)}\nCtrl-C stops.", flush=True)
     server = uvicorn.Server(settings)
     # At the end it would report the requests that it cuts off.
     logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
