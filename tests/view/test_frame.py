@@ -133,6 +133,25 @@ def test_files_elsewhere_are_none(folder):
             folders.file("a/run", file)
 
 
+@pytest.mark.parametrize("part", ["scores.jsonl", "replay", "checkpoints", "replay/7.chunk"])
+def test_nothing_is_read_of_a_run_with_parts_elsewhere(folder, client, part):
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.write_text('{"step": 1, "episode/score": 77.5}\n')
+    link = folder / "a" / "run" / part
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(ViewError, match=part):
+        Folders(folder).saved("a/run")
+    (run,) = client.get("/api/runs").json()["runs"]
+    assert "score" not in run
+    assert f"'a/run/{part}' is not in" in run["error"]
+    # A link to another place in the folder is none of these.
+    elsewhere.rename(folder / "elsewhere")
+    link.unlink()
+    link.symlink_to(folder / "elsewhere")
+    assert Folders(folder).saved("a/run") == folder / "a" / "run"
+
+
 def test_a_name_that_is_not_valid_as_utf8_hides_no_other(folder, client):
     fake_run(folder / os.fsdecode(b"bad\xff"))
     runs = {run["name"]: run for run in client.get("/api/runs").json()["runs"]}

@@ -36,7 +36,7 @@ class _Episodes:
         # jax is imported by who looks at a model, so that the page Runs comes at once.
         from reverie.view.dream.recording import episodes
 
-        found = episodes(self._folders.run(request.query_params.get("run", "")) / "replay")
+        found = episodes(self._folders.saved(request.query_params.get("run", "")) / "replay")
         return Json([dataclasses.asdict(episode) for episode in found])
 
     def episode(self, request: Request) -> Response:

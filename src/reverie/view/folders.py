@@ -5,7 +5,11 @@ import pathlib
 import time
 
 from reverie.config.load import RUN_CONFIG
-from reverie.track.status import find_runs, is_run
+from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
+from reverie.track.status import LOCK, find_runs, is_run
+
+PARTS = (RUN_CONFIG, "spaces.json", METRICS, SCORES, NOTES, LOCK, "checkpoints", "replay")
+"""What is read of a run."""
 
 SHARE = 0.05
 """Most of the time that goes into looking for new runs, in a home directory with many folders."""
@@ -44,13 +48,29 @@ class Folders:
         """The folder of a run.
 
         Raises:
-            ViewError: If there is none of this name below the folder.
+            ViewError: If there is none of this name below the folder, or a part of it is a link
+                that leads elsewhere.
         """
         path = self._inside(self.root / name, name)
         if not is_run(path):
             raise ViewError(f"There is no run {name!r} in {self.root}.")
-        self._inside(path / RUN_CONFIG, RUN_CONFIG)
+        for part in PARTS:
+            self._inside(path / part, f"{name}/{part}")
         return path
+
+    def saved(self, name: str) -> pathlib.Path:
+        """The folder of a run whose checkpoints and replay are read.
+
+        Raises:
+            ViewError: As `run`, also for links in these.
+        """
+        folder = self.run(name)
+        for part in ("checkpoints", "replay"):
+            for place, folders, files in os.walk(folder / part):
+                for path in (os.path.join(place, entry) for entry in (*folders, *files)):
+                    if os.path.islink(path):
+                        self._inside(pathlib.Path(path), os.path.relpath(path, self.root))
+        return folder
 
     def file(self, name: str, file: str) -> pathlib.Path:
         """A file in the folder of a run, which need not be there.

@@ -78,7 +78,7 @@ class Models:
             ConfigError: If its files are damaged, or its networks are code that must not be
                 imported because the folder was made elsewhere.
         """
-        return open_saved(self._folders.run(name), self._folders.trust)
+        return open_saved(self._folders.saved(name), self._folders.trust)
 
     def load(self, name: str) -> Model:
         """The model of a run with the parameters of the newest checkpoint.

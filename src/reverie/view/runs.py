@@ -75,7 +75,7 @@ class _Runs:
             try:
                 if shown != name:
                     raise ViewError("The name of its folder is not valid as UTF-8; rename it.")
-                run = {**read_status(self._folders.run(name)).to_json(), "name": name}
+                run = {**read_status(self._folders.saved(name)).to_json(), "name": name}
             except UNREADABLE as error:  # The others are shown all the same.
                 run = {"name": shown, "error": str(error) or type(error).__name__}
             self._read[name] = stamp, run
@@ -137,7 +137,7 @@ class _Runs:
 
     async def doctor(self, request: Request) -> Response:
         """What `reverie doctor` says, in a process that gives its memory back; one at a time."""
-        folder = self._folders.run(request.query_params.get("run", ""))
+        folder = self._folders.saved(request.query_params.get("run", ""))
         # Without -P the current folder, which may be a run's, would lend modules.
         words = [sys.executable, "-P", "-m", "reverie", "doctor", str(folder), "--json"]
         words += ["--trust"] if self._folders.trust else []

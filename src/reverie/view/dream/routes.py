@@ -69,7 +69,7 @@ def _open(folders: Folders, name: str) -> tuple[Any, bytes]:
         # JAX takes seconds to import, and no other page needs it.
         from reverie.view.dream.session import Session
 
-        session = Session(folders.run(name), folders.trust)
+        session = Session(folders.saved(name), folders.trust)
         return session, _message(session.about())
     except Exception as error:
         return None, _message({"error": told(error)})
