@@ -291,6 +291,18 @@ def test_episodes_of_replay_are_found_newest_first(run):
     assert episodes(run[0].root / "none") == []
 
 
+def test_parts_of_episodes_begin_with_the_stored_latents(run, model):
+    parts = [e for e in episodes(run[0].replay) if e.begin <= 1 and not e.whole]
+    assert parts
+    for part in parts:
+        state, action = Recording(run[0].replay, model.agent, part.serial, part.begin, 1).before(
+            model.initial()
+        )
+        assert part.begin == 1
+        assert state.deter.any()
+        assert any(x.any() for x in action.values())
+
+
 def test_nothing_is_written_into_the_run(run, model, reality):
     folder = run[0].root
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}

@@ -87,8 +87,8 @@ class Recording:
             self._latents.detach()
         except (DamagedFile, FileNotFoundError) as error:
             raise DreamError(
-                f"Chunk {serial} of replay is no longer there ({error}). Load the list of episodes "
-                "again and choose another step."
+                f"Chunk {serial} of replay is no longer there ({error}). Reload the page and "
+                "choose another step."
             ) from None
         self._agent = agent
         self._keys = (*agent.obs_space, *agent.act_space, "reward", *FLAGS)
@@ -187,7 +187,9 @@ def _same(recorded: np.ndarray, action: np.ndarray) -> bool:
 def _split(serial: int, rows: Mapping[str, np.ndarray]):
     """The episodes in the rows of a file."""
     count = len(rows["reward"])
-    starts = sorted({0, *np.flatnonzero(rows["is_first"]).tolist()})
+    # Of an episode that another file begins, the first row gives the latents to start from.
+    begin = 0 if rows["is_first"][:1].all() else 1
+    starts = sorted({begin, *np.flatnonzero(rows["is_first"]).tolist()})
     for begin, end in zip(starts, [*starts[1:], count], strict=True):
         if end > begin:
             whole = bool(rows["is_first"][begin] and rows["is_last"][end - 1])
