@@ -13,6 +13,7 @@ testclient = pytest.importorskip("starlette.testclient", reason="the extra view 
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of, serials  # noqa: E402
 from reverie.view.app import make_app  # noqa: E402
+from reverie.view.dream.recording import episodes  # noqa: E402
 from reverie.view.folders import Folders  # noqa: E402
 
 
@@ -92,6 +93,25 @@ def test_a_file_that_is_deleted_meanwhile_is_left_out(runs):
     path_of(replay, first, "chunk").write_bytes(b"torn")
     found = {episode["serial"] for episode in client.get("/api/episodes?run=cartpole").json()}
     assert found == set(rest)
+
+
+def test_a_damaged_step_is_told_after_those_before_it(open_page, hybrid, tmp_path):
+    pytest.importorskip("lz4", reason="lz4 is not installed")
+    shutil.copytree(hybrid, tmp_path / "runs")
+    replay = tmp_path / "runs" / "hybrid" / "replay"
+    episode = next(x for x in episodes(replay) if x.whole)
+    path = path_of(replay, episode.serial, "chunk")
+    fields, arrays = format.read(path)
+    arrays["image"] = np.zeros_like(arrays["image"])  # Not all can be compressed as they are.
+    format.write(path, fields, arrays, compress=["image"])
+    file = format.File(path)
+    start = file.arrays["image"]["bounds"][(episode.end - 1) // file.arrays["image"]["rows"]]
+    with open(path, "r+b") as damaged:
+        damaged.seek(file.position["image"] + start)
+        damaged.write(bytes(64))
+    where = f"run=hybrid&episode={episode.serial}-{episode.begin}"
+    page = open_page(make_app(Folders(tmp_path / "runs")), f"#/episodes?{where}")
+    page.get_by_role("alert").get_by_text("has a damaged array 'image'").wait_for()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])

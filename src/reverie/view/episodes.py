@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from reverie.spaces import Space
 from reverie.view.content import Json, number, numbers, png
+from reverie.view.errors import told
 from reverie.view.folders import Folders, ViewError
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ class _Episodes:
 
         def stream() -> Iterator[str]:
             yield first
-            yield from lines
+            try:
+                yield from lines
+            except Exception as error:  # The answer has begun: it ends with what went wrong.
+                yield _line({"error": told(error)})
 
         return StreamingResponse(stream(), media_type="application/x-ndjson")
 

@@ -314,6 +314,10 @@ async function* lines(address, signal) {
     if (done) break;
     const parts = (rest + value).split("\n");
     rest = parts.pop();
-    for (const part of parts) yield JSON.parse(part);
+    for (const part of parts) {
+      const line = JSON.parse(part);
+      if (line.error) throw new Error(line.error);
+      yield line;
+    }
   }
 }
