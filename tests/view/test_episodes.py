@@ -15,6 +15,7 @@ from reverie.replay.files.archive import path_of, serials  # noqa: E402
 from reverie.view.app import make_app  # noqa: E402
 from reverie.view.dream.recording import episodes  # noqa: E402
 from reverie.view.folders import Folders  # noqa: E402
+from reverie.view.models import Models  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,14 @@ def test_a_file_that_is_deleted_meanwhile_is_left_out(runs):
     path_of(replay, first, "chunk").write_bytes(b"torn")
     found = {episode["serial"] for episode in client.get("/api/episodes?run=cartpole").json()}
     assert found == set(rest)
+
+
+def test_a_newer_checkpoint_is_for_who_asks_then(runs):
+    models = Models(Folders(runs))
+    before = models.load("cartpole")
+    *_, saved = sorted((runs / "cartpole" / "checkpoints").iterdir())
+    shutil.copytree(saved, saved.with_name("000000000999"))
+    assert (models.load("cartpole").step, before.step) == (999, 120)
 
 
 def test_a_damaged_step_is_told_after_those_before_it(open_page, hybrid, tmp_path):

@@ -1,5 +1,6 @@
 """World models of runs, loaded from their newest checkpoints."""
 
+import copy
 import pathlib
 import threading
 from collections.abc import Callable
@@ -81,7 +82,7 @@ class Models:
         return open_saved(self._folders.saved(name), self._folders.trust)
 
     def load(self, name: str) -> Model:
-        """The model of a run with the parameters of the newest checkpoint.
+        """The model of a run with the parameters of the newest checkpoint, which it keeps.
 
         Raises:
             ConfigError: As `open`.
@@ -97,4 +98,5 @@ class Models:
             if newest_step(run.config) > model.step:
                 params, saved = read_params(run.folder.root, model.agent, choose(None))
                 model.set_params(params, saved.step)
-            return model
+            # With the same programs; a later checkpoint is for who asks then.
+            return copy.copy(model)
