@@ -39,8 +39,15 @@ def test_a_run_that_went_back_is_read_anew(tmp_path):
     path.write_text("".join(line(step) for step in range(100, 160)))
     again = read_new(path, cursor)
     assert (again["fresh"], again["columns"]["step"][0]) == (True, 100)
-    for nonsense in ("x", "-1-2", "5", "5-", "99999999999999999999-0"):
+    for nonsense in ("x", "-1-2", "5", "5-", "99999999999999999999-0", "9" * 5000):
         assert read_new(path, nonsense)["fresh"]
+
+
+def test_of_many_texts_the_newest_are_kept(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_text("".join(line(step, note=str(step)) for step in range(POINTS + 5)))
+    texts = read_new(path)["texts"]
+    assert [text for *_, text in texts] == [str(step) for step in range(5, POINTS + 5)]
 
 
 def test_a_long_file_gives_means(tmp_path):

@@ -1,8 +1,10 @@
 """Reads files of JSON lines that grow, each time only what is new."""
 
+import collections
 import json
 import os
 import pathlib
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -47,7 +49,7 @@ def read_new(path: pathlib.Path, cursor: str = "") -> dict[str, Any]:
 def _known(file: BinaryIO, cursor: str) -> int:
     """Where to go on; 0 if what was before is not there any more."""
     position, _, check = cursor.partition("-")
-    if not position.isdecimal() or int(position) > os.fstat(file.fileno()).st_size:
+    if not re.fullmatch("[0-9]{1,19}", position) or int(position) > os.fstat(file.fileno()).st_size:
         return 0
     return int(position) if _cursor(file, int(position)) == f"{position}-{check}" else 0
 
@@ -69,7 +71,7 @@ class _Rows:
     def __init__(self):
         self._width, self._open = 1, 0
         self._rows: list[dict[str, list[float]]] = []  # Key -> sum and count.
-        self._texts: list[list[Any]] = []
+        self._texts: collections.deque[list[Any]] = collections.deque(maxlen=POINTS)
 
     def add(self, line: bytes) -> None:
         try:
@@ -106,7 +108,7 @@ class _Rows:
             key: [row[key][0] / row[key][1] if key in row else None for row in self._rows]
             for key in keys
         }
-        return {"columns": columns, "texts": self._texts[-POINTS:]}
+        return {"columns": columns, "texts": list(self._texts)}
 
 
 def _sum(first: dict[str, list[float]], second: dict[str, list[float]]) -> dict[str, list[float]]:
