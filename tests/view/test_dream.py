@@ -123,6 +123,9 @@ def test_server_says_what_is_wrong_and_goes_on(hybrid, connect, monkeypatch):
         long = line.ask("film", at=2, format="gif")[0]["error"]
         assert "as gif has up to 2 frames, and up to here there are 3" in long
         assert "frames" in line.ask("step", at=2, driver="policy")[0]
+        # A dream that cannot begin leaves the one before it.
+        assert "no longer there" in line.ask("replay", serial=77, row=3, observed=1)[0]["error"]
+        assert "frames" in line.ask("step", at=1, driver="policy")[0]
 
 
 def test_dreams_are_few_at_a_time(trained, connect, monkeypatch):
@@ -262,7 +265,9 @@ def test_a_newer_checkpoint_is_offered_and_loaded(open_page, runs):
     offer = page.get_by_role("button", name="Load the checkpoint of step 120")
     assert offer.count() == 0
     shutil.move(newer, saved[-1])
+    shutil.rmtree(runs / "cartpole" / "replay")
     page.get_by_role("button", name="New dream").click()
+    page.get_by_text("No replay was saved yet").wait_for()
     begin(page)
     offer.click()
     page.get_by_text("checkpoint of step 120").wait_for()

@@ -104,14 +104,12 @@ class Session:
 
     def _replay(self, serial: int, row: int, observed: int, seed: int = 0) -> Answer:
         """Begins a dream with steps of replay."""
-        self.close()
         steps = _whole("observed", observed, 1, MOST_OBSERVED)
         recording = Recording(self._run.folder.replay, self._model.agent, serial, row, steps)
         return self._begun(dream_of_recording(self._model, recording, _seed(seed)))
 
     def _reset(self, observed: int, episode: int = 0, seed: int = 0) -> Answer:
         """Begins a dream with the first steps of an episode of the environment."""
-        self.close()
         steps = _whole("observed", observed, 1, MOST_OBSERVED)
         run = self._run
         spaces = run.obs_space, run.act_space
@@ -125,6 +123,7 @@ class Session:
 
     def _begun(self, dream: Dream) -> Answer:
         self._model.prepare(wait=True)
+        self.close()
         self._dream = dream
         return self._shown(*dream.frames)
 

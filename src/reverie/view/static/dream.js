@@ -52,6 +52,19 @@ class Page {
     this.link?.close();
   }
 
+  /** Chooses anew, from what a running training has saved meanwhile too. */
+  async again() {
+    let problem = null;
+    try {
+      Object.assign(this.about, (await this.link.ask("episodes")).content);
+    } catch (error) {
+      problem = error;
+    }
+    if (this.closed) return;
+    this.choose();
+    this.tell(problem);
+  }
+
   /** The ways in which a dream may begin. */
   choose() {
     this.view?.close();

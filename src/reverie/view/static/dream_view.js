@@ -60,7 +60,7 @@ export class View {
     this.page.body.append(h("div", { class: "dream" }, stage, this.curves.root));
     this.newer = h("button", { type: "button", hidden: true, click: () => this.#reload() });
     this.page.tools.replaceChildren(this.newer,
-      h("button", { type: "button", click: () => this.page.choose() }, "New dream"));
+      h("button", { type: "button", click: () => this.page.again() }, "New dream"));
   }
 
   #transport() {
