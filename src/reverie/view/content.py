@@ -32,7 +32,8 @@ def numbers(values: Any) -> list[float | None]:
 def visible(image: np.ndarray) -> np.ndarray:
     """A uint8 image [h, w, c] as people can see it: [h, w] gray, or [h, w, 3].
 
-    Of frames that are stacked in the channels it is the newest.
+    Four channels are taken as RGB and one more. Of other frames that are stacked in the channels it
+    is the newest.
     """
     channels = image.shape[-1]
     if channels % 3 == 0:
