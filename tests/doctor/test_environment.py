@@ -48,11 +48,11 @@ def task(request):
 
 @pytest.mark.parametrize("task", [Walk], indirect=True)
 def test_a_model_learns_a_healthy_environment_by_heart(task, cache, capfd, monkeypatch):
-    monkeypatch.setattr(environment, "UPDATES", 300)
+    monkeypatch.setattr(environment, "UPDATES", 500)
     code = cli.main(["doctor", "--env", task, "--jax.cache_dir", cache, *TINY])
     out = capfd.readouterr().out
     assert code == 0, out
-    assert "300 updates on 500 random steps" in out
+    assert "500 updates on 500 random steps" in out
     assert "healthy  actions" in out
     assert "healthy  obs seen" in out
 

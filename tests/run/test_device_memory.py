@@ -46,7 +46,7 @@ def without_memory(monkeypatch):
 
 @pytest.mark.parametrize(("kind", "consumes"), [("train", True), ("report", False)])
 def test_a_device_without_memory(copied, make_config, without_memory, monkeypatch, kind, consumes):
-    words = ["--run.steps", "400", "--run.report_every", "0.1"]
+    words = ["--run.steps", "4000", "--run.report_every", "0.1"]
     checkpoints = Checkpointer(copied / "checkpoints")
     before = checkpoints.restore()
     without_memory(kind, consumes)

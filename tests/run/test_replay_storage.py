@@ -103,7 +103,7 @@ def test_a_refused_replay_leaves_the_run_that_was_to_go_on_as_it_is(make_config,
 
 def test_the_memory_of_evaluation_episodes_counts(make_config, tmp_path):
     words = ["--script", "train_eval", "--replay.eval_size", "1e12", "--run.steps", "50"]
-    with pytest.raises(BudgetError, match=r"GB of it for evaluation episodes .*replay\.eval_size"):
+    with pytest.raises(BudgetError, match=r"GB of it for evaluations .*replay\.eval_size"):
         launch(make_config(tmp_path / "new", *words, "--replay.storage", "ram"))
     assert not (tmp_path / "new").exists()
     # Without reports, or without an agent, nothing is kept.
@@ -114,7 +114,7 @@ def test_the_memory_of_evaluation_episodes_counts(make_config, tmp_path):
 def test_a_capacity_that_the_run_cannot_reach_is_not_refused(make_config, tmp_path, capfd):
     words = ["--replay.size", "1e12", "--logger.outputs", "terminal"]
     launch(make_config(tmp_path, *RANDOM, *words, "--run.steps", "50"))
-    assert "50 steps = " in capfd.readouterr().out
+    assert "50 steps of " in capfd.readouterr().out
     words += ["--run.steps", "1e12", "--run.duration", "0.01"]
     launch(make_config(tmp_path, *RANDOM, *words))
     assert "does not fit on the disk" in capfd.readouterr().out
