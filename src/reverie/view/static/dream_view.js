@@ -222,7 +222,8 @@ export class View {
     while (this.playing && !this.closed) {
       const began = performance.now();
       await this.step();
-      if (this.frame.ends && this.playing) this.#pause();
+      // Who has taken over meanwhile has asked for a step.
+      if (this.frame.ends && this.frame.driver === this.driver && this.playing) this.#pause();
       const rest = this.speed ? 1000 / this.speed - (performance.now() - began) : 0;
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, rest)));
       times.push(performance.now());
