@@ -33,13 +33,17 @@ RUNS = {
 }  # fmt: skip
 """Run -> words after `reverie train`."""
 
+ALL = tuple(RUNS)[1:]
+
 COLUMNS = ("steps/s", "updates/s", "alone", "overhead", *PARTS, "other")
 
 
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("runs", nargs="*", choices=[*RUNS, []], default=list(RUNS)[1:])
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help=f"by default all of {', '.join(ALL)}"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="after the first update")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -47,7 +51,9 @@ def main() -> None:
     if args.here:
         print(json.dumps(measure(RUNS[args.runs[0]], args.seconds)))
         return
-    results = {name: in_process(name, args.seconds) for name in args.runs}
+    if unknown := {*args.runs} - RUNS.keys():
+        parser.error(f"there is no run {', '.join(sorted(unknown))}; there are {', '.join(RUNS)}")
+    results = {name: in_process(name, args.seconds) for name in args.runs or ALL}
     print(json.dumps(results, indent=2) if args.json else table(results))
 
 
