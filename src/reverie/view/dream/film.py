@@ -51,6 +51,8 @@ def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
     """
     lines, panel = _lines(frames), Panel()
     columns = max(len(_images(frames[0])) * 2, _has_picture(frames[0]))
+    width = max(columns, 2) * (SIDE + GAP) + GAP
+    strips = [_strip(one, width - 2 * GAP) for one in lines]
     with tempfile.TemporaryDirectory() as folder:
         try:
             with VideoWriter(pathlib.Path(folder) / "dream", fps, format) as writer:
@@ -60,8 +62,9 @@ def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
                         f"here there are {len(frames):,}. Go back to an earlier frame and save up "
                         "to there."
                     )
-                for frame in frames:
-                    picture = _draw(frame, lines, columns)
+                for index, frame in enumerate(frames):
+                    past = (width - 2 * GAP) * index // max(1, len(frames) - 1)
+                    picture = _draw(frame, strips, past, columns)
                     said = {"value": float(frame.said.value)}
                     reward = float(frame.said.reward)
                     # What is predicted in place of 0 never is exactly that.
@@ -109,13 +112,13 @@ def _pictures(frame: Frame) -> list[tuple[str, np.ndarray]]:
     return found
 
 
-def _draw(frame: Frame, lines: Sequence[Lines], columns: int) -> np.ndarray:
-    """One picture of the film, [h, w, 3]."""
+def _draw(frame: Frame, strips: Sequence[tuple[Any, Any]], past: int, columns: int) -> np.ndarray:
+    """One picture of the film, [h, w, 3], with the strips drawn as far as `past`."""
     from PIL import Image, ImageDraw
 
     top = HEAD + (HEAD + SIDE + GAP if columns else 0)
     width = max(columns, 2) * (SIDE + GAP) + GAP
-    sheet = Image.new("RGB", (width, top + len(lines) * (STRIP + GAP)), "white")
+    sheet = Image.new("RGB", (width, top + len(strips) * (STRIP + GAP)), "white")
     draw = ImageDraw.Draw(sheet)
     state = f"asleep for {frame.horizon} steps" if frame.horizon else "awake"
     who = {"you": ", a person drives", "policy": ", the policy drives"}.get(frame.driver, "")
@@ -127,8 +130,10 @@ def _draw(frame: Frame, lines: Sequence[Lines], columns: int) -> np.ndarray:
         around = (left - EDGE, above - EDGE, left + SIDE + EDGE - 1, above + SIDE + EDGE - 1)
         draw.rectangle(around, fill=edge)
         sheet.paste(_square(image), (left, above))
-    for row, one in enumerate(lines):
-        _strip(draw, one, frame.step, (GAP, top + row * (STRIP + GAP), width - GAP))
+    for row, (empty, whole) in enumerate(strips):
+        place = GAP, top + row * (STRIP + GAP)
+        sheet.paste(empty, place)
+        sheet.paste(whole.crop((0, 0, past + 1, whole.height)), place)
     return np.asarray(sheet)
 
 
@@ -144,18 +149,23 @@ def _square(image: np.ndarray) -> Any:
     return square
 
 
-def _strip(draw: Any, lines: Lines, now: int, place: tuple[int, int, int]) -> None:
-    """Draws lines up to now: the truth gray and wide, the dream on it."""
-    left, top, right = place
-    draw.rectangle((left, top, right, top + STRIP), fill="#f4f6f8")
+def _strip(lines: Lines, width: int) -> tuple[Any, Any]:
+    """A strip without lines, and one with all of them: the truth gray and wide, the dream on it."""
+    from PIL import Image, ImageDraw
+
+    empty = Image.new("RGB", (width + 1, STRIP + 1), "#f4f6f8")
+    whole = empty.copy()
+    draw = ImageDraw.Draw(whole)
     both = np.concatenate([lines.dream, lines.truth])
     both = both[np.isfinite(both)]
     low, high = (both.min(), both.max()) if both.size else (0.0, 1.0)
-    x = left + (right - left) * np.arange(len(lines.dream)) / max(1, len(lines.dream) - 1)
-    for values, colour, width in ((lines.truth, style.GREY, 4), (lines.dream, style.BLUE, 2)):
-        for line in values[: now + 1].T:
-            y = top + STRIP - 6 - (STRIP - 12) * (line - low) / max(high - low, 1e-6)
+    x = width * np.arange(len(lines.dream)) / max(1, len(lines.dream) - 1)
+    for values, colour, thick in ((lines.truth, style.GREY, 4), (lines.dream, style.BLUE, 2)):
+        for line in values.T:
+            y = STRIP - 6 - (STRIP - 12) * (line - low) / max(high - low, 1e-6)
             points = [(float(x[i]), float(y[i])) for i in np.flatnonzero(np.isfinite(y))]
             if len(points) > 1:
-                draw.line(points, fill=colour, width=width)
-    draw.text((left + 6, top + 3), lines.name, style.MUTED, font_size=12)
+                draw.line(points, fill=colour, width=thick)
+    for picture in (empty, whole):
+        ImageDraw.Draw(picture).text((6, 3), lines.name, style.MUTED, font_size=12)
+    return empty, whole
