@@ -1,10 +1,12 @@
 """The page Runs."""
 
+import asyncio
 import json
 import os
 import re
 import shutil
 
+import httpx
 import pytest
 
 testclient = pytest.importorskip("starlette.testclient", reason="the extra view is not installed")
@@ -82,9 +84,19 @@ def test_media_are_pictures_and_films_alone(client, runs):
         assert (answer.status_code, "root:" in answer.text) == (400, False), file
 
 
+async def _at_once(app, path):
+    """Two answers to a question that is asked twice."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as line:
+        return await asyncio.gather(line.get(path), line.get(path))
+
+
 def test_doctor_is_asked_on_demand(client, runs):
     shutil.rmtree(runs / "cartpole" / "checkpoints")  # What its agent predicts takes long.
-    verdict = client.get("/api/doctor?run=cartpole").json()
+    answers = asyncio.run(_at_once(client.app, "/api/doctor?run=cartpole"))
+    assert sorted(answer.status_code for answer in answers) == [200, 400]
+    verdict, busy = (x.json() for x in sorted(answers, key=lambda answer: answer.status_code))
+    assert "busy" in busy["error"]
     assert {line["about"] for line in verdict["lines"]} >= {"score", "train ratio", "checkpoint"}
     (runs / "cartpole" / "config.yaml").write_text("task: dummy_disc\nseed: none\n")
     answer = client.get("/api/doctor?run=cartpole")

@@ -137,6 +137,8 @@ class _Runs:
 
     async def doctor(self, request: Request) -> Response:
         """What `reverie doctor` says, in a process that gives its memory back; one at a time."""
+        if self._examining.locked():  # A queue would go on for pages that are closed since.
+            raise ViewError("The doctor is busy with a run. Ask again in a minute.")
         folder = self._folders.saved(request.query_params.get("run", ""))
         # Without -P the current folder, which may be a run's, would lend modules.
         words = [sys.executable, "-P", "-m", "reverie", "doctor", str(folder), "--json"]
