@@ -9,14 +9,13 @@ import numpy as np
 
 from reverie.actors.evaluate import Evaluation
 from reverie.config.load import load_saved, set_by
-from reverie.config.schema import Config, with_values
+from reverie.config.schema import Config
 from reverie.learner.checkpoint import CheckpointError
 from reverie.run import build, defaults
 from reverie.run.film import film_episodes
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import load_policy
 from reverie.run.result import Outcome, write_json
-from reverie.track.sinks.registry import REMOTE
 
 Records = list[dict[str, Any]]
 
@@ -94,9 +93,6 @@ def eval_run(
 ) -> Outcome:
     """Evaluates the run in a folder with its own configuration.
 
-    Outputs of the run for the viewers of others get the evaluation only if the flags name them:
-    their packages, or the right to write there, may be missing where a run is evaluated.
-
     Args:
         logdir: Run folder.
         words: Flags that replace options of the run.
@@ -107,9 +103,6 @@ def eval_run(
     folder, _, saved = open_run(logdir, trust)
     saved.refuse(set_by(words))
     config = load_saved(saved, [*words, "--logdir", str(folder.root)])
-    if not config.sources.get("logger.outputs", "").startswith("flag"):
-        outputs = [name for name in config.logger.outputs if name not in REMOTE]
-        config = with_values(config, {"logger.outputs": outputs}, "evaluation")
     film = None
     if video is not False:
         film = folder.root / "evaluation" if video is True else pathlib.Path(video)

@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from reverie import cli
 from reverie.config import foreign
 from reverie.config.load import load
 
@@ -16,12 +17,18 @@ eval_only = importlib.import_module("reverie.run.eval_only")
     [
         ([], ("jsonl",)),
         (["--logger.outputs", "terminal", "scope"], ("terminal", "scope")),
-        (["--run.eval_eps", "2"], ("jsonl",)),
+        (["--seed", "2"], ("jsonl",)),
     ],
 )
 def test_viewers_of_the_run_get_an_evaluation_only_if_named(tmp_path, monkeypatch, words, outputs):
+    def play(config, **_):
+        found.append(config.logger.outputs)
+        raise KeyboardInterrupt
+
+    found = []
     config = load(["--logger.outputs", "jsonl", "wandb", "--logdir", str(tmp_path)])
     config.to_yaml(tmp_path / "config.yaml")
     foreign.sign(tmp_path)  # As a run does for its user.
-    monkeypatch.setattr(eval_only, "eval_only", lambda config, **_: config)
-    assert eval_only.eval_run(str(tmp_path), words).logger.outputs == outputs
+    monkeypatch.setattr(eval_only, "eval_only", play)
+    assert cli.main(["eval", str(tmp_path), *words]) == 130
+    assert found == [outputs]
