@@ -11,7 +11,8 @@ import numpy as np
 
 from reverie.disk import whole_file
 from reverie.track.compare import Axis, Comparison
-from reverie.track.compare_picture import COLORS, LABELS, label_of
+from reverie.track.compare_picture import COLORS, label_of
+from reverie.track.curve import AXES
 
 
 def write_page(
@@ -27,7 +28,7 @@ def write_page(
     path = pathlib.Path(path).expanduser()
     root = importlib.resources.files("reverie")
     vendor = root / "view" / "static" / "vendor"
-    content = {"axis": LABELS[axis], "plots": [_plot(each) for each in found]}
+    content = {"axis": AXES[axis], "plots": [_plot(each) for each in found]}
     # In a script only its own end would end the data.
     data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
     parts = {

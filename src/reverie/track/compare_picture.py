@@ -8,6 +8,7 @@ import numpy as np
 
 from reverie.track import style
 from reverie.track.compare import Axis, Comparison, Experiment
+from reverie.track.curve import label
 from reverie.track.names import plain
 from reverie.track.published import Curve
 
@@ -25,8 +26,6 @@ COLORS = (
     "#555f6b",
 )
 """Of the experiments, in order; they begin again after the last."""
-
-LABELS = {"steps": "environment steps", "hours": "hours"}
 
 
 def draw_comparison(
@@ -59,8 +58,6 @@ def label_of(experiment: Experiment) -> str:
 
 
 def _draw(axes: "Axes", comparison: Comparison, axis: Axis, *, large: bool) -> None:
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-
     style.clean(axes, fontsize=9 if large else 8)
     end = max(x.middle[0, -1] for x in comparison.experiments)
     if comparison.baseline is not None:
@@ -74,16 +71,7 @@ def _draw(axes: "Axes", comparison: Comparison, axis: Axis, *, large: bool) -> N
         if several:
             axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
         axes.plot(steps, mean, color=color, lw=2.2, label=plain(label_of(experiment)), zorder=5)
-    title = {"fontsize": 12 if large else 10, "fontweight": "bold", "color": style.INK}
-    axes.set_title(plain(comparison.title), loc="left", pad=8, **title)
-    axes.set_xlabel(LABELS[axis], fontsize=10 if large else 8)
-    if large:
-        axes.set_ylabel("episode score", fontsize=10)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    if axis == "steps":
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlim(0, 1.01 * end)
-    axes.legend(loc="best", fontsize=9 if large else 7, frameon=False, labelcolor=style.INK)
+    label(axes, comparison.title, end, axis, large=large)
 
 
 def _draw_baseline(axes: "Axes", curve: Curve, end: float) -> None:

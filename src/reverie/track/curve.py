@@ -23,6 +23,9 @@ BINS = 400
 FEW = 40
 """Lines through at most this many points show the points."""
 
+AXES = {"steps": "environment steps", "hours": "hours"}
+"""What scores are drawn over."""
+
 SERIES = (
     ("episode/score", "this run", style.BLUE),
     ("eval/episode/score", "evaluation", style.ORANGE),
@@ -64,22 +67,22 @@ def learning_curve(
     axes = figure.subplots()
     style.clean(axes)
     last, episodes = 0.0, 0
-    for key, label, color in SERIES:
+    for key, name, color in SERIES:
         steps, scores, _ = latest(records, key)
         if len(steps):
-            _draw_series(axes, steps, scores, label, color, smooth)
+            _draw_series(axes, steps, scores, name, color, smooth)
             last = max(last, steps[-1])
             episodes += len(steps)
+    label(axes, task_title(title) or logdir.resolve().name, last)
     if not episodes:
         axes.set(xticks=[], yticks=[])
         where = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, "no finished episode yet", color=style.MUTED, **where)
-    _label(axes, task_title(title) or logdir.resolve().name, last)
     return style.save(figure, output or logdir / "scores.png")
 
 
 def _draw_series(
-    axes: "Axes", steps: np.ndarray, scores: np.ndarray, label: str, color: str, smooth: float
+    axes: "Axes", steps: np.ndarray, scores: np.ndarray, name: str, color: str, smooth: float
 ) -> None:
     """Draws one kind of episodes [K]."""
     thin = slice(None, None, math.ceil(len(steps) / MAX_DOTS))
@@ -90,8 +93,8 @@ def _draw_series(
     low, high = (np.clip(mean + sign * error, scores.min(), scores.max()) for sign in (-2, 2))
     axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0, zorder=3)
     marker = "o" if len(x) <= FEW else None
-    label = f"{label} ({len(steps):,} episode{'s' if len(steps) > 1 else ''})"
-    axes.plot(x, mean, color=color, lw=2, marker=marker, ms=4.5, zorder=5, label=label)
+    name += f" ({len(steps):,} episode{'s' if len(steps) > 1 else ''})"
+    axes.plot(x, mean, color=color, lw=2, marker=marker, ms=4.5, zorder=5, label=name)
 
 
 def latest(records: Sequence[dict[str, Any]], key: str) -> np.ndarray:
@@ -144,16 +147,29 @@ def _smoothed(
     return x, mean + center, std / np.sqrt(alike)
 
 
-def _label(axes: "Axes", title: str, last: float) -> None:
-    from matplotlib.ticker import EngFormatter
+def label(axes: "Axes", title: str, end: float, axis: str = "steps", *, large: bool = True) -> None:
+    """Titles a plot of scores and names its axes.
 
-    title_style = {"fontsize": 12, "fontweight": "bold", "color": style.INK}
-    axes.set_title(plain(title), loc="left", pad=10, **title_style)
-    axes.set_xlabel("environment steps", fontsize=10)
-    axes.set_ylabel("episode score", fontsize=10)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if last:
-        axes.set_xlim(0, 1.02 * last)
+    Args:
+        axes: What was drawn.
+        title: Of the task.
+        end: Where the axis ends; 0 if anywhere.
+        axis: What the scores are over, `steps` or `hours`.
+        large: Whether it is alone in its picture.
+    """
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    heading = {"fontsize": 12 if large else 10, "fontweight": "bold", "color": style.INK}
+    axes.set_title(plain(title), loc="left", pad=10 if large else 8, **heading)
+    axes.set_xlabel(AXES[axis], fontsize=10 if large else 8)
+    if large:
+        axes.set_ylabel("episode score", fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    if axis == "steps":
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if end:
+        axes.set_xlim(0, 1.02 * end)
     axes.margins(y=0.06)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best", fontsize=9, edgecolor="none", labelcolor=style.INK)
+        # Behind it, dots would make the words hard to read.
+        axes.legend(loc="best", fontsize=9 if large else 7, edgecolor="none", labelcolor=style.INK)
