@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import errno
+import functools
 import json
 import os
 import signal
@@ -88,22 +89,11 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
-    config = _run_config(words)
-    from reverie.run.allocator import memory_keeper
-    from reverie.run.scripts import launch
+    from reverie.cli_train import train_one, train_seeds
 
-    keeper = memory_keeper()
-    callbacks = () if config.script == "eval_only" else (keeper,)
-    outcome = launch(config, callbacks=callbacks)
-    try:
-        print(outcome.summary(), flush=True)
-    except OSError as error:
-        # The terminal is closed, which is what SIGHUP says.
-        if isinstance(error, BrokenPipeError) and not outcome.interrupted:
-            raise
-        # Or the output cannot be written, which the logger has said; Python would try once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return outcome.exit_code
+    if any(word.partition("=")[0] == "--seeds" for word in words):
+        return train_seeds(words, _run_config)
+    return train_one(_run_config(words)).exit_code
 
 
 def _run_config(words: list[str]) -> "Config":
@@ -276,25 +266,26 @@ def _view(words: list[str]) -> int:
     return 0
 
 
-def _info(words: list[str]) -> int:
+def _look(command: str, default: str, words: list[str]) -> int:
+    """`info` and `runs`, which print something about a folder."""
     as_json, words = flag(words, "json")
-    folder, words = take(words, "logdir", default="")
+    folder, words = take(words, "logdir", default=default)
     if words:
-        raise UsageError(f"reverie info does not know {' '.join(words)}. See reverie info --help.")
-    from reverie.cli_info import describe
+        raise UsageError(
+            f"reverie {command} does not know {' '.join(words)}. See reverie {command} --help."
+        )
+    from reverie.cli_info import print_info, print_runs
 
-    print(describe(folder, as_json))
+    {"info": print_info, "runs": print_runs}[command](folder, as_json)
     return 0
 
 
-def _runs(words: list[str]) -> int:
-    as_json, words = flag(words, "json")
-    folder, words = take(words, "logdir", default=".")
-    if words:
-        raise UsageError(f"reverie runs does not know {' '.join(words)}. See reverie runs --help.")
-    from reverie.cli_info import print_runs
+def _metrics(words: list[str]) -> int:
+    if unknown := [word for word in words if word.startswith("-")]:
+        raise UsageError(f"reverie metrics does not know {unknown[0]}. See reverie metrics --help.")
+    from reverie.cli_metrics import print_metrics
 
-    print_runs(folder, as_json)
+    print_metrics(words)
     return 0
 
 
@@ -315,8 +306,9 @@ _COMMANDS = {
     "plot": (_plot, cli_help.PLOT),
     "doctor": (_doctor, cli_help.DOCTOR),
     "view": (_view, cli_help.VIEW),
-    "runs": (_runs, cli_help.RUNS),
-    "info": (_info, cli_help.INFO),
+    "runs": (functools.partial(_look, "runs", "."), cli_help.RUNS),
+    "info": (functools.partial(_look, "info", ""), cli_help.INFO),
+    "metrics": (_metrics, cli_help.METRICS),
     "config": (_config, cli_help.CONFIG),
     "envs": (_envs, cli_help.ENVS),
     "completion": (_completion, cli_help.COMPLETION),

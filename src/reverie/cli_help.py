@@ -21,6 +21,7 @@ Commands:
   view      Show runs in a browser: curves, episodes, the agent's dreams.
   runs      List the runs in a folder: state, steps, score.
   info      Print versions, devices and paths, and what is known of a run, for a bug report.
+  metrics   Explain the metrics of a run, with their newest values.
   config    Print the resolved configuration with the documentation of every option.
   envs      List the suites of environments, or check an environment.
   completion  Print what bash, zsh or fish need to complete commands, options and presets.
@@ -34,6 +35,7 @@ Usage: reverie train [--configs BLOCK ...] [--KEY VALUE ...]
   reverie train --configs quickstart
   reverie train --configs small --task my_env:MyEnv --logdir logdir/mine
   reverie train --logdir logdir/mine --run.steps 2e5
+  reverie train --configs quickstart --logdir logdir/three --seeds 0 1 2
 
 Trains an agent. The same command with the same --logdir goes on with the saved run; so does
 --logdir alone, and options beside it change what may change.
@@ -46,6 +48,8 @@ Trains an agent. The same command with the same --logdir goes on with the saved 
   --logdir FOLDER      Run folder; {timestamp} becomes the start time, {task} the task and {seed}
                        the seed.
   --seed N             Seed of environments, replay and agent.
+  --seeds N ...        One run for each seed, one after the other, in folders seed-N of --logdir or
+                       where {seed} stands in it. The same command goes on where it was stopped.
   --script NAME        train, train_eval or eval_only.
   --trust              Let a run folder that was made elsewhere name code, which is run.
   --KEY VALUE          Any option of `reverie config`; KEY may be a regular expression."""
@@ -199,6 +203,18 @@ options and seed have the same hash.
 
   FOLDER   Run folder; also as --logdir FOLDER.
   --json   Print it as JSON and nothing else."""
+
+METRICS = """\
+Usage: reverie metrics [PART ...] [FOLDER]
+
+  reverie metrics
+  reverie metrics loss/ rec
+  reverie metrics logdir/mine rand
+
+Explains what runs log, as docs/metrics.md does: what each metric means and what healthy runs show.
+
+  PART     Metrics with all of these parts in their names.
+  FOLDER   Run folder: what it has logged, with the newest values."""
 
 COMPLETION = """\
 Usage: reverie completion bash|zsh|fish

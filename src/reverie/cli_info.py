@@ -41,11 +41,11 @@ MACHINE_OPTIONS = ("logdir", "jax.", "logger.")
 STYLES = {"running": "green", "finished": "", "stopped": "yellow", "stale": "red"}
 
 
-def describe(folder: str = "", as_json: bool = False) -> str:
-    """Lines or JSON about this machine, and about a run if a folder is given."""
+def print_info(folder: str, as_json: bool) -> None:
+    """Prints lines or JSON about this machine, and about a run if a folder is given."""
     parts = {"run": of_run(pathlib.Path(folder).expanduser())} if folder else {}
     parts["machine"] = machine()
-    return json.dumps(parts) if as_json else "\n\n".join(map(as_text, parts.values()))
+    print(json.dumps(parts) if as_json else "\n\n".join(map(as_text, parts.values())))
 
 
 def print_runs(folder: str, as_json: bool = False) -> None:
@@ -61,7 +61,7 @@ def print_runs(folder: str, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps([run.to_json() for run in runs]))
     elif runs:
-        Console(width=None if sys.stdout.isatty() else 120).print(table(runs, root))
+        print_table(runs, root)
     else:
         print(f"There are no runs in {root}.")
     for line in damaged:
@@ -140,8 +140,8 @@ def read_runs(folder: pathlib.Path) -> tuple[list[RunStatus], list[str]]:
     return runs, damaged
 
 
-def table(runs: list[RunStatus], folder: pathlib.Path) -> Table:
-    """The runs in a folder, one a row."""
+def print_table(runs: list[RunStatus], folder: pathlib.Path) -> None:
+    """Prints the runs in a folder, one a row."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("run", "state", "task", "model"):
         made.add_column(name, overflow="fold")
@@ -160,7 +160,8 @@ def table(runs: list[RunStatus], folder: pathlib.Path) -> Table:
             "" if run.left is None else format_duration(run.left),
             f"{format_duration(time.time() - run.updated)} ago",
         )
-    return made
+    # As wide as the terminal, or 120 characters where there is none.
+    Console(width=None if sys.stdout.isatty() else 120).print(made)
 
 
 def _commit(source: pathlib.Path) -> str:

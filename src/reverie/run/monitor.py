@@ -76,7 +76,7 @@ class Monitor:
         if self._host:
             self._logger.add({"env/restarts": self._host.envs.restarts})
             self._advise(run, self._host, shares["time/environment"])
-        self._logger.add(usage())
+        self._logger.add({**usage(), "usage/elapsed": run.progress.elapsed})
         self._logger.add(self._rates.result())
         self._logger.write()
         if not self._told:
