@@ -50,7 +50,7 @@ Trains an agent. The same command with the same --logdir goes on with the saved 
   --seed N             Seed of environments, replay and agent.
   --seeds N ...        One run for each seed, one after the other, in folders seed-N of --logdir or
                        where {seed} stands in it. The same command goes on where it was stopped.
-  --script NAME        train, train_eval or eval_only.
+  --script NAME        train, train_eval, parallel or eval_only.
   --trust              Let a run folder that was made elsewhere name code, which is run.
   --KEY VALUE          Any option of `reverie config`; KEY may be a regular expression."""
 

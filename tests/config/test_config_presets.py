@@ -14,7 +14,7 @@ NAMES = [
     *("minecraft", "dmlab", "atari", "procgen", "atari100k", "crafter", "dmc_proprio"),
     *("dmc_vision", "bsuite", "loconav", "memmaze", "pinpad", "langroom"),
     *("gym", "dm", "envpool", "dmc_manip", "minigrid", "popgym", "vizdoom", "nle", "metaworld"),
-    *("robotics", "multicpu", "debug", "quickstart", "small"),
+    *("robotics", "multicpu", "parallel", "debug", "quickstart", "small"),
 ]
 
 SIZES = {

@@ -1,8 +1,8 @@
 """What flows into a run, and who makes it."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,10 +22,12 @@ class Rollout:
             latents that it was chosen from. Keys that begin with `log/` go to the logger alone.
         streams: Ids of the N streams, whose steps continue those of rollouts before; one that is
             new begins a stream.
+        ended: Streams that have ended before these steps, without a last step of their episodes.
     """
 
     steps: Arrays
     streams: tuple[int, ...]
+    ended: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -54,6 +56,29 @@ class Collector(Protocol):
         ...
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """A collector whose streams go on when the process that trains has been started again."""
+
+    @property
+    def counters(self) -> Mapping[str, Any]:
+        """What has been returned so far, as plain values; belongs into every checkpoint."""
+        ...
+
+    @property
+    def streams(self) -> Sequence[int]:
+        """Those that go on after `restore`."""
+        ...
+
+    def restore(self, counters: Mapping[str, Any]) -> None:
+        """Goes on where `counters` was taken; is called before the first `collect`."""
+        ...
+
+    def durable(self, counters: Mapping[str, Any]) -> None:
+        """Is told, in another thread, that what was counted by them is saved."""
+        ...
+
+
 def complete(rollout: Rollout, latents: Mapping[str, Space]) -> Rollout:
     """Gives a rollout that has no latents those of an agent that remembers nothing.
 
@@ -72,4 +97,4 @@ def complete(rollout: Rollout, latents: Mapping[str, Space]) -> Rollout:
         key: np.full((*shape, *space.shape), -int(space.kind == "discrete")).astype(space.dtype)
         for key, space in missing.items()
     }
-    return Rollout({**rollout.steps, **nothing}, rollout.streams)
+    return dataclasses.replace(rollout, steps={**rollout.steps, **nothing})

@@ -61,6 +61,17 @@ class HostCollector:
         self._stepping = False
         self._acting = acting or Stopwatch()
 
+    @property
+    def advice(self) -> str:
+        """What to do where most of the time is spent waiting for steps; empty if nothing."""
+        if self.envs.backend != "sync" or self.envs.num_envs == 1:
+            return ""
+        return "--run.env_backend async steps each of them in a process of its own."
+
+    def metrics(self) -> dict[str, float]:
+        """Counts for the logger."""
+        return {"env/restarts": self.envs.restarts}
+
     def set_params(self, params: Params) -> None:
         """Acts with other parameters from the next step on."""
         self._policy.set_params(params)

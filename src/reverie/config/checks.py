@@ -33,7 +33,7 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: They do not; the message lists everything that is wrong.
     """
-    parts = (_replay, _batches, _model, _images, _training, _devices)
+    parts = (_replay, _batches, _model, _images, _training, _devices, _parallel)
     problems = [problem for part in parts for problem in part(config)]
     if problems:
         lines = "".join(f"\n- {_with_sources(problem, config)}" for problem in problems)
@@ -307,6 +307,11 @@ def _devices(config: Config) -> Iterator[str]:
                 f"jax.{name} = {list(devices)} goes beyond the last of jax.mock_devices = "
                 f"{jax.mock_devices} devices, which is {jax.mock_devices - 1}."
             )
+
+
+def _parallel(config: Config) -> Iterator[str]:
+    if config.script == "parallel" and config.random_agent:
+        yield "script = parallel acts with an agent: expected random_agent false, got true."
 
 
 def _with_sources(problem: str, config: Config) -> str:

@@ -13,6 +13,7 @@ from reverie.config import yaml_text
 from reverie.config.agent import AgentConfig
 from reverie.config.env import EnvConfig
 from reverie.config.keys import groups, leaves
+from reverie.config.parallel import RayConfig
 from reverie.disk import whole_file
 from reverie.options import (
     Bool,
@@ -246,7 +247,9 @@ class Config(Section):
         "seed. An existing run is resumed.",
         min_length=1,
     )
-    script: Literal["train", "train_eval", "eval_only"] = option("train", "What the run does.")
+    script: Literal["train", "train_eval", "parallel", "eval_only"] = option(
+        "train", "What the run does."
+    )
     batch_size: Int = option(16, "Sequences per batch.", ge=1)
     batch_length: Int = option(64, "Trained steps per sequence.", fixed=SEQUENCE, ge=2)
     report_length: Int = option(
@@ -268,6 +271,7 @@ class Config(Section):
     run: RunConfig = RunConfig()
     replay: ReplayConfig = ReplayConfig()
     jax: JaxConfig = JaxConfig()
+    ray: RayConfig = RayConfig()
     logger: LoggerConfig = LoggerConfig()
     env: EnvConfig = EnvConfig()
     agent: AgentConfig = AgentConfig()

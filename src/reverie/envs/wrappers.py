@@ -4,7 +4,7 @@ From the inside out: `Repeat`, `MaskFromInfo`, `Conform` (flat names, unified dt
 images, actions in [-1, 1], checked values). Use `wrap`, which adds those that are needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsFloat
 
 import gymnasium
@@ -75,6 +75,16 @@ def require_env(env: Any) -> None:
         f"This is no gymnasium.Env but a {kind}. Derive its class from gymnasium.Env"
         + ("; environments of the package gym need gymnasium instead." if "gym" in kind else ".")
     )
+
+
+def made(factory: Callable[[], gymnasium.Env], options: Mapping[str, Any]) -> gymnasium.Env:
+    """Makes an environment and wraps it; as a `functools.partial` it goes to other processes."""
+    return wrap(factory(), **options)
+
+
+def limited(factory: Callable[[], gymnasium.Env], steps: int) -> gymnasium.Env:
+    """Makes an environment whose episodes are cut after so many steps."""
+    return gymnasium.wrappers.TimeLimit(factory(), steps)
 
 
 class Repeat(gymnasium.Wrapper):

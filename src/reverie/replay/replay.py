@@ -128,10 +128,13 @@ class Replay:
         self._archive.report()
         self._streams.end(stream)
 
+    def open_streams(self) -> tuple[int, ...]:
+        """Ids of those that have begun and not ended."""
+        return self._streams.open
+
     def ready(self, batch_size: int) -> bool:
         """Whether a full batch of sequences, without any overlap, was added and is drawable."""
-        enough = self._counts["inserts"] >= batch_size * self.length
-        return enough and len(self) >= batch_size
+        return self._counts["inserts"] >= batch_size * self.length and len(self) >= batch_size
 
     def plan(self, batch_size: int, *, probe: np.random.Generator | None = None) -> Plan:
         """Draw sequences: those of the online queue first, then what the selector chooses.
@@ -241,7 +244,7 @@ class Replay:
         usage = [self._storage.usage(chunk) for chunk in table]
         ram = sum(size for size, _ in usage) + getattr(index.selector, "nbytes", 0)
         disk = sum(size for _, size in usage)
-        figures = {
+        return {
             "items": len(index.selector),
             "steps": table.steps,
             "chunks": len(table),
@@ -258,8 +261,7 @@ class Replay:
             "damaged_chunks": counts["damaged"],
             "capacity": index.capacity,
             "streams": len(self._streams),
-        }
-        return figures | (index.taking.stats() if index.taking else {})
+        } | (index.taking.stats() if index.taking else {})
 
     def save(self, folder: Path | str, mark: str = "") -> archive.Saving:
         """Start writing everything that the folder lacks; see `archive` for its files.

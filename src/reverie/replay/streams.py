@@ -161,6 +161,11 @@ class Streams:
             cursor.chunk.rows = cursor.chunk.filled
             self._archive.finish(cursor.chunk)
 
+    @property
+    def open(self) -> tuple[int, ...]:
+        """Ids of those that have begun and not ended."""
+        return tuple(self._cursors)
+
     def state(self) -> list[list[int]]:
         """Id, open chunk, its rows and number of steps of each stream, for `restore`."""
         return [

@@ -174,7 +174,8 @@ def unsaved_bytes(config: Config, source: Replay) -> int:
         source: The replay.
     """
     steps, nbytes = min(config.replay.size, config.run.steps), source.layout.nbytes
-    chunks = min((config.run.envs + 1) * nbytes(config.replay.chunksize), 2 * nbytes(steps))
+    envs = config.run.envs * (config.ray.actors if config.script == "parallel" else 1)
+    chunks = min((envs + 1) * nbytes(config.replay.chunksize), 2 * nbytes(steps))
     batch = nbytes(config.batch_size * (config.batch_length + config.replay_context))
     return chunks + 4 * batch + 24 * steps
 

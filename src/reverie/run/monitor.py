@@ -5,7 +5,6 @@ import time
 import jax.numpy as jnp
 
 from reverie.actors.collector import Collector, Rollout
-from reverie.actors.host import HostCollector
 from reverie.agent.optimizer import learning_rate
 from reverie.config.agent import OptimizerConfig
 from reverie.learner.learner import Learner
@@ -19,7 +18,7 @@ COUNTS = ("opt/updates", "opt/param_count")
 """Metrics of an update whose mean would mean nothing."""
 
 MUCH = 0.5
-"""Share of the time in environments from which a run says how to step them in parallel."""
+"""Share of the time in environments from which a run says what makes their steps faster."""
 
 
 class Monitor:
@@ -27,12 +26,13 @@ class Monitor:
 
     Args:
         run: What the run is made of.
-        collector: Makes the steps; that of this package also tells what it waits for.
+        collector: Makes the steps; its `metrics()` are logged and its `advice` is told, if it has
+            them.
     """
 
     def __init__(self, run: Run, collector: Collector):
         self._logger = run.logger
-        self._host = collector if isinstance(collector, HostCollector) else None
+        self._collector = collector
         self._start, self._spent = time.perf_counter(), run.spent
         self._advised = False
         self._batch_steps = run.config.batch_size * run.config.batch_length
@@ -43,6 +43,8 @@ class Monitor:
 
     def acted(self, rollout: Rollout) -> int:
         """Takes new steps; returns the number of episodes that they finished."""
+        for stream in rollout.ended:
+            self._episodes.forget(stream)
         records = [x for row in rollout.rows() for x in self._episodes.add(row, rollout.streams)]
         for record in records:
             self._logger.add(record)
@@ -73,9 +75,9 @@ class Monitor:
         self._logger.add(self._achievements.metrics())
         shares = self._shares(run)
         self._logger.add(shares)
-        if self._host:
-            self._logger.add({"env/restarts": self._host.envs.restarts})
-            self._advise(run, self._host, shares["time/environment"])
+        if metrics := getattr(self._collector, "metrics", None):
+            self._logger.add(metrics())
+        self._advise(run, shares["time/environment"])
         self._logger.add({**usage(), "usage/elapsed": run.progress.elapsed})
         self._logger.add(self._rates.result())
         self._logger.write()
@@ -100,12 +102,9 @@ class Monitor:
         seconds = max(self._start - start, 1e-6)
         return {f"time/{part}": (now[part] - before[part]) / seconds for part in now}
 
-    def _advise(self, run: Run, host: HostCollector, share: float) -> None:
-        """Says once how environments can be stepped in parallel, if they take most of the time."""
-        alone = host.envs.backend == "sync" and host.envs.num_envs > 1
-        if alone and run.updates and share > MUCH and not self._advised:
+    def _advise(self, run: Run, share: float) -> None:
+        """Says once what makes steps faster, if waiting for them takes most of the time."""
+        advice = getattr(self._collector, "advice", "")
+        if advice and run.updates and share > MUCH and not self._advised:
             self._advised = True
-            self._logger.note(
-                f"Training waits for environments {share:.0%} of the time: --run.env_backend async "
-                "steps each of them in a process of its own."
-            )
+            self._logger.note(f"Training waits for environments {share:.0%} of the time: {advice}")

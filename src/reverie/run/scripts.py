@@ -1,7 +1,9 @@
 """What the option `script` can name."""
 
+import contextlib
 from collections.abc import Sequence
 
+from reverie.actors.cluster.fleet import Fleet, open_fleet
 from reverie.actors.collector import Collector
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
@@ -23,10 +25,11 @@ def launch(
     callbacks: Sequence[Hook] = (),
     sinks: Sequence[Sink] = (),
     collector: Collector | None = None,
+    fleet: Fleet | None = None,
 ) -> Outcome:
     """Does what `script` in the configuration says.
 
-    The arguments are those of `train`.
+    The arguments are those of `train`; script parallel opens its actors here if none are given.
 
     Raises:
         ConfigError: If a callback, sink or collector cannot be used as one, or there is no
@@ -39,7 +42,15 @@ def launch(
             )
         return eval_only(config, source)
     _check(callbacks, sinks, collector)
-    return train(config, source, callbacks=callbacks, sinks=sinks, collector=collector)
+    if config.script != "parallel":
+        return train(config, source, callbacks=callbacks, sinks=sinks, collector=collector)
+    if collector is not None:
+        raise ConfigError(
+            "Steps come from actors in script parallel, and here from a collector as well: leave "
+            "collector out, or set script to train."
+        )
+    with contextlib.nullcontext(fleet) if fleet else open_fleet(config.ray) as fleet:
+        return train(config, source, callbacks=callbacks, sinks=sinks, fleet=fleet)
 
 
 def _check(callbacks: Sequence[Hook], sinks: Sequence[Sink], collector: Collector | None) -> None:

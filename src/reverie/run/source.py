@@ -92,7 +92,7 @@ class EnvSource:
         """A picklable callable that makes one wrapped environment."""
         factory = self._factory()
         if self.max_steps:
-            factory = functools.partial(_limited, factory, self.max_steps)
+            factory = functools.partial(wrappers.limited, factory, self.max_steps)
         if not self.filmed:
             return factory
         return filmed(factory, dataclasses.replace(self, filmed=False).factory())
@@ -126,9 +126,14 @@ class EnvSource:
 
     def engine(self, count: int, seed: int) -> BatchedVectorEnv | None:
         """So many environments as one engine, where their suite has one and nothing is filmed."""
+        make = self.engine_maker(count)
+        return make(seed=seed) if make else None
+
+    def engine_maker(self, count: int) -> Callable[..., BatchedVectorEnv | None] | None:
+        """As `engine`, from a `seed`, for another process; None if there is none."""
         if self.custom is not None or self.filmed or self.max_steps:
             return None
-        return registry.make_vec(self.task, count, self._options(), seed=seed)
+        return functools.partial(registry.make_vec, self.task, count, self._options())
 
     def make(self) -> gymnasium.Env:
         """One environment without Reverie's wrappers."""
@@ -151,7 +156,7 @@ class EnvSource:
         """Looks at an environment, where the run's are going to be."""
         factory, example = self._factory(), self.example
         if example is not None:
-            return probe(_make_custom(lambda: example, self._gym_options()))
+            return probe(wrappers.made(lambda: example, self._wrapping()))
         backend = run.env_backend if run and run.env_backend != "native" else "auto"
         if run and choose([factory] * run.envs, backend, self.slow)[0] == "async":
             return probe_in_process(factory)
@@ -163,8 +168,12 @@ class EnvSource:
 
     def _factory(self) -> Factory:
         if self.custom is not None:
-            return functools.partial(_make_custom, self.custom, self._gym_options())
+            return functools.partial(wrappers.made, self.custom, self._wrapping())
         return registry.factory_of(self.task, self._options())
+
+    def _wrapping(self) -> dict[str, Any]:
+        """Options of `wrappers.wrap` for environments of the user."""
+        return {key: value for key, value in self._gym_options().items() if key != "kwargs"}
 
     def _gym_options(self) -> dict[str, Any]:
         options = self.config.gym.model_dump()
@@ -191,12 +200,3 @@ class EnvSource:
         if self.filmed and self.suite in ("gym", "envpool"):
             options["kwargs"] = {"render_mode": "rgb_array", **options["kwargs"]}
         return options
-
-
-def _limited(factory: Factory, steps: int) -> gymnasium.Env:
-    return gymnasium.wrappers.TimeLimit(factory(), steps)
-
-
-def _make_custom(factory: Factory, options: dict[str, Any]) -> gymnasium.Env:
-    given = {key: value for key, value in options.items() if key != "kwargs"}
-    return wrappers.wrap(factory(), **given)

@@ -5,12 +5,13 @@ import dataclasses
 
 import jax
 
-from reverie.actors.collector import Collector
+from reverie.actors.cluster.fleet import Fleet
+from reverie.actors.collector import Collector, Resumable
 from reverie.actors.host import HostCollector
 from reverie.agent.agent import AgentState
 from reverie.config.schema import Config
 from reverie.envs.vector.vector import VectorEnv
-from reverie.run import build
+from reverie.run import build, parallel
 from reverie.run.state import Run
 
 
@@ -27,21 +28,52 @@ def open_envs(run: Run, episodes: int = 0, *, filmed: bool = False) -> VectorEnv
 
 
 def open_collector(
-    run: Run, stack: contextlib.ExitStack, collector: Collector | None = None
+    run: Run,
+    stack: contextlib.ExitStack,
+    collector: Collector | None = None,
+    fleet: Fleet | None = None,
 ) -> Collector:
-    """What makes the steps of training: environments and the policy, if not the user's own."""
-    if collector is None:
-        envs = open_envs(run)
-        collector = HostCollector(envs, run.policy, acting=run.watches["policy"])
-        named = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
-        origin = run.config.sources.get("run.env_backend", "")
-        given = origin and run.config.run.env_backend != "auto"
-        origin = f" It was set by {origin}." if given else ""
-        run.logger.note(f"{named}, backend {envs.backend}: {envs.choice}{origin}")
-    else:
+    """What makes the steps of training: environments and the policy, if not others' actors.
+
+    Args:
+        run: What the run is made of.
+        stack: Closes it.
+        collector: The user's own.
+        fleet: Actors in other processes.
+    """
+    if collector is not None:
         run.logger.note(f"Steps come from {collector!r}.")
+    elif fleet is not None:
+        collector = parallel.open_actors(run, fleet)
+    else:
+        collector = _open_host(run)
     stack.callback(collector.close)
+    run.collector = collector
+    _go_on(run, collector)
     return collector
+
+
+def _open_host(run: Run) -> HostCollector:
+    envs = open_envs(run)
+    named = f"{envs.num_envs} environment{'s' * (envs.num_envs > 1)}"
+    origin = run.config.sources.get("run.env_backend", "")
+    given = origin and run.config.run.env_backend != "auto"
+    origin = f" It was set by {origin}." if given else ""
+    run.logger.note(f"{named}, backend {envs.backend}: {envs.choice}{origin}")
+    return HostCollector(envs, run.policy, acting=run.watches["policy"])
+
+
+def _go_on(run: Run, collector: Collector) -> None:
+    """Ends the streams in replay that a collector of this package does not go on with."""
+    if isinstance(collector, Resumable):
+        collector.restore(run.progress.collected)
+        streams = collector.streams
+    elif isinstance(collector, HostCollector):
+        streams = range(collector.envs.num_envs)
+    else:
+        return
+    for stream in set(run.replay.open_streams()).difference(streams):
+        run.replay.end(stream)
 
 
 def prepare(run: Run, own: bool = False) -> None:

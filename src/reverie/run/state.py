@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from reverie.actors.collector import Collector, Resumable
 from reverie.actors.random_policy import RandomPolicy
 from reverie.clocks import Stopwatch
 from reverie.config.schema import Config
@@ -49,6 +50,7 @@ class Progress:
         evaluations: Evaluations that were begun, which decides the seeds of the next one.
         saved: Environment steps at the last save or restore, -1 before.
         achievements: What the finished episodes reached.
+        collected: What the collector of the process before had counted, if it can be resumed.
     """
 
     steps: int = 0
@@ -58,6 +60,7 @@ class Progress:
     evaluations: int = 0
     saved: int = -1
     achievements: Achievements = dataclasses.field(default_factory=Achievements)
+    collected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     _started: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
@@ -82,6 +85,7 @@ class Run:
         batches: Sequences for updates.
         ratio: Decides how many updates are due.
         progress: Counts of the run.
+        collector: Makes the steps; None before there is one.
         watches: Time the parts of the loop; that of the environment includes the policy's.
         previews: Sequences for reports; drawing them changes nothing in training.
         logger: Receives metrics and messages. As what follows, made when all else was restored.
@@ -99,6 +103,7 @@ class Run:
     batches: Batches
     ratio: Ratio
     progress: Progress = dataclasses.field(default_factory=Progress)
+    collector: Collector | None = None
     watches: Mapping[str, Stopwatch] = dataclasses.field(
         default_factory=lambda: {part: Stopwatch() for part in PARTS}
     )
@@ -177,6 +182,8 @@ def snapshot(run: Run) -> Callable[[], None]:
         "drawn": drawn,
         "replay": mark,
     }
+    resumable = run.collector if isinstance(run.collector, Resumable) else None
+    meta |= {"collector": resumable.counters} if resumable else {}
 
     def write() -> None:
         saving.wait()
@@ -184,6 +191,8 @@ def snapshot(run: Run) -> Callable[[], None]:
         held |= {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
         with explain_full_disk(folder.root):
             Checkpointer(folder.checkpoints).save(step, arrays, meta, held)
+        if resumable:
+            resumable.durable(meta["collector"])
 
     return write
 
@@ -250,6 +259,7 @@ def _take_counts(progress: Progress, meta: Mapping[str, Any]) -> None:
         setattr(progress, name, count)
     progress.saved, progress.seconds = counts["steps"], float(meta["seconds"])
     progress.achievements = Achievements(**meta.get("achievements", {}))
+    progress.collected = meta.get("collector", {})
 
 
 def _load_replay(run: Run, saved: Checkpoint) -> list[str]:

@@ -6,6 +6,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from reverie.actors.cluster.fleet import Fleet
 from reverie.actors.collector import Collector, complete
 from reverie.config.errors import Note
 from reverie.config.schema import Config
@@ -37,6 +38,7 @@ def train(
     callbacks: Sequence[Hook] = (),
     sinks: Sequence[Sink] = (),
     collector: Collector | None = None,
+    fleet: Fleet | None = None,
 ) -> Outcome:
     """Trains an agent, or goes on with the run in the same folder.
 
@@ -53,6 +55,7 @@ def train(
         callbacks: Called with the run after every step of the loop.
         sinks: Outputs of metrics besides those of the configuration.
         collector: Makes the steps; by default environments of the source, with the policy.
+        fleet: Actors that make the steps instead.
 
     Returns:
         How the run ended. One that has reached its limit is evaluated if the configuration asks.
@@ -76,7 +79,7 @@ def train(
             limit = config.run.duration
             shutdown.late = lambda: 0 < limit <= run.progress.elapsed
             try:
-                work(run, callbacks, collector)
+                work(run, callbacks, collector, fleet)
             finally:
                 outcome = Outcome(run.folder.root, run.steps, run.updates)
             if config.run.final_eval_eps and not shutdown.requested:
@@ -85,7 +88,12 @@ def train(
     return dataclasses.replace(outcome, interrupted=shutdown.requested)
 
 
-def work(run: Run, callbacks: Sequence[Hook] = (), collector: Collector | None = None) -> None:
+def work(
+    run: Run,
+    callbacks: Sequence[Hook] = (),
+    collector: Collector | None = None,
+    fleet: Fleet | None = None,
+) -> None:
     """Makes the environments, runs the loop in them, and saves, whatever happens meanwhile."""
     # The environments are closed before what follows: of some there can only be one at a time.
     with contextlib.ExitStack() as stack:
@@ -94,10 +102,10 @@ def work(run: Run, callbacks: Sequence[Hook] = (), collector: Collector | None =
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_SECONDS)
         # Compiled while the environments start and the first steps are collected.
-        prepare(run, own=collector is not None)
+        prepare(run, own=bool(collector or fleet))
         try:
             with run.shutdown.interruptible():
-                collector = open_collector(run, stack, collector)
+                collector = open_collector(run, stack, collector, fleet)
                 evaluations = open_evaluations(run, stack)
             with (
                 explain_full_disk(run.folder.root),
@@ -155,6 +163,8 @@ def loop(
         if config.run.debug:
             check_numbers(rollout.steps, "rollout")
         with time["replay"]:
+            for stream in rollout.ended:
+                run.replay.end(stream)
             run.replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
         done.steps += rollout.size
         with time["logging"]:

@@ -26,7 +26,7 @@ PAUSE = 900.0
 """Seconds without a record that count as a pause between a stop and a resume, not as training; as
 many as in view/static/store.js."""
 
-INCIDENTAL = ("logdir", "seed", "logger.", "jax.", "run.", "script", "replay.save")
+INCIDENTAL = ("logdir", "seed", "logger.", "jax.", "ray.", "run.", "script", "replay.save")
 """Options, or sections, in which seeds of one experiment may differ."""
 
 COUNTS = ("run.train_ratio", "run.envs", "jax.compute_dtype")

@@ -120,6 +120,12 @@ class EpisodeStats:
                 records.append(self._episodes.pop(stream).record())
         return records
 
+    def forget(self, stream: int) -> None:
+        """Drops the episode of a stream that has ended without it; another one is filmed."""
+        self._episodes.pop(stream, None)
+        if stream == self._filmed:
+            self._filmed = None
+
     def _split(self, transition: Mapping[str, np.ndarray], count: int) -> tuple[dict, dict]:
         """What is logged: numbers by key and stream, and images [N, H, W, C] by key."""
         found = {k: _rows(transition, k, count) for k in transition if k.startswith(LOG_PREFIX)}

@@ -33,6 +33,8 @@ class Restarts:
         limit: Most restarts inside the window, of all environments together. 0: none.
         window: Seconds.
         cancelled: Whether waiting is in vain, because the run is to end.
+        name: What is restarted, as messages begin.
+        tell: Receives the messages; by default they are logged.
 
     Attributes:
         total: Restarts so far.
@@ -43,9 +45,13 @@ class Restarts:
         limit: int = 0,
         window: float = 3600.0,
         cancelled: Callable[[], bool] = lambda: False,
+        name: str = "Environment",
+        tell: Callable[[str], object] | None = None,
     ):
         self.total = 0
         self.cancelled = cancelled
+        self._name = name
+        self._tell = tell
         self._limit = limit
         self._window = window
         self._counts: collections.Counter[int] = collections.Counter()
@@ -62,7 +68,7 @@ class Restarts:
             Cancelled: If the run is to end.
         """
         self._check()
-        delay = max(self._allow(index, error) for index, error in failures.items())
+        delay = max(self.allow(index, error) for index, error in failures.items())
         end = time.monotonic() + delay
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, TICK))
@@ -81,7 +87,7 @@ class Restarts:
         if self.cancelled():
             raise Cancelled("No environment is restarted, because the run is to end.")
 
-    def _allow(self, index: int, error: Exception) -> float:
+    def allow(self, index: int, error: Exception) -> float:
         """Counts a restart and returns the seconds to wait for it, or raises the error."""
         now = time.monotonic()
         while self._recent and self._recent[0][0] <= now - self._window:
@@ -89,12 +95,10 @@ class Restarts:
         reason = _first_line(error)
         if len(self._recent) >= self._limit:
             if self._limit:
-                log.error(
-                    "%s That is one failure more than the %d in %g seconds which "
-                    "run.env_max_restarts and run.env_restart_window allow.",
-                    reason,
-                    self._limit,
-                    self._window,
+                (self._tell or log.error)(
+                    f"{reason} That is one failure more than the {self._limit} in "
+                    f"{self._window:g} seconds which run.env_max_restarts and "
+                    "run.env_restart_window allow."
                 )
             raise error
         before = sum(number == index for _, number in self._recent)
@@ -102,14 +106,10 @@ class Restarts:
         self._recent.append((now, index))
         self._counts[index] += 1
         self.total += 1
-        log.warning(
-            "%s Environment %d is restarted%s, number %d of at most %d restarts in %g seconds.",
-            reason,
-            index,
-            f" in {delay:g} seconds" if delay else "",
-            len(self._recent),
-            self._limit,
-            self._window,
+        later = f" in {delay:g} seconds" if delay else ""
+        (self._tell or log.warning)(
+            f"{reason} {self._name} {index} is restarted{later}, number {len(self._recent)} of at "
+            f"most {self._limit} restarts in {self._window:g} seconds."
         )
         if trace := getattr(error, "trace", ""):
             log.info("%s", trace)

@@ -1,0 +1,24 @@
+"""Options of script parallel."""
+
+from reverie.options import Float, Int, Section, Text, option
+
+
+class RayConfig(Section):
+    """Actors in processes of their own, for script parallel."""
+
+    address: Text = option(
+        "",
+        "Ray cluster to run in: HOST:PORT, or auto for that of this machine; empty: a local Ray "
+        "for this run.",
+    )
+    actors: Int = option(
+        2, "Actors, each with `run.envs` environments and a policy.", ge=1, le=4096
+    )
+    cpus: Float = option(1.0, "Cores that an actor reserves in a cluster.", ge=0)
+    chunk: Int = option(
+        16, "Steps of each environment that an actor hands over at once.", ge=1, le=4096
+    )
+    push_every: Int = option(10, "Updates between two sets of parameters for the actors.", ge=1)
+    eval_actors: Int = option(
+        0, "Actors that play evaluations every `run.eval_every` seconds, beside training.", ge=0
+    )

@@ -1,0 +1,75 @@
+"""Training on the steps of actors in other processes."""
+
+import functools
+import uuid
+
+import cloudpickle
+
+from reverie.actors.cluster.actor import Work
+from reverie.actors.cluster.envs import open_envs
+from reverie.actors.cluster.fleet import Fleet
+from reverie.actors.collector import Collector
+from reverie.agent.agent import Agent
+from reverie.config.schema import Config
+from reverie.envs.vector import seeds
+from reverie.envs.vector.restarts import Restarts
+from reverie.run import build
+from reverie.run.source import EnvSource
+from reverie.run.state import Run
+
+ACTOR_INDEX = 1 << 22
+"""Derives the seed of all actors from that of the training environments."""
+
+
+def open_actors(run: Run, fleet: Fleet) -> Collector:
+    """The collector of the steps that the actors of a run make."""
+    from reverie.actors.cluster.collector import RayCollector
+
+    config, note = run.config, run.logger.note
+    for text in fleet.notes:
+        note(text)
+    options = config.run
+    restarts = Restarts(
+        options.env_max_restarts, options.env_restart_window, name="Actor", tell=note
+    )
+    return RayCollector(
+        fleet.actors,
+        cloudpickle.dumps(_work(config, run.source, run)),
+        session=uuid.uuid4().hex,
+        seed=seeds.env_seed(build.seed_at(config.seed, run.steps), ACTOR_INDEX),
+        push_every=config.ray.push_every,
+        timeout=options.env_timeout,
+        restarts=restarts,
+        cancelled=lambda: run.shutdown.over,
+        note=note,
+    )
+
+
+def _work(config: Config, source: EnvSource, run: Run) -> Work:
+    """What an actor needs to know, of which nothing imports this package `run`."""
+    assert run.learner
+    spaces = source.spaces()
+    agent = functools.partial(
+        Agent,
+        config.agent,
+        spaces.obs,
+        spaces.act,
+        context=config.replay_context,
+        # The latents in replay are of this type, whatever an actor would choose.
+        dtype=config.jax.compute_dtype,
+    )
+    options, backend = config.run, config.run.env_backend
+    envs = {
+        "backend": backend,
+        "timeout": options.env_timeout or None,
+        "restarts": Restarts(options.env_max_restarts, options.env_restart_window),
+        "slow": source.slow,
+    }
+    engine = source.engine_maker(options.envs) if backend in ("auto", "native") else None
+    return Work(
+        agent,
+        functools.partial(open_envs, [source.factory()] * options.envs, engine, envs),
+        config.ray.chunk,
+        config.jax.cache_dir,
+        config.jax.fast_compile,
+    )
