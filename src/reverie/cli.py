@@ -76,6 +76,10 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"reverie {__version__}")
         return 0
+    if command == "--learner":  # Of script parallel, which starts itself so.
+        from reverie.cli_parallel import learn
+
+        return learn(int(rest[0]))
     if command not in _COMMANDS:
         known = ", ".join(_COMMANDS)
         near = difflib.get_close_matches(command, _COMMANDS, n=1)
@@ -89,11 +93,11 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
-    from reverie.cli_train import train_one, train_seeds
+    from reverie.cli_train import train, train_seeds
 
     if any(word.partition("=")[0] == "--seeds" for word in words):
         return train_seeds(words, _run_config)
-    return train_one(_run_config(words)).exit_code
+    return train(_run_config(words))
 
 
 def _run_config(words: list[str]) -> "Config":

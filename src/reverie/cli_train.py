@@ -3,7 +3,7 @@
 import datetime
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from reverie.cli_words import UsageError
@@ -11,17 +11,29 @@ from reverie.config.load import STAMP, load
 from reverie.config.schema import Config
 
 if TYPE_CHECKING:
+    from reverie.actors.cluster.fleet import Fleet
+    from reverie.run.hooks import Hook
     from reverie.run.result import Outcome
 
 
-def train_one(config: Config) -> "Outcome":
-    """Trains, and prints what came of it."""
+def train(config: Config) -> int:
+    """Does what `reverie train` says for one run; returns the exit code."""
+    if config.script != "parallel":
+        return train_one(config).exit_code
+    from reverie.cli_parallel import supervise
+
+    return supervise(config)
+
+
+def train_one(
+    config: Config, fleet: "Fleet | None" = None, callbacks: Sequence["Hook"] = ()
+) -> "Outcome":
+    """Trains in this process, and prints what came of it."""
     from reverie.run.allocator import memory_keeper
     from reverie.run.scripts import launch
 
-    keeper = memory_keeper()
-    callbacks = () if config.script == "eval_only" else (keeper,)
-    outcome = launch(config, callbacks=callbacks)
+    callbacks = () if config.script == "eval_only" else (memory_keeper(), *callbacks)
+    outcome = launch(config, callbacks=callbacks, fleet=fleet)
     try:
         print(outcome.summary(), flush=True)
     except OSError as error:
@@ -61,7 +73,7 @@ def train_seeds(words: list[str], read: Callable[[list[str]], Config]) -> int:
         late = status and 0 < config.run.duration <= status.seconds
         if status and (late or status.saved >= config.run.steps):
             print("It is finished already.")
-        elif code := train_one(config).exit_code:
+        elif code := train(config):
             break
     found = [read_status(folder) for folder in folders if is_run(folder)]
     print_table(found, pathlib.Path(os.path.commonpath([x.parent for x in folders])))

@@ -30,7 +30,7 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
         note(text)
     options = config.run
     restarts = Restarts(
-        options.env_max_restarts, options.env_restart_window, name="Actor", tell=note
+        options.env_max_restarts, options.env_restart_window, name="Actor {}", tell=note
     )
     return RayCollector(
         fleet.actors,

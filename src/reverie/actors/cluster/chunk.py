@@ -8,7 +8,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from reverie.actors.collector import Arrays
+Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

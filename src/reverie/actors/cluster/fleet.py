@@ -37,6 +37,8 @@ _ENVIRON = {
     # Processes for tasks that never come would take the first seconds of every core.
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
+    # Behind everything else on the machine actors would take minutes to start.
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -123,14 +125,16 @@ def open_fleet(options: RayConfig) -> Iterator[Fleet]:
 
 
 @contextlib.contextmanager
-def join_fleet(address: str, namespace: str, count: int) -> Iterator[Fleet]:
+def join_fleet(
+    address: str, namespace: str, count: int, notes: tuple[str, ...] = ()
+) -> Iterator[Fleet]:
     """The actors that another process has made."""
     ray = import_ray()
     _init(ray, address=address, namespace=namespace)
     try:
         names = [f"actor-{index}" for index in range(count)]
         actors = [ray.get_actor(name, namespace=namespace) for name in names]
-        yield Fleet(address, namespace, tuple(actors))
+        yield Fleet(address, namespace, tuple(actors), notes)
     finally:
         ray.shutdown()
 

@@ -33,7 +33,7 @@ class Restarts:
         limit: Most restarts inside the window, of all environments together. 0: none.
         window: Seconds.
         cancelled: Whether waiting is in vain, because the run is to end.
-        name: What is restarted, as messages begin.
+        name: What is restarted; `{}` becomes the number.
         tell: Receives the messages; by default they are logged.
 
     Attributes:
@@ -45,7 +45,7 @@ class Restarts:
         limit: int = 0,
         window: float = 3600.0,
         cancelled: Callable[[], bool] = lambda: False,
-        name: str = "Environment",
+        name: str = "Environment {}",
         tell: Callable[[str], object] | None = None,
     ):
         self.total = 0
@@ -106,10 +106,10 @@ class Restarts:
         self._recent.append((now, index))
         self._counts[index] += 1
         self.total += 1
-        later = f" in {delay:g} seconds" if delay else ""
+        name, later = self._name.format(index), f" in {delay:g} seconds" if delay else ""
         (self._tell or log.warning)(
-            f"{reason} {self._name} {index} is restarted{later}, number {len(self._recent)} of at "
-            f"most {self._limit} restarts in {self._window:g} seconds."
+            f"{reason} {name} is restarted{later}, number {len(self._recent)} of at most "
+            f"{self._limit} restarts in {self._window:g} seconds."
         )
         if trace := getattr(error, "trace", ""):
             log.info("%s", trace)
