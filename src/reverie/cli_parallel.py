@@ -8,6 +8,7 @@ once. When the supervisor disappears, the learner saves and ends.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -59,7 +60,7 @@ def supervise(config: Config) -> int:
                 return 128 - code
             if folder:
                 config = with_values(config, {"logdir": folder}, "the learner before")
-            learner = learner.again()
+            learner, fleet = learner.again(), dataclasses.replace(fleet, notes=())
 
 
 class _LearnerError(RuntimeError):
