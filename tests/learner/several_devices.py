@@ -1,8 +1,10 @@
 """Runs updates of the real agent on some simulated devices, for `test_several_devices`.
 
-Usage: python several_devices.py COUNT FOLDER. Writes `arrays.npz` and `facts.json` to the folder.
+Usage: python several_devices.py COUNT SHARDS FOLDER [COORDINATOR PROCESSES PROCESS]. Trains on so
+many devices of each process and writes `arrays.npz` and `facts.json` to the folder.
 """
 
+import itertools
 import json
 import pathlib
 import sys
@@ -13,7 +15,9 @@ import numpy as np
 from reverie.agent.agent import Agent
 from reverie.config.load import load
 from reverie.learner.devices import configure
+from reverie.learner.hosts import connect
 from reverie.learner.learner import Learner
+from reverie.learner.tree import flatten
 from reverie.spaces import Space
 
 OBS = {
@@ -68,32 +72,52 @@ def disturbed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return networks
 
 
-def main(count: int, folder: pathlib.Path) -> None:
+def main(count: int, shards: int, folder: pathlib.Path, *found: str) -> None:
+    coordinator, processes, process = found or ("", 1, 0)
+    hosts = connect(coordinator, int(processes), int(process), 60)
     placement = configure(
-        "cpu", devices=range(count), policy_device=4, mock_devices=5, cache_dir="off"
+        "cpu",
+        devices=range(count),
+        policy_device=4,
+        mock_devices=5,
+        shards=shards,
+        cache_dir="off",
+        hosts=hosts,
     )
     agent = Agent(load(FLAGS).agent, OBS, ACT)
     learner = Learner(agent, placement=placement, seed=3, fast_compile=True)
     learner.load(disturbed(learner.arrays()))
+    rows = slice(B // hosts.count * hosts.index, B // hosts.count * (hosts.index + 1))
+    batches = [{k: x[rows] for k, x in make_batch(agent, i).items()} for i in range(UPDATES)]
 
     arrays = {}
-    for i in range(UPDATES):
-        out = learner.update(make_batch(agent, i))
+    for i, batch in enumerate(batches):
+        out = learner.update(batch)
         arrays |= {f"{i}/state/{k}": v for k, v in learner.arrays().items()}
         arrays |= {f"{i}/out/{k}": v for k, v in out.latents.items()}
         arrays[f"{i}/out/priority"] = out.priority
+        named = zip(flatten(learner.shapes.params), learner.acting(newest=True).leaves, strict=True)
+        arrays |= {f"{i}/acting/{k}": v for k, v in named}
         (metrics,) = learner.pop_metrics()
         arrays |= {f"{i}/metric/{k}": np.float64(v) for k, v in metrics.items()}
+    report = learner.report(batches[0])
+    arrays |= {f"report/{k}": v for k, v in report.items() if np.ndim(v)}
     np.savez(folder / "arrays.npz", **jax.device_get(arrays))
-    program = learner._compiler.get(learner._programs["train"], make_batch(agent, 0))
+    program = learner._compiler.get(learner._programs["train"], batches[0])
+    held = itertools.chain.from_iterable(
+        x.addressable_shards for x in jax.tree.leaves(learner.state)
+    )
     facts = {
         "program": program.as_text(),
         "flops": program.cost_analysis()["flops"],
         "rows": [shard.data.shape[0] for shard in out.priority.addressable_shards],
         "policy": placement.policy.id,
+        "home": sum(x.data.nbytes for x in held if x.device == placement.here[0]),
+        "state": learner.nbytes,
     }
     (folder / "facts.json").write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), pathlib.Path(sys.argv[2]))
+    count, shards, folder, *found = sys.argv[1:]
+    main(int(count), int(shards), pathlib.Path(folder), *found)

@@ -1,9 +1,10 @@
-"""The real agent on four simulated devices, against the same updates on one."""
+"""The real agent on four simulated devices, of one process or two, against the same on one."""
 
 import json
 import math
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 
@@ -11,7 +12,19 @@ import numpy as np
 import pytest
 
 SCRIPT = pathlib.Path(__file__).with_name("several_devices.py")
-COUNTS = (1, 4)
+
+RUNS = {
+    "one": (1, 1, 1),
+    "four": (1, 4, 1),
+    "cut": (1, 4, 2),
+    "hosts": (2, 2, 1),
+    "both": (2, 2, 2),
+}
+"""Processes, training devices of each, and devices that share one copy of the state."""
+
+QUICK = ["four", "both"]
+OTHERS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
+OTHERS = OTHERS[1:]
 
 EPSILON = float(np.finfo(np.float32).eps)
 
@@ -23,25 +36,52 @@ sum grows with the root of their number."""
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Arrays and facts of the same updates, by number of devices."""
-    folders = {count: tmp_path_factory.mktemp(f"devices{count}") for count in COUNTS}
-    processes = [
+    """Arrays and facts of the same updates, by kind of run, each made when it is asked for."""
+    return Runs(lambda kind: run(tmp_path_factory, *RUNS[kind]))
+
+
+class Runs(dict):
+    def __init__(self, make):
+        self.make = make
+
+    def __missing__(self, kind):
+        return self.setdefault(kind, self.make(kind))
+
+
+def run(tmp_path_factory, processes, devices, shards):
+    """Arrays of all processes together, and the facts of the first one."""
+    folders = [tmp_path_factory.mktemp(f"devices{i}") for i in range(processes)]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    hosts = [
+        [coordinator, str(processes), str(i)] if processes > 1 else [] for i in range(processes)
+    ]
+    started = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(count), str(folder)],
+            [sys.executable, str(SCRIPT), str(devices), str(shards), str(folder), *words],
             stderr=subprocess.PIPE,
             text=True,
         )
-        for count, folder in folders.items()
+        for folder, words in zip(folders, hosts, strict=True)
     ]
-    for process in processes:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
-    results = {}
-    for count, folder in folders.items():
+    errors = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * processes, errors
+    found = []
+    for folder in folders:
         with np.load(folder / "arrays.npz") as saved:
-            arrays = dict(saved)
-        results[count] = arrays, json.loads((folder / "facts.json").read_text())
-    return results
+            found.append(dict(saved))
+    together = {}
+    for name, first in found[0].items():
+        each = [arrays[name] for arrays in found]
+        if re.match(r"\d/out/", name):
+            together[name] = np.concatenate(each)
+        elif not name.startswith("report/"):
+            # Every process has all of the state, to the bit.
+            assert all(np.array_equal(first, other) for other in each[1:]), name
+            together[name] = first
+        elif processes == 1:
+            together[name] = first
+    return together, json.loads((folders[0] / "facts.json").read_text())
 
 
 def assert_close(one, four, name):
@@ -51,14 +91,24 @@ def assert_close(one, four, name):
     assert error <= TOLERANCE * np.linalg.norm(np.float64(one)), name
 
 
-def test_the_batch_is_split_and_the_policy_has_its_own_device(runs):
-    assert runs[1][1]["rows"] == [8]
-    assert runs[4][1]["rows"] == [2, 2, 2, 2]
-    assert runs[1][1]["policy"] == runs[4][1]["policy"] == 4
+@pytest.mark.parametrize("kind", ["one", *OTHERS])
+def test_the_batch_is_split_and_the_policy_has_its_own_device(runs, kind):
+    facts, (processes, devices, _) = runs[kind][1], RUNS[kind]
+    assert facts["rows"] == [8 // (processes * devices)] * devices
+    assert facts["policy"] == 4
 
 
-def test_samples_do_not_depend_on_the_number_of_devices(runs):
-    (one, _), (four, _) = runs[1], runs[4]
+@pytest.mark.parametrize("kind", ["one", *OTHERS])
+def test_neighbours_hold_even_parts_of_the_state(runs, kind):
+    facts, shards = runs[kind][1], RUNS[kind][2]
+    # But for small arrays.
+    part = facts["home"] / (facts["state"] / shards)
+    assert part == 1 if shards == 1 else 1 < part < 1.1
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_samples_do_not_depend_on_the_number_of_devices(runs, kind):
+    (one, _), (four, _) = runs["one"], runs[kind]
     names = [name for name in one if name.endswith("latent/stoch")]
     assert len(names) == 3
     for name in names:
@@ -69,27 +119,30 @@ def test_samples_do_not_depend_on_the_number_of_devices(runs):
 BEHAVIOR = "state/states/actor_critic"
 
 
+@pytest.mark.parametrize("kind", OTHERS)
 @pytest.mark.parametrize(
-    "part", ["state/params", "state/opt", f"{BEHAVIOR}/slow", f"{BEHAVIOR}/norms", "out"]
+    "part", ["state/params", "state/opt", f"{BEHAVIOR}/slow", f"{BEHAVIOR}/norms", "out", "acting"]
 )
-def test_results_are_equal_to_rounding(runs, part):
-    (one, _), (four, _) = runs[1], runs[4]
+def test_results_are_equal_to_rounding(runs, part, kind):
+    (one, _), (four, _) = runs["one"], runs[kind]
     names = [name for name in one if re.match(rf"\d/{part}/", name)]
     assert names
-    assert sorted(one) == sorted(four)
+    assert {name for name in one if "report/" not in name} <= set(four)
     for name in names:
         assert_close(one[name], four[name], name)
 
 
-def test_gradients_are_equal_to_rounding(runs):
+@pytest.mark.parametrize("kind", OTHERS)
+def test_gradients_are_equal_to_rounding(runs, kind):
     """The second moments after one update are the squares of the clipped gradients."""
-    (one, _), (four, _) = runs[1], runs[4]
+    (one, _), (four, _) = runs["one"], runs[kind]
     (name,) = [name for name in one if name.startswith("0/state/opt/") and name.endswith("/nu")]
     assert_close(np.sqrt(one[name]), np.sqrt(four[name]), name)
 
 
-def test_metrics_are_equal_to_rounding(runs):
-    (one, _), (four, _) = runs[1], runs[4]
+@pytest.mark.parametrize("kind", OTHERS)
+def test_metrics_are_equal_to_rounding(runs, kind):
+    (one, _), (four, _) = runs["one"], runs[kind]
     names = [name for name in one if "/metric/" in name]
     assert {"0/metric/loss/value", "2/metric/opt/grad_norm", "1/metric/adv_std"} <= set(names)
     for name in names:
@@ -97,6 +150,24 @@ def test_metrics_are_equal_to_rounding(runs):
         np.testing.assert_allclose(
             four[name], one[name], rtol=TOLERANCE, atol=TOLERANCE, err_msg=name
         )
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_parameters_that_act_are_those_of_the_state(runs, kind):
+    arrays, _ = runs[kind]
+    acting = {name: x for name, x in arrays.items() if name.startswith("2/acting/")}
+    assert len(acting) > 20
+    for name, x in acting.items():
+        np.testing.assert_array_equal(x, arrays[name.replace("acting", "state/params")], name)
+
+
+@pytest.mark.slow
+def test_a_cut_state_reports_as_a_whole_one(runs):
+    (one, _), (cut, _) = runs["four"], runs["cut"]
+    names = [name for name in one if name.startswith("report/openloop/")]
+    assert names
+    for name in names:
+        np.testing.assert_allclose(cut[name], one[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def collectives(program, kind):
@@ -111,10 +182,10 @@ def collectives(program, kind):
 
 
 def test_devices_share_the_work_and_exchange_gradients(runs):
-    one, four = runs[1][1], runs[4][1]
+    one, four = runs["one"][1], runs["four"][1]
     # What is not a quarter: the optimizer and the statistics of returns.
     assert four["flops"] < 0.3 * one["flops"]
-    parameters = sum(v.size for k, v in runs[4][0].items() if k.startswith("0/state/params/"))
+    parameters = sum(v.size for k, v in runs["four"][0].items() if k.startswith("0/state/params/"))
     reduced = sum(math.prod(shape) for shape in collectives(four["program"], "all-reduce"))
     assert reduced >= parameters > 10_000
     assert "all-reduce" not in one["program"]
@@ -122,7 +193,7 @@ def test_devices_share_the_work_and_exchange_gradients(runs):
 
 def test_only_the_returns_are_gathered(runs):
     """Percentiles need all returns on every device; everything else stays where it is."""
-    program = runs[4][1]["program"]
+    program = runs["four"][1]["program"]
     gathered = sum(math.prod(shape) for shape in collectives(program, "all-gather"))
     moved = [collectives(program, kind) for kind in ("all-to-all", "collective-permute")]
     # 4 imagined steps from the last 4 steps of 8 sequences.

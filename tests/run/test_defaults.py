@@ -32,7 +32,7 @@ TINY |= {"jax": {"fast_compile": True, "devices": [0]}, "run.env_backend": "sync
 
 def placement(platform="cpu", limit=None):
     device = types.SimpleNamespace(memory_stats=lambda: limit and {"bytes_limit": limit})
-    return types.SimpleNamespace(platform=platform, training=(device,))
+    return types.SimpleNamespace(platform=platform, here=(device,))
 
 
 @pytest.mark.parametrize(

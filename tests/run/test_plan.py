@@ -111,7 +111,7 @@ def test_an_update_without_room_is_refused_before_any_is_made(make_config, tmp_p
 def test_the_state_of_the_agent_is_counted_once(monkeypatch, left, fits):
     """Two devices of a CPU hold it already, so that it is gone from what is left."""
     placement = types.SimpleNamespace(
-        platform="cpu", training=[types.SimpleNamespace(memory_stats=lambda: None)] * 2
+        platform="cpu", shards=1, here=[types.SimpleNamespace(memory_stats=lambda: None)] * 2
     )
     needs = {"train": 100}
     learner: Any = types.SimpleNamespace(placement=placement, nbytes=70, memory_needs=lambda: needs)

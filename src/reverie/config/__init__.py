@@ -25,6 +25,7 @@ from reverie.config.checks import check_image_size as check_image_size
 from reverie.config.checks import check_spaces as check_spaces
 from reverie.config.checks import fitting_size as fitting_size
 from reverie.config.checks import image_sides as image_sides
+from reverie.config.devices import JaxConfig as JaxConfig
 from reverie.config.env import Atari100kConfig as Atari100kConfig
 from reverie.config.env import AtariConfig as AtariConfig
 from reverie.config.env import BsuiteConfig as BsuiteConfig
@@ -56,7 +57,6 @@ from reverie.config.resume import compare as compare
 from reverie.config.resume import inherit as inherit
 from reverie.config.schema import Config as Config
 from reverie.config.schema import FractionsConfig as FractionsConfig
-from reverie.config.schema import JaxConfig as JaxConfig
 from reverie.config.schema import LoggerConfig as LoggerConfig
 from reverie.config.schema import PriorityConfig as PriorityConfig
 from reverie.config.schema import ReplayConfig as ReplayConfig

@@ -296,6 +296,11 @@ def _devices(config: Config) -> Iterator[str]:
             f"batch_size = {config.batch_size} must be divisible by the {len(jax.devices)} "
             "training devices of jax.devices."
         )
+    if jax.devices and len(jax.devices) % jax.shards:
+        yield (
+            f"jax.shards = {jax.shards} must divide the {len(jax.devices)} training devices of "
+            "jax.devices."
+        )
     if jax.mock_devices and jax.platform != "cpu":
         yield (
             f"jax.mock_devices = {jax.mock_devices} simulates CPU devices: expected jax.platform "

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, PrivateAttr, Strict
 
 from reverie.config import yaml_text
 from reverie.config.agent import AgentConfig
+from reverie.config.devices import JaxConfig
 from reverie.config.env import EnvConfig
 from reverie.config.keys import groups, leaves
 from reverie.config.parallel import RayConfig
@@ -19,7 +20,6 @@ from reverie.options import (
     Bool,
     Float,
     FloatOrInf,
-    Indices,
     Int,
     PathText,
     Regex,
@@ -39,11 +39,6 @@ def task_name(value: Any) -> Any:
 
 Task = Annotated[str, Strict(), BeforeValidator(task_name)]
 """A task; `CartPole-v1` becomes `gym_CartPole-v1`."""
-
-Platform = Annotated[
-    Literal["auto", "cpu", "cuda", "tpu"], BeforeValidator(lambda x: "cuda" if x == "gpu" else x)
-]
-"""A platform; `gpu`, as JAX says too, becomes `cuda`."""
 
 SEQUENCE = "it sets the length of the sequences that replay holds"
 
@@ -184,29 +179,6 @@ class ReplayConfig(Section):
         fixed="priorities in replay were measured so",
         pattern="^(model|log/.+)$",
         expects="model or log/NAME",
-    )
-
-
-class JaxConfig(Section):
-    """Devices and compilation."""
-
-    platform: Platform = option("auto", "Backend; auto: the fastest.")
-    compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
-        "auto",
-        "Type of activations; auto: float32 on CPU, bfloat16 elsewhere.",
-        fixed="it sets the type of the latents in replay",
-    )
-    prealloc: Bool = option(True, "Reserve most of the accelerator's memory at the start.")
-    devices: Indices = option(
-        (), "Devices that share each batch; empty: one accelerator, or one per CPU core."
-    )
-    policy_device: Int = option(0, "Device that acts.", ge=0)
-    mock_devices: Int = option(0, "Simulated CPU devices, for tests; 0: off.", ge=0, le=64)
-    fast_compile: Bool = option(
-        False, "Compile several times faster, to slower programs; for tests and debugging."
-    )
-    cache_dir: PathText = option(
-        "", "Persistent compilation cache; empty: the user's cache folder, off: none."
     )
 
 

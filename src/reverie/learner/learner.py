@@ -1,22 +1,21 @@
 """The agent's state and its updates."""
 
-import functools
 import pathlib
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
 
 from reverie.learner import lag, nonfinite, tree
 from reverie.learner.compiler import Compiler, background
 from reverie.learner.devices import Placement
-from reverie.learner.pending import Batch, IssuedUpdate, MetricVector
+from reverie.learner.layout import Layout
+from reverie.learner.pending import Batch, IssuedUpdate
 from reverie.learner.policy import Params
-from reverie.learner.programs import Program, local, narrow, size, specs, state_shapes
+from reverie.learner.programs import local, narrow, size, state_shapes
+from reverie.learner.updating import make_programs
 
 PyTree = Any
 Arrays = dict[str, np.ndarray]
@@ -68,12 +67,13 @@ class Learner:
         self._dump_folder = dump_folder
         # The other two are those of the policy.
         init, train, report, _, _ = jax.random.split(jax.random.key(seed), 5)
-        self._train_key = placement.put_state(train)
-        self._report_key = placement.put_state(report)
-        self._report_carries: dict[str, PyTree] = {}
         self.shapes = state_shapes(agent)
+        self._layout = Layout(self.shapes, placement)
+        self._train_key = placement.put_state(train)
+        self._report_key = jax.device_put(report, self._layout.alone)
+        self._report_carries: dict[str, PyTree] = {}
         self._compiler = compiler or Compiler()
-        self._programs = self._make_programs(fast_compile)
+        self._programs = make_programs(agent, self._layout, fast_compile)
         self._state: PyTree = None
         self._carry: PyTree = None
         self._previous: IssuedUpdate | None = None
@@ -82,9 +82,11 @@ class Learner:
         self._acting = self._newest = Params(0, ())
         key = placement.put_state(init)
         self._initial = background(lambda: self._initialize(key))
-        if placement.platform == "cpu":
-            copy = self._programs["copy"]
-            self._copy = background(lambda: self._compiler.compile(copy, {}), self._initial)
+        if self._layout.cuts:
+            self._handed_out = (self._acting, self._acting)
+            self._hand_out = self._compiled_next("hand_out")
+        elif placement.platform == "cpu":
+            self._copy = self._compiled_next("copy")
 
     @property
     def state(self) -> PyTree:
@@ -140,11 +142,11 @@ class Learner:
 
         Args:
             batch: Replayed sequences [B, K+T, ...] by key, as the replay stream delivers them. The
-                arrays must not be changed afterwards.
+                arrays must not be changed afterwards. Of several processes each gives its rows.
 
         Returns:
-            The agent's training outputs (fresh latents, priorities) as device arrays that may
-            still be being computed.
+            The agent's training outputs (fresh latents, priorities) for these sequences, as device
+            arrays that may still be being computed.
 
         Raises:
             DeviceError: If the training devices cannot share the batch evenly.
@@ -152,7 +154,8 @@ class Learner:
                 float16 update that the agent skipped is none.
         """
         update = self._compiler.get(self._programs["train"], batch)
-        if self._carry is None or size(batch) != len(jax.tree.leaves(self._carry)[0]):
+        rows = size(batch) * self.placement.processes
+        if self._carry is None or rows != len(jax.tree.leaves(self._carry)[0]):
             self._carry = self.placement.put_batch(self._init_carry(size(batch)))
         device_batch = self.placement.put_batch(batch)
         if self.placement.platform == "cpu":
@@ -163,11 +166,12 @@ class Learner:
         self._state, self._carry, outputs, metrics, acting = update(
             self.state, self._carry, device_batch, self._train_key, count
         )
-        self._acting, self._newest = self._newest, Params(self.updates, local(acting))
+        acting = Params(self.updates, self._layout.here(acting))
+        self._acting, self._newest = self._newest, acting
         issued = IssuedUpdate(self.updates, batch, metrics)
         previous, self._previous = self._previous, issued
         self._finish(previous)
-        return outputs
+        return self.placement.local(outputs)
 
     def report(self, batch: Batch, source: str = "train") -> Arrays:
         """Open-loop predictions and losses of one batch, without an update; waits for them.
@@ -181,10 +185,11 @@ class Learner:
         carry = self._report_carries.get(source)
         if carry is None:
             carry = self._init_carry(size(batch))
-        # On one device: the others would only repeat it.
-        inputs = jax.device_put((carry, batch), self.placement.training[0])
-        key, count = self._report_key.addressable_data(0), self._next("reports")
-        self._report_carries[source], results = program(local(self.state), *inputs, key, count)
+        # On one device, where it has all of the state: the others would only repeat it.
+        inputs = jax.device_put((carry, batch), self._layout.alone)
+        state, count = self._layout.here(self.state), self._next("reports")
+        key = self._report_key
+        self._report_carries[source], results = program(state, *inputs, key, count)
         return jax.device_get(results)
 
     def pop_metrics(self) -> list[dict[str, float]]:
@@ -210,7 +215,8 @@ class Learner:
                 a `load`, these are the ones of the start or of the `load`.
         """
         self._initial.result()
-        return self._newest if newest else self._acting
+        found = self._newest if newest else self._acting
+        return self._whole(found) if self._layout.cuts else found
 
     def arrays(self) -> Arrays:
         """All arrays of the agent's state by name, after the last issued update.
@@ -220,28 +226,27 @@ class Learner:
                 state never reaches a checkpoint.
         """
         self.synchronize()
-        # On CPU device_get returns views, which the next update would overwrite.
-        arrays = {k: np.array(v) for k, v in tree.flatten(self.state).items()}
-        return self._checked(arrays, self.updates)
+        return self._checked(self._layout.fetch(self.state), self.updates)
 
     def snapshot(self) -> Callable[[], tuple[Arrays, Arrays]]:
         """Takes hold of what a checkpoint keeps, to be fetched later in another thread.
 
         On CPU this does not wait for the update that is under way. Other devices are faster, and
-        have less memory to keep a copy in: there it does.
+        have less memory to keep a copy in: there it does, as it does for a state that is cut.
 
         Returns:
             Gives what `arrays` returns, and the arrays by name that decide the next calls besides
             them: parameters that act, and the recurrent state of updates. Raises NonFiniteError
             if one of the former is not finite.
         """
-        held = lag.hold(self.state.params, self._acting.leaves, self._carry)
-        if self.placement.platform != "cpu":
+        carry = self.placement.local(self._carry)
+        held = lag.hold(self.shapes.params, self.acting().leaves, carry)
+        if self.placement.platform != "cpu" or self._layout.cuts:
             both = self.arrays(), held()
             return lambda: both
         # One program, because calls for hundreds of small arrays would hold up the loop.
         copies = self._copy.result()(local(self.state))
-        named, updates = list(tree.flatten(self.state)), self.updates
+        named, updates = list(tree.flatten(self.shapes)), self.updates
 
         def fetch() -> tuple[Arrays, Arrays]:
             leaves = jax.tree.leaves(jax.device_get(copies))
@@ -267,13 +272,19 @@ class Learner:
         Raises:
             names.MismatchError: If a name is unknown or a shape differs.
         """
-        self._state = self.placement.put_state(tree.replace(self.state, arrays))
+        self._initial.result()
+        kept = self._layout.fetch(self.state) if self.array_names - set(arrays) else {}
+        state = tree.replace(self.shapes, {**kept, **arrays})
+        self._state = self._layout.put(state, self.shapes)
         self._report_carries.clear()
         self._counts |= {name: counters[name] for name in self._counts if name in counters}
         self._hand_out_newest()
-        acting = lag.take(held, "acting", self._state.params)
+        acting = lag.take(held, "acting", self.shapes.params)
         if acting is not None:
-            self._acting = Params(max(self.updates - 1, 0), jax.tree.leaves(acting))
+            leaves = jax.tree.leaves(acting)
+            if self._layout.cuts:
+                leaves = self._layout.here(self._layout.put(leaves, leaves))
+            self._acting = Params(max(self.updates - 1, 0), leaves)
         carry = lag.take_carry(held, self._init_carry)
         self._carry = None if carry is None else self.placement.put_batch(carry)
 
@@ -281,11 +292,22 @@ class Learner:
         self._state = self._compiler.compile(self._programs["init"], {})(key)
         self._hand_out_newest()
 
+    def _compiled_next(self, name: str) -> Any:
+        """A program that is compiled after the one of the initial state."""
+        program = self._programs[name]
+        return background(lambda: self._compiler.compile(program, {}), self._initial)
+
     def _hand_out_newest(self) -> None:
         # Copies, because the next update overwrites the state.
-        leaves = jax.tree.leaves(local(self._state.params))
-        copies = jax.device_put(leaves, self.placement.training[0], may_alias=False)
+        copies = self._layout.copied(jax.tree.leaves(self._state.params))
         self._acting = self._newest = Params(self.updates, copies)
+
+    def _whole(self, rest: Params) -> Params:
+        """Parameters on one device, of cut ones; put together once."""
+        if self._handed_out[0] is not rest:
+            whole = Params(rest.version, local(self._hand_out.result()(rest.leaves)))
+            self._handed_out = rest, whole
+        return self._handed_out[1]
 
     def _init_carry(self, size: int) -> PyTree:
         with narrow():
@@ -304,47 +326,3 @@ class Learner:
     def _finish(self, issued: IssuedUpdate | None) -> None:
         if issued is not None:
             self._finished.append(issued.finish(self._dump_folder))
-
-    def _make_programs(self, fast: bool) -> dict[str, Program]:
-        """What makes a state and copies it, an update and a report."""
-        agent, shapes, platform = self.agent, self.shapes, self.placement.platform
-        whole, part = self.placement.replicated, self.placement.split
-        first = SingleDeviceSharding(self.placement.training[0])
-        key, count = jax.eval_shape(lambda: jax.random.key(0)), np.uint32(0)
-
-        def of_update(batch: Mapping[str, Any]) -> tuple[Any, ...]:
-            self.placement.check_batch(size(batch))
-            carry = jax.eval_shape(lambda: agent.init_carry(size(batch)))
-            parts = specs((carry, batch), part)
-            return (specs(shapes, whole), *parts, specs(key, whole), count)
-
-        def of_report(batch: Mapping[str, Any]) -> tuple[Any, ...]:
-            carry = jax.eval_shape(lambda: agent.init_carry(size(batch)))
-            return (*specs((shapes, carry, batch, key), first), count)
-
-        copy = functools.partial(jax.tree.map, jnp.copy)
-        programs = [
-            # Made once: compiling it well would take longer than making it.
-            Program(
-                "init", agent.init, lambda _: (specs(key, whole),), platform, True,
-                out_shardings=whole,
-            ),
-            Program("copy", copy, lambda _: (specs(shapes, first),), platform, fast),
-            Program(
-                "train", self._train, of_update, platform, fast,
-                donate_argnums=(0, 1), out_shardings=(whole, part, part, whole, whole),
-            ),
-            Program("report", self._report, of_report, platform, fast),
-        ]  # fmt: skip
-        return {program.name: program for program in programs}
-
-    def _train(self, state, carry, batch, key, count):
-        key = jax.random.fold_in(key, count)
-        state, carry, outputs, metrics = self.agent.train(state, carry, batch, key)
-        # Copies keep acting parameters out of the buffers that the next update overwrites.
-        acting = [jnp.copy(leaf) for leaf in jax.tree.leaves(state.params)]
-        return state, carry, outputs, MetricVector.pack(metrics), acting
-
-    def _report(self, state, carry, batch, key, count):
-        key = jax.random.fold_in(key, count)
-        return self.agent.report(state, carry, batch, key)

@@ -147,6 +147,7 @@ def placement(config: Config) -> Placement:
         policy_device=jax.policy_device,
         mock_devices=jax.mock_devices,
         batch_size=config.batch_size,
+        shards=jax.shards,
         prealloc=jax.prealloc,
         cache_dir=jax.cache_dir,
     )

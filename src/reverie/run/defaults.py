@@ -84,7 +84,7 @@ def _fitting(placement: Placement, obs_space: Mapping[str, Space]) -> tuple[str,
     """The size, and what it is chosen for."""
     if placement.platform == "cpu":
         return ON_CPU, "a CPU"
-    stats = placement.training[0].memory_stats() or {}
+    stats = placement.here[0].memory_stats() or {}
     limit = stats.get("bytes_limit", 0)
     device = f"{placement.platform.upper()} with {limit / 1e9:.0f} GB" if limit else "this device"
     found = next((name for name, needed in MEMORY.items() if limit >= needed), ON_CPU)

@@ -36,9 +36,10 @@ def available(learner: Learner) -> float:
 
     Where a CPU trains it is what is left beside the state, and the state.
     """
-    stats = learner.placement.training[0].memory_stats() or {}
+    stats = learner.placement.here[0].memory_stats() or {}
     limit = float(stats.get("bytes_limit", 0))
-    return limit or available_ram() + _sharing(learner) * learner.nbytes
+    copies = _sharing(learner) // learner.placement.shards
+    return limit or available_ram() + copies * learner.nbytes
 
 
 def needed(learner: Learner) -> int:
@@ -48,14 +49,14 @@ def needed(learner: Learner) -> int:
 
 def device_usage(learner: Learner) -> dict[str, float]:
     """Memory of the first training device in GiB, in use and in all; nothing where a CPU trains."""
-    stats = learner.placement.training[0].memory_stats() or {}
+    stats = learner.placement.here[0].memory_stats() or {}
     names = {"usage/device_gb": "bytes_in_use", "usage/device_limit_gb": "bytes_limit"}
     return {key: stats[name] / 2**30 for key, name in names.items() if name in stats}
 
 
 def _sharing(learner: Learner) -> int:
-    """Training devices that share one memory: all where a CPU trains."""
-    return len(learner.placement.training) if learner.placement.platform == "cpu" else 1
+    """Training devices here that share one memory: all where a CPU trains."""
+    return len(learner.placement.here) if learner.placement.platform == "cpu" else 1
 
 
 def check_update(config: Config, learner: Learner) -> None:
@@ -75,7 +76,7 @@ def _explanation(config: Config, learner: Learner | None, said: str) -> str:
     wanted = f" It could not allocate {found[1].strip()}." if found else f" {said[:300]}"
     device, needs = "The device", ""
     if learner:
-        training = learner.placement.training[0]
+        training = learner.placement.here[0]
         limit = (training.memory_stats() or {}).get("bytes_limit", 0)
         device = f"The device {training}" + (f" with {limit / 1e9:.1f} GB" if limit else "")
         listed = [f"{kind} {size / 1e9:.1f} GB" for kind, size in learner.memory_needs().items()]

@@ -208,7 +208,7 @@ def _described(config: Config, run: Run, folder: RunFolder, card: str, step: flo
     """The plan for a card that is not here, of whose machine the environments were measured."""
     room = SHARE * CARDS[card].memory
     device: Any = types.SimpleNamespace(memory_stats=lambda: {"bytes_limit": room})
-    place: Any = types.SimpleNamespace(platform="gpu", training=[device])
+    place: Any = types.SimpleNamespace(platform="gpu", here=[device])
     spaces = run.source.spaces()
     config, _ = defaults.choose_size(config, place, spaces.obs)
     agent = build.agent(config, spaces.obs, spaces.act, place.platform)
@@ -237,7 +237,7 @@ def _plan(config: Config, run: Run, budget: Budget, **seconds: Any) -> Plan:
         model=model_line(learner.shapes),
         state=learner.nbytes,
         program=needed(learner),
-        device=str(learner.placement.training[0]).lower(),
+        device=str(learner.placement.here[0]).lower(),
         available=available(learner),
         budget=budget,
         **seconds,

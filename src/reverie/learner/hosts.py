@@ -1,0 +1,217 @@
+"""The processes of a run over several hosts: how they find each other, and what they agree on.
+
+They exchange small values through the key-value store of JAX's coordination service, which runs
+in process 0: unlike an all-gather it waits for no device, works in every thread, and has limits of
+time. Arrays go through the programs of the learner alone.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import socket
+import time
+from typing import Any
+
+import jax
+from jax._src import distributed  # JAX has no public way to its key-value store.
+
+SLURM = "slurm"
+"""As the coordinator: address, number and index come from what SLURM sets for every task."""
+
+HEARTBEAT_SECONDS = 30
+"""After so long without a sign of life a process counts as dead, and JAX ends the others."""
+
+SHUTDOWN_SECONDS = 15
+"""How long a process that ends waits for the others to end."""
+
+_LOOK_SECONDS = 1.0
+"""How often a wait comes back to Python, where signals are handled."""
+
+_PAGE = 100
+"""Rounds of `gather` whose values are deleted together: each call to the store takes its time."""
+
+_LEFT = "left/"
+
+_SLURM_NAMES = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID")
+
+
+class HostsError(RuntimeError):
+    """Processes of a run do not find each other, or one of them has left."""
+
+
+class Hosts:
+    """The processes that share every batch of a run; alone it is one and nothing is exchanged.
+
+    All of them make the same calls in the same order.
+
+    Args:
+        index: Number of this process.
+        count: How many there are.
+
+    Attributes:
+        index: As given.
+        count: As given.
+    """
+
+    def __init__(self, index: int = 0, count: int = 1):
+        self.index, self.count = index, count
+        self._rounds = itertools.count()
+        self._meetings = itertools.count()
+        self._left = False
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes what there is once: configuration, checkpoints, metrics."""
+        return self.index == 0
+
+    def gather(self, value: Any, seconds: float = float("inf")) -> list[Any]:
+        """What every process gives, in their order; for one thread.
+
+        Args:
+            value: What JSON can hold.
+            seconds: How long to wait for the others.
+
+        Raises:
+            HostsError: If another process has ended, or does not come in time.
+        """
+        if self.count == 1:
+            return [value]
+        number, end = next(self._rounds), time.monotonic() + seconds
+        page, rest = divmod(number, _PAGE)
+        key = f"{page}/{rest}"
+        with _explained():
+            client, mine = _client(), json.dumps(value)
+            if not self.first:
+                client.key_value_set(f"{key}/{self.index}", mine)
+                return json.loads(self._get(f"{key}/all", end))
+            texts = [mine, *(self._get(f"{key}/{i}", end) for i in range(1, self.count))]
+            client.key_value_set(f"{key}/all", f"[{', '.join(texts)}]")
+            if page and not rest:  # All have read it: they have come to this round.
+                client.key_value_delete(f"{page - 1}/")
+        return [json.loads(text) for text in texts]
+
+    def meet(self, seconds: float) -> None:
+        """Returns when all processes have called it; for another thread than that of `gather`.
+
+        Raises:
+            HostsError: If another process has ended, or does not come in time.
+        """
+        if self.count > 1:
+            with _explained():
+                name = f"meeting {next(self._meetings)}"
+                _client().wait_at_barrier(name, int(1000 * seconds))
+
+    def close(self) -> None:
+        """Waits for the others at the end of a run."""
+        self.gather("the end")
+        self._left = True
+
+    def leave(self, reason: str) -> None:
+        """Tells the others that this process ends, unless all do: they would wait for it."""
+        if self.count > 1 and not self._left:
+            self._left = True
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
+                _client().key_value_set(f"{_LEFT}{self.index}", reason)
+
+    def _get(self, key: str, end: float) -> str:
+        """Waits for a value of the store."""
+        while True:
+            client, wait = _client(), int(1000 * _LOOK_SECONDS)
+            try:
+                return client.blocking_key_value_get(key, wait)
+            except jax.errors.JaxRuntimeError as error:
+                if "DEADLINE_EXCEEDED" not in str(error) or time.monotonic() > end:
+                    raise
+            for name, reason in client.key_value_dir_get(_LEFT):
+                self._left = True
+                raise HostsError(
+                    f"Process {name.removeprefix(_LEFT)} of the run has ended, and so does this "
+                    f"one: {reason}"
+                )
+
+
+def connect(coordinator: str, processes: int, process: int, seconds: float) -> Hosts:
+    """Finds the other processes of a run, before anything else uses JAX.
+
+    A program that has called `jax.distributed.initialize` itself is taken as it is.
+
+    Args:
+        coordinator: `HOST:PORT` of process 0; `slurm` takes all three from SLURM; empty for one
+            process.
+        processes: How many there are.
+        process: Number of this one.
+        seconds: How long to wait for the others.
+
+    Raises:
+        HostsError: If they cannot be reached in time.
+    """
+    if not coordinator or (coordinator != SLURM and processes == 1):
+        return Hosts()
+    if not jax.distributed.is_initialized():
+        _initialize(coordinator, processes, process, seconds)
+    state = distributed.global_state
+    return Hosts(state.process_id, state.num_processes)
+
+
+def _initialize(coordinator: str, processes: int, process: int, seconds: float) -> None:
+    # It would take SIGTERM, which ends a run with a save.
+    jax.config.update("jax_enable_preemption_service", False)
+    limits: dict[str, Any] = {
+        "initialization_timeout": int(seconds),
+        "heartbeat_timeout_seconds": HEARTBEAT_SECONDS,
+        "shutdown_timeout_seconds": SHUTDOWN_SECONDS,
+    }
+    if coordinator == SLURM:
+        missing = [name for name in _SLURM_NAMES if name not in os.environ]
+        if missing:
+            raise HostsError(
+                f"jax.coordinator is slurm, but {', '.join(missing)} is not set: start the "
+                "processes with srun, or give jax.coordinator, jax.processes and jax.process."
+            )
+        jax.distributed.initialize(cluster_detection_method=SLURM, **limits)
+        return
+    if process:
+        _reach(coordinator, process, seconds)
+    try:
+        jax.distributed.initialize(
+            coordinator, processes, process, cluster_detection_method="deactivate", **limits
+        )
+    except (jax.errors.JaxRuntimeError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise HostsError(
+            f"The {processes} processes of the run did not find each other at {coordinator} within "
+            f"{seconds:g} seconds (jax.connect_timeout): {reason}"
+        ) from error
+
+
+def _reach(coordinator: str, process: int, seconds: float) -> None:
+    """Waits until process 0 listens; what JAX says where it does not fills a screen."""
+    host, _, port = coordinator.rpartition(":")
+    end, reason = time.monotonic() + seconds, ""
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            reason = str(error)
+            time.sleep(0.2)
+    raise HostsError(
+        f"Process {process} cannot reach process 0 at jax.coordinator {coordinator} within "
+        f"{seconds:g} seconds (jax.connect_timeout): {reason}. Is it running, is the address that "
+        "of its host, and is the port open?"
+    )
+
+
+def _client() -> Any:
+    return distributed.global_state.client
+
+
+@contextlib.contextmanager
+def _explained():
+    """Tells an error of the coordination service as what it is."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise HostsError(f"Another process of the run has ended or hangs ({reason}).") from error

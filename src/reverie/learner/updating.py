@@ -1,0 +1,75 @@
+"""What a learner computes: a state and copies of it, updates and reports, as programs."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from reverie.learner.layout import Layout
+from reverie.learner.pending import MetricVector
+from reverie.learner.programs import Program, size, specs
+
+
+def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
+    """What makes a state and copies it, hands out parameters, an update and a report.
+
+    Args:
+        agent: As of the learner.
+        layout: Where its state lies.
+        fast: Whether to leave optimizations out.
+    """
+    placement, shapes, platform = layout.placement, layout.shapes, layout.placement.platform
+    whole, part, alone = placement.replicated, placement.split, layout.alone
+    first = SingleDeviceSharding(placement.here[0])
+    rest, params = layout.shardings(shapes), layout.shardings(jax.tree.leaves(shapes.params))
+    key, count = jax.eval_shape(lambda: jax.random.key(0)), np.uint32(0)
+
+    def of_update(batch: Mapping[str, Any]) -> tuple[Any, ...]:
+        placement.check_batch(size(batch))
+        carry = jax.eval_shape(lambda: agent.init_carry(size(batch)))
+        return (layout.specs(), *placement.batch_specs((carry, batch)), specs(key, whole), count)
+
+    def of_report(batch: Mapping[str, Any]) -> tuple[Any, ...]:
+        carry = jax.eval_shape(lambda: agent.init_carry(size(batch)))
+        state = layout.specs(here=True) if layout.cuts else specs(shapes, first)
+        return (state, *specs((carry, batch, key), alone), count)
+
+    def init(key):
+        return layout.cut(agent.init(key))
+
+    def train(rest, carry, batch, key, count):
+        key = jax.random.fold_in(key, count)
+        state, carry, outputs, metrics = agent.train(layout.gather(rest, whole), carry, batch, key)
+        # Copies keep acting parameters out of the buffers that the next update overwrites.
+        acting = [jnp.copy(leaf) for leaf in jax.tree.leaves(layout.cut(state.params))]
+        return layout.cut(state), carry, outputs, MetricVector.pack(metrics), acting
+
+    def report(rest, carry, batch, key, count):
+        key = jax.random.fold_in(key, count)
+        return agent.report(layout.gather(rest, alone), carry, batch, key)
+
+    def hand_out(leaves):
+        return layout.join(leaves, jax.tree.leaves(shapes.params))
+
+    programs = [
+        # Made once: compiling it well would take longer than making it.
+        Program("init", init, lambda _: (specs(key, whole),), platform, True, out_shardings=rest),
+        Program(
+            "copy", functools.partial(jax.tree.map, jnp.copy), lambda _: (specs(shapes, first),),
+            platform, fast,
+        ),
+        Program(
+            "train", train, of_update, platform, fast,
+            donate_argnums=(0, 1), out_shardings=(rest, part, part, whole, params),
+        ),
+        Program("report", report, of_report, platform, fast),
+        Program(
+            "hand_out", hand_out, lambda _: (jax.tree.leaves(layout.specs(here=True).params),),
+            platform, fast, out_shardings=alone,
+        ),
+    ]  # fmt: skip
+    return {program.name: program for program in programs}
