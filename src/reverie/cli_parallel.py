@@ -38,6 +38,8 @@ def supervise(config: Config) -> int:
     Raises:
         ClusterError: If Ray or its cluster cannot be used.
     """
+    # Ray need not print that an actor has died: the learner does.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     import_ray(local=not config.ray.address)
     # It imports while Ray starts.
     learner = _Learner()

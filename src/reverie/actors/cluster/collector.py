@@ -291,5 +291,7 @@ def _reason(actor: _Remote, error: Exception) -> Exception:
     """What became of an actor, in a sentence."""
     if isinstance(error, ActorError):
         return error
+    if isinstance(error, exceptions.RayActorError):
+        return ActorError(f"The process of actor {actor.index} has died or is out of reach.")
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return ActorError(f"Actor {actor.index} is gone ({type(error).__name__}): {first}")
+    return ActorError(f"Actor {actor.index} has failed with {type(error).__name__}: {first}")

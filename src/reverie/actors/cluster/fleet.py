@@ -2,10 +2,13 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -15,6 +18,7 @@ from typing import Any
 from reverie.actors.cluster.actor import EnvActor
 from reverie.config.errors import ConfigError
 from reverie.config.parallel import RayConfig
+from reverie.envs.vector import backend
 from reverie.extras import install
 
 OLDEST = (2, 60)
@@ -40,6 +44,16 @@ _ENVIRON = {
     # Behind everything else on the machine actors would take minutes to start.
     "RAY_worker_niceness": "0",
 }
+
+
+_SERVE = """
+import json, sys, ray
+ray.init(address="local", num_gpus=0, include_dashboard=False, configure_logging=False,
+         log_to_driver=False, **json.loads(sys.argv[1]))
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
 
 
 class ClusterError(ConfigError):
@@ -195,20 +209,36 @@ def _look() -> Any:
 
 
 def _open(ray: Any, options: RayConfig, namespace: str, stack: contextlib.ExitStack) -> list[str]:
-    if options.address:
-        address = _found(options.address)
-        try:
-            _init(ray, address=address, namespace=namespace)
-        except Exception as error:
-            raise ClusterError(
-                f"ray.address is {options.address}, which does not work as a Ray cluster: "
-                f"{_first(error)}"
-            ) from None
+    if not options.address:
+        address, folder = stack.enter_context(_local())
+        _init(ray, address=address, namespace=namespace)
         stack.callback(ray.shutdown)
-        return [f"Ray cluster at {address}, {len(ray.nodes())} nodes."]
-    folder = tempfile.mkdtemp(prefix="rv")  # Paths of sockets in it have to be short.
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        notes = [f"A local Ray was started; what its processes write is in {folder}."]
+        if options.actors >= (cores := backend.cores()):
+            notes.append(
+                f"{options.actors} actors and the learner share {cores} cores: more actors help "
+                "only where environments wait for something else than this machine's cores."
+            )
+        return notes
+    address = _found(options.address)
+    try:
+        _init(ray, address=address, namespace=namespace)
+    except Exception as error:
+        raise ClusterError(
+            f"ray.address is {options.address}, which does not work as a Ray cluster: "
+            f"{_first(error)}"
+        ) from None
     stack.callback(ray.shutdown)
+    return [f"Ray cluster at {address}, {len(ray.nodes())} nodes."]
+
+
+@contextlib.contextmanager
+def _local() -> Iterator[tuple[str, str]]:
+    """A Ray on this machine: its address, and the folder of its processes.
+
+    It is started by a process of its own: signals to the group of this one, such as Ctrl-C, would
+    end it in the middle of a save, and this way it ends itself when this process is gone.
+    """
     shared = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else MOST_STORE
     if shared < LEAST_STORE:
         raise ClusterError(
@@ -216,23 +246,39 @@ def _open(ray: Any, options: RayConfig, namespace: str, stack: contextlib.ExitSt
             "there to pass steps and parameters on: give the container more, as with docker run "
             "--shm-size=2g."
         )
-    _init(
-        ray,
-        address="local",
-        namespace=namespace,
-        num_gpus=0,
-        include_dashboard=False,
-        object_store_memory=min(MOST_STORE, int(0.8 * shared)),
-        _temp_dir=folder,
-    )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    notes = [f"A local Ray was started; what its processes write is in {folder}."]
-    if options.actors >= cores:
-        notes.append(
-            f"{options.actors} actors and the learner share {cores} cores: more actors help only "
-            "where environments wait for something else than this machine's cores."
-        )
-    return notes
+    # Paths of sockets in it have to be short.
+    with tempfile.TemporaryDirectory(prefix="rv", ignore_cleanup_errors=True) as folder:
+        store = min(MOST_STORE, int(0.8 * shared))
+        options = json.dumps({"object_store_memory": store, "_temp_dir": folder})
+        with (
+            open(f"{folder}/errors", "w+") as errors,
+            subprocess.Popen(
+                [sys.executable, "-c", _SERVE, options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            ) as process,
+        ):
+            assert process.stdout
+            try:
+                if not (address := process.stdout.readline().strip()):
+                    process.wait()
+                    errors.seek(0)
+                    lines = errors.read().strip().splitlines()
+                    raise ClusterError(f"Ray does not start here: {lines[-1] if lines else ''}")
+                yield address, folder
+            finally:
+                _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Lets a local Ray end, or kills it if it does not."""
+    try:
+        process.communicate("", timeout=20.0)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _init(ray: Any, **where: Any) -> None:
