@@ -47,12 +47,14 @@ _ENVIRON = {
 
 
 _SERVE = """
-import json, sys, ray
+import json, shutil, sys, ray
+options = json.loads(sys.argv[1])
 ray.init(address="local", num_gpus=0, include_dashboard=False, configure_logging=False,
-         log_to_driver=False, **json.loads(sys.argv[1]))
+         log_to_driver=False, **options)
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 ray.shutdown()
+shutil.rmtree(options["_temp_dir"], ignore_errors=True)
 """
 
 
