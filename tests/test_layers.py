@@ -32,7 +32,7 @@ LAYERS = {
     "cli_metrics": 7,
     "cli_train": 7,
     "completion": 7,
-    "cli_parallel": 7,
+    "cli_parallel": 6,
     "cli_process": 7,
     "cli_words": -2,
     "doctor": 7,

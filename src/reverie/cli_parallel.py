@@ -15,15 +15,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, Pipe
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reverie.actors.cluster.fleet import Fleet, import_ray, join_fleet, open_fleet
 from reverie.config.schema import Config, with_values
 from reverie.envs.vector.restarts import Restarts
-
-if TYPE_CHECKING:
-    from reverie.run.state import Run
 
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
@@ -131,14 +129,13 @@ class _Learner:
         self._process.send_signal(signal.SIGCONT)  # Whoever stopped this process lets it go on.
 
 
-def learn(number: int) -> int:
+def learn(number: int, train: Callable[[Config, Fleet, Sequence[Any]], int]) -> int:
     """What the learner does; returns its exit code.
 
     Args:
         number: Of the file that leads to the supervisor.
+        train: Trains with callbacks on the steps of actors, and returns the exit code.
     """
-    from reverie.cli_train import train_one
-
     # It writes to the terminal although the supervisor is in front.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     os.set_inheritable(number, False)
@@ -148,8 +145,8 @@ def learn(number: int) -> int:
     except EOFError:
         return 1
     threading.Thread(target=_follow, args=[supervisor], daemon=True).start()
-    with join_fleet(address, namespace, config.ray.actors, notes) as fleet:
-        return train_one(config, fleet, [_told(supervisor)]).exit_code
+    with join_fleet(address, namespace, config.ray, notes) as fleet:
+        return train(config, fleet, [_told(supervisor)])
 
 
 def _follow(supervisor: Connection) -> None:
@@ -163,7 +160,7 @@ def _told(supervisor: Connection) -> Any:
     """A callback that says once where the run is."""
     told = False
 
-    def tell(run: "Run") -> None:
+    def tell(run: Any) -> None:
         nonlocal told
         if not told:
             told = True

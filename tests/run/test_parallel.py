@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import time
 
 import cloudpickle
 import gymnasium
 import numpy as np
+import psutil
 import pytest
 
 import reverie
@@ -41,8 +43,8 @@ input()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def address():
-    """One Ray for all runs in this process, which use it and leave it alone."""
+def server():
+    """The process of one Ray for all runs in this process, which use it and leave it alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
         ray = import_ray()
@@ -52,7 +54,7 @@ def address():
         ) as process:
             address = process.stdout.readline().strip()
             ray.init(address=address, configure_logging=False, log_to_driver=False)
-            yield address
+            yield psutil.Process(process.pid)
             ray.shutdown()
             process.communicate("\n", timeout=60)
 
@@ -69,16 +71,112 @@ def train(tmp_path, cache):
     return start
 
 
-def test_a_run_has_the_ratio_and_the_records_of_a_single_process(train, tmp_path, notes):
-    outcome = train(sinks=[notes], **{"run.steps": 200})
-    assert outcome.steps == 208  # Whole chunks of eight steps of two environments.
-    # As in one process: none before the first batch, then one for every two steps.
-    first = 2 * 9
-    assert abs(outcome.updates - (outcome.steps - first) / 2) <= 8
+def until(condition, seconds=120):
+    """A callback that ends a run in order when a condition of it holds."""
+    end = time.monotonic() + seconds
+
+    def look(run):
+        if condition(run) or time.monotonic() > end:
+            run.shutdown.late = lambda: True
+
+    return look
+
+
+def check_counts(outcome, replayed):
+    """Every step was counted once, and every two steps were worth an update."""
+    assert replayed == outcome.steps
+    # None before the first batch of 2 sequences of 8 + 1 steps.
+    assert abs(outcome.updates - (outcome.steps - 18) / 2) <= 8
+
+
+def test_a_run_has_ratio_and_records_as_in_one_process_and_evaluations(train, tmp_path, notes):
+    scores = tmp_path / "run" / "scores.jsonl"
+    done = until(lambda run: run.steps >= 200 and "eval/episode/score" in scores.read_text())
+    options = {"ray.eval_actors": 1, "run.eval_every": 0.01, "run.eval_eps": 3}
+    outcome = train(sinks=[notes], callbacks=[done], **{"run.steps": 100_000, **options})
     records = read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]
-    # The second actor may start when the first one has made all steps.
+    check_counts(outcome, records["replay/inserts"])
     assert records["replay/streams"] == 2 * records["actors/running"]
     assert records["actors/restarts"] == 0
-    scores = read_jsonl(tmp_path / "run" / "scores.jsonl")
-    assert {record["episode/score"] for record in scores} == {10.0}
+    kinds = [{k for k in record if k.endswith("score")} for record in read_jsonl(scores)]
+    assert {"episode/score"} in kinds
+    assert kinds.count({"eval/episode/score"}) % 3 == 0
+    assert {x for record in read_jsonl(scores) for k, x in record.items() if "score" in k} == {10}
     assert any("Each actor has 2 environments, backend sync" in text for text in notes.texts)
+
+
+def test_an_actor_that_is_killed_is_replaced_and_its_streams_end(train, tmp_path, server, notes):
+    before, killed = {}, []
+
+    def kill(run):
+        known = run.collector.counters
+        if not killed and len(known) == 2 and all(number > 1 for _, number, _ in known.values()):
+            before.update(known)
+            actors = [x for x in server.children(recursive=True) if "EnvActor" in x.name()]
+            killed.append(actors[0].pid)
+            actors[0].kill()
+
+    def replaced(run):
+        return len({x[0] for x in before.values()} & {x[0] for x in now(run)}) == 1
+
+    def now(run):
+        return [x for x in run.collector.counters.values() if x[1] > 1]
+
+    done = until(lambda run: killed and len(now(run)) == 2 and replaced(run))
+    options = {"run.steps": 100_000, "run.env_max_restarts": 1, "replay.size": 1e5}
+    outcome = train(sinks=[notes], callbacks=[kill, done], **options)
+    records = read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]
+    check_counts(outcome, records["replay/inserts"])
+    assert (records["actors/running"], records["actors/restarts"]) == (2, 1)
+    assert records["replay/streams"] == 4  # And not 6: those of the dead one have ended.
+    (text,) = [text for text in notes.texts if "died" in text]
+    assert "is restarted, number 1 of at most 1 restarts in 3600 seconds." in text
+
+
+class Hanging(Counter):
+    """The first one that gets to its fifth step never comes back."""
+
+    mark = None
+
+    def step(self, action):
+        if self.time == 5 and not self.mark.exists():
+            self.mark.touch()
+            time.sleep(1000)
+        return super().step(action)
+
+
+def test_an_actor_that_hangs_is_killed_and_replaced(train, tmp_path, notes, monkeypatch):
+    monkeypatch.setattr("reverie.actors.cluster.collector.GRACE", 1.0)
+    monkeypatch.setattr(Hanging, "mark", tmp_path / "hangs")
+    options = {"run.steps": 160, "run.env_max_restarts": 1, "run.env_timeout": 8, "ray.actors": 1}
+    outcome = train(Hanging, [notes], **options)
+    check_counts(outcome, read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]["replay/inserts"])
+    (text,) = [text for text in notes.texts if "gave no steps" in text]
+    assert "was killed (run.env_timeout). Actor" in text
+
+
+class Breaking(Counter):
+    """Breaks at its fifth step."""
+
+    def step(self, action):
+        if self.time == 5:
+            raise ZeroDivisionError("the wheel came off")
+        return super().step(action)
+
+
+def test_what_an_environment_raises_ends_the_run_as_in_one_process(train):
+    with pytest.raises(ZeroDivisionError, match="the wheel came off") as caught:
+        train(Breaking, **{"ray.actors": 1})
+    assert "raised ZeroDivisionError: the wheel came off" in caught.value.__notes__[0]
+
+
+def test_one_process_and_several_can_go_on_with_the_run_of_the_other(train, tmp_path):
+    first = train(**{"run.steps": 40, "script": "train"})
+    second = train(**{"run.steps": 120, "ray.actors": 1})
+    third = train(**{"run.steps": second.steps + 40, "script": "train"})
+    assert first.steps == 40
+    assert second.steps == 40 + 5 * 16
+    assert third.steps == second.steps + 40
+    records = read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]
+    check_counts(third, records["replay/inserts"])
+    assert records["replay/streams"] == 2  # Those of the actors have ended.

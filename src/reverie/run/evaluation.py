@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from reverie.actors.evaluate import Callback, Evaluation
 from reverie.actors.host import Actor
@@ -20,6 +21,8 @@ from reverie.run.start import open_envs
 from reverie.run.state import Run
 from reverie.track.curve import learning_curve
 from reverie.track.logger import Logger
+
+Records = Sequence[Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,8 @@ def open_evaluations(run: Run, stack: contextlib.ExitStack) -> Evaluations | Non
     """What evaluations need; None if there are none while the run trains."""
     config = run.config
     if config.script != "train_eval":
-        _note_ineffective(run)
+        if config.script != "parallel" or not config.ray.eval_actors:
+            _note_ineffective(run)
         return None
     envs = stack.enter_context(open_envs(run, config.run.eval_eps))
     if not experience.held_out_steps(config):
@@ -83,7 +87,7 @@ def _note_ineffective(run: Run) -> None:
         run.logger.note(
             f"{' and '.join(given)}: without effect in script {config.script}, which evaluates "
             "only at the end, if run.final_eval_eps says so. Script train_eval evaluates during "
-            "training."
+            "training, and script parallel where ray.eval_actors is 1 or more."
         )
 
 
@@ -116,16 +120,21 @@ def play(
         how = {"seed": seed, "over": shutdown.late, "note": logger.note}
         how["callbacks"] = callbacks
         result, records = film_episodes(policy, envs, episodes, *film, **how)
-    for record in records:
-        logger.add(record, prefix="eval")
-    logger.add(result.achievements, prefix="eval")
-    logger.add({"eval/env/restarts": envs.restarts})
+    log(logger, result, records, envs.restarts)
     if len(records) < episodes:
         logger.note(
             f"The time of the run was up after {len(records)} of {episodes} episodes of an "
             "evaluation."
         )
     return result if records else None
+
+
+def log(logger: Logger, result: Evaluation, records: Records, restarts: int) -> None:
+    """Logs the episodes of an evaluation, and how often its environments were restarted so far."""
+    for record in records:
+        logger.add(record, prefix="eval")
+    logger.add(result.achievements, prefix="eval")
+    logger.add({"eval/env/restarts": restarts})
 
 
 def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:

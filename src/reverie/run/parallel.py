@@ -10,7 +10,6 @@ from reverie.actors.cluster.envs import open_envs
 from reverie.actors.cluster.fleet import Fleet
 from reverie.actors.collector import Collector
 from reverie.agent.agent import Agent
-from reverie.config.schema import Config
 from reverie.envs.vector import seeds
 from reverie.envs.vector.restarts import Restarts
 from reverie.run import build
@@ -34,7 +33,7 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
     )
     return RayCollector(
         fleet.actors,
-        cloudpickle.dumps(_work(config, run.source, run)),
+        cloudpickle.dumps(work(run, run.source, options.envs)),
         session=uuid.uuid4().hex,
         seed=seeds.env_seed(build.seed_at(config.seed, run.steps), ACTOR_INDEX),
         push_every=config.ray.push_every,
@@ -45,10 +44,9 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
     )
 
 
-def _work(config: Config, source: EnvSource, run: Run) -> Work:
-    """What an actor needs to know, of which nothing imports this package `run`."""
-    assert run.learner
-    spaces = source.spaces()
+def work(run: Run, source: EnvSource, count: int) -> Work:
+    """What an actor with so many environments works with; none of it imports this package `run`."""
+    config, spaces = run.config, run.source.spaces()
     agent = functools.partial(
         Agent,
         config.agent,
@@ -65,10 +63,10 @@ def _work(config: Config, source: EnvSource, run: Run) -> Work:
         "restarts": Restarts(options.env_max_restarts, options.env_restart_window),
         "slow": source.slow,
     }
-    engine = source.engine_maker(options.envs) if backend in ("auto", "native") else None
+    engine = source.engine_maker(count) if backend in ("auto", "native") else None
     return Work(
         agent,
-        functools.partial(open_envs, [source.factory()] * options.envs, engine, envs),
+        functools.partial(open_envs, [source.factory()] * count, engine, envs),
         config.ray.chunk,
         config.jax.cache_dir,
         config.jax.fast_compile,

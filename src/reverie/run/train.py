@@ -107,6 +107,10 @@ def work(
             with run.shutdown.interruptible():
                 collector = open_collector(run, stack, collector, fleet)
                 evaluations = open_evaluations(run, stack)
+                if fleet and fleet.evaluators:
+                    from reverie.run.side_evaluation import SideEvaluations  # It needs Ray.
+
+                    callbacks = [SideEvaluations(run, fleet), *callbacks]
             with (
                 explain_full_disk(run.folder.root),
                 explain_device_memory(run.config, run.learner),

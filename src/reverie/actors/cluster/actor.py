@@ -57,12 +57,8 @@ class Work:
     fast_compile: bool = False
 
 
-class EnvActor:
-    """Steps environments with a policy when it is asked to.
-
-    It works for one learner at a time, whose `session` every call names: what one that has died
-    had still asked for is not done. Chunks are kept until they are durable, and are given again to
-    a learner that resumes behind them. After what it raised it can be started again.
+class ActorProcess:
+    """What the processes of all actors do: find modules, keep to one core, open environments.
 
     Args:
         paths: Where modules are found, as in the process of the learner.
@@ -75,8 +71,37 @@ class EnvActor:
         with contextlib.suppress(OSError):
             os.chdir(folder)
         self._printed = Printed()
-        self._session = ""
         self._envs: Any = None
+
+    def close(self) -> None:
+        """Closes the environments."""
+        envs, self._envs = self._envs, None
+        if envs is not None:
+            envs.close()
+
+    def _open(self, work: Work, seed: int) -> "VectorEnv":
+        # Only now is the path complete, and the device library told that it has a CPU.
+        from reverie.learner.cache import configure_cache
+        from reverie.learner.policy import Policy
+
+        configure_cache(work.cache_dir)
+        # From now on they are closed, whatever fails.
+        self._envs = envs = work.envs(seed)
+        self._policy = Policy(work.agent(), seed=seed, fast_compile=work.fast_compile)
+        return envs
+
+
+class EnvActor(ActorProcess):
+    """Steps environments with a policy when it is asked to.
+
+    It works for one learner at a time, whose `session` every call names: what one that has died
+    had still asked for is not done. Chunks are kept until they are durable, and are given again to
+    a learner that resumes behind them. After what it raised it can be started again.
+    """
+
+    def __init__(self, paths: Sequence[str], folder: str):
+        super().__init__(paths, folder)
+        self._session = ""
         self._kept: collections.deque[Chunk] = collections.deque()
         self._again: collections.deque[Chunk] = collections.deque()
 
@@ -134,22 +159,10 @@ class EnvActor:
         while self._kept and incarnation == self._incarnation and self._kept[0].number <= number:
             self._bytes -= self._kept.popleft().nbytes
 
-    def close(self) -> None:
-        """Closes the environments."""
-        envs, self._envs = self._envs, None
-        if envs is not None:
-            envs.close()
-
     def _make(self, work: Work, seed: int) -> "VectorEnv":
-        # Only now is the path complete, and the device library told that it has a CPU.
         from reverie.actors.host import HostCollector
-        from reverie.learner.cache import configure_cache
-        from reverie.learner.policy import Policy
 
-        configure_cache(work.cache_dir)
-        # From now on they are closed, whatever fails.
-        self._envs = envs = work.envs(seed)
-        self._policy = Policy(work.agent(), seed=seed, fast_compile=work.fast_compile)
+        envs = self._open(work, seed)
         self._policy.prepare(envs.num_envs)
         self._collector = HostCollector(envs, self._policy)
         self._steps = work.steps

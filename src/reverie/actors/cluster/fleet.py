@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from reverie.actors.cluster.actor import EnvActor
+from reverie.actors.cluster.evaluator import EvalActor
 from reverie.config.errors import ConfigError
 from reverie.config.parallel import RayConfig
 from reverie.envs.vector import backend
@@ -70,12 +71,14 @@ class Fleet:
         address: Of the Ray that they are in.
         namespace: In which they have their names.
         actors: Those that make steps.
+        evaluators: Those that play evaluations.
         notes: What the user should know.
     """
 
     address: str
     namespace: str
     actors: tuple[Any, ...]
+    evaluators: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -124,35 +127,41 @@ def open_fleet(options: RayConfig) -> Iterator[Fleet]:
         local = not options.address
         if not local:
             check_nodes(ray)
-        make = ray.remote(
-            num_cpus=0 if local else options.cpus,
-            max_restarts=-1,
-            max_task_retries=0,
-            scheduling_strategy="SPREAD",
-        )(EnvActor)
+        how = {"num_cpus": 0 if local else options.cpus, "max_restarts": -1}
+        how |= {"scheduling_strategy": "SPREAD", "namespace": namespace}
         place = [path for path in sys.path if path], os.getcwd()
-        actors = []
-        for index in range(options.actors):
-            name = f"actor-{index}"
-            actors.append(make.options(name=name, namespace=namespace).remote(*place))
-        stack.callback(_kill, ray, actors)
+        made = [
+            [ray.remote(kind).options(name=name, **how).remote(*place) for name in names]
+            for kind, names in zip((EnvActor, EvalActor), _names(options), strict=True)
+        ]
+        stack.callback(_kill, ray, [*made[0], *made[1]])
         address = ray.get_runtime_context().gcs_address
-        yield Fleet(address, namespace, tuple(actors), tuple(notes))
+        yield Fleet(address, namespace, tuple(made[0]), tuple(made[1]), tuple(notes))
 
 
 @contextlib.contextmanager
 def join_fleet(
-    address: str, namespace: str, count: int, notes: tuple[str, ...] = ()
+    address: str, namespace: str, options: RayConfig, notes: tuple[str, ...] = ()
 ) -> Iterator[Fleet]:
     """The actors that another process has made."""
     ray = import_ray()
     _init(ray, address=address, namespace=namespace)
     try:
-        names = [f"actor-{index}" for index in range(count)]
-        actors = [ray.get_actor(name, namespace=namespace) for name in names]
-        yield Fleet(address, namespace, tuple(actors), notes)
+        actors, evaluators = (
+            tuple(ray.get_actor(name, namespace=namespace) for name in names)
+            for names in _names(options)
+        )
+        yield Fleet(address, namespace, actors, evaluators, notes)
     finally:
         ray.shutdown()
+
+
+def _names(options: RayConfig) -> tuple[list[str], list[str]]:
+    """Of the actors that make steps, and of those that play evaluations."""
+    return (
+        [f"actor-{index}" for index in range(options.actors)],
+        [f"eval-{index}" for index in range(options.eval_actors)],
+    )
 
 
 def check_nodes(ray: Any, seconds: float = 60.0) -> None:

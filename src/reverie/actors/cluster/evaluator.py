@@ -1,0 +1,50 @@
+"""The process of an actor that plays evaluations beside training."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from reverie.actors.cluster.actor import ActorProcess
+from reverie.actors.cluster.chunk import Failure
+
+if TYPE_CHECKING:
+    from reverie.actors.evaluate import Evaluation
+
+Played = tuple["Evaluation", list[dict[str, Any]], int]
+"""An evaluation, the records of its episodes, and restarts of environments so far."""
+
+
+class EvalActor(ActorProcess):
+    """Plays whole episodes; keeps its environments from one evaluation to the next."""
+
+    def play(
+        self, work: bytes, version: int, params: Sequence[Any], episodes: int, seed: int
+    ) -> Played | Failure:
+        """Plays episodes.
+
+        Args:
+            work: A pickled `Work`.
+            version: Of the parameters.
+            params: A reference to them.
+            episodes: How many.
+            seed: Decides which ones.
+        """
+        try:
+            return self._play(work, version, params, episodes, seed)
+        except Exception as error:
+            self.close()
+            return Failure.of(error, self._printed.take())
+
+    def _play(
+        self, work: bytes, version: int, params: Sequence[Any], episodes: int, seed: int
+    ) -> Played:
+        import ray
+
+        from reverie.actors.evaluate import evaluate
+        from reverie.learner.policy import Params
+
+        envs = self._envs or self._open(cloudpickle.loads(work), seed)
+        self._policy.set_params(Params(version, ray.get(params[0])))
+        result, records = evaluate(self._policy, envs, episodes, seed=seed)
+        return result, records, envs.restarts

@@ -1,0 +1,63 @@
+"""Evaluations of script parallel, beside training."""
+
+import dataclasses
+from typing import Any
+
+import cloudpickle
+import jax
+import ray
+from ray import exceptions
+
+from reverie.actors.cluster.chunk import Failure
+from reverie.actors.cluster.fleet import Fleet
+from reverie.clocks import Every
+from reverie.run import build
+from reverie.run.evaluation import log
+from reverie.run.parallel import work
+from reverie.run.state import Run
+
+
+class SideEvaluations:
+    """Evaluations by actors of their own, while training goes on; a hook.
+
+    Each is of `run.eval_eps` episodes with the parameters at its beginning, and is logged when it
+    has ended. One that is under way at the end of the run is dropped.
+    """
+
+    def __init__(self, run: Run, fleet: Fleet):
+        options = run.config.run
+        source = dataclasses.replace(run.source, max_steps=options.eval_max_steps)
+        count = min(options.eval_envs, options.eval_eps)
+        self._idle = list(fleet.evaluators)
+        self._work = ray.put(cloudpickle.dumps(work(run, source, count)))
+        self._playing: dict[Any, Any] = {}
+        self._start = Every(options.eval_every or -1.0, self._begin)
+
+    def __call__(self, run: Run) -> None:
+        """Begins what is due and logs what has ended."""
+        self._start(run)
+        if not self._playing:
+            return
+        for call in ray.wait(list(self._playing), timeout=0)[0]:
+            self._idle.append(self._playing.pop(call))
+            try:
+                played = ray.get(call)
+            except exceptions.RayError:
+                run.logger.note("An actor that played an evaluation has died; the next goes on.")
+                continue
+            if isinstance(played, Failure):
+                raise played.error(0)
+            log(run.logger, *played)
+
+    def _begin(self, run: Run) -> bool:
+        """Starts an evaluation, if an actor is free."""
+        if not self._idle or not run.learner or not run.updates:
+            return False
+        actor, acting = self._idle.pop(0), run.learner.acting()
+        params = [ray.put(jax.device_get(list(acting.leaves)))]
+        seed = build.eval_seed(run.config.seed, run.progress.evaluations)
+        run.progress.evaluations += 1
+        episodes = run.config.run.eval_eps
+        call = actor.play.remote(self._work, acting.version, params, episodes, seed)
+        self._playing[call] = actor
+        return True
