@@ -263,6 +263,10 @@ class Learner:
 
         return fetch
 
+    def held(self) -> Callable[[], Arrays]:
+        """As `snapshot`, but only what belongs to this process and to no other of the run."""
+        return lag.hold({}, (), self.placement.local(self._carry))
+
     def load(
         self,
         arrays: Mapping[str, np.ndarray],
