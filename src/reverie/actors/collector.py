@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from reverie.learner.policy import Params
+from reverie.replay.shards.apart import Apart
 from reverie.spaces import Space
 
 Arrays = dict[str, np.ndarray]
@@ -89,7 +90,7 @@ def complete(rollout: Rollout, latents: Mapping[str, Space]) -> Rollout:
         latents: Those of the agent.
     """
     missing = {key: space for key, space in latents.items() if key not in rollout.steps}
-    if not missing:
+    if not missing or isinstance(rollout.steps, Apart):
         return rollout
     shape = rollout.steps["is_first"].shape
     # The index -1 stands for no class.

@@ -19,6 +19,14 @@ class RayConfig(Section):
         16, "Steps of each environment that an actor hands over at once.", ge=1, le=4096
     )
     push_every: Int = option(10, "Updates between two sets of parameters for the actors.", ge=1)
+    replay_shards: Int = option(
+        0,
+        "Processes that replay is spread over, each with its share of the streams and of "
+        "`replay.size`; 0: replay is in the process that trains.",
+        fixed="it sets the layout of the saved replay",
+        ge=0,
+        le=64,
+    )
     eval_actors: Int = option(
         0, "Actors that play evaluations every `run.eval_every` seconds, beside training.", ge=0
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reverie.replay.plan import Plan
-from reverie.replay.replay import Replay
+from reverie.replay.shards.face import AnyReplay
 from reverie.replay.writeback import Target
 
 Arrays = dict[str, np.ndarray]
@@ -60,7 +60,7 @@ class Batches:
 
     def __init__(
         self,
-        replay: Replay,
+        replay: AnyReplay,
         *,
         batch_size: int,
         batch_length: int,
@@ -79,7 +79,8 @@ class Batches:
             raise ValueError("batch_size, batch_length and consec are at least 1, prefetch 0.")
         if context != replay.context:
             raise ValueError(f"context is {context}, replay hands out latents of {replay.context}.")
-        self._replay = replay
+        # Plans and targets are what the one replay or the other takes them for.
+        self._replay: Any = replay
         self._batch_size = batch_size
         self._batch_length = batch_length
         self._context = context

@@ -1,23 +1,29 @@
 """Builds replay, what draws from it, and the streams of batches, from a configuration."""
 
 import functools
+import os
 import pathlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import cloudpickle
 
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, ReplayConfig, unset
 from reverie.replay.batches import Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
 from reverie.replay.chunk import Layout
-from reverie.replay.files.storage import DiskStorage, RamStorage
+from reverie.replay.files.storage import DiskStorage, RamStorage, Storage
 from reverie.replay.replay import Replay
 from reverie.replay.selectors.base import Selector
 from reverie.replay.selectors.mixture import Mixture
 from reverie.replay.selectors.prioritized import Prioritized
 from reverie.replay.selectors.recency import Recency
 from reverie.replay.selectors.uniform import Uniform
+from reverie.replay.shards.face import AnyReplay
 from reverie.spaces import Space
+from reverie.track.status import LOCK
 from reverie.world.variants import by_name
 
 SHARE = 0.9
@@ -75,30 +81,84 @@ def held_out_steps(config: Config) -> int:
 
 def replay(
     config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Space], needed: Budget
-) -> Replay:
-    """Experience replay.
+) -> AnyReplay:
+    """Experience replay: here, or in script parallel in processes of its own, if that is asked for.
 
     Args:
         config: Capacity, and the sequence length that training needs.
         spaces: Observation and action keys.
         latents: Latents of the agent; none for a random one.
         needed: From `budget`: where steps live.
+
+    Raises:
+        ConfigError: If others have to load what is in its folder.
     """
-    storage = functools.partial(RamStorage, compress=needed.compress)
-    if needed.bound is not None:
-        storage = functools.partial(
-            DiskStorage, folder=needed.folder, ram=int(needed.bound), compress=needed.compress
-        )
-    return _replay(
+    make = functools.partial(
+        _replay,
         config,
         spaces,
         latents,
         length=config.consec_train * config.batch_length,
-        capacity=config.replay.size,
         online=config.replay.online,
-        selector=selector(config.replay, config.replay_context),
-        storage=storage,
     )
+    shards = config.ray.replay_shards
+    if shards and config.script == "parallel":
+        return _sharded(config, Layout({**spaces, **latents}, latents), make, needed)
+    if shards and shard_folder(needed.folder, 0).is_dir():
+        raise ConfigError(
+            f"Replay in {needed.folder} was saved by {shards} processes (ray.replay_shards): "
+            "go on with --script parallel."
+        )
+    return make(
+        capacity=config.replay.size,
+        selector=selector(config.replay, config.replay_context),
+        storage=_storage(needed, needed.folder),
+    )()
+
+
+def _sharded(
+    config: Config, layout: Layout, make: Callable[..., Callable[[], Replay]], needed: Budget
+) -> AnyReplay:
+    from reverie.replay.shards.sharded import ShardedReplay
+
+    count = config.ray.replay_shards
+    makes = [
+        make(
+            capacity=-(-config.replay.size // count),
+            selector=selector(config.replay, config.replay_context),
+            storage=_storage(needed, shard_folder(needed.folder, index), count),
+            seed=config.seed + index,
+        )
+        for index in range(count)
+    ]
+    cpus = config.ray.cpus if config.ray.address else 0
+    try:
+        return ShardedReplay(
+            layout,
+            length=config.consec_train * config.batch_length + config.replay_context,
+            context=config.replay_context,
+            makes=[cloudpickle.dumps(each) for each in makes],
+            place=([path for path in sys.path if path], os.getcwd()),
+            folders=[shard_folder(needed.folder, index) for index in range(count)],
+            witness=needed.folder.with_name(LOCK),
+            options={"num_cpus": cpus, "scheduling_strategy": "SPREAD"},
+            seed=config.seed,
+            timeout=config.run.env_timeout,
+        )
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from None
+
+
+def shard_folder(folder: pathlib.Path, index: int) -> pathlib.Path:
+    """Where a shard saves, in the folder of replay."""
+    return folder / f"shard-{index}"
+
+
+def _storage(needed: Budget, folder: pathlib.Path, shards: int = 1) -> Callable[[Layout], Storage]:
+    if needed.bound is None:
+        return functools.partial(RamStorage, compress=needed.compress)
+    ram = int(needed.bound / shards)
+    return functools.partial(DiskStorage, folder=folder, ram=ram, compress=needed.compress)
 
 
 def eval_replay(
@@ -110,7 +170,7 @@ def eval_replay(
     """
     length = config.consec_report * config.report_length
     capacity = config.replay.eval_size
-    return _replay(config, spaces, latents, length=length, capacity=capacity, online=False)
+    return _replay(config, spaces, latents, length=length, capacity=capacity, online=False)()
 
 
 def _replay(
@@ -119,15 +179,15 @@ def _replay(
     latents: Mapping[str, Space],
     length: int,
     **options: Any,
-) -> Replay:
-    return Replay(
+) -> Callable[[], Replay]:
+    return functools.partial(
+        Replay,
         {**spaces, **latents},
         length=length + config.replay_context,
         chunksize=config.replay.chunksize,
         context=config.replay_context,
         latents=tuple(latents),
-        seed=config.seed,
-        **options,
+        **{"seed": config.seed, **options},
     )
 
 
@@ -163,7 +223,7 @@ def selector(config: ReplayConfig, context: int) -> Selector:
     return next(iter(made.values()))[0] if len(made) == 1 else Mixture(made)
 
 
-def unsaved_bytes(config: Config, source: Replay) -> int:
+def unsaved_bytes(config: Config, source: AnyReplay) -> int:
     """What the next save of a replay may write: a chunk of every environment and one file twice.
 
     A short run never fills these chunks: then it is all of its steps and one file twice. Batches
@@ -180,7 +240,7 @@ def unsaved_bytes(config: Config, source: Replay) -> int:
     return chunks + 4 * batch + 24 * steps
 
 
-def batches(config: Config, source: Replay, report: bool = False) -> Batches:
+def batches(config: Config, source: AnyReplay, report: bool = False) -> Batches:
     """Batches for updates, or for reports: drawing those changes nothing in training."""
     return Batches(
         source,

@@ -12,6 +12,7 @@ from reverie.actors.collector import Collector
 from reverie.agent.agent import Agent
 from reverie.envs.vector import seeds
 from reverie.envs.vector.restarts import Restarts
+from reverie.replay.replay import Replay
 from reverie.run import build
 from reverie.run.source import EnvSource
 from reverie.run.state import Run
@@ -31,6 +32,9 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
     restarts = Restarts(
         options.env_max_restarts, options.env_restart_window, name="Actor {}", tell=note
     )
+    if not isinstance(run.replay, Replay):
+        limits = options.env_max_restarts, options.env_restart_window
+        run.replay.supervise(Restarts(*limits, name="Replay shard {}", tell=note).allow, note)
     return RayCollector(
         fleet.actors,
         cloudpickle.dumps(work(run, run.source, options.envs)),
@@ -41,6 +45,7 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
         restarts=restarts,
         cancelled=lambda: run.shutdown.over,
         note=note,
+        apart=not isinstance(run.replay, Replay),
     )
 
 

@@ -1,7 +1,6 @@
 """What a run is made of, and what of it is saved and restored."""
 
 import dataclasses
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -12,18 +11,16 @@ from reverie.actors.random_policy import RandomPolicy
 from reverie.clocks import Stopwatch
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
-from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError, locate, read
-from reverie.learner.hosts import Hosts
+from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
 from reverie.replay.batches import Batches
-from reverie.replay.replay import Replay
+from reverie.replay.shards.face import AnyReplay
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.shutdown import Shutdown
 from reverie.run.source import EnvSource
-from reverie.run.together import Together
 from reverie.spaces import Space
 from reverie.track.achievements import Achievements
 from reverie.track.logger import Logger
@@ -33,11 +30,6 @@ PARTS = ("environment", "policy", "replay", "update", "logging")
 """What the thread of the loop spends its time in: waiting for steps, choosing actions, storing and
 drawing steps, updates (on a CPU also their computation), and logs, reports, evaluations, saves and
 callbacks."""
-
-MEET_SECONDS = 600.0
-"""How long a save waits for those of the other processes."""
-
-Arrays = dict[str, Any]
 
 _DRAWN = "drawn/"
 """Prefix of the arrays of batches that were drawn and not trained, and of what updates gave."""
@@ -92,8 +84,6 @@ class Run:
         replay: Stores the transitions.
         batches: Sequences for updates.
         ratio: Decides how many updates are due.
-        share: Options of what this process has of it; those of the run where it is the only one.
-        together: The processes of the run.
         progress: Counts of the run.
         collector: Makes the steps; None before there is one.
         watches: Time the parts of the loop; that of the environment includes the policy's.
@@ -109,11 +99,9 @@ class Run:
     spaces: Mapping[str, Space]
     learner: Learner | None
     policy: Policy | RandomPolicy
-    replay: Replay
+    replay: AnyReplay
     batches: Batches
     ratio: Ratio
-    share: Config = dataclasses.field(init=False)
-    together: Together = dataclasses.field(init=False)
     progress: Progress = dataclasses.field(default_factory=Progress)
     collector: Collector | None = None
     watches: Mapping[str, Stopwatch] = dataclasses.field(
@@ -122,9 +110,6 @@ class Run:
     previews: Batches = dataclasses.field(init=False)
     logger: Logger = dataclasses.field(init=False)
     saver: Saver = dataclasses.field(init=False)
-
-    def __post_init__(self):
-        self.share, self.together = self.config, Together(Hosts(), self.shutdown)
 
     @property
     def steps(self) -> int:
@@ -155,25 +140,16 @@ class Run:
     def save(self) -> None:
         """Starts to write replay and a checkpoint, if there are steps that the newest ones lack.
 
-        Of several processes it is enough that one calls it: all begin in the next turn of the loop.
-
         Raises:
             Exception: What the save before has raised.
         """
-        if self.together.running:
-            self.together.wanted = True
-        else:
-            self.start_save()
-
-    def start_save(self) -> None:
-        """As `save`, at once; in all processes together."""
         if self.steps in (0, self.progress.saved):
             return
         self.saver.wait()
         self.saver.start(snapshot(self), f"{SAVED}{self.steps:,} environment steps.")
 
     def save_now(self) -> None:
-        """As `save`, and returns when everything is durable, if that is only for this process."""
+        """As `save`, and returns when everything is durable."""
         self.save()
         self.saver.wait()
 
@@ -188,9 +164,9 @@ def snapshot(run: Run) -> Callable[[], None]:
         then stays.
     """
     mark = uuid.uuid4().hex
-    folder, done, learner, hosts = run.folder, run.progress, run.learner, run.together.hosts
+    folder, done, learner = run.folder, run.progress, run.learner
     saving = run.replay.save(folder.replay, mark)
-    fetch = _fetcher(learner, hosts.first)
+    fetch = learner.snapshot() if learner else lambda: ({}, {})
     drawn, fetch_drawn = run.batches.held()
     step = done.saved = done.steps
     meta = {
@@ -205,35 +181,20 @@ def snapshot(run: Run) -> Callable[[], None]:
         "platform": run.platform,
         "drawn": drawn,
         "replay": mark,
-        "processes": hosts.count,
     }
     resumable = run.collector if isinstance(run.collector, Resumable) else None
     meta |= {"collector": resumable.counters} if resumable else {}
 
     def write() -> None:
         saving.wait()
-        if hosts.first:  # What the others have is durable before the checkpoint that counts it.
-            hosts.meet(MEET_SECONDS)
         arrays, held = fetch()
         held |= {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
         with explain_full_disk(folder.root):
-            Checkpointer(folder.parts).save(step, arrays, meta, held)
-        if not hosts.first:
-            hosts.meet(MEET_SECONDS)
+            Checkpointer(folder.checkpoints).save(step, arrays, meta, held)
         if resumable:
             resumable.durable(meta["collector"])
 
     return write
-
-
-def _fetcher(learner: Learner | None, first: bool) -> Callable[[], tuple[Arrays, Arrays]]:
-    """What gives the arrays of a checkpoint; the agent's are those of the first process."""
-    if learner is None:
-        return lambda: ({}, {})
-    if first:
-        return learner.snapshot()
-    held = learner.held()
-    return lambda: ({}, held())
 
 
 def restore(run: Run) -> list[str]:
@@ -248,9 +209,7 @@ def restore(run: Run) -> list[str]:
     saved = _read(run.folder)
     if saved is None:
         return []
-    hosts = run.together.hosts
-    own = saved if hosts.first else _own(run.folder, saved)
-    _load_agent(run, saved, own)
+    _load_agent(run, saved)
     try:
         _take_counts(run.progress, saved.meta)
         run.ratio.load(saved.meta["ratio"])
@@ -264,12 +223,7 @@ def restore(run: Run) -> list[str]:
             "the same precision (jax.compute_dtype). Sums are rounded in another way there, so "
             "that numbers are not those that it would have had."
         )
-    if (before := saved.meta.get("processes", 1)) != hosts.count:
-        notes.append(
-            f"The run had {before} process{'es' * (before > 1)} so far and goes on with "
-            f"{hosts.count}: each begins with the steps that it has in replay itself."
-        )
-    found, *damaged = _load_replay(run, own)
+    found, *damaged = _load_replay(run, saved)
     reached = f"{run.steps:,} environment steps and {run.updates:,} updates"
     return [f"Resumed at {reached}, with {found}.", *notes, *damaged]
 
@@ -286,28 +240,15 @@ def _read(folder: RunFolder) -> Checkpoint | None:
         ) from error
 
 
-def _own(folder: RunFolder, saved: Checkpoint) -> Checkpoint:
-    """What belongs to another process than the first, which may not have been there before."""
-    for step in Checkpointer(folder.parts).steps():
-        if step > saved.step:  # The run was killed before its checkpoint was there.
-            shutil.rmtree(folder.parts / f"{step:012d}")
-    acting = {name: x for name, x in saved.held.items() if name.startswith("acting/")}
-    try:
-        found = read(locate(folder.parts / f"{saved.step:012d}"))
-    except CheckpointError:
-        return Checkpoint(saved.step, {}, {}, folder.parts, acting)
-    return dataclasses.replace(found, held=found.held | acting)
-
-
-def _load_agent(run: Run, saved: Checkpoint, own: Checkpoint) -> None:
+def _load_agent(run: Run, saved: Checkpoint) -> None:
     """Takes over all arrays, which have to be there and to fit, and the counters."""
     if run.learner:
         saved.need(run.learner.array_names)
         try:
-            run.learner.load(saved.arrays, saved.counters, own.held)
+            run.learner.load(saved.arrays, saved.counters, saved.held)
         except _MALFORMED as error:
             raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error
-    run.policy.restore(own.counters)
+    run.policy.restore(saved.counters)
 
 
 def _take_counts(progress: Progress, meta: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ import cloudpickle
 
 from reverie.actors.cluster.chunk import Chunk, Failure, Started, joined
 from reverie.actors.cluster.printed import Printed
+from reverie.replay.shards.apart import parted
 
 if TYPE_CHECKING:
     from reverie.envs.vector.vector import VectorEnv
@@ -153,6 +154,18 @@ class EnvActor(ActorProcess):
         while self._bytes > KEPT_BYTES and len(self._kept) > 1:
             self._bytes -= self._kept.popleft().nbytes
         return chunk
+
+    def collect_apart(self, *args: Any) -> tuple["Chunk | Failure | None", Any]:
+        """As `collect`, and apart from the chunk what replay stores of it.
+
+        Args:
+            *args: As for `collect`.
+        """
+        chunk = self.collect(*args)
+        if not isinstance(chunk, Chunk):
+            return chunk, None
+        seen, stored = parted(chunk.steps)
+        return dataclasses.replace(chunk, steps=seen), stored
 
     def durable(self, incarnation: int, number: int) -> None:
         """Forgets the chunks up to a number, which are saved."""

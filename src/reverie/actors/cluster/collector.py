@@ -17,6 +17,7 @@ from reverie.envs.errors import Cancelled
 from reverie.envs.vector.restarts import TICK, Restarts
 from reverie.envs.vector.seeds import env_seed
 from reverie.learner.policy import Params
+from reverie.replay.shards.apart import Apart
 
 AHEAD = 2
 """Chunks that an actor is asked for at once: it makes one while a finished one waits."""
@@ -72,6 +73,7 @@ class RayCollector:
         restarts: Decides about actors that have died or hang, counts them and tells.
         cancelled: Whether waiting is in vain.
         note: Receives messages for the user.
+        apart: Whether what replay stores is left where it is: steps are then `Apart`.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class RayCollector:
         restarts: Restarts | None = None,
         cancelled: Callable[[], bool] = lambda: False,
         note: Callable[[str], object] = print,
+        apart: bool = False,
     ):
         self._actors = [_Remote(index, handle) for index, handle in enumerate(actors)]
         self._work = ray.put(work)
@@ -101,6 +104,8 @@ class RayCollector:
         self._told_missing = False
         self._lags: list[int] = []
         self._at_once: list[bool] = []
+        self._apart = apart
+        self._stored: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         return f"{len(self._actors)} actors"
@@ -198,7 +203,13 @@ class RayCollector:
             start = actor.handle.start.remote(self._session, self._work, seed, known)
             actor.calls.append(start)
         while actor.running and len(actor.calls) < AHEAD:
-            call = actor.handle.collect.remote(self._session, self._pushed, self._params)
+            asked = self._session, self._pushed, self._params
+            if self._apart:
+                collect = actor.handle.collect_apart.options(num_returns=2)
+                call, stored = collect.remote(*asked)
+                self._stored[call] = stored
+            else:
+                call = actor.handle.collect.remote(*asked)
             actor.calls.append(call)
 
     def _take(self, actor: _Remote) -> Rollout | None:
@@ -208,7 +219,7 @@ class RayCollector:
         except exceptions.RayError as error:
             self._failed(actor, error)
             return None
-        actor.calls.popleft()
+        stored = self._stored.pop(actor.calls.popleft(), None)
         actor.waited = 0.0
         # The next turn is that of the others.
         self._actors.remove(actor)
@@ -219,7 +230,7 @@ class RayCollector:
             raise result.error(actor.index)
         if isinstance(result, Started):
             return self._started(actor, result)
-        return self._rollout(actor, result) if isinstance(result, Chunk) else None
+        return self._rollout(actor, result, stored) if isinstance(result, Chunk) else None
 
     def _started(self, actor: _Remote, started: Started) -> None:
         known = actor.known
@@ -243,17 +254,20 @@ class RayCollector:
             self._told_missing = False
             self._note(f"All {len(self._actors)} actors work.")
 
-    def _rollout(self, actor: _Remote, chunk: Chunk) -> Rollout:
+    def _rollout(self, actor: _Remote, chunk: Chunk, stored: Any) -> Rollout:
         assert actor.known
         actor.known = (chunk.incarnation, chunk.number, actor.known[2])
         actor.restarts = chunk.restarts
         self._lags.append(max(0, self._version - chunk.version))
         ended, self._ended = tuple(self._ended), []
-        return Rollout(chunk.steps, chunk.streams, ended)
+        steps = Apart(chunk.steps, stored) if self._apart else chunk.steps
+        return Rollout(steps, chunk.streams, ended)
 
     def _failed(self, actor: _Remote, error: Exception) -> None:
         """Starts an actor again, or raises what is one failure too many."""
         starting, actor.running = not actor.running, False
+        for call in actor.calls:
+            self._stored.pop(call, None)
         actor.calls.clear()
         actor.waited = 0.0
         if starting and isinstance(error, exceptions.ActorUnavailableError):

@@ -66,8 +66,6 @@ class Prioritized:
         self._members = Uniform()
         # A tree, because what it draws does not depend on when weights were computed.
         self._tree = SumTree()
-        # Raised priorities of the rows of each chunk.
-        self._steps = weakref.WeakKeyDictionary[Chunk, np.ndarray]()
         # Sequences whose weights are out of date.
         self._stale: list[Rows] = []
 
@@ -90,6 +88,8 @@ class Prioritized:
             raise ValueError(f"context is {self._context}, sequences have {length} steps only.")
         self._table = table
         self._length = length
+        # Raised priorities of the rows of each chunk. Until now the selector can be pickled.
+        self._steps = weakref.WeakKeyDictionary[Chunk, np.ndarray]()
 
     def insert(self, rows: Rows) -> None:
         """Make sequences drawable."""

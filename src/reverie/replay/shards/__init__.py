@@ -1,0 +1,1 @@
+"""Replay in processes of its own, which Ray places: each has its share of the streams."""
