@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     compiler = sys.modules.get("reverie.learner.compiler")
     if argv is None and compiler:
         compiler.leave(code)
+        if hosts := sys.modules.get("reverie.learner.hosts"):
+            hosts.vanish(code)
     return code
 
 

@@ -124,7 +124,7 @@ def _fish(
 
 def _flags(text: str, options: Mapping[str, Any]) -> str:
     """The flags in the help of a command that are no options of a run."""
-    found = dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
+    found = dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][\w-]*+(?!\.\w)", text))
     return " ".join(x for x in found if x != "--configs" and x.removeprefix("--") not in options)
 
 

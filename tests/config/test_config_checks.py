@@ -59,6 +59,9 @@ def test_all_problems_are_listed_at_once():
     assert message.count("\n- ") == 4
 
 
+HOSTS = ["--jax.coordinator", "10.0.0.1:1234", "--jax.processes"]
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -73,6 +76,13 @@ def test_all_problems_are_listed_at_once():
         (["--agent.retnorm.perclo", "95"], "agent.retnorm.perclo = 95.0 must be below"),
         (["--jax.devices", "0,1,2"], "batch_size = 16 must be divisible by the 3"),
         (["--jax.mock_devices", "4"], "expected jax.platform cpu, got auto"),
+        (["--jax.devices", "0,1", "--jax.shards", "4"], "jax.shards = 4 must divide the 2"),
+        (["--jax.processes", "2"], "jax.processes = 2 needs jax.coordinator HOST:PORT"),
+        ([*HOSTS, "3"], "batch_size = 16 must be divisible by jax.processes = 3"),
+        ([*HOSTS, "2", "--jax.process", "2"], "jax.process = 2 must be below jax.processes = 2"),
+        ([*HOSTS, "4", "--jax.devices", "0,1,2,3,4,5,6,7"], "the 8 training devices of"),
+        ([*HOSTS, "2", "--random_agent", "true"], "for script train, got random_agent"),
+        ([*HOSTS, "2", "--script", "eval_only"], "for script train, got script eval_only"),
         (
             ["--jax.platform", "cpu", "--jax.mock_devices", "2", "--jax.policy_device", "2"],
             "jax.policy_device = [2] goes beyond",
@@ -100,6 +110,8 @@ def test_options_that_do_not_fit(argv, words):
         ["--agent.opt.schedule", "linear", "--agent.opt.anneal", "1001"],
         ["--agent.valnorm.perclo", "95"],
         ["--jax.devices", "0,1,2,3"],
+        [*HOSTS, "2", "--jax.process", "1", "--jax.devices", "0,1,2,3", "--jax.shards", "2"],
+        ["--jax.coordinator", "slurm"],
         ["--env.dmc.image", "false", "--env.dmc.proprio", "false"],
     ],
 )

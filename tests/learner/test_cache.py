@@ -26,6 +26,7 @@ def run(agent, batch, obs, cache_dir):
     acted = [policy.act(policy.init(2), obs, mode)[1:] for mode in ("train", "eval")]
     learner.update(batch)
     learner.synchronize()
+    learner.acting(newest=True)
     copies = learner.snapshot()()
     results = acted, learner.pop_metrics(), learner.report(batch), copies
     return results, EVENTS.count("/jax/compilation_cache/cache_hits")
@@ -53,7 +54,7 @@ def programs(paths):
 
 def test_all_programs_are_kept_and_compute_the_same(files, agent, batch, obs, tmp_path):
     first, paths = files
-    kinds = ("act", "copy", "evaluate", "init", "report", "train")
+    kinds = ("act", "copy", "evaluate", "hand_out", "init", "report", "train")
     assert programs(paths) == [f"jit_reverie_{kind}" for kind in kinds]
     second, hits = run(agent, batch, obs, tmp_path)
     assert hits >= len(kinds)

@@ -109,6 +109,8 @@ def test_shells_complete_commands_options_presets_and_choices(shell, tmp_path, c
     rates = {f"--{key}" for key in leaves(Config) if key.startswith("agent.opt.")}
     assert complete("train --agent.opt.") == rates
     assert complete("doctor --js") == {"--json"}
+    assert complete("train --see") == {"--seed", "--seeds"}
+    assert "--run" not in complete("train --run")
     assert {*presets(), "mine.yaml"} - {"defaults"} <= complete("train --configs ")
     assert {"size12m", "size1m"} <= complete("train --configs crafter size1")
     assert "crafter" not in complete("train --configs crafter size1")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from reverie.config.agent import AgentConfig, NormConfig, StackConfig
+from reverie.config.devices import device_problems
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, FractionsConfig
 from reverie.spaces import Space
@@ -33,8 +34,9 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: They do not; the message lists everything that is wrong.
     """
-    parts = (_replay, _batches, _model, _images, _training, _devices, _parallel)
+    parts = (_replay, _batches, _model, _images, _training, _parallel)
     problems = [problem for part in parts for problem in part(config)]
+    problems += [*device_problems(config.jax, config.batch_size), *_processes(config)]
     if problems:
         lines = "".join(f"\n- {_with_sources(problem, config)}" for problem in problems)
         raise ConfigError(f"The configuration does not fit together:{lines}")
@@ -289,34 +291,17 @@ def _training(config: Config) -> Iterator[str]:
             )
 
 
-def _devices(config: Config) -> Iterator[str]:
-    jax = config.jax
-    if jax.devices and config.batch_size % len(jax.devices):
-        yield (
-            f"batch_size = {config.batch_size} must be divisible by the {len(jax.devices)} "
-            "training devices of jax.devices."
-        )
-    if jax.devices and len(jax.devices) % jax.shards:
-        yield (
-            f"jax.shards = {jax.shards} must divide the {len(jax.devices)} training devices of "
-            "jax.devices."
-        )
-    if jax.mock_devices and jax.platform != "cpu":
-        yield (
-            f"jax.mock_devices = {jax.mock_devices} simulates CPU devices: expected jax.platform "
-            f"cpu, got {jax.platform}."
-        )
-    for name, devices in (("devices", jax.devices), ("policy_device", (jax.policy_device,))):
-        if jax.mock_devices and max(devices, default=0) >= jax.mock_devices:
-            yield (
-                f"jax.{name} = {list(devices)} goes beyond the last of jax.mock_devices = "
-                f"{jax.mock_devices} devices, which is {jax.mock_devices - 1}."
-            )
-
-
 def _parallel(config: Config) -> Iterator[str]:
     if config.script == "parallel" and config.random_agent:
         yield "script = parallel acts with an agent: expected random_agent false, got true."
+
+
+def _processes(config: Config) -> Iterator[str]:
+    if config.jax.coordinator and (
+        config.random_agent or config.script in ("eval_only", "parallel")
+    ):
+        what = "random_agent" if config.random_agent else f"script {config.script}"
+        yield f"jax.coordinator = {config.jax.coordinator} is for script train, got {what}."
 
 
 def _with_sources(problem: str, config: Config) -> str:

@@ -26,7 +26,7 @@ _LEAST_SECONDS = 0.1
 """What compiles faster is not worth a file."""
 
 _UNREADABLE = "Error reading persistent compilation cache entry for "
-_DAMAGED = f"{_UNREADABLE}'(jit_{PREFIX}[a-z]+)'"
+_DAMAGED = f"{_UNREADABLE}'(jit_{PREFIX}[a-z_]+)'"
 
 
 def configure_cache(cache_dir: str) -> str:

@@ -5,16 +5,22 @@ in process 0: unlike an all-gather it waits for no device, works in every thread
 time. Arrays go through the programs of the learner alone.
 """
 
+import atexit
 import contextlib
 import itertools
 import json
 import os
 import socket
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 from jax._src import distributed  # JAX has no public way to its key-value store.
+
+from reverie.learner.compiler import background
 
 SLURM = "slurm"
 """As the coordinator: address, number and index come from what SLURM sets for every task."""
@@ -22,8 +28,8 @@ SLURM = "slurm"
 HEARTBEAT_SECONDS = 30
 """After so long without a sign of life a process counts as dead, and JAX ends the others."""
 
-SHUTDOWN_SECONDS = 15
-"""How long a process that ends waits for the others to end."""
+LEAVE_SECONDS = 60
+"""How long the first process waits for the others to hear that it leaves."""
 
 _LOOK_SECONDS = 1.0
 """How often a wait comes back to Python, where signals are handled."""
@@ -32,6 +38,8 @@ _PAGE = 100
 """Rounds of `gather` whose values are deleted together: each call to the store takes its time."""
 
 _LEFT = "left/"
+
+_vanishing = threading.Event()
 
 _SLURM_NAMES = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID")
 
@@ -58,7 +66,7 @@ class Hosts:
         self.index, self.count = index, count
         self._rounds = itertools.count()
         self._meetings = itertools.count()
-        self._left = False
+        self._together = False
 
     @property
     def first(self) -> bool:
@@ -105,14 +113,35 @@ class Hosts:
     def close(self) -> None:
         """Waits for the others at the end of a run."""
         self.gather("the end")
-        self._left = True
+        self._together = True
 
-    def leave(self, reason: str) -> None:
-        """Tells the others that this process ends, unless all do: they would wait for it."""
-        if self.count > 1 and not self._left:
-            self._left = True
-            with contextlib.suppress(jax.errors.JaxRuntimeError):
-                _client().key_value_set(f"{_LEFT}{self.index}", reason)
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Inside, an exchange of arrays that fails is raised as a `HostsError`."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if self.count == 1 or "RESOURCE_EXHAUSTED" in str(error):
+                raise
+            raise _lost(error) from error
+
+    def __enter__(self) -> "Hosts":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Tells the others, which would wait for this process, unless all end together."""
+        if self.count == 1 or self._together:
+            return
+        # JAX would wait for all the others when Python ends.
+        _vanishing.set()
+        atexit.register(vanish, 1)
+        reason = f"{type(error).__name__}: {error}" if error else "it was stopped"
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            _client().key_value_set(f"{_LEFT}{self.index}", reason.partition("\n")[0])
+            # The store ends with the first process: the others are to read this before.
+            end = time.monotonic() + (LEAVE_SECONDS if self.first else 0)
+            while time.monotonic() < end and len(_client().key_value_dir_get(_LEFT)) < self.count:
+                time.sleep(0.1)
 
     def _get(self, key: str, end: float) -> str:
         """Waits for a value of the store."""
@@ -124,7 +153,6 @@ class Hosts:
                 if "DEADLINE_EXCEEDED" not in str(error) or time.monotonic() > end:
                     raise
             for name, reason in client.key_value_dir_get(_LEFT):
-                self._left = True
                 raise HostsError(
                     f"Process {name.removeprefix(_LEFT)} of the run has ended, and so does this "
                     f"one: {reason}"
@@ -158,9 +186,9 @@ def _initialize(coordinator: str, processes: int, process: int, seconds: float) 
     # It would take SIGTERM, which ends a run with a save.
     jax.config.update("jax_enable_preemption_service", False)
     limits: dict[str, Any] = {
-        "initialization_timeout": int(seconds),
+        # Longer than is waited here, because JAX aborts the process then.
+        "initialization_timeout": int(seconds) + 60,
         "heartbeat_timeout_seconds": HEARTBEAT_SECONDS,
-        "shutdown_timeout_seconds": SHUTDOWN_SECONDS,
     }
     if coordinator == SLURM:
         missing = [name for name in _SLURM_NAMES if name not in os.environ]
@@ -169,19 +197,21 @@ def _initialize(coordinator: str, processes: int, process: int, seconds: float) 
                 f"jax.coordinator is slurm, but {', '.join(missing)} is not set: start the "
                 "processes with srun, or give jax.coordinator, jax.processes and jax.process."
             )
-        jax.distributed.initialize(cluster_detection_method=SLURM, **limits)
-        return
-    if process:
-        _reach(coordinator, process, seconds)
+        limits |= {"cluster_detection_method": SLURM}
+        coordinator = "the address that SLURM tells"
+    else:
+        limits |= {"cluster_detection_method": "deactivate", "num_processes": processes}
+        limits |= {"coordinator_address": coordinator, "process_id": process}
+        if process:
+            _reach(coordinator, process, seconds)
     try:
-        jax.distributed.initialize(
-            coordinator, processes, process, cluster_detection_method="deactivate", **limits
-        )
-    except (jax.errors.JaxRuntimeError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        # In a thread, because signals have to wait for the end of such a call.
+        background(lambda: jax.distributed.initialize(**limits)).result(seconds)
+    except (RuntimeError, TimeoutError) as error:
+        reason = str(error).strip().partition("\n")[0] or "not all of them have come."
         raise HostsError(
-            f"The {processes} processes of the run did not find each other at {coordinator} within "
-            f"{seconds:g} seconds (jax.connect_timeout): {reason}"
+            f"The processes of the run did not find each other at {coordinator} within {seconds:g} "
+            f"seconds (jax.connect_timeout): {reason}"
         ) from error
 
 
@@ -208,10 +238,26 @@ def _client() -> Any:
 
 
 @contextlib.contextmanager
-def _explained():
+def _explained() -> Iterator[None]:
     """Tells an error of the coordination service as what it is."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise HostsError(f"Another process of the run has ended or hangs ({reason}).") from error
+        raise _lost(error) from error
+
+
+def _lost(error: Exception) -> HostsError:
+    reason = str(error).strip().partition("\n")[0]
+    return HostsError(
+        f"Another process of the run has ended or hangs, and this one cannot go on without it "
+        f"({reason[:200]}). The last checkpoint is whole: start all of them again to go on."
+    )
+
+
+def vanish(code: int) -> None:
+    """Ends this process at once where it has no others to wait for any more."""
+    if _vanishing.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # Closed, or its reader is gone.
+                stream.flush()
+        os._exit(code)

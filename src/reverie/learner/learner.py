@@ -3,7 +3,7 @@
 import pathlib
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -20,6 +20,13 @@ from reverie.learner.updating import make_programs
 PyTree = Any
 Arrays = dict[str, np.ndarray]
 Kind = Literal["train", "report"]
+
+
+class _Left(NamedTuple):
+    """Parameters as an update leaves them, which is not yet how they act."""
+
+    version: int
+    arrays: list[Any]
 
 
 class Learner:
@@ -79,13 +86,13 @@ class Learner:
         self._previous: IssuedUpdate | None = None
         self._finished: list[dict[str, float]] = []
         self._counts: dict[str, int] = dict.fromkeys(("updates", "reports"), 0)
-        self._acting = self._newest = Params(0, ())
+        self._acting: Params | _Left = Params(0, ())
+        self._newest = self._acting
         key = placement.put_state(init)
         self._initial = background(lambda: self._initialize(key))
-        if self._layout.cuts:
-            self._handed_out = (self._acting, self._acting)
+        if self._layout.cuts or self._layout.packs:
             self._hand_out = self._compiled_next("hand_out")
-        elif placement.platform == "cpu":
+        if placement.platform == "cpu" and not self._layout.cuts:
             self._copy = self._compiled_next("copy")
 
     @property
@@ -166,8 +173,7 @@ class Learner:
         self._state, self._carry, outputs, metrics, acting = update(
             self.state, self._carry, device_batch, self._train_key, count
         )
-        acting = Params(self.updates, self._layout.here(acting))
-        self._acting, self._newest = self._newest, acting
+        self._acting, self._newest = self._newest, self._left(self._layout.here(acting))
         issued = IssuedUpdate(self.updates, batch, metrics)
         previous, self._previous = self._previous, issued
         self._finish(previous)
@@ -215,8 +221,11 @@ class Learner:
                 a `load`, these are the ones of the start or of the `load`.
         """
         self._initial.result()
-        found = self._newest if newest else self._acting
-        return self._whole(found) if self._layout.cuts else found
+        if newest:
+            self._newest = found = self._whole(self._newest)
+        else:
+            self._acting = found = self._whole(self._acting)
+        return found
 
     def arrays(self) -> Arrays:
         """All arrays of the agent's state by name, after the last issued update.
@@ -254,6 +263,10 @@ class Learner:
 
         return fetch
 
+    def held(self) -> Callable[[], Arrays]:
+        """As `snapshot`, but only what belongs to this process and to no other of the run."""
+        return lag.hold({}, (), self.placement.local(self._carry))
+
     def load(
         self,
         arrays: Mapping[str, np.ndarray],
@@ -281,10 +294,12 @@ class Learner:
         self._hand_out_newest()
         acting = lag.take(held, "acting", self.shapes.params)
         if acting is not None:
-            leaves = jax.tree.leaves(acting)
+            leaves, version = jax.tree.leaves(acting), max(self.updates - 1, 0)
             if self._layout.cuts:
-                leaves = self._layout.here(self._layout.put(leaves, leaves))
-            self._acting = Params(max(self.updates - 1, 0), leaves)
+                left = self._layout.here(self._layout.put(leaves, leaves))
+                self._acting = _Left(version, left)
+            else:
+                self._acting = Params(version, leaves)
         carry = lag.take_carry(held, self._init_carry)
         self._carry = None if carry is None else self.placement.put_batch(carry)
 
@@ -300,14 +315,22 @@ class Learner:
     def _hand_out_newest(self) -> None:
         # Copies, because the next update overwrites the state.
         copies = self._layout.copied(jax.tree.leaves(self._state.params))
-        self._acting = self._newest = Params(self.updates, copies)
+        kind = _Left if self._layout.cuts else Params
+        self._acting = self._newest = kind(self.updates, copies)
 
-    def _whole(self, rest: Params) -> Params:
-        """Parameters on one device, of cut ones; put together once."""
-        if self._handed_out[0] is not rest:
-            whole = Params(rest.version, local(self._hand_out.result()(rest.leaves)))
-            self._handed_out = rest, whole
-        return self._handed_out[1]
+    def _left(self, arrays: list[Any]) -> "Params | _Left":
+        """Parameters of the newest update."""
+        kind = _Left if self._layout.cuts or self._layout.packs else Params
+        return kind(self.updates, arrays)
+
+    def _whole(self, found: "Params | _Left") -> Params:
+        """Parameters on the device that acts, where it is another, or on one that trains."""
+        if isinstance(found, Params):
+            return found
+        if self._layout.packs:
+            arrays = jax.device_put(found.arrays, self.placement.policy)
+            return Params(found.version, self._hand_out.result()(arrays))
+        return Params(found.version, local(self._hand_out.result()(found.arrays)))
 
     def _init_carry(self, size: int) -> PyTree:
         with narrow():

@@ -26,6 +26,7 @@ def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
     whole, part, alone = placement.replicated, placement.split, layout.alone
     first = SingleDeviceSharding(placement.here[0])
     rest, params = layout.shardings(shapes), layout.shardings(jax.tree.leaves(shapes.params))
+    params = whole if layout.packs else params
     key, count = jax.eval_shape(lambda: jax.random.key(0)), np.uint32(0)
 
     def of_update(batch: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -44,16 +45,18 @@ def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
     def train(rest, carry, batch, key, count):
         key = jax.random.fold_in(key, count)
         state, carry, outputs, metrics = agent.train(layout.gather(rest, whole), carry, batch, key)
-        # Copies keep acting parameters out of the buffers that the next update overwrites.
-        acting = [jnp.copy(leaf) for leaf in jax.tree.leaves(layout.cut(state.params))]
+        acting = layout.acting(state.params)
         return layout.cut(state), carry, outputs, MetricVector.pack(metrics), acting
 
     def report(rest, carry, batch, key, count):
         key = jax.random.fold_in(key, count)
         return agent.report(layout.gather(rest, alone), carry, batch, key)
 
-    def hand_out(leaves):
-        return layout.join(leaves, jax.tree.leaves(shapes.params))
+    def of_hand_out(_):
+        if layout.packs:
+            packed = jax.eval_shape(layout.acting, shapes.params)
+            return (specs(packed, SingleDeviceSharding(placement.policy)),)
+        return (jax.tree.leaves(layout.specs(here=True).params),)
 
     programs = [
         # Made once: compiling it well would take longer than making it.
@@ -68,8 +71,8 @@ def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
         ),
         Program("report", report, of_report, platform, fast),
         Program(
-            "hand_out", hand_out, lambda _: (jax.tree.leaves(layout.specs(here=True).params),),
-            platform, fast, out_shardings=alone,
+            "hand_out", layout.hand_out, of_hand_out, platform, fast,
+            **({} if layout.packs else {"out_shardings": alone}),
         ),
     ]  # fmt: skip
     return {program.name: program for program in programs}

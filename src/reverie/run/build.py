@@ -11,6 +11,7 @@ from reverie.config.schema import Config, LoggerConfig, RunConfig
 from reverie.envs import registry
 from reverie.envs.vector import restarts, seeds, vector
 from reverie.learner.devices import Placement, configure, resolve_dtype
+from reverie.learner.hosts import Hosts, connect
 from reverie.run.source import EnvSource
 from reverie.spaces import Space, mask_keys
 from reverie.track.logger import Logger
@@ -138,7 +139,13 @@ def logger(
     return Logger([*make_sinks(config.outputs, logdir, **about), *sinks], step)
 
 
-def placement(config: Config) -> Placement:
+def hosts(config: Config) -> Hosts:
+    """The processes of a run, found before JAX starts."""
+    jax = config.jax
+    return connect(jax.coordinator, jax.processes, jax.process, jax.connect_timeout)
+
+
+def placement(config: Config, hosts: Hosts | None = None) -> Placement:
     """The devices of a run; starts JAX."""
     jax = config.jax
     return configure(
@@ -150,6 +157,7 @@ def placement(config: Config) -> Placement:
         shards=jax.shards,
         prealloc=jax.prealloc,
         cache_dir=jax.cache_dir,
+        hosts=hosts,
     )
 
 

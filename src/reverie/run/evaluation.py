@@ -54,7 +54,7 @@ class Evaluations:
         """Logs a report on the episodes as `eval/report/...` when there are steps for a batch."""
         if self.kept is None or self.previews is None or run.learner is None:
             return
-        if self.kept.ready(run.config.batch_size):
+        if self.kept.ready(run.share.batch_size):
             to = (run.logger, run.folder.root / "eval", run.config.run.report_batches)
             report(run.learner, self.previews, *to, prefix="eval/report", step=run.steps)
             run.logger.add(self.kept.stats(), prefix="eval/replay")
@@ -63,6 +63,8 @@ class Evaluations:
 def open_evaluations(run: Run, stack: contextlib.ExitStack) -> Evaluations | None:
     """What evaluations need; None if there are none while the run trains."""
     config = run.config
+    if not run.together.hosts.first:
+        return None
     if config.script != "train_eval":
         if config.script != "parallel" or not config.ray.eval_actors:
             _note_ineffective(run)
@@ -72,7 +74,7 @@ def open_evaluations(run: Run, stack: contextlib.ExitStack) -> Evaluations | Non
         return Evaluations(envs)
     kept = experience.eval_replay(config, run.spaces, run.latents)
     stack.enter_context(contextlib.closing(kept))
-    previews = stack.enter_context(experience.batches(config, kept, report=True))
+    previews = stack.enter_context(experience.batches(run.share, kept, report=True))
     return Evaluations(envs, kept, previews)
 
 

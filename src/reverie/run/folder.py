@@ -39,19 +39,25 @@ class RunFolder:
 
     Args:
         root: The folder itself.
+        process: Number of this process among those of the run.
 
     Attributes:
         config: The resolved configuration.
         checkpoints: Checkpoints of counters and agent.
-        replay: Saved replay.
+        own: What this process has for itself: the root, or for others than the first process a
+            folder in it.
+        replay: Saved replay of this process.
+        parts: What else this process keeps for each checkpoint; unused by the first one.
         evaluation: Result of the last evaluation after training.
         spaces: Spaces of the environment before it was wrapped.
     """
 
-    def __init__(self, root: pathlib.Path):
+    def __init__(self, root: pathlib.Path, process: int = 0):
         self.root = root
+        self.own = root / "processes" / f"{process}" if process else root
         self.config = root / RUN_CONFIG
-        self.checkpoints, self.replay = root / "checkpoints", root / "replay"
+        self.checkpoints, self.replay = root / "checkpoints", self.own / "replay"
+        self.parts = self.own / "checkpoints"
         self.evaluation, self.spaces = root / "evaluation.json", root / "spaces.json"
 
     def check(self) -> None:
@@ -107,7 +113,7 @@ class RunFolder:
         """
         # Python opens files so that child processes do not inherit them: workers that outlive
         # this process cannot keep the lock.
-        with open(self.root / LOCK, "a+", errors="replace") as file:
+        with open(self.own / LOCK, "a+", errors="replace") as file:
             try:
                 _lock(file)
             except BlockingIOError:
@@ -169,7 +175,8 @@ class RunFolder:
         Returns:
             Messages for the user.
         """
-        lost = [self.replay, *(self.root / name for name in (METRICS, SCORES, NOTES))]
+        lost = [self.replay, *(self.own / name for name in (METRICS, SCORES, NOTES))]
+        lost += [self.parts] if self.parts != self.checkpoints else []
         lost = [path for path in lost if path.exists()]
         if not lost:
             return []

@@ -30,6 +30,8 @@ def make_hooks(
         callbacks: Those of the user.
     """
     options, jobs = run.config.run, []
+    if not run.together.hosts.first:  # The first process saves and reports for all.
+        return [Every(options.log_every, monitor.log), _watch, *callbacks]
     if run.learner and options.report_every:
         action = functools.partial(_report, evaluations, run.previews.example())
         jobs.append((options.report_every, action))
@@ -101,7 +103,7 @@ def _side_work(share: float, jobs: Sequence[tuple[float, Hook]]) -> Hook:
 def _report(evaluations: Evaluations | None, example: Arrays, run: Run) -> bool:
     """Reports on batches of replay, as soon as that takes no compiling."""
     assert run.learner
-    if not run.replay.ready(run.config.batch_size) or not run.learner.ready("report", example):
+    if not run.replay.ready(run.share.batch_size) or not run.learner.ready("report", example):
         return False
     with run.shutdown.interruptible():
         to = (run.logger, run.folder.root, run.config.run.report_batches)
@@ -122,3 +124,8 @@ def _save(seconds: float) -> Hook:
             save.restart()
 
     return hook
+
+
+def _watch(run: Run) -> None:
+    """Raises what a save has raised."""
+    run.saver.check()

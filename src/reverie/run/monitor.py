@@ -41,15 +41,20 @@ class Monitor:
         self._rates = Rates()
         self._ended, self._told = False, 0
 
-    def acted(self, rollout: Rollout) -> int:
-        """Takes new steps; returns the number of episodes that they finished."""
+    def acted(self, rollout: Rollout, steps: int) -> int:
+        """Takes new steps; returns the number of episodes that they finished.
+
+        Args:
+            rollout: The steps of this process.
+            steps: How many there are with those of the others.
+        """
         for stream in rollout.ended:
             self._episodes.forget(stream)
         records = [x for row in rollout.rows() for x in self._episodes.add(row, rollout.streams)]
         for record in records:
             self._logger.add(record)
             self._achievements.add(record)
-        self._rates.count(policy=rollout.size)
+        self._rates.count(policy=steps)
         self._ended |= bool(records)
         return len(records)
 

@@ -172,6 +172,8 @@ def plan(config: Config, source: EnvSource | None = None, card: str = "this") ->
     card = card.lower()
     if card not in ("this", *CARDS):
         raise ConfigError(f"--card is {card}; expected this or one of {', '.join(CARDS)}.")
+    if config.jax.coordinator:
+        raise ConfigError("A plan is for one process: leave jax.coordinator out.")
     described = card != "this" and not config.random_agent
     real = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
     with contextlib.ExitStack() as stack:

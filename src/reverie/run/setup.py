@@ -21,7 +21,7 @@ from reverie.learner.devices import Placement
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
 from reverie.replay.files.format import check_codec
-from reverie.run import build, defaults, experience, pretrained
+from reverie.run import build, defaults, experience, pretrained, together
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
@@ -61,8 +61,10 @@ def set_up(
         MissingCodecError: If the package that compresses replay is not installed.
         OutputError: If an output of the logger cannot be used.
     """
+    hosts = stack.enter_context(build.hosts(config))
+    together.same(config, hosts)
     source = (source or EnvSource(config.task, config.env)).resolved(config)
-    folder = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
+    folder = RunFolder(pathlib.Path(config.logdir).expanduser().absolute(), hosts.index)
     fresh = STAMP in config.sources.get("logdir", "")
     if fresh:
         folder = folder.unused()
@@ -78,7 +80,7 @@ def set_up(
     agent = placement = start = None
     if not config.random_agent:
         check_spaces(keys, config.agent)
-        placement = build.placement(config)
+        placement = build.placement(config, hosts)
         config, chosen = defaults.choose_size(config, placement, spaces.obs)
         notes += chosen
         agent = build.agent(config, spaces.obs, spaces.act, placement.platform)
@@ -88,28 +90,32 @@ def set_up(
                 config, agent, config.run.from_checkpoint, config.run.from_checkpoint_regex
             )
     latents = agent.latent_spaces if agent else {}
-    budget = experience.budget(config, keys, latents, folder.replay)
-    config, fitted = defaults.fit_replay(config, budget)
+    part = together.share(config, hosts)
+    budget = experience.budget(part, keys, latents, folder.replay)
+    part, fitted = defaults.fit_replay(part, budget)
+    config = part if hosts.count == 1 else config
     # Mistakes that were found before leave no folder, and those found later leave it as it was.
-    folder = folder.create(fresh)
-    config = config.model_copy(update={"logdir": str(folder.root)})
+    folder = together.create(folder, hosts, fresh)
+    config, part = (x.model_copy(update={"logdir": str(folder.root)}) for x in (config, part))
     budget = dataclasses.replace(budget, folder=folder.replay)
     stack.enter_context(folder.locked())
     learner, policy = None, RandomPolicy(spaces.act, config.seed, spaces.obs)
     if agent and placement:
-        learner, policy = _agent(config, agent, placement, stack)
+        learner, policy = _agent(config, part.seed, agent, placement, folder, stack)
         notes += [placement.note] if placement.note else []
-    replay = experience.replay(config, keys, latents, budget)
+    replay = experience.replay(part, keys, latents, budget)
     stack.enter_context(contextlib.closing(replay))
     notes += [*fitted, budget.problem or str(budget)]
-    batches = stack.enter_context(experience.batches(config, replay))
+    batches = stack.enter_context(experience.batches(part, replay))
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     run = Run(config, source, shutdown, folder, keys, learner, policy, replay, batches, ratio)
+    run.share, run.together = part, together.Together(hosts, shutdown)
     restored = restore(run)
     if start and learner and not restored:
         learner.load(start.arrays)
         restored = start.notes
-    # Only now is it certain that the run can begin.
+    # Only now is it certain that the run can begin, if the others have come here too.
+    hosts.gather("set up")
     _begin(run, spaces, [*notes, *restored], stack, sinks)
     return run
 
@@ -130,17 +136,21 @@ def _resumed(config: Config, folder: RunFolder) -> tuple[Config, list[str]]:
 
 
 def _agent(
-    config: Config, agent: Agent, placement: Placement, stack: contextlib.ExitStack
+    config: Config,
+    seed: int,
+    agent: Agent,
+    placement: Placement,
+    folder: RunFolder,
+    stack: contextlib.ExitStack,
 ) -> tuple[Learner, Policy]:
-    """What updates an agent, and what acts with its parameters."""
+    """What updates an agent, and what acts with its parameters, with a seed of this process."""
     shared: dict[str, Any] = {
-        "seed": config.seed,
-        "dump_folder": pathlib.Path(config.logdir),
+        "dump_folder": folder.own,
         "fast_compile": config.jax.fast_compile,
         "compiler": stack.enter_context(contextlib.closing(Compiler())),
     }
-    learner = Learner(agent, placement=placement, **shared)
-    return learner, Policy(agent, device=placement.policy, **shared)
+    learner = Learner(agent, placement=placement, seed=config.seed, **shared)
+    return learner, Policy(agent, device=placement.policy, seed=seed, **shared)
 
 
 def _begin(
@@ -153,16 +163,13 @@ def _begin(
     """Writes what a run folder holds from the beginning, and opens what is written later."""
     config, folder, done = run.config, run.folder, run.progress
     aside = folder.set_aside() if done.saved < 0 else []
-    write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
-    config.to_yaml(folder.config)
-    if not foreign.sign(folder.root):
-        aside.append(
-            "There is no place for a key of yours (XDG_STATE_HOME), so that this run needs --trust "
-            "to be resumed or evaluated: its options name code."
-        )
-    go_back(folder.root, done.steps)
+    outputs = config.logger
+    if run.together.hosts.first:
+        aside += _write(run, spaces)
+    else:  # The first process writes what there is once.
+        outputs, sinks = config.logger.model_copy(update={"outputs": ()}), ()
     logger = build.logger(
-        config.logger,
+        outputs,
         folder.root,
         lambda: done.steps,
         sinks,
@@ -180,11 +187,26 @@ def _begin(
     run.shutdown.shown = lambda: logger.drawn
     for note in (*notes, *aside, f"Run folder: {folder.root}"):
         run.logger.note(note)
-    run.previews = stack.enter_context(experience.batches(config, run.replay, report=True))
+    run.previews = stack.enter_context(experience.batches(run.share, run.replay, report=True))
     state = run.learner.nbytes if run.learner else 0
-    reserve = experience.unsaved_bytes(config, run.replay) + state
+    reserve = experience.unsaved_bytes(run.share, run.replay) + state
     saver = Saver(folder.root, run.logger.note, reserve)
     run.saver = stack.enter_context(contextlib.closing(saver))
+
+
+def _write(run: Run, spaces: EnvSpaces) -> list[str]:
+    """What a run folder holds once; returns what to tell the user."""
+    folder = run.folder
+    write_spaces(folder.spaces, spaces.native_obs, spaces.native_act)
+    run.config.to_yaml(folder.config)
+    signed = foreign.sign(folder.root)
+    go_back(folder.root, run.steps)
+    if signed:
+        return []
+    return [
+        "There is no place for a key of yours (XDG_STATE_HOME), so that this run needs --trust to "
+        "be resumed or evaluated: its options name code."
+    ]
 
 
 def _title(run: Run) -> tuple[str, ...]:

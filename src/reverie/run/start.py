@@ -18,7 +18,7 @@ from reverie.run.state import Run
 def open_envs(run: Run, episodes: int = 0, *, filmed: bool = False) -> VectorEnv:
     """The environments of a run: for so many episodes of an evaluation, or with 0 for training."""
     config, source, shutdown = run.config, run.source, run.shutdown
-    seed = config.seed if episodes else build.seed_at(config.seed, run.steps)
+    seed = config.seed if episodes else build.seed_at(run.share.seed, run.steps)
     if filmed:
         source = dataclasses.replace(source, filmed=True)
     if not episodes:
@@ -83,7 +83,7 @@ def prepare(run: Run, own: bool = False) -> None:
         run: What the run is made of.
         own: Whether steps come from a collector of the user, which acts for itself.
     """
-    config, left = run.config, run.config.run.steps - run.steps
+    config, left = run.config, (run.config.run.steps - run.steps) // run.together.hosts.count
     if not run.learner or left <= 0:
         return
     if not own:
@@ -93,7 +93,7 @@ def prepare(run: Run, own: bool = False) -> None:
     kept = "" if config.jax.cache_dir == "off" else ", and seconds where an earlier start did it"
     run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
     # But for steps at the ends of episodes.
-    first_batch = config.batch_size * run.replay.length
+    first_batch = run.share.batch_size * run.replay.length
     if len(run.replay) + left >= first_batch:
         run.learner.prepare("train", run.batches.example())
     else:

@@ -1,6 +1,7 @@
 """What a run is made of, and what of it is saved and restored."""
 
 import dataclasses
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -11,7 +12,8 @@ from reverie.actors.random_policy import RandomPolicy
 from reverie.clocks import Stopwatch
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
-from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
+from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError, locate, read
+from reverie.learner.hosts import Hosts
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
 from reverie.replay.batches import Batches
@@ -21,6 +23,7 @@ from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.shutdown import Shutdown
 from reverie.run.source import EnvSource
+from reverie.run.together import Together
 from reverie.spaces import Space
 from reverie.track.achievements import Achievements
 from reverie.track.logger import Logger
@@ -30,6 +33,11 @@ PARTS = ("environment", "policy", "replay", "update", "logging")
 """What the thread of the loop spends its time in: waiting for steps, choosing actions, storing and
 drawing steps, updates (on a CPU also their computation), and logs, reports, evaluations, saves and
 callbacks."""
+
+MEET_SECONDS = 600.0
+"""How long a save waits for those of the other processes."""
+
+Arrays = dict[str, Any]
 
 _DRAWN = "drawn/"
 """Prefix of the arrays of batches that were drawn and not trained, and of what updates gave."""
@@ -84,6 +92,8 @@ class Run:
         replay: Stores the transitions.
         batches: Sequences for updates.
         ratio: Decides how many updates are due.
+        share: Options of what this process has of it; those of the run where it is the only one.
+        together: The processes of the run.
         progress: Counts of the run.
         collector: Makes the steps; None before there is one.
         watches: Time the parts of the loop; that of the environment includes the policy's.
@@ -102,6 +112,8 @@ class Run:
     replay: AnyReplay
     batches: Batches
     ratio: Ratio
+    share: Config = dataclasses.field(init=False)
+    together: Together = dataclasses.field(init=False)
     progress: Progress = dataclasses.field(default_factory=Progress)
     collector: Collector | None = None
     watches: Mapping[str, Stopwatch] = dataclasses.field(
@@ -110,6 +122,9 @@ class Run:
     previews: Batches = dataclasses.field(init=False)
     logger: Logger = dataclasses.field(init=False)
     saver: Saver = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        self.share, self.together = self.config, Together(Hosts(), self.shutdown)
 
     @property
     def steps(self) -> int:
@@ -140,16 +155,25 @@ class Run:
     def save(self) -> None:
         """Starts to write replay and a checkpoint, if there are steps that the newest ones lack.
 
+        Of several processes it is enough that one calls it: all begin in the next turn of the loop.
+
         Raises:
             Exception: What the save before has raised.
         """
+        if self.together.running:
+            self.together.wanted = True
+        else:
+            self.start_save()
+
+    def start_save(self) -> None:
+        """As `save`, at once; in all processes together."""
         if self.steps in (0, self.progress.saved):
             return
         self.saver.wait()
         self.saver.start(snapshot(self), f"{SAVED}{self.steps:,} environment steps.")
 
     def save_now(self) -> None:
-        """As `save`, and returns when everything is durable."""
+        """As `save`, and returns when everything is durable, if that is only for this process."""
         self.save()
         self.saver.wait()
 
@@ -164,9 +188,9 @@ def snapshot(run: Run) -> Callable[[], None]:
         then stays.
     """
     mark = uuid.uuid4().hex
-    folder, done, learner = run.folder, run.progress, run.learner
+    folder, done, learner, hosts = run.folder, run.progress, run.learner, run.together.hosts
     saving = run.replay.save(folder.replay, mark)
-    fetch = learner.snapshot() if learner else lambda: ({}, {})
+    fetch = _fetcher(learner, hosts.first)
     drawn, fetch_drawn = run.batches.held()
     step = done.saved = done.steps
     meta = {
@@ -181,20 +205,35 @@ def snapshot(run: Run) -> Callable[[], None]:
         "platform": run.platform,
         "drawn": drawn,
         "replay": mark,
+        "processes": hosts.count,
     }
     resumable = run.collector if isinstance(run.collector, Resumable) else None
     meta |= {"collector": resumable.counters} if resumable else {}
 
     def write() -> None:
         saving.wait()
+        if hosts.first:  # What the others have is durable before the checkpoint that counts it.
+            hosts.meet(MEET_SECONDS)
         arrays, held = fetch()
         held |= {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
         with explain_full_disk(folder.root):
-            Checkpointer(folder.checkpoints).save(step, arrays, meta, held)
+            Checkpointer(folder.parts).save(step, arrays, meta, held)
+        if not hosts.first:
+            hosts.meet(MEET_SECONDS)
         if resumable:
             resumable.durable(meta["collector"])
 
     return write
+
+
+def _fetcher(learner: Learner | None, first: bool) -> Callable[[], tuple[Arrays, Arrays]]:
+    """What gives the arrays of a checkpoint; the agent's are those of the first process."""
+    if learner is None:
+        return lambda: ({}, {})
+    if first:
+        return learner.snapshot()
+    held = learner.held()
+    return lambda: ({}, held())
 
 
 def restore(run: Run) -> list[str]:
@@ -209,7 +248,9 @@ def restore(run: Run) -> list[str]:
     saved = _read(run.folder)
     if saved is None:
         return []
-    _load_agent(run, saved)
+    hosts = run.together.hosts
+    own = saved if hosts.first else _own(run.folder, saved)
+    _load_agent(run, saved, own)
     try:
         _take_counts(run.progress, saved.meta)
         run.ratio.load(saved.meta["ratio"])
@@ -223,7 +264,12 @@ def restore(run: Run) -> list[str]:
             "the same precision (jax.compute_dtype). Sums are rounded in another way there, so "
             "that numbers are not those that it would have had."
         )
-    found, *damaged = _load_replay(run, saved)
+    if (before := saved.meta.get("processes", 1)) != hosts.count:
+        notes.append(
+            f"The run had {before} process{'es' * (before > 1)} so far and goes on with "
+            f"{hosts.count}: each begins with the steps that it has in replay itself."
+        )
+    found, *damaged = _load_replay(run, own)
     reached = f"{run.steps:,} environment steps and {run.updates:,} updates"
     return [f"Resumed at {reached}, with {found}.", *notes, *damaged]
 
@@ -240,15 +286,28 @@ def _read(folder: RunFolder) -> Checkpoint | None:
         ) from error
 
 
-def _load_agent(run: Run, saved: Checkpoint) -> None:
+def _own(folder: RunFolder, saved: Checkpoint) -> Checkpoint:
+    """What belongs to another process than the first, which may not have been there before."""
+    for step in Checkpointer(folder.parts).steps():
+        if step > saved.step:  # The run was killed before its checkpoint was there.
+            shutil.rmtree(folder.parts / f"{step:012d}")
+    acting = {name: x for name, x in saved.held.items() if name.startswith("acting/")}
+    try:
+        found = read(locate(folder.parts / f"{saved.step:012d}"))
+    except CheckpointError:
+        return Checkpoint(saved.step, {}, {}, folder.parts, acting)
+    return dataclasses.replace(found, held=found.held | acting)
+
+
+def _load_agent(run: Run, saved: Checkpoint, own: Checkpoint) -> None:
     """Takes over all arrays, which have to be there and to fit, and the counters."""
     if run.learner:
         saved.need(run.learner.array_names)
         try:
-            run.learner.load(saved.arrays, saved.counters, saved.held)
+            run.learner.load(saved.arrays, saved.counters, own.held)
         except _MALFORMED as error:
             raise CheckpointError(f"The checkpoint {saved.folder} does not fit: {error}") from error
-    run.policy.restore(saved.counters)
+    run.policy.restore(own.counters)
 
 
 def _take_counts(progress: Progress, meta: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from reverie.config.errors import Note
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
 from reverie.envs.errors import Cancelled
+from reverie.learner.hosts import HostsError
 from reverie.learner.learner import Learner
 from reverie.learner.nonfinite import NonFiniteError
 from reverie.run.debug import check_numbers
@@ -82,9 +83,12 @@ def train(
                 work(run, callbacks, collector, fleet)
             finally:
                 outcome = Outcome(run.folder.root, run.steps, run.updates)
-            if config.run.final_eval_eps and not shutdown.requested:
-                result, files = finish(run)
-                outcome = dataclasses.replace(outcome, evaluation=result, files=tuple(files))
+            hosts = run.together.hosts
+            if config.run.final_eval_eps and not shutdown.requested and hosts.first:
+                with contextlib.suppress(Stopped, Cancelled):
+                    result, files = finish(run)
+                    outcome = dataclasses.replace(outcome, evaluation=result, files=tuple(files))
+            hosts.close()
     return dataclasses.replace(outcome, interrupted=shutdown.requested)
 
 
@@ -114,22 +118,27 @@ def work(
             with (
                 explain_full_disk(run.folder.root),
                 explain_device_memory(run.config, run.learner),
+                run.together.hosts.explained(),
             ):
                 loop(run, collector, evaluations, callbacks)
         except NonFiniteError:
             raise  # What is broken is the agent itself: its last checkpoint is the better one.
+        except HostsError:
+            raise  # One process alone cannot save the run.
         except (Stopped, Cancelled):
-            pass
+            run.together.end()
         except BaseException as error:
             rescue(run, error)
             raise
         run.progress.evaluations += bool(run.config.run.final_eval_eps)
         run.save_now()
+        run.together.check()
 
 
 def rescue(run: Run, error: BaseException) -> None:
     """Saves what was reached before an error; a save that fails becomes a note of the error."""
     try:
+        run.together.end(f"{type(error).__name__}: {error}")
         run.save_now()
     except Exception as failure:
         note = (
@@ -154,11 +163,13 @@ def loop(
         callbacks: What the user wants to be called after every step of the loop.
     """
     config, done, shutdown, time = run.config, run.progress, run.shutdown, run.watches
+    together = run.together
     monitor = Monitor(run, collector)
     hooks = make_hooks(run, monitor, evaluations, callbacks)
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
 
-    compiled = False
+    # Of several processes none may wait for its compiler while the others update.
+    compiled = not together.alone and compile_update(run)
     with shutdown.interruptible():
         hand_over(run, collector)
     while done.steps < config.run.steps and not shutdown.over:
@@ -166,30 +177,39 @@ def loop(
             rollout = complete(collector.collect(), run.latents)
         if config.run.debug:
             check_numbers(rollout.steps, "rollout")
+        turn = together.turn(rollout.size, run.replay.ready(run.share.batch_size))
+        if turn.save:
+            run.start_save()
         with time["replay"]:
             for stream in rollout.ended:
                 run.replay.end(stream)
             run.replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
-        done.steps += rollout.size
+        done.steps += turn.steps
         with time["logging"]:
-            done.episodes += monitor.acted(rollout)
+            done.episodes += monitor.acted(rollout, turn.steps)
 
-        if run.learner and run.replay.ready(config.batch_size):
-            if not compiled:
-                with shutdown.interruptible(), time["update"]:
-                    run.learner.wait("train", run.batches.example())
-                check_update(config, run.learner)
-                compiled = True
-            monitor.updated(update(run, run.learner, rollout.size))
+        if run.learner and (turn.ready or (together.alone and run.replay.ready(config.batch_size))):
+            compiled = compiled or compile_update(run)
+            monitor.updated(update(run, run.learner, turn.steps))
             hand_over(run, collector)
 
         with time["logging"]:
             for hook in hooks:
                 hook(run)
 
+    together.end(limit=done.steps >= config.run.steps)
     # The step under way is left to close(): nobody needs it, and it may hang.
     monitor.log(run)
     monitor.explain()
+
+
+def compile_update(run: Run) -> bool:
+    """Waits for the program of updates, and checks that there is room for it."""
+    if run.learner:
+        with run.shutdown.interruptible(), run.watches["update"]:
+            run.learner.wait("train", run.batches.example())
+        check_update(run.config, run.learner)
+    return True
 
 
 def hand_over(run: Run, collector: Collector) -> None:
@@ -206,7 +226,7 @@ def update(run: Run, learner: Learner, steps: int) -> int:
     """
     config, due, time = run.config, run.ratio(steps), run.watches
     for made in range(due):
-        if run.shutdown.requested:
+        if run.shutdown.requested and run.together.alone:
             run.ratio.give_back(due - made)
             return made
         with time["replay"]:
