@@ -1,5 +1,6 @@
 """The named blocks of the package, and the sizes of the model among them."""
 
+import copy
 import functools
 import importlib.resources
 import re
@@ -16,14 +17,20 @@ def presets() -> dict[str, dict[str, Any]]:
 
     `defaults` exists and is empty: the defaults are those of the schema, and nothing else.
     """
-    resource = importlib.resources.files(__package__ or "").joinpath("presets.yaml")
-    blocks = yaml_text.parse(resource.read_text(encoding="utf-8"))
+    blocks = copy.deepcopy(_parsed())
     if blocks.get("defaults") != {}:
         raise ConfigError(
             "presets.yaml: the block defaults must stay empty, because the schema holds the "
             "defaults; change them there."
         )
     return blocks
+
+
+@functools.cache
+def _parsed() -> dict[str, dict[str, Any]]:
+    """As the file has them, which takes a while to read."""
+    resource = importlib.resources.files(__package__ or "").joinpath("presets.yaml")
+    return yaml_text.parse(resource.read_text(encoding="utf-8"))
 
 
 @functools.cache
