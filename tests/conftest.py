@@ -5,7 +5,9 @@ before the checked packages are imported for the first time; pytest loads this f
 module.
 """
 
+import contextlib
 import os
+import pathlib
 
 import jax
 import jaxtyping
@@ -14,10 +16,13 @@ import pytest
 CHECKED = ["reverie.nn", "reverie.world", "reverie.agent"]
 
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-if jax.__version_info__ < (0, 11):  # A later XLA has no such flag, and ends the process for it.
-    QUICK += " --xla_cpu_use_fusion_emitters=false"
+if jax.__version_info__ < (0, 11):  # A later XLA has no such flags, and ends the process for it.
+    QUICK += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 """Tests compile many programs and run each a few times: without these optimizations a program of
 the agent compiles three times faster. Other flags in the environment replace these, also none."""
+
+SHARING = ("docs", "run")
+"""Folders whose tests make whole runs, and not programs."""
 
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 # Arrays of different rank broadcast silently otherwise, which hides a missing axis.
@@ -38,3 +43,14 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         yield str(folder / "cache" / "reverie" / "compiled")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Runs of one process share the programs of equal agents, see shared_programs.py."""
+    with contextlib.ExitStack() as stack:
+        if item.path.relative_to(pathlib.Path(__file__).parent).parts[0] in SHARING:
+            from shared_programs import shared_programs  # After the import hook.
+
+            stack.enter_context(shared_programs())
+        return (yield)

@@ -335,7 +335,8 @@ def test_the_readme(desk, cache, capsys, monkeypatch):
     assert (named / "checkpoints").exists()
     assert cli.main(["eval", str(named), "--episodes", "2", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["scores"]) == 2
-    assert cli.main(["train", "--logdir", str(named), "--run.steps", "60"]) == 0
+    more = ["--run.steps", "60", "--jax.fast_compile", "true"]
+    assert cli.main(["train", "--logdir", str(named), *more]) == 0
     assert "Run finished after 60 environment steps" in capsys.readouterr().out
     assert cli.main(["envs", "check", "my_env:Target"]) == 0
 

@@ -39,6 +39,21 @@ def copied(finished, tmp_path):
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Plots of reports are empty files: drawing takes seconds, and other tests look at them."""
+
+    def touch(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return path
+
+    monkeypatch.setattr("reverie.run.report.horizon_plot", lambda _, path, **__: touch(path))
+    monkeypatch.setattr(
+        "reverie.run.report.openloop_plot", lambda true, pred, observed, path, **_: touch(path)
+    )
+
+
+@pytest.fixture
 def command():
     """Runs the `reverie` command in another process; returns it unfinished."""
     started = []

@@ -195,7 +195,7 @@ def test_seeds_of_evaluations_are_no_seeds_of_environments():
     assert len({*seeds, *envs}) == 15
 
 
-def test_a_report_waits_for_its_program_beside_the_run(make_config, tmp_path, monkeypatch):
+def test_a_report_waits_for_its_program_beside_the_run(make_config, tmp_path, monkeypatch, undrawn):
     asked = []
 
     def ready(learner, kind, batch):

@@ -77,5 +77,6 @@ def test_checkpoints_with_the_names_of_earlier_versions_are_read(copied):
         for name, value in expected.items():
             np.testing.assert_array_equal(found[name], value)
     assert reverie.load(copied).step == new.step
-    launch(load_run(["--logdir", str(copied), "--run.steps", str(new.step + 20)]))
+    words = ["--logdir", str(copied), "--jax.fast_compile", "true"]
+    launch(load_run([*words, "--run.steps", str(new.step + 20)]))
     assert checkpoints.steps()[-1] == new.step + 20

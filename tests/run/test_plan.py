@@ -85,13 +85,13 @@ def test_a_plan_says_what_does_not_fit(planned):
 
 def test_a_plan_that_does_not_fit_has_an_exit_code(capsys, cache, tmp_path, monkeypatch):
     monkeypatch.setattr("reverie.run.plan.available", lambda learner: 1000.0)
-    words = ["--configs", "debug", "--task", "dummy_disc", "--jax.cache_dir", cache]
+    words = ["--configs", "debug", "--task", "CartPole-v1", "--jax.cache_dir", cache]
     assert cli.main(["plan", *words, "--logdir", str(tmp_path / "run")]) == 1
     assert "does not fit" in capsys.readouterr().out
 
 
 def test_the_command_prints_it(capsys, cache, tmp_path):
-    words = ["--configs", "debug", "--task", "dummy_disc", "--jax.cache_dir", cache]
+    words = ["--configs", "debug", "--task", "CartPole-v1", "--jax.cache_dir", cache]
     assert cli.main(["plan", *words, "--logdir", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^Time +\S+.* for [\d,]+ steps", out, re.MULTILINE)

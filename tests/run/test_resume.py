@@ -27,11 +27,11 @@ def content(folder):
 
 
 class Plant(gymnasium.Env):
-    """Episodes of ten steps, whose observation has a size of choice."""
+    """Episodes of ten steps, with an observation of a size of choice, or that of CartPole."""
 
     action_space = gs.Discrete(2)
 
-    def __init__(self, shape=(3,), low=-1, actions=2):
+    def __init__(self, shape=(4,), low=-1, actions=2):
         self.observation_space = gs.Box(low, 1, tuple(shape), np.float32)
         self.action_space = gs.Discrete(actions)
 
@@ -53,7 +53,7 @@ def options(cache, logdir, **more):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"shape": (4,)}, r"observation 'obs': saved Box.*\(3,\).*, now Box.*\(4,\)"),
+        ({"shape": (3,)}, r"observation 'obs': saved Box.*\(4,\).*, now Box.*\(3,\)"),
         ({"actions": 3}, r"action 'action': saved Discrete\(2\), now Discrete\(3\)"),
     ],
 )

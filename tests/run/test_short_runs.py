@@ -31,15 +31,16 @@ def test_a_run_without_an_update_says_so_and_evaluates_nothing(make_config, tmp_
 class Slow(gymnasium.Env):
     """Takes a tenth of a second for a step."""
 
-    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    # As in CartPole, so that the compiled programs are shared.
+    observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
-        return np.zeros(2, np.float32), {}
+        return np.zeros(4, np.float32), {}
 
     def step(self, action):
         time.sleep(0.1)
-        return np.zeros(2, np.float32), 1.0, False, False, {}
+        return np.zeros(4, np.float32), 1.0, False, False, {}
 
 
 def test_a_run_says_when_it_waits_for_environments(tmp_path, cache, capfd):

@@ -17,18 +17,18 @@ import numpy as np
 
 
 class Loud(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         print("a new game")
         self.time = 0
-        return np.zeros(2, np.float32), {}
+        return np.zeros(4, np.float32), {}
 
     def step(self, action):
         self.time += 1
-        return np.zeros(2, np.float32), 1.0, self.time == 5, False, {}
+        return np.zeros(4, np.float32), 1.0, self.time == 5, False, {}
 
 
 gymnasium.register("Loud-v0", entry_point=Loud)

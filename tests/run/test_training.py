@@ -68,7 +68,7 @@ def test_same_seed_gives_the_same_run(make_config, tmp_path):
     assert any(not np.array_equal(value, other[name]) for name, value in one.items())
 
 
-def test_evaluation_reports_and_saving_in_between_change_nothing(make_config, tmp_path):
+def test_evaluation_reports_and_saving_in_between_change_nothing(make_config, tmp_path, undrawn):
     # Enough for the report to be compiled meanwhile.
     steps = ["--run.steps", "100"]
     quiet = ["--run.save_every", "0", "--run.report_every", "0"]
@@ -267,7 +267,9 @@ def test_images_of_a_size_that_no_encoder_takes_are_resized(cache, tmp_path):
 
 def test_own_environment_goes_on_without_naming_presets_again(cache, tmp_path):
     reverie.train(Corridor, "debug", logdir=str(tmp_path), **small(cache, steps=20))
-    outcome = reverie.train(Corridor, logdir=str(tmp_path), run={"steps": 30})
+    # Options of the machine are not taken over.
+    quick = {"cache_dir": cache, "fast_compile": True}
+    outcome = reverie.train(Corridor, logdir=str(tmp_path), run={"steps": 30}, jax=quick)
     assert outcome.steps == 30
 
 

@@ -1,0 +1,54 @@
+"""Runs in one process share the programs of equal agents: each is traced and compiled once.
+
+That is most of the time of a short run, for an agent that dozens of tests have had before; all else
+of it stays as it is. Agents with code of a test are never shared.
+"""
+
+import contextlib
+
+import jax
+import pytest
+
+from reverie.agent.agent import Agent
+from reverie.learner.programs import Program
+from reverie.run import build
+
+agents, lowered = {}, {}
+
+
+@contextlib.contextmanager
+def shared_programs():
+    """While entered, programs of equal agents that take equal inputs are lowered once."""
+    make, init, lower = build.agent, Program.__init__, Program.lower
+
+    def agent(config, obs_space, act_space, platform):
+        made = make(config, obs_space, act_space, platform)
+        options, parts = made.config.model_dump_json(), made.config
+        if ":" in "".join([*parts.objectives, parts.enc.typ, parts.dec.typ]):
+            return made  # Code of a test, which may be other code in the next one.
+        spaces = repr([made.obs_space, made.act_space])
+        return agents.setdefault((options, spaces, made.context, made.dtype, made.remat), made)
+
+    def remember(program, name, function, inputs, platform, fast=False, **options):
+        init(program, name, function, inputs, platform, fast, **options)
+        # A method of the agent, or of what has it, or a function around it.
+        cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+        held = [getattr(function, "__self__", None), *cells]
+        found = [x for y in held for x in (y, getattr(y, "agent", None)) if isinstance(x, Agent)]
+        program.of = found[0] if found else None, fast
+
+    def lower_once(program, batch):
+        agent, fast = getattr(program, "of", (None, False))
+        if agent not in agents.values():
+            return lower(program, batch)
+        leaves, tree = jax.tree.flatten(program._inputs(batch))
+        key = program.name, id(agent), fast, tree, tuple(leaves)
+        if key not in lowered:
+            lowered[key] = lower(program, batch)
+        return lowered[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "agent", agent)
+        patch.setattr(Program, "__init__", remember)
+        patch.setattr(Program, "lower", lower_once)
+        yield
