@@ -17,6 +17,11 @@ SCRIPT = """
     hosts = connect("slurm", 1, 0, 60)
     assert all(hosts.gather([i, hosts.index]) == [[i, 0], [i, 1]] for i in range(250))
     hosts.meet(60)
+    hosts.close()
+    # The next run of the same processes.
+    hosts = connect("slurm", 1, 0, 60)
+    assert hosts.gather(hosts.index) == [0, 1]
+    hosts.meet(60)
     with hosts:
         if hosts.index == 1:
             raise ValueError("the reason")

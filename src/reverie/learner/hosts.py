@@ -39,6 +39,9 @@ _PAGE = 100
 
 _LEFT = "left/"
 
+# Of this process and all its runs, one after the other: what the store has keeps its name.
+_rounds, _meetings = itertools.count(), itertools.count()
+
 _vanishing = threading.Event()
 
 _SLURM_NAMES = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID")
@@ -64,8 +67,6 @@ class Hosts:
 
     def __init__(self, index: int = 0, count: int = 1):
         self.index, self.count = index, count
-        self._rounds = itertools.count()
-        self._meetings = itertools.count()
         self._together = False
 
     @property
@@ -85,7 +86,7 @@ class Hosts:
         """
         if self.count == 1:
             return [value]
-        number, end = next(self._rounds), time.monotonic() + seconds
+        number, end = next(_rounds), time.monotonic() + seconds
         page, rest = divmod(number, _PAGE)
         key = f"{page}/{rest}"
         with _explained():
@@ -107,7 +108,7 @@ class Hosts:
         """
         if self.count > 1:
             with _explained():
-                name = f"meeting {next(self._meetings)}"
+                name = f"meeting {next(_meetings)}"
                 _client().wait_at_barrier(name, int(1000 * seconds))
 
     def close(self) -> None:
