@@ -181,6 +181,7 @@ def test_other_options_in_another_process_are_refused(start, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_what_one_process_refuses_ends_the_other_one(start, tmp_path):
     (tmp_path / "run").mkdir()
     with open(tmp_path / "run" / ".lock", "w") as lock:
