@@ -1,6 +1,5 @@
 """Whole runs of script parallel in a local Ray, with the smallest agent."""
 
-import subprocess
 import sys
 import time
 
@@ -11,7 +10,7 @@ import psutil
 import pytest
 
 import reverie
-from reverie.actors.cluster.fleet import import_ray
+from reverie.actors.cluster.fleet import ClusterError, check_nodes, import_ray, local_ray
 from reverie.track.sinks.jsonl import read_jsonl
 
 # Actors have no such module, as they have none of a notebook.
@@ -33,30 +32,14 @@ class Counter(gymnasium.Env):
         return np.full(1, self.time, np.float32), 1.0, self.time == 10, False, {}
 
 
-SERVE = """
-import ray
-ray.init(address="local", num_cpus=2, num_gpus=0, include_dashboard=False, configure_logging=False,
-         log_to_driver=False, object_store_memory=150 << 20)
-print(ray.get_runtime_context().gcs_address, flush=True)
-input()
-"""
-
-
 @pytest.fixture(scope="module", autouse=True)
 def server():
-    """The process of one Ray for all runs in this process, which use it and leave it alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        ray = import_ray()
-        command = [sys.executable, "-W", "ignore", "-c", SERVE]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            address = process.stdout.readline().strip()
-            ray.init(address=address, configure_logging=False, log_to_driver=False)
-            yield psutil.Process(process.pid)
-            ray.shutdown()
-            process.communicate("\n", timeout=60)
+    """Of which the processes of one Ray descend that all runs here use and leave alone."""
+    ray = import_ray(local=True)
+    with local_ray() as (address, _):
+        ray.init(address=address, configure_logging=False, log_to_driver=False)
+        yield psutil.Process()
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -180,3 +163,10 @@ def test_one_process_and_several_can_go_on_with_the_run_of_the_other(train, tmp_
     records = read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]
     check_counts(third, records["replay/inserts"])
     assert records["replay/streams"] == 2  # Those of the actors have ended.
+
+
+def test_nodes_with_another_version_are_refused(monkeypatch):
+    check_nodes(import_ray())
+    monkeypatch.setattr(reverie, "__version__", "9.9")
+    with pytest.raises(ClusterError, match=r"has Python 3.* and reverie 0.*, here are .* 9.9"):
+        check_nodes(import_ray())

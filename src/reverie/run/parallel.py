@@ -4,10 +4,11 @@ import functools
 import uuid
 
 import cloudpickle
+import jax
 
 from reverie.actors.cluster.actor import Work
 from reverie.actors.cluster.envs import open_envs
-from reverie.actors.cluster.fleet import Fleet
+from reverie.actors.cluster.fleet import ClusterError, Fleet
 from reverie.actors.collector import Collector
 from reverie.agent.agent import Agent
 from reverie.envs.vector import seeds
@@ -28,6 +29,7 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
     config, note = run.config, run.logger.note
     for text in fleet.notes:
         note(text)
+    _check_room(run)
     options = config.run
     restarts = Restarts(
         options.env_max_restarts, options.env_restart_window, name="Actor {}", tell=note
@@ -47,6 +49,28 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
         note=note,
         apart=not isinstance(run.replay, Replay),
     )
+
+
+def _check_room(run: Run) -> None:
+    """Raises ClusterError if what waits at once does not fit into the object stores of Ray."""
+    import ray
+
+    from reverie.actors.cluster.collector import AHEAD
+
+    assert run.learner
+    config = run.config
+    chunk = run.replay.layout.nbytes(config.ray.chunk * config.run.envs)
+    params = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(run.learner.shapes.params))
+    # An old set of parameters goes when the last actor has a newer one.
+    needed = config.ray.actors * AHEAD * chunk + 2 * params
+    room = ray.cluster_resources().get("object_store_memory", needed)
+    if needed > room:
+        raise ClusterError(
+            f"Ray's object store has {room / 1e6:,.0f} MB, and the chunks of {config.ray.actors} "
+            f"actors ({chunk / 1e6:,.1f} MB each) with parameters ({params / 1e6:,.1f} MB) need "
+            f"{needed / 1e6:,.0f} MB: lower ray.chunk, ray.actors or run.envs, or give Ray more "
+            "(ray start --object-store-memory, or more /dev/shm)."
+        )
 
 
 def work(run: Run, source: EnvSource, count: int) -> Work:

@@ -50,8 +50,15 @@ _ENVIRON = {
 _SERVE = """
 import json, shutil, sys, ray
 options = json.loads(sys.argv[1])
-ray.init(address="local", num_gpus=0, include_dashboard=False, configure_logging=False,
-         log_to_driver=False, **options)
+for last in (False, True):
+    try:
+        ray.init(address="local", num_gpus=0, include_dashboard=False, configure_logging=False,
+                 log_to_driver=False, **options)
+        break
+    except Exception:  # It waits for its processes for half a minute: too short on a busy machine.
+        ray.shutdown()
+        if last:
+            raise
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 ray.shutdown()
@@ -87,15 +94,13 @@ def import_ray(local: bool = False) -> Any:
 
     Args:
         local: Whether a new Ray is to be started. It then has a token, as by default, but without
-            a message each time; this is read when the package is imported.
+            a message each time.
 
     Raises:
         ClusterError: If it is not installed, or too old.
     """
     for name, value in _ENVIRON.items():
         os.environ.setdefault(name, value)
-    if local and "ray" not in sys.modules:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError:
@@ -106,6 +111,11 @@ def import_ray(local: bool = False) -> Any:
             f"script parallel needs ray {'.'.join(map(str, OLDEST))} or newer, and ray "
             f"{ray.__version__} is installed: {install('ray')}"
         )
+    if local and not ray.is_initialized():
+        from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
+
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        Config.initialize("")  # As Ray does: whoever has imported it before has no token yet.
     return ray
 
 
@@ -221,7 +231,7 @@ def _look() -> Any:
 
 def _open(ray: Any, options: RayConfig, namespace: str, stack: contextlib.ExitStack) -> list[str]:
     if not options.address:
-        address, folder = stack.enter_context(_local())
+        address, folder = stack.enter_context(local_ray())
         _init(ray, address=address, namespace=namespace)
         stack.callback(ray.shutdown)
         notes = [f"A local Ray was started; what its processes write is in {folder}."]
@@ -244,7 +254,7 @@ def _open(ray: Any, options: RayConfig, namespace: str, stack: contextlib.ExitSt
 
 
 @contextlib.contextmanager
-def _local() -> Iterator[tuple[str, str]]:
+def local_ray() -> Iterator[tuple[str, str]]:
     """A Ray on this machine: its address, and the folder of its processes.
 
     It is started by a process of its own: signals to the group of this one, such as Ctrl-C, would

@@ -1,0 +1,60 @@
+"""What is wrong with Ray or its cluster is said in one line, at once."""
+
+import socket
+import sys
+
+import pytest
+
+from reverie.actors.cluster import fleet
+from reverie.actors.cluster.fleet import ClusterError, import_ray, open_fleet
+from reverie.config.errors import ConfigError
+from reverie.config.load import load
+from reverie.config.parallel import RayConfig
+from reverie.run.scripts import launch
+
+
+def refused(**options):
+    with pytest.raises(ClusterError) as caught, open_fleet(RayConfig(**options)):
+        pass
+    return str(caught.value)
+
+
+def test_a_missing_or_old_ray_is_named(monkeypatch):
+    monkeypatch.setattr(import_ray(), "__version__", "2.9.3")
+    assert "needs ray 2.60 or newer, and ray 2.9.3 is installed: pip install" in refused()
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert refused() == (
+        "script parallel needs the package ray: pip install -c constraints.txt -e '.[ray]'"
+    )
+
+
+def test_an_address_without_a_cluster_is_refused_in_seconds(monkeypatch, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # Nobody listens.
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        text = refused(address=address)
+    assert f"ray.address is {address}, but {address} does not answer" in text
+    assert "expected HOST:PORT, auto, or nothing" in refused(address="somewhere")
+    assert "Ray's client cannot pass steps on" in refused(address="ray://host:10001")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(fleet, "CURRENT", tmp_path / "none")
+    assert "no Ray cluster runs on this machine: start one by `ray start" in refused(address="auto")
+
+
+def test_a_container_without_shared_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(fleet, "LEAST_STORE", 1 << 60)
+    assert "/dev/shm has" in refused()
+
+
+def test_random_actions_and_own_collectors_are_not_for_parallel():
+    with pytest.raises(ConfigError, match="script = parallel acts with an agent"):
+        load(configs=["parallel"], overrides={"random_agent": True})
+
+    class Collector:
+        def collect(self):
+            raise AssertionError
+
+        set_params = close = collect
+
+    with pytest.raises(ConfigError, match="leave collector out, or set script to train"):
+        launch(load(configs=["parallel"]), collector=Collector())
