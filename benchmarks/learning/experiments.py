@@ -27,7 +27,7 @@ class Experiment:
 SMALL = ("small",)
 
 EXPERIMENTS = {
-    "quickstart": Experiment(("quickstart",), {"gym_CartPole-v1": 10_000}, tuple(range(10))),
+    "quickstart": Experiment(("quickstart",), {"gym_CartPole-v1": 20_000}, tuple(range(10))),
     "small": Experiment(
         SMALL,
         {
