@@ -174,7 +174,8 @@ class RemoteShard:
             while True:
                 try:
                     self.get(asked[1])
-                    while not self.get(self.ask("saved")[1]):
+                    # Of the epoch that began it: another one saves nothing, and would never end.
+                    while not self.get(self._handle.do.remote(asked[0], "saved")):
                         time.sleep(0.02)
                     break
                 except Gone as error:
