@@ -28,6 +28,13 @@ SMALL = ("small",)
 
 EXPERIMENTS = {
     "quickstart": Experiment(("quickstart",), {"gym_CartPole-v1": 20_000}, tuple(range(10))),
+    # As the original was run, which is what the quickstart was at first.
+    "cartpole": Experiment(
+        ("quickstart",),
+        {"gym_CartPole-v1": 10_000},
+        tuple(range(10)),
+        ("--run.train_ratio", "256"),
+    ),
     "small": Experiment(
         SMALL,
         {
