@@ -12,16 +12,20 @@ from reverie.learner.hosts import Hosts, HostsError, connect
 
 SCRIPT = """
     import sys
-    from reverie.learner.hosts import connect, vanish
+    from reverie.learner.hosts import HostsError, connect
 
     hosts = connect("slurm", 1, 0, 60)
     assert all(hosts.gather([i, hosts.index]) == [[i, 0], [i, 1]] for i in range(250))
-    hosts.meet(60)
+    hosts.complete(lambda: None, 60)
     hosts.close()
     # The next run of the same processes.
     hosts = connect("slurm", 1, 0, 60)
     assert hosts.gather(hosts.index) == [0, 1]
-    hosts.meet(60)
+    try:
+        hosts.complete(lambda: open("missing" if hosts.index else "/dev/null"), 60)
+    except (OSError, HostsError) as error:
+        print(error, file=sys.stderr)
+    hosts.complete(lambda: None, 60)
     with hosts:
         if hosts.index == 1:
             raise ValueError("the reason")
@@ -41,6 +45,9 @@ def test_processes_of_slurm_find_each_other_and_hear_why_one_leaves(tmp_path):
     zero, one = (process.communicate(timeout=100)[1] for process in started)
     assert [process.returncode for process in started] == [1, 1], zero + one
     assert "ValueError: the reason" in one
+    assert "Process 1 of the run could not save its part" in zero
+    assert "missing" in zero
+    assert "could not save its part" not in one
     assert "HostsError: Process 1 of the run has ended, and so does this one: ValueError" in zero
 
 
@@ -49,7 +56,7 @@ def test_one_process_asks_nobody(monkeypatch):
     for alone in (Hosts(), connect("", 1, 0, 1), connect("nowhere:1", 1, 0, 1)):
         with alone:
             assert alone.gather({"a": 1}) == [{"a": 1}]
-            alone.meet(1)
+            alone.complete(lambda: None, 1)
             alone.close()
     assert not hosts._vanishing.is_set()
 

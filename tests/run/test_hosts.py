@@ -11,7 +11,11 @@ import time
 
 import pytest
 
+from reverie.config.load import load
+from reverie.config.schema import unset
 from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.hosts import Hosts
+from reverie.run import together
 from reverie.track.sinks.jsonl import read_jsonl
 
 WORDS = [
@@ -78,6 +82,15 @@ def saved(folder):
     return Checkpointer(folder / "checkpoints").restore()
 
 
+def test_replay_of_a_process_is_still_cut_to_what_fits_where_nobody_has_set_it():
+    part = together.share(load(), Hosts(1, 2))
+    assert part.replay.size == load().replay.size // 2
+    assert unset(part, ["replay.size"])
+    part = together.share(load(overrides={"replay.size": 10**6}), Hosts(1, 2))
+    assert part.replay.size == 5 * 10**5
+    assert not unset(part, ["replay.size"])
+
+
 def test_a_signal_in_one_process_saves_both_which_are_resumed_exactly(start, tmp_path):
     group = start("--run.steps", "100000")
     group.wait_for(r"loss rec")
@@ -135,6 +148,22 @@ def test_a_killed_process_ends_the_other_one_and_the_last_checkpoint_is_whole(st
     step = saved(tmp_path / "run").step
     again = start("--run.steps", f"{step + 40}")
     assert again.codes() == [0, 0], again.text(0)
+
+
+@pytest.mark.slow
+def test_a_part_that_cannot_be_saved_ends_both_with_the_reason(start, tmp_path):
+    group = start("--run.steps", "100000", "--run.save_every", "1")
+    group.wait_for(r"loss rec[^~]*Saved at")
+    before = saved(tmp_path / "run").step
+    # It is in the way of the next save of process 1.
+    (tmp_path / "run" / "processes" / "1" / "checkpoints" / ".writing-x").touch()
+    assert 0 not in group.codes(60)
+    for number in (0, 1):
+        assert "NotADirectoryError" in group.text(number)
+    assert "Process 1 of the run could not save its part" in group.text(0)
+    step = saved(tmp_path / "run").step
+    assert step >= before
+    assert step in Checkpointer(tmp_path / "run" / "processes" / "1" / "checkpoints").steps()
 
 
 BREAKING = """

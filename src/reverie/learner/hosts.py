@@ -6,6 +6,7 @@ time. Arrays go through the programs of the learner alone.
 """
 
 import atexit
+import collections
 import contextlib
 import itertools
 import json
@@ -14,11 +15,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from jax._src import distributed  # JAX has no public way to its key-value store.
 
 from reverie.learner.compiler import background
 
@@ -39,8 +39,9 @@ _PAGE = 100
 
 _LEFT = "left/"
 
-# Of this process and all its runs, one after the other: what the store has keeps its name.
-_rounds, _meetings = itertools.count(), itertools.count()
+# By thread, of this process and all its runs, one after the other: what the store has keeps its
+# name.
+_rounds: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
 _vanishing = threading.Event()
 
@@ -74,21 +75,22 @@ class Hosts:
         """Whether this process writes what there is once: configuration, checkpoints, metrics."""
         return self.index == 0
 
-    def gather(self, value: Any, seconds: float = float("inf")) -> list[Any]:
-        """What every process gives, in their order; for one thread.
+    def gather(self, value: Any, seconds: float = float("inf"), thread: str = "loop") -> list[Any]:
+        """What every process gives, in their order.
 
         Args:
             value: What JSON can hold.
             seconds: How long to wait for the others.
+            thread: Name of the thread that calls: calls of each are in an order of their own.
 
         Raises:
             HostsError: If another process has ended, or does not come in time.
         """
         if self.count == 1:
             return [value]
-        number, end = next(_rounds), time.monotonic() + seconds
+        number, end = next(_rounds[thread]), time.monotonic() + seconds
         page, rest = divmod(number, _PAGE)
-        key = f"{page}/{rest}"
+        key = f"{thread}/{page}/{rest}"
         with _explained():
             client, mine = _client(), json.dumps(value)
             if not self.first:
@@ -97,19 +99,28 @@ class Hosts:
             texts = [mine, *(self._get(f"{key}/{i}", end) for i in range(1, self.count))]
             client.key_value_set(f"{key}/all", f"[{', '.join(texts)}]")
             if page and not rest:  # All have read it: they have come to this round.
-                client.key_value_delete(f"{page - 1}/")
+                client.key_value_delete(f"{thread}/{page - 1}/")
         return [json.loads(text) for text in texts]
 
-    def meet(self, seconds: float) -> None:
-        """Returns when all processes have called it; for another thread than that of `gather`.
+    def complete(self, work: Callable[[], None], seconds: float) -> None:
+        """Does its part of a save, and returns when all processes have done theirs.
 
         Raises:
-            HostsError: If another process has ended, or does not come in time.
+            HostsError: If another process has ended, does not come in time, or could not do it.
+            Exception: Whatever the work here has raised.
         """
-        if self.count > 1:
-            with _explained():
-                name = f"meeting {next(_meetings)}"
-                _client().wait_at_barrier(name, int(1000 * seconds))
+        try:
+            work()
+        except BaseException as error:
+            with contextlib.suppress(HostsError):  # They would wait.
+                self.gather(_reason(error), seconds, "save")
+            raise
+        for number, reason in enumerate(self.gather("", seconds, "save")):
+            if reason:
+                raise HostsError(
+                    f"Process {number} of the run could not save its part, so that there is no new "
+                    f"checkpoint: {reason}"
+                )
 
     def close(self) -> None:
         """Waits for the others at the end of a run."""
@@ -136,9 +147,9 @@ class Hosts:
         # JAX would wait for all the others when Python ends.
         _vanishing.set()
         atexit.register(vanish, 1)
-        reason = f"{type(error).__name__}: {error}" if error else "it was stopped"
+        reason = _reason(error) if error else "it was stopped"
         with contextlib.suppress(jax.errors.JaxRuntimeError):
-            _client().key_value_set(f"{_LEFT}{self.index}", reason.partition("\n")[0])
+            _client().key_value_set(f"{_LEFT}{self.index}", reason)
             # The store ends with the first process: the others are to read this before.
             end = time.monotonic() + (LEAVE_SECONDS if self.first else 0)
             while time.monotonic() < end and len(_client().key_value_dir_get(_LEFT)) < self.count:
@@ -179,8 +190,7 @@ def connect(coordinator: str, processes: int, process: int, seconds: float) -> H
         return Hosts()
     if not jax.distributed.is_initialized():
         _initialize(coordinator, processes, process, seconds)
-    state = distributed.global_state
-    return Hosts(state.process_id, state.num_processes)
+    return Hosts(_state().process_id, _state().num_processes)
 
 
 def _initialize(coordinator: str, processes: int, process: int, seconds: float) -> None:
@@ -234,8 +244,19 @@ def _reach(coordinator: str, process: int, seconds: float) -> None:
     )
 
 
+def _state() -> Any:
+    # JAX has no public way to its key-value store. Runs of one process do without this one.
+    from jax._src import distributed
+
+    return distributed.global_state
+
+
 def _client() -> Any:
-    return distributed.global_state.client
+    return _state().client
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 @contextlib.contextmanager

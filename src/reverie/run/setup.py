@@ -93,7 +93,7 @@ def set_up(
     part = together.share(config, hosts)
     budget = experience.budget(part, keys, latents, folder.replay)
     part, fitted = defaults.fit_replay(part, budget)
-    config = part if hosts.count == 1 else config
+    config, part = together.fit(config, part, hosts)
     # Mistakes that were found before leave no folder, and those found later leave it as it was.
     folder = together.create(folder, hosts, fresh)
     config, part = (x.model_copy(update={"logdir": str(folder.root)}) for x in (config, part))
@@ -114,8 +114,9 @@ def set_up(
     if start and learner and not restored:
         learner.load(start.arrays)
         restored = start.notes
-    # Only now is it certain that the run can begin, if the others have come here too.
-    hosts.gather("set up")
+    # Only now is it certain that the run can begin, if the others have come here too, and what
+    # they have chosen by themselves, such as the size of the model, is the same.
+    together.same(config, hosts)
     _begin(run, spaces, [*notes, *restored], stack, sinks)
     return run
 

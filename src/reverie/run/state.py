@@ -1,7 +1,7 @@
 """What a run is made of, and what of it is saved and restored."""
 
 import dataclasses
-import shutil
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from reverie.actors.random_policy import RandomPolicy
 from reverie.clocks import Stopwatch
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
-from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError, locate, read
+from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from reverie.learner.hosts import Hosts
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
@@ -23,11 +23,13 @@ from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
 from reverie.run.shutdown import Shutdown
 from reverie.run.source import EnvSource
-from reverie.run.together import Together
+from reverie.run.together import Together, own_part
 from reverie.spaces import Space
 from reverie.track.achievements import Achievements
 from reverie.track.logger import Logger
 from reverie.track.sinks.terminal import SAVED
+
+log = logging.getLogger(__name__)
 
 PARTS = ("environment", "policy", "replay", "update", "logging")
 """What the thread of the loop spends its time in: waiting for steps, choosing actions, storing and
@@ -210,16 +212,24 @@ def snapshot(run: Run) -> Callable[[], None]:
     resumable = run.collector if isinstance(run.collector, Resumable) else None
     meta |= {"collector": resumable.counters} if resumable else {}
 
-    def write() -> None:
-        saving.wait()
-        if hosts.first:  # What the others have is durable before the checkpoint that counts it.
-            hosts.meet(MEET_SECONDS)
+    def checkpoint() -> None:
         arrays, held = fetch()
         held |= {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
+        # A part is there before its checkpoint, whose two predecessors still need theirs.
+        keep = 2 if hosts.first else 3
         with explain_full_disk(folder.root):
-            Checkpointer(folder.parts).save(step, arrays, meta, held)
+            Checkpointer(folder.parts, keep).save(step, arrays, meta, held)
+
+    def part() -> None:
+        saving.wait()
         if not hosts.first:
-            hosts.meet(MEET_SECONDS)
+            checkpoint()
+
+    def write() -> None:
+        # What the others have is durable before the checkpoint that counts it.
+        hosts.complete(part, MEET_SECONDS)
+        if hosts.first:
+            checkpoint()
         if resumable:
             resumable.durable(meta["collector"])
 
@@ -249,7 +259,7 @@ def restore(run: Run) -> list[str]:
     if saved is None:
         return []
     hosts = run.together.hosts
-    own = saved if hosts.first else _own(run.folder, saved)
+    own = saved if hosts.first else own_part(run.folder, saved)
     _load_agent(run, saved, own)
     try:
         _take_counts(run.progress, saved.meta)
@@ -270,6 +280,9 @@ def restore(run: Run) -> list[str]:
             f"{hosts.count}: each begins with the steps that it has in replay itself."
         )
     found, *damaged = _load_replay(run, own)
+    if not hosts.first:  # What the logger is told is for the first one.
+        for reason in damaged:
+            log.warning("Process %d: %s", hosts.index, reason)
     reached = f"{run.steps:,} environment steps and {run.updates:,} updates"
     return [f"Resumed at {reached}, with {found}.", *notes, *damaged]
 
@@ -284,19 +297,6 @@ def _read(folder: RunFolder) -> Checkpoint | None:
             f"{error} A new run can train on the replay of this one: when it has saved and "
             f"stopped, put {folder.replay} in the place of its own, and resume it."
         ) from error
-
-
-def _own(folder: RunFolder, saved: Checkpoint) -> Checkpoint:
-    """What belongs to another process than the first, which may not have been there before."""
-    for step in Checkpointer(folder.parts).steps():
-        if step > saved.step:  # The run was killed before its checkpoint was there.
-            shutil.rmtree(folder.parts / f"{step:012d}")
-    acting = {name: x for name, x in saved.held.items() if name.startswith("acting/")}
-    try:
-        found = read(locate(folder.parts / f"{saved.step:012d}"))
-    except CheckpointError:
-        return Checkpoint(saved.step, {}, {}, folder.parts, acting)
-    return dataclasses.replace(found, held=found.held | acting)
 
 
 def _load_agent(run: Run, saved: Checkpoint, own: Checkpoint) -> None:

@@ -7,7 +7,9 @@ wants a save, before anything of them is stored.
 """
 
 import dataclasses
+import logging
 import pathlib
+import shutil
 import signal
 import socket
 from typing import Any
@@ -21,10 +23,13 @@ from reverie.config.keys import flatten, groups
 from reverie.config.load import STAMP
 from reverie.config.schema import Config, with_values
 from reverie.envs.vector import seeds
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError, locate, read
 from reverie.learner.hosts import Hosts, HostsError
+from reverie.run.defaults import REPLAY
 from reverie.run.folder import RunFolder
 from reverie.run.shutdown import Shutdown, Stopped
+
+log = logging.getLogger(__name__)
 
 HOST_INDEX = 1 << 26
 """Derives the seeds of a process, but for the first, from that of the run."""
@@ -105,7 +110,6 @@ def share(config: Config, hosts: Hosts) -> Config:
         return config
     values: dict[str, Any] = {
         "batch_size": config.batch_size // count,
-        "replay.size": config.replay.size // count,
         "run.steps": -(-config.run.steps // count),
         "jax.processes": 1,
         "jax.process": 0,
@@ -113,8 +117,48 @@ def share(config: Config, hosts: Hosts) -> Config:
     if not hosts.first:
         values["seed"] = seeds.env_seed(config.seed, HOST_INDEX + hosts.index)
     part = with_values(config, values, f"the share of {count} processes")
+    # Where nobody has set it, it is still cut to what fits.
+    replay = config.replay.model_copy(update={"size": config.replay.size // count})
+    part = part.model_copy(update={"replay": replay})
     check(part)
     return part
+
+
+def fit(config: Config, part: Config, hosts: Hosts) -> tuple[Config, Config]:
+    """The options of the run and of this process, with a replay for which all have room.
+
+    Args:
+        config: Of the run.
+        part: From `share`, whose replay may have been cut to what fits here.
+        hosts: The processes.
+    """
+    if hosts.count == 1:
+        return part, part
+    size = min(hosts.gather(part.replay.size))
+    if size == config.replay.size // hosts.count:
+        return config, part
+    config = with_values(config, {REPLAY: size * hosts.count}, "chosen to fit")
+    return config, with_values(part, {REPLAY: size}, "chosen to fit")
+
+
+def own_part(folder: RunFolder, saved: Checkpoint) -> Checkpoint:
+    """What belongs to another process than the first, which may not have been there before.
+
+    Args:
+        folder: Of this process.
+        saved: That of the first one.
+    """
+    for step in Checkpointer(folder.parts).steps():
+        if step > saved.step:  # The run was killed before its checkpoint was there.
+            shutil.rmtree(folder.parts / f"{step:012d}")
+    acting = {name: x for name, x in saved.held.items() if name.startswith("acting/")}
+    try:
+        found = read(locate(folder.parts / f"{saved.step:012d}"))
+    except CheckpointError as error:
+        if int(folder.own.name) < saved.meta.get("processes", 1):
+            log.warning("Process %s goes on, but not exactly: %s", folder.own.name, error)
+        return Checkpoint(saved.step, {}, {}, folder.parts, acting)
+    return dataclasses.replace(found, held=found.held | acting)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,7 +177,8 @@ def loop(
             rollout = complete(collector.collect(), run.latents)
         if config.run.debug:
             check_numbers(rollout.steps, "rollout")
-        turn = together.turn(rollout.size, run.replay.ready(run.share.batch_size))
+        ready = not together.alone and run.replay.ready(run.share.batch_size)
+        turn = together.turn(rollout.size, ready)
         if turn.save:
             run.start_save()
         with time["replay"]:
