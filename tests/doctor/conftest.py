@@ -38,7 +38,7 @@ def make_records():
                 "step": 500 * n,
                 "train/opt/updates": updates * n / 20,
                 "replay/inserts": 500 * n,
-                "replay/samples": 500 * n * 256 // 32,
+                "replay/samples": 500 * n * 128 // 32,
             }
             for n in range(1, 21)
         ]
