@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
@@ -55,8 +56,12 @@ def supervise(config: Config) -> int:
                 return code if code >= 0 else 128 - code
             died = f"The learner died with {signal.Signals(-code).name}."
             try:
-                restarts.allow(0, _LearnerError(died))
+                begin = time.monotonic() + restarts.allow(0, _LearnerError(died))
             except _LearnerError:
+                return 128 - code
+            while time.monotonic() < begin and not learner.asked:
+                time.sleep(0.1)
+            if learner.asked:  # There was nobody to pass it on to.
                 return 128 - code
             if folder:
                 config = with_values(config, {"logdir": folder}, "the learner before")

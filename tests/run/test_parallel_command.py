@@ -11,7 +11,6 @@ import pytest
 
 from reverie.learner.checkpoint import Checkpointer
 from reverie.replay.files import format
-from reverie.track.sinks.jsonl import read_jsonl
 
 MODULE = """
 import time, gymnasium, numpy as np
@@ -111,7 +110,6 @@ def test_a_learner_that_is_killed_resumes_and_no_step_is_lost_or_counted_twice(c
     for times in streams.values():
         assert times == [step % 11 for step in range(saved.step // 2)]
     assert len(streams) == 2
-    assert read_jsonl(command.folder / "metrics.jsonl")[-1]["replay/inserts"] == saved.step
     assert f"stopped by SIGTERM and saved after {saved.step:,} environment steps" in output
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import types
 
 import cloudpickle
 import gymnasium
@@ -14,9 +15,11 @@ from local_ray import ray_address
 
 import reverie
 from reverie.config.errors import ConfigError
+from reverie.config.load import load
 from reverie.replay.batches import Batches
 from reverie.replay.chunk import Layout
 from reverie.replay.replay import Replay
+from reverie.run import experience
 from reverie.spaces import Space
 from reverie.track.sinks.jsonl import read_jsonl
 
@@ -224,6 +227,14 @@ def train(tmp_path, cache, notes):
         return reverie.train(Counter, ["debug", "parallel"], sinks=[notes], **given)
 
     return start
+
+
+def test_what_a_single_process_saved_is_not_taken_for_nothing(tmp_path):
+    (tmp_path / "0000000000.chunk").touch()
+    config = load(["--script", "parallel", "--ray.replay_shards", "2"])
+    needed = types.SimpleNamespace(folder=tmp_path)
+    with pytest.raises(ConfigError, match="was saved by a single process"):
+        experience.replay(config, {}, {}, needed)
 
 
 def test_a_run_trains_through_a_killed_shard(train, tmp_path, notes):

@@ -14,6 +14,7 @@ from reverie.config.schema import Config, ReplayConfig, unset
 from reverie.replay.batches import Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
 from reverie.replay.chunk import Layout
+from reverie.replay.files.archive import serials
 from reverie.replay.files.storage import DiskStorage, RamStorage, Storage
 from reverie.replay.replay import Replay
 from reverie.replay.selectors.base import Selector
@@ -103,6 +104,11 @@ def replay(
     )
     shards = config.ray.replay_shards
     if shards and config.script == "parallel":
+        if serials(needed.folder):
+            raise ConfigError(
+                f"Replay in {needed.folder} was saved by a single process, not by {shards} "
+                "(ray.replay_shards): go on with --script train."
+            )
         return _sharded(config, Layout({**spaces, **latents}, latents), make, needed)
     if shards and shard_folder(needed.folder, 0).is_dir():
         raise ConfigError(

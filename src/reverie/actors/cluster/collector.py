@@ -28,6 +28,9 @@ GRACE = 15.0
 MISSING = 15.0
 """Seconds after the first actor has started until the user is told how many have not."""
 
+NONE_YET = 60.0
+"""Seconds after which the user is told so if none has."""
+
 Known = tuple[int, int, int]
 """Incarnation of an actor, number of its last chunk here, and its number of environments."""
 
@@ -101,6 +104,7 @@ class RayCollector:
         self._ended: list[int] = []
         self._looked = time.monotonic()
         self._first: float | None = None
+        self._begun = time.monotonic()
         self._told_missing = False
         self._lags: list[int] = []
         self._at_once: list[bool] = []
@@ -293,7 +297,8 @@ class RayCollector:
             if self._timeout and actor.waited > self._timeout + GRACE:
                 self._check_hung(actor)
         missing = sum(not actor.begun for actor in self._actors)
-        if missing and self._first and now > self._first + MISSING and not self._told_missing:
+        late = now > (self._first + MISSING if self._first else self._begun + NONE_YET)
+        if missing and late and not self._told_missing:
             self._told_missing = True
             self._note(
                 f"{missing} of {len(self._actors)} actors have not started yet, for want of room "
