@@ -29,6 +29,8 @@ jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # XLA reads them when it first compiles; processes that tests start have them too.
 os.environ.setdefault("XLA_FLAGS", QUICK)
+# A process reads its token for a local Ray once, and some tests have a home folder of their own.
+os.environ["RAY_AUTH_TOKEN"] = "of-the-tests" * 4
 
 
 @pytest.fixture(scope="session", autouse=True)

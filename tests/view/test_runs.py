@@ -1,6 +1,7 @@
 """The page Runs."""
 
 import asyncio
+import concurrent.futures
 import json
 import os
 import re
@@ -93,7 +94,10 @@ async def _at_once(app, path):
 
 def test_doctor_is_asked_on_demand(client, runs):
     shutil.rmtree(runs / "cartpole" / "checkpoints")  # What its agent predicts takes long.
-    answers = asyncio.run(_at_once(client.app, "/api/doctor?run=cartpole"))
+    # The browser's tests leave an event loop running in this thread.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(lambda: asyncio.run(_at_once(client.app, "/api/doctor?run=cartpole")))
+        answers = asked.result()
     assert sorted(answer.status_code for answer in answers) == [200, 400]
     verdict, busy = (x.json() for x in sorted(answers, key=lambda answer: answer.status_code))
     assert "busy" in busy["error"]
