@@ -12,7 +12,7 @@ import numpy as np
 
 import reverie
 from reverie.actors.cluster.chunk import Chunk
-from reverie.actors.cluster.fleet import import_ray
+from reverie.actors.cluster.engine.package import import_ray
 from reverie.actors.collector import Rollout
 from reverie.replay.chunk import Layout
 from reverie.replay.replay import Replay

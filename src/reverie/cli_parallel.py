@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
-from reverie.actors.cluster.fleet import Fleet, import_ray, join_fleet, open_fleet
+from reverie.actors.cluster.engine.package import import_ray
+from reverie.actors.cluster.fleet import Fleet, join_fleet, open_fleet
 from reverie.config.schema import Config, with_values
 from reverie.envs.vector.restarts import Restarts
 

@@ -10,7 +10,9 @@ import psutil
 import pytest
 
 import reverie
-from reverie.actors.cluster.fleet import ClusterError, check_nodes, import_ray, local_ray
+from reverie.actors.cluster.engine.local import local_ray
+from reverie.actors.cluster.engine.nodes import check_nodes
+from reverie.actors.cluster.engine.package import ClusterError, import_ray
 from reverie.track.sinks.jsonl import read_jsonl
 
 # Actors have no such module, as they have none of a notebook.

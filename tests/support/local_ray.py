@@ -2,7 +2,8 @@
 
 import pytest
 
-from reverie.actors.cluster.fleet import import_ray, local_ray
+from reverie.actors.cluster.engine.local import local_ray
+from reverie.actors.cluster.engine.package import import_ray
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import cloudpickle
 import jax
 
 from reverie.actors.cluster.actor import Work
+from reverie.actors.cluster.engine.package import ClusterError
 from reverie.actors.cluster.envs import open_envs
-from reverie.actors.cluster.fleet import ClusterError, Fleet
+from reverie.actors.cluster.fleet import Fleet
 from reverie.actors.collector import Collector
 from reverie.agent.agent import Agent
 from reverie.envs.vector import seeds

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
-from reverie.actors.cluster import fleet
-from reverie.actors.cluster.fleet import ClusterError, import_ray, open_fleet
+from reverie.actors.cluster.engine import address as where
+from reverie.actors.cluster.engine import local
+from reverie.actors.cluster.engine.package import ClusterError, import_ray
+from reverie.actors.cluster.fleet import open_fleet
 from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.parallel import RayConfig
@@ -37,12 +39,12 @@ def test_an_address_without_a_cluster_is_refused_in_seconds(monkeypatch, tmp_pat
     assert "expected HOST:PORT, auto, or nothing" in refused(address="somewhere")
     assert "Ray's client cannot pass steps on" in refused(address="ray://host:10001")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(fleet, "CURRENT", tmp_path / "none")
+    monkeypatch.setattr(where, "CURRENT", tmp_path / "none")
     assert "no Ray cluster runs on this machine: start one by `ray start" in refused(address="auto")
 
 
 def test_a_container_without_shared_memory_is_refused(monkeypatch):
-    monkeypatch.setattr(fleet, "LEAST_STORE", 1 << 60)
+    monkeypatch.setattr(local, "LEAST_STORE", 1 << 60)
     assert "/dev/shm has" in refused()
 
 

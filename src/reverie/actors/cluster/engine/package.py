@@ -1,0 +1,66 @@
+"""The package Ray, imported and joined as this one wants it."""
+
+import os
+from typing import Any
+
+from reverie.config.errors import ConfigError
+from reverie.extras import install
+
+OLDEST = (2, 60)
+"""The oldest Ray that this is known to work with."""
+
+_ENVIRON = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # No GPU is asked for, and those that are here are not to be hidden.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Processes for tasks that never come would take the first seconds of every core.
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    # Behind everything else on the machine actors would take minutes to start.
+    "RAY_worker_niceness": "0",
+}
+
+
+class ClusterError(ConfigError):
+    """Ray is not there, too old, out of reach, or does not fit."""
+
+
+def import_ray(local: bool = False) -> Any:
+    """The package, without what it reports about its use to others.
+
+    Args:
+        local: Whether a new Ray is to be started. It then has a token, as by default, but without
+            a message each time.
+
+    Raises:
+        ClusterError: If it is not installed, or too old.
+    """
+    for name, value in _ENVIRON.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError:
+        raise ClusterError(f"script parallel needs the package ray: {install('ray')}") from None
+    version = tuple(map(int, ray.__version__.split(".")[:2]))
+    if version < OLDEST:
+        raise ClusterError(
+            f"script parallel needs ray {'.'.join(map(str, OLDEST))} or newer, and ray "
+            f"{ray.__version__} is installed: {install('ray')}"
+        )
+    if local and not ray.is_initialized():
+        from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
+
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        Config.initialize("")  # As Ray does: whoever has imported it before has no token yet.
+    return ray
+
+
+def init(ray: Any, **where: Any) -> None:
+    """Joins or starts Ray, which leaves logging, and what is printed, alone."""
+    ray.init(configure_logging=False, log_to_driver=False, **where)
+
+
+def first_line(error: Exception) -> str:
+    """What an error of Ray says, whose messages are long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
