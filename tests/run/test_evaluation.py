@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+import types
+from typing import cast
 
 import gymnasium
 import numpy as np
@@ -11,15 +13,20 @@ from gymnasium import spaces as gs
 
 from reverie.actors import evaluate
 from reverie.actors.random_policy import RandomPolicy
-from reverie.config.load import load
+from reverie.config.foreign import read_run
+from reverie.config.load import load, load_saved
 from reverie.envs.vector.seeds import env_seed
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.learner import Learner
+from reverie.replay.files import format
+from reverie.replay.files.archive import path_of, serials
 from reverie.run import build
+from reverie.run.eval_only import eval_only
 from reverie.run.evaluation import play
 from reverie.run.scripts import launch
 from reverie.run.shutdown import Shutdown, Stopped
 from reverie.run.source import EnvSource
+from reverie.run.state import Run
 from reverie.spaces import Space
 from reverie.track.logger import Logger
 from reverie.track.sinks.jsonl import read_jsonl
@@ -82,7 +89,9 @@ def make(tmp_path):
 
 def evaluation(logger, shutdown, steps=3, episodes=2):
     envs = VectorEnv([lambda: Worlds(steps)], "sync", seeds=0)
-    return play(RandomPolicy(ACTIONS, 0), envs, episodes, logger, shutdown, seed=0)
+    policy = RandomPolicy(ACTIONS, 0)
+    run = types.SimpleNamespace(policy=policy, logger=logger, shutdown=shutdown, learner=None)
+    return play(cast(Run, run), envs, episodes, seed=0)
 
 
 def test_each_evaluation_of_a_run_plays_other_episodes_and_runs_repeat_them(make, tmp_path):
@@ -239,3 +248,58 @@ def test_what_cannot_be_rendered_is_evaluated_without_a_film(make, capsys):
     assert len(outcome.evaluation.scores) == 2
     assert "The evaluation is not filmed: " in capsys.readouterr().out
     assert [path.name for path in outcome.files if path.stem == "evaluation"] == ["evaluation.json"]
+
+
+def recorded(logdir):
+    """Rewards of the episodes in the run folder, oldest first."""
+    folder = logdir / "eval" / "replay"
+    files = [format.read(path_of(folder, serial, "chunk"))[1] for serial in serials(folder)]
+    assert all(file["is_first"].tolist().index(True) == 0 for file in files)
+    assert all(file["is_last"].tolist().index(True) == len(file["is_last"]) - 1 for file in files)
+    return [file["reward"].tolist() for file in files]
+
+
+class Numbered(Worlds):
+    """Rewards tell the length, which differs from episode to episode."""
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        self.steps = int(self.np_random.integers(3, 30))
+        return obs, info
+
+
+AGENT = ("--random_agent", "false", "--run.steps", "60", "--run.report_every", "0")
+
+
+def test_the_steps_of_the_last_evaluation_are_kept(make):
+    outcome = make(Numbered, *AGENT, "--run.final_eval_eps", "5")
+    kept = recorded(outcome.logdir)
+    assert sorted(map(sum, kept)) == sorted(outcome.evaluation.scores)
+    assert len(kept) == 5
+
+    def again(episodes, **how):
+        words = ["--run.eval_eps", str(episodes), "--logdir", str(outcome.logdir)]
+        config = load_saved(read_run(outcome.logdir, trust=False), words)
+        return eval_only(config, EnvSource("custom_worlds", config.env, Numbered), **how).evaluation
+
+    kept = again(2).scores
+    assert len(kept) == 2
+    assert sorted(map(sum, recorded(outcome.logdir))) == sorted(kept)
+    again(3, record=False)
+    assert sorted(map(sum, recorded(outcome.logdir))) == sorted(kept)
+
+
+def test_evaluations_while_a_run_trains_are_kept_too(make):
+    words = ["--script", "train_eval", "--run.eval_every", "1e-6", "--run.eval_eps", "2"]
+    outcome = make(Numbered, *AGENT, *words, "--run.final_eval_eps", "0")
+    scores = [r["eval/episode/score"] for r in read_jsonl(outcome.logdir / "scores.jsonl")
+              if "eval/episode/score" in r]  # fmt: skip
+    assert sorted(map(sum, recorded(outcome.logdir))) == sorted(scores[-2:])
+
+
+def test_an_evaluation_whose_steps_cannot_be_kept_is_none_the_less_one(make, capsys, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "eval").write_text("in the way")
+    outcome = make(Worlds, *AGENT, "--run.final_eval_eps", "2")
+    assert len(outcome.evaluation.scores) == 2
+    assert "The steps of the evaluation are not kept: " in capsys.readouterr().out

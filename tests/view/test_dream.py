@@ -53,7 +53,7 @@ def connect():
 def middle(episodes):
     """A step of replay with steps of its episode on both sides."""
     found = next(e for e in episodes if e["end"] - e["begin"] > 12)
-    return {"serial": found["serial"], "row": found["begin"] + 5}
+    return {"source": "replay", "serial": found["serial"], "row": found["begin"] + 5}
 
 
 def test_server_dreams_with_every_kind_of_space(hybrid, connect):
@@ -110,8 +110,14 @@ def test_server_says_what_is_wrong_and_goes_on(hybrid, connect, monkeypatch):
         for words, says in [
             ({"op": "fly"}, "The request 'fly' is unknown"),
             ({"op": "step", "at": 0, "driver": "policy"}, "No dream has begun"),
-            ({"op": "replay", "serial": 0, "row": 3, "observed": 0}, "from 1 to 64"),
-            ({"op": "replay", "serial": 77, "row": 3, "observed": 1}, "no longer there"),
+            (
+                {"op": "replay", "source": "replay", "serial": 0, "row": 3, "observed": 0},
+                "from 1 to 64",
+            ),
+            (
+                {"op": "replay", "source": "replay", "serial": 77, "row": 3, "observed": 1},
+                "no longer there",
+            ),
             ({"op": "film", "at": 0}, "No dream has begun"),
             ({"op": "film", "at": 0, "format": "avi"}, "expected mp4 or gif"),
         ]:
@@ -124,7 +130,10 @@ def test_server_says_what_is_wrong_and_goes_on(hybrid, connect, monkeypatch):
         assert "as gif has up to 2 frames, and up to here there are 3" in long
         assert "frames" in line.ask("step", at=2, driver="policy")[0]
         # A dream that cannot begin leaves the one before it.
-        assert "no longer there" in line.ask("replay", serial=77, row=3, observed=1)[0]["error"]
+        assert (
+            "no longer there"
+            in line.ask("replay", source="replay", serial=77, row=3, observed=1)[0]["error"]
+        )
         assert "frames" in line.ask("step", at=1, driver="policy")[0]
 
 
@@ -267,7 +276,7 @@ def test_a_newer_checkpoint_is_offered_and_loaded(open_page, runs):
     shutil.move(newer, saved[-1])
     shutil.rmtree(runs / "cartpole" / "replay")
     page.get_by_role("button", name="New dream").click()
-    page.get_by_text("No replay was saved yet").wait_for()
+    page.get_by_text("No episode was saved yet").wait_for()
     begin(page)
     offer.click()
     page.get_by_text("checkpoint of step 120").wait_for()

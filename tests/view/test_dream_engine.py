@@ -12,7 +12,7 @@ from reverie.agent.openloop import open_loop  # noqa: E402
 from reverie.learner.policy import read_params  # noqa: E402
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of  # noqa: E402
-from reverie.run.folder import open_run  # noqa: E402
+from reverie.run.folder import RunFolder, open_run  # noqa: E402
 from reverie.run.load import saved_spaces  # noqa: E402
 from reverie.view.dream import tree  # noqa: E402
 from reverie.view.dream.errors import DreamError  # noqa: E402
@@ -50,7 +50,7 @@ def exact(run):
 @pytest.fixture(scope="module")
 def place(run):
     """A step of replay with enough steps of its episode on both sides."""
-    for episode in episodes(run[0].replay):
+    for episode in episodes(run[0]):
         if episode.end - episode.begin > OBSERVED + AHEAD and episode.begin > 0:
             return episode.serial, episode.begin + OBSERVED
     pytest.fail("replay has no episode that is long enough")
@@ -283,16 +283,16 @@ def test_steps_of_replay_that_are_gone_are_told(run, model, place):
 
 
 def test_episodes_of_replay_are_found_newest_first(run):
-    found = episodes(run[0].replay)
+    found = episodes(run[0])
     assert len(found) > 3
     assert [e.serial for e in found] == sorted((e.serial for e in found), reverse=True)
     whole = [e for e in found if e.whole]
     assert all(e.end - e.begin == 21 and e.terminal for e in whole)
-    assert episodes(run[0].root / "none") == []
+    assert episodes(RunFolder(run[0].root / "none")) == []
 
 
 def test_parts_of_episodes_begin_with_the_stored_latents(run, model):
-    parts = [e for e in episodes(run[0].replay) if e.begin <= 1 and not e.whole]
+    parts = [e for e in episodes(run[0]) if e.begin <= 1 and not e.whole]
     assert parts
     for part in parts:
         state, action = Recording(run[0].replay, model.agent, part.serial, part.begin, 1).before(

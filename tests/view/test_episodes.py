@@ -12,6 +12,8 @@ testclient = pytest.importorskip("starlette.testclient", reason="the extra view 
 
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of, serials  # noqa: E402
+from reverie.run.eval_only import eval_run  # noqa: E402
+from reverie.run.folder import RunFolder  # noqa: E402
 from reverie.view.app import make_app  # noqa: E402
 from reverie.view.dream.recording import episodes  # noqa: E402
 from reverie.view.folders import Folders  # noqa: E402
@@ -29,7 +31,7 @@ def client(app):
 
 
 def place(episode):
-    return {key: episode[key] for key in ("serial", "begin", "end")}
+    return {key: episode[key] for key in ("source", "serial", "begin", "end")}
 
 
 def steps_of(client, run, episode):
@@ -59,16 +61,62 @@ def test_episodes_are_those_of_replay(client, trained):
     assert all(abs(sum(step["policy"]["action"]) - 1) < 1e-3 for step in steps)
 
 
+@pytest.fixture(scope="module")
+def evaluated(trained, tmp_path_factory):
+    """A copy of the run that was evaluated after training, and that evaluation."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    shutil.copytree(trained / "cartpole", folder / "cartpole")
+    result = eval_run(str(folder / "cartpole"), ["--run.eval_eps", "3"]).evaluation
+    assert result
+    return folder, result
+
+
+def test_episodes_of_the_last_evaluation_come_first(evaluated, client):
+    folder, result = evaluated
+    before = client.get("/api/episodes?run=cartpole").json()
+    assert {episode["source"] for episode in before} == {"replay"}
+    app = make_app(Folders(folder))
+    with testclient.TestClient(app, base_url="http://localhost") as after:
+        found = after.get("/api/episodes?run=cartpole").json()
+        _, steps = steps_of(after, "cartpole", found[0])
+    assert found[3:] == before
+    assert all(e["source"] == "evaluation" and e["whole"] for e in found[:3])
+    assert sorted(e["score"] for e in found[:3]) == sorted(result.scores)
+    assert sum(step["reward"] for step in steps) == found[0]["score"]
+    # The likeliest action is taken, and not one that is drawn.
+    likely = [int(np.argmax(step["policy"]["action"])) for step in steps[:-1]]
+    assert [step["action"]["action"][0] for step in steps[:-1]] == likely
+
+
+def test_an_evaluation_in_a_browser_and_a_dream_from_it(evaluated, open_page):
+    folder, result = evaluated
+    page = open_page(make_app(Folders(folder)), "#/episodes?run=cartpole")
+    page.get_by_text("Last evaluation").wait_for()
+    page.get_by_text("Training, saved replay").wait_for()
+    assert page.locator(".episodelist .episode b").first.inner_text() in [
+        f"{score:g}" for score in result.scores
+    ]
+    page.locator(".plots .uplot").nth(5).wait_for()
+    page.get_by_role("button", name="Dream from here").click()
+    chosen = page.get_by_label("Recorded episode")
+    chosen.wait_for()
+    assert "source=evaluation" in page.url
+    assert chosen.evaluate("list => list.selectedOptions[0].parentNode.label") == "Last evaluation"
+    page.get_by_role("button", name="Begin at this step").click()
+    page.get_by_role("button", name="Recording").wait_for()
+
+
 def test_what_cannot_be_shown_is_explained(runs):
     client = testclient.TestClient(make_app(Folders(runs)), base_url="http://localhost")
     run = runs / "cartpole"
 
     def refused(**asked):
-        asked = {"run": "cartpole", "serial": 0, "begin": 0, "end": 9} | asked
+        asked = {"run": "cartpole", "source": "replay", "serial": 0, "begin": 0, "end": 9} | asked
         answer = client.get("/api/episode", params=asked)
         assert answer.status_code == 400, answer.text
         return answer.json()["error"]
 
+    assert "['evaluation', 'replay']" in refused(source="elsewhere")
     assert "whole numbers" in refused(begin="x")
     assert "no longer there" in refused(serial=77)
     assert "is not in chunk" in refused(begin=10**6)
@@ -108,7 +156,7 @@ def test_a_damaged_step_is_told_after_those_before_it(open_page, hybrid, tmp_pat
     pytest.importorskip("lz4", reason="lz4 is not installed")
     shutil.copytree(hybrid, tmp_path / "runs")
     replay = tmp_path / "runs" / "hybrid" / "replay"
-    episode = next(x for x in episodes(replay) if x.whole)
+    episode = next(x for x in episodes(RunFolder(replay.parent)) if x.whole)
     path = path_of(replay, episode.serial, "chunk")
     fields, arrays = format.read(path)
     arrays["image"] = np.zeros_like(arrays["image"])  # Not all can be compressed as they are.
@@ -118,7 +166,7 @@ def test_a_damaged_step_is_told_after_those_before_it(open_page, hybrid, tmp_pat
     with open(path, "r+b") as damaged:
         damaged.seek(file.position["image"] + start)
         damaged.write(bytes(64))
-    where = f"run=hybrid&episode={episode.serial}-{episode.begin}"
+    where = f"run=hybrid&episode=replay-{episode.serial}-{episode.begin}"
     page = open_page(make_app(Folders(tmp_path / "runs")), f"#/episodes?{where}")
     page.get_by_role("alert").get_by_text("has a damaged array 'image'").wait_for()
 

@@ -103,8 +103,7 @@ def evaluate(
     """
     if episodes < 1:
         raise ValueError(f"An evaluation needs at least one episode, got {episodes}.")
-    missing = np.full(envs.num_envs, episodes // envs.num_envs)
-    missing[: episodes % envs.num_envs] += 1
+    missing = shares(episodes, envs.num_envs)
     collector = HostCollector(envs, policy, mode=mode, seed=seed)
     stats, achievements = EpisodeStats(envs.num_envs), Achievements()
     records, limit, stopped = [], time.monotonic() + PATIENCE, False
@@ -133,6 +132,11 @@ def evaluate(
     scores = tuple(record["episode/score"] for record in records)
     lengths = tuple(record["episode/length"] for record in records)
     return Evaluation(scores, lengths, achievements.metrics()), records
+
+
+def shares(episodes: int, envs: int) -> np.ndarray:
+    """How many of the episodes of an evaluation each environment plays, int64 [envs]."""
+    return np.array([len(range(index, episodes, envs)) for index in range(envs)])
 
 
 def _endless(longest: int) -> str:

@@ -15,6 +15,7 @@ from reverie.run import build, defaults
 from reverie.run.film import film_episodes
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import load_policy
+from reverie.run.recorded import Recorder
 from reverie.run.result import Outcome, write_json
 
 Records = list[dict[str, Any]]
@@ -34,7 +35,7 @@ def eval_only(
             in it, the newest checkpoint in `run.from_checkpoint`.
         source: Where environments come from; the task of the configuration by default.
         video: Where to write a film of the episodes of the first environment.
-        record: Whether to write `evaluation.json` and log the episodes.
+        record: Whether to write `evaluation.json`, log the episodes and keep their steps.
 
     Raises:
         CheckpointError: If there is no valid checkpoint or it is of another agent.
@@ -56,8 +57,13 @@ def eval_only(
         raise
     episodes, fps, notes = config.run.eval_eps, source.fps(config.logger.fps), []
     with build.vector_env(source, config.run, config.seed, episodes) as envs:
-        result, records = film_episodes(policy, envs, episodes, video, fps, note=notes.append)
+        keys = {**spaces.obs, **spaces.act}
+        recorder = Recorder(keys, policy.agent.latent_spaces, episodes, envs.num_envs)
+        how = {"note": notes.append, "callbacks": [recorder] if record else []}
+        result, records = film_episodes(policy, envs, episodes, video, fps, **how)
     files = [_record(config, folder, step, result, records)] if record else []
+    if record:
+        recorder.save(folder.evaluated, notes.append)
     files += [result.video] if result.video else []
     return Outcome(
         folder.root,
@@ -97,7 +103,7 @@ def eval_run(
         logdir: Run folder.
         words: Flags that replace options of the run.
         video: Whether to film the episodes, as `evaluation.mp4` in the run folder, or another file.
-        record: Whether to write `evaluation.json` and log the episodes.
+        record: Whether to write `evaluation.json`, log the episodes and keep their steps.
         trust: Whether the user trusts whoever made the folder, so that it may name code.
     """
     folder, _, saved = open_run(logdir, trust)

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reverie.actors.evaluate import Callback, Evaluation
-from reverie.actors.host import Actor
 from reverie.envs.errors import MissingPackageError, WorkerError
 from reverie.envs.vector.vector import VectorEnv
 from reverie.replay.batches import Batches
 from reverie.replay.replay import Replay
 from reverie.run import build, experience
 from reverie.run.film import FilmingError, film_episodes
+from reverie.run.recorded import Recorder
 from reverie.run.report import report
 from reverie.run.result import write_json
-from reverie.run.shutdown import Shutdown
 from reverie.run.start import open_envs
 from reverie.run.state import Run
 from reverie.track.curve import learning_curve
@@ -45,10 +44,10 @@ class Evaluations:
             run.policy.set_params(run.learner.acting())
         seed = build.eval_seed(run.config.seed, run.progress.evaluations)
         run.progress.evaluations += 1
-        episodes, keep = run.config.run.eval_eps, []
+        keep = []
         if (kept := self.kept) is not None:
             keep = [lambda rollout: kept.add(rollout.steps, rollout.streams)]
-        play(run.policy, self.envs, episodes, run.logger, run.shutdown, seed, keep)
+        play(run, self.envs, run.config.run.eval_eps, seed, keep)
 
     def report(self, run: Run) -> None:
         """Logs a report on the episodes as `eval/report/...` when there are steps for a batch."""
@@ -94,21 +93,18 @@ def _note_ineffective(run: Run) -> None:
 
 
 def play(
-    policy: Actor,
+    run: Run,
     envs: VectorEnv,
     episodes: int,
-    logger: Logger,
-    shutdown: Shutdown,
     seed: int,
     callbacks: Sequence[Callback] = (),
     film: tuple[pathlib.Path | None, float] = (None, 0.0),
 ) -> Evaluation | None:
-    """Plays episodes and logs them under `eval/`.
+    """Plays episodes, logs them under `eval/`, and keeps their steps in the run folder.
 
     Args:
-        policy, envs, episodes, callbacks: As for `evaluate`.
-        logger: Receives them.
-        shutdown: Ends it early.
+        run: Whose agent plays; its end ends this early.
+        envs, episodes, callbacks: As for `evaluate`.
         seed: Decides which ones, as far as the environments follow their seeds.
         film: Where to film them, and frames per second, as for `film_episodes`.
 
@@ -118,10 +114,16 @@ def play(
     Raises:
         Stopped: When a signal arrives.
     """
+    logger, shutdown, recorder = run.logger, run.shutdown, None
+    if run.learner:
+        recorder = Recorder(run.spaces, run.latents, episodes, envs.num_envs)
+        callbacks = [*callbacks, recorder]
     with shutdown.interruptible():
         how = {"seed": seed, "over": shutdown.late, "note": logger.note}
         how["callbacks"] = callbacks
-        result, records = film_episodes(policy, envs, episodes, *film, **how)
+        result, records = film_episodes(run.policy, envs, episodes, *film, **how)
+    if recorder:
+        recorder.save(run.folder.evaluated, logger.note)
     log(logger, result, records, envs.restarts)
     if len(records) < episodes:
         logger.note(
@@ -191,7 +193,7 @@ def _evaluate_end(run: Run) -> Evaluation | None:
         # Counted before the last save.
         seed = build.eval_seed(run.config.seed, run.progress.evaluations - 1)
         fps = run.source.fps(run.config.logger.fps)
-        return play(run.policy, envs, episodes, run.logger, shutdown, seed, film=(film, fps))
+        return play(run, envs, episodes, seed, film=(film, fps))
 
 
 def _open_end(run: Run, episodes: int) -> tuple[VectorEnv, pathlib.Path | None]:

@@ -49,6 +49,7 @@ class RunFolder:
         replay: Saved replay of this process.
         parts: What else this process keeps for each checkpoint; unused by the first one.
         evaluation: Result of the last evaluation after training.
+        evaluated: Steps of the last evaluation, in the format of replay.
         spaces: Spaces of the environment before it was wrapped.
     """
 
@@ -59,6 +60,7 @@ class RunFolder:
         self.checkpoints, self.replay = root / "checkpoints", self.own / "replay"
         self.parts = self.own / "checkpoints"
         self.evaluation, self.spaces = root / "evaluation.json", root / "spaces.json"
+        self.evaluated = root / "eval" / "replay"
 
     def check(self) -> None:
         """Checks that files can be written where the folder is or will be.

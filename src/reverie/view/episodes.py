@@ -1,4 +1,4 @@
-"""The page Episodes: what is in replay step by step, with what the world model makes of it."""
+"""The page Episodes: recorded episodes step by step, with what the world model makes of them."""
 
 import base64
 import dataclasses
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from reverie.run.folder import RunFolder
 from reverie.spaces import Space
 from reverie.view.content import Json, number, numbers, png
 from reverie.view.errors import told
@@ -33,21 +34,21 @@ class _Episodes:
         self._kept: Models | None = None
 
     def listing(self, request: Request) -> Response:
-        """The newest episodes in the saved replay of a run."""
+        """The episodes of the last evaluation of a run, and the newest in its saved replay."""
         # jax is imported by who looks at a model, so that the page Runs comes at once.
         from reverie.view.dream.recording import episodes
 
-        found = episodes(self._folders.saved(request.query_params.get("run", "")) / "replay")
+        found = episodes(RunFolder(self._folders.saved(request.query_params.get("run", ""))))
         return Json([dataclasses.asdict(episode) for episode in found])
 
     def episode(self, request: Request) -> Response:
         """The steps of an episode, a line of JSON each, as the model gets to them."""
-        run = request.query_params.get("run", "")
+        run, source = (request.query_params.get(key, "") for key in ("run", "source"))
         try:
             serial, begin, end = (int(request.query_params[x]) for x in ("serial", "begin", "end"))
         except (KeyError, ValueError):
             raise ViewError("serial, begin and end are whole numbers.") from None
-        lines = self._lines(run, serial, begin, end)
+        lines = self._lines(run, source, serial, begin, end)
         first = next(lines)  # An error before it is answered like any other.
 
         def stream() -> Iterator[str]:
@@ -66,13 +67,14 @@ class _Episodes:
         self._kept = self._kept or Models(self._folders)
         return self._kept
 
-    def _lines(self, name: str, serial: int, begin: int, end: int) -> Iterator[str]:
+    def _lines(self, name: str, source: str, serial: int, begin: int, end: int) -> Iterator[str]:
         from reverie.view.dream.model import Chance
-        from reverie.view.dream.recording import Recording
+        from reverie.view.dream.recording import Recording, recorded_in
 
         model = self._models.load(name)
         run = self._models.open(name)
-        recording = Recording(run.folder.replay, model.agent, serial, begin, observed=1)
+        folder = recorded_in(run.folder, source)
+        recording = Recording(folder, model.agent, serial, begin, observed=1)
         yield _line(
             {
                 "step": model.step,

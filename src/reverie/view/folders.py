@@ -8,7 +8,17 @@ from reverie.config.load import RUN_CONFIG
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
 from reverie.track.status import LOCK, find_runs, is_run
 
-PARTS = (RUN_CONFIG, "spaces.json", METRICS, SCORES, NOTES, LOCK, "checkpoints", "replay")
+PARTS = (
+    RUN_CONFIG,
+    "spaces.json",
+    METRICS,
+    SCORES,
+    NOTES,
+    LOCK,
+    "checkpoints",
+    "replay",
+    "eval/replay",
+)
 """What is read of a run."""
 
 SHARE = 0.05
@@ -65,7 +75,7 @@ class Folders:
             ViewError: As `run`, also for links in these.
         """
         folder = self.run(name)
-        for part in ("checkpoints", "replay"):
+        for part in ("checkpoints", "replay", "eval/replay"):
             for place, folders, files in os.walk(folder / part):
                 for path in (os.path.join(place, entry) for entry in (*folders, *files)):
                     if os.path.islink(path):

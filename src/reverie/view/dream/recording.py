@@ -1,4 +1,4 @@
-"""Steps of replay as something to start a dream from, and to compare it with."""
+"""Recorded steps as something to start a dream from, and to compare it with."""
 
 import dataclasses
 import pathlib
@@ -10,13 +10,14 @@ import numpy as np
 from reverie.agent.agent import Agent
 from reverie.replay.files.archive import path_of, serials
 from reverie.replay.files.format import DamagedFile, File
+from reverie.run.folder import RunFolder
 from reverie.spaces import FLAGS, LATENT_PREFIX
 from reverie.view.dream.errors import DreamError
 from reverie.view.dream.truth import Step
 from reverie.world.rssm import State
 
 MOST_EPISODES = 200
-"""Episodes that are offered, the newest ones."""
+"""Episodes of each source that are offered, the newest ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Episode:
     """Rows of one file of replay that belong to one episode.
 
     Args:
+        source: `evaluation`, or `replay` for one that was played in training.
         serial: Number of the file.
         begin: First row.
         end: Row after the last one.
@@ -32,6 +34,7 @@ class Episode:
         terminal: Whether it ends by termination.
     """
 
+    source: str
     serial: int
     begin: int
     end: int
@@ -40,11 +43,28 @@ class Episode:
     terminal: bool
 
 
-def episodes(folder: pathlib.Path) -> list[Episode]:
-    """The newest episodes of a saved replay, newest file first.
+def recorded_in(run: RunFolder, source: str) -> pathlib.Path:
+    """Where the steps of a source of episodes lie in a run.
+
+    Raises:
+        DreamError: If there is no such source.
+    """
+    folders = {"evaluation": run.evaluated, "replay": run.replay}
+    if source not in folders:
+        raise DreamError(f"source is {source!r}: expected one of {sorted(folders)}.")
+    return folders[source]
+
+
+def episodes(run: RunFolder) -> list[Episode]:
+    """Those of the last evaluation, then the newest ones of the saved replay.
 
     Files that a running training replaces or deletes meanwhile are left out.
     """
+    return [*_newest("evaluation", run.evaluated), *_newest("replay", run.replay)]
+
+
+def _newest(source: str, folder: pathlib.Path) -> list[Episode]:
+    """The newest episodes of a saved replay, newest file first."""
     found: list[Episode] = []
     for serial in reversed(serials(folder)):
         try:
@@ -52,7 +72,7 @@ def episodes(folder: pathlib.Path) -> list[Episode]:
             rows = _rows(file, 0, file.fields["rows"], ("reward", *FLAGS))
         except (DamagedFile, FileNotFoundError):
             continue
-        found += reversed(list(_split(serial, rows)))
+        found += reversed(list(_split(source, serial, rows)))
         if len(found) >= MOST_EPISODES:
             break
     return found[:MOST_EPISODES]
@@ -184,7 +204,7 @@ def _same(recorded: np.ndarray, action: np.ndarray) -> bool:
     return np.array_equal(recorded, action)
 
 
-def _split(serial: int, rows: Mapping[str, np.ndarray]):
+def _split(source: str, serial: int, rows: Mapping[str, np.ndarray]):
     """The episodes in the rows of a file."""
     count = len(rows["reward"])
     # Of an episode that another file begins, the first row gives the latents to start from.
@@ -194,6 +214,5 @@ def _split(serial: int, rows: Mapping[str, np.ndarray]):
         if end > begin:
             whole = bool(rows["is_first"][begin] and rows["is_last"][end - 1])
             terminal = bool(rows["is_terminal"][begin:end].any())
-            yield Episode(
-                serial, begin, end, float(rows["reward"][begin:end].sum()), whole, terminal
-            )
+            score = float(rows["reward"][begin:end].sum())
+            yield Episode(source, serial, begin, end, score, whole, terminal)

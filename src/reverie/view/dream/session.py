@@ -16,7 +16,7 @@ from reverie.view.dream.errors import DreamError
 from reverie.view.dream.film import film
 from reverie.view.dream.model import load_model, newest_step
 from reverie.view.dream.reality import open_reality
-from reverie.view.dream.recording import Recording, episodes
+from reverie.view.dream.recording import Recording, episodes, recorded_in
 from reverie.view.dream.tree import Dream, Frame, dream_of_reality, dream_of_recording
 from reverie.view.models import open_saved
 
@@ -89,23 +89,26 @@ class Session:
         self._dream = None
 
     def _episodes(self) -> dict[str, Any]:
-        found = episodes(self._run.folder.replay)
+        found = episodes(self._run.folder)
         return {"episodes": [dataclasses.asdict(x) for x in found]}
+
+    def _folder(self, source: str) -> pathlib.Path:
+        return recorded_in(self._run.folder, source)
 
     def _list(self) -> Answer:
         return self._episodes(), []
 
-    def _look(self, serial: int, row: int) -> Answer:
-        """The pictures of a step of replay."""
-        recording = Recording(self._run.folder.replay, self._model.agent, serial, row, 1)
+    def _look(self, source: str, serial: int, row: int) -> Answer:
+        """The pictures of a recorded step."""
+        recording = Recording(self._folder(source), self._model.agent, serial, row, 1)
         obs = recording.step(0).obs
         images = [key for key, space in self._run.obs_space.items() if space.kind == "image"]
         return {"pictures": sorted(images)}, [png(obs[key]) for key in sorted(images)]
 
-    def _replay(self, serial: int, row: int, observed: int, seed: int = 0) -> Answer:
-        """Begins a dream with steps of replay."""
+    def _replay(self, source: str, serial: int, row: int, observed: int, seed: int = 0) -> Answer:
+        """Begins a dream with recorded steps."""
         steps = _whole("observed", observed, 1, MOST_OBSERVED)
-        recording = Recording(self._run.folder.replay, self._model.agent, serial, row, steps)
+        recording = Recording(self._folder(source), self._model.agent, serial, row, steps)
         return self._begun(dream_of_recording(self._model, recording, _seed(seed)))
 
     def _reset(self, observed: int, episode: int = 0, seed: int = 0) -> Answer:

@@ -1,4 +1,4 @@
-// The page Dream: choose a run and where its dream begins. An address may name run, serial and row.
+// The page Dream: choose a run and where its dream begins. An address may name run, source, serial and row.
 
 import { runChoice } from "./choice.js";
 import { fail, h, short } from "./dom.js";
@@ -93,18 +93,22 @@ class Page {
   }
 
   #replay(seed) {
-    const card = h("section", { class: "card dream-start" }, h("h2", {}, "A step of replay, the dream alone"),
+    const card = h("section", { class: "card dream-start" }, h("h2", {}, "A recorded step, the dream alone"),
       h("p", { class: "muted" }, "As long as the recorded actions are taken, what really followed is shown beside the dream."));
     const { episodes } = this.about;
     if (!episodes.length) {
-      card.append(h("p", { class: "none" }, "No replay was saved yet."));
+      card.append(h("p", { class: "none" }, "No episode was saved yet."));
       return card;
     }
     const observed = number("Steps to watch", 5, 1, 64);
-    const list = h("select", { "aria-label": "Episode of replay", change: () => turn() },
-      episodes.map((episode, i) => h("option", { value: i }, describe(episode, i))));
+    const list = h("select", { "aria-label": "Recorded episode", change: () => turn() },
+      ["evaluation", "replay"].map((source) => {
+        const first = episodes.findIndex((e) => e.source === source);
+        return first < 0 ? "" : h("optgroup", { label: source === "replay" ? "Training" : "Last evaluation" }, episodes.flatMap((episode, i) =>
+          episode.source === source ? [h("option", { value: i }, describe(episode, i - first))] : []));
+      }));
     const wanted = [this.params.get("serial"), this.params.get("row")].map((x) => (x == null ? NaN : Number(x)));
-    const given = episodes.findIndex((e) => e.serial === wanted[0] && e.begin <= wanted[1] && wanted[1] < e.end);
+    const given = episodes.findIndex((e) => e.source === this.params.get("source") && e.serial === wanted[0] && e.begin <= wanted[1] && wanted[1] < e.end);
     if (given >= 0) list.value = given;
     const place = h("input", { type: "range", min: 0, "aria-label": "Step of the episode", input: () => look() });
     const told = h("output", { class: "small num" });
@@ -114,7 +118,7 @@ class Page {
       const episode = episodes[list.value];
       told.textContent = `step ${place.value} of ${episode.end - episode.begin - 1}`;
       clearTimeout(timer);
-      timer = setTimeout(() => this.#look(pictures, episode.serial, episode.begin + Number(place.value)), LOOK_PAUSE);
+      timer = setTimeout(() => this.#look(pictures, episode.source, episode.serial, episode.begin + Number(place.value)), LOOK_PAUSE);
     };
     const turn = () => {
       const episode = episodes[list.value];
@@ -127,16 +131,16 @@ class Page {
     const begin = h("button", { type: "button", class: "primary", click: () => {
       const episode = episodes[list.value];
       const row = episode.begin + Number(place.value);
-      this.#begin("replay", { serial: episode.serial, row, observed: observed.value(), seed: seed.value() });
+      this.#begin("replay", { source: episode.source, serial: episode.serial, row, observed: observed.value(), seed: seed.value() });
     } }, "Begin at this step");
     card.append(h("div", { class: "row" }, list, observed.label), h("div", { class: "dream-place" }, place, told), pictures, begin);
     return card;
   }
 
-  async #look(root, serial, row) {
+  async #look(root, source, serial, row) {
     if (!this.about.observations.some(({ kind }) => kind === "image")) return;
     try {
-      const { content, blobs } = await this.link.ask("look", { serial, row });
+      const { content, blobs } = await this.link.ask("look", { source, serial, row });
       root.replaceChildren(...blobs.map((blob, i) => {
         const url = URL.createObjectURL(new Blob([blob]));
         return h("img", { src: url, alt: content.pictures[i], load: () => URL.revokeObjectURL(url) });

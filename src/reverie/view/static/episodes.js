@@ -1,4 +1,4 @@
-// The page Episodes: episodes of replay frame by frame, with what the world model makes of them.
+// The page Episodes: recorded episodes frame by frame, with what the world model makes of them.
 
 import { every, get, url } from "./api.js";
 import { Chart } from "./chart.js";
@@ -7,6 +7,7 @@ import { runChoice } from "./choice.js";
 
 const POLL = 15; // Seconds.
 const LINES = 8; // Of a vector, one for each colour.
+const SOURCES = { evaluation: "Last evaluation", replay: "Training, saved replay" };
 
 export async function open(root, params) {
   const page = new Episodes(root, params);
@@ -27,8 +28,8 @@ class Episodes {
     });
     this.run = choice.run;
     this.root.append(h("div", { class: "runs episodes" },
-      h("aside", { class: "side", "aria-label": "Episodes of replay" }, h("h1", {}, "Episodes"), choice.element,
-        h("p", { class: "muted small" }, "The newest episodes in the saved replay, as played in training."), this.list),
+      h("aside", { class: "side", "aria-label": "Recorded episodes" }, h("h1", {}, "Episodes"), choice.element,
+        this.list),
       h("div", { class: "grow-col" }, this.stage)));
     this.keys = (event) => this.#keys(event);
     addEventListener("keydown", this.keys);
@@ -41,7 +42,7 @@ class Episodes {
     this.end = every(POLL, () => this.#more());
     if (!this.episodes.length) {
       this.stage.append(h("p", { class: "muted none" },
-        "There is no episode in the saved replay yet. A run saves it with its checkpoints, every run.save_every seconds."));
+        "There is no recorded episode yet. A run saves those of its replay with its checkpoints, every run.save_every seconds, and those of an evaluation at its end."));
       return;
     }
     const named = this.episodes.find((e) => nameOf(e) === this.params.get("episode"));
@@ -66,13 +67,15 @@ class Episodes {
   }
 
   #items() {
-    this.list.replaceChildren(...this.episodes.map((episode) => {
+    this.list.replaceChildren(...this.episodes.flatMap((episode, i) => {
       const current = nameOf(episode) === nameOf(this.chosen);
       const how = episode.terminal ? "terminated" : episode.whole ? "cut off" : "a part";
-      return h("li", { class: current ? "chosen" : false }, h("button", { type: "button", class: "episode", tabindex: current ? 0 : -1,
+      const first = episode.source !== this.episodes[i - 1]?.source;
+      const item = h("li", { class: current ? "chosen" : false }, h("button", { type: "button", class: "episode", tabindex: current ? 0 : -1,
         "aria-current": current, click: () => this.#show(episode) },
-        h("b", {}, short(episode.score)), h("span", { class: "muted small" }, `${episode.end - episode.begin} steps`),
+        h("b", {}, short(episode.score)), h("span", { class: "muted small" }, `${episode.end - episode.begin} step${episode.end - episode.begin > 1 ? "s" : ""}`),
         h("span", { class: "muted small" }, how)));
+      return first ? [h("li", { class: "muted small source" }, SOURCES[episode.source]), item] : [item];
     }));
     // Not scrollIntoView, which would move the page too.
     const chosen = this.list.querySelector(".chosen");
@@ -112,8 +115,8 @@ class Episodes {
     this.stage.replaceChildren(note);
     const request = (this.request = new AbortController());
     try {
-      const { serial, begin, end } = episode;
-      for await (const line of lines(url("/api/episode", { run: this.run, serial, begin, end }), request.signal)) {
+      const { source, serial, begin, end } = episode;
+      for await (const line of lines(url("/api/episode", { run: this.run, source, serial, begin, end }), request.signal)) {
         if (request.signal.aborted) return;
         if (this.about) this.steps.push(line);
         else this.#frame((this.about = line));
@@ -147,9 +150,9 @@ class Episodes {
     this.place = h("span", { class: "num place" });
     const back = h("button", { type: "button", "aria-label": "One step back", title: "Back (←)", click: () => this.#seek(this.at - 1) }, "‹");
     const on = h("button", { type: "button", "aria-label": "One step on", title: "On (→)", click: () => this.#seek(this.at + 1) }, "›");
-    const { score, serial, begin, end } = this.chosen;
+    const { score, source, serial, begin, end } = this.chosen;
     const dream = h("button", { type: "button", click: () => {
-      location.hash = `#/dream?${new URLSearchParams({ run: this.run, serial, row: begin + this.at })}`;
+      location.hash = `#/dream?${new URLSearchParams({ run: this.run, source, serial, row: begin + this.at })}`;
     } }, "Dream from here");
     this.status = h("span", { class: "muted" });
     this.plots = h("div", { class: "plots" });
@@ -299,7 +302,7 @@ function picture(key, what) {
   return h("figure", {}, h("img", { alt: `${key}, ${what}` }), h("figcaption", { class: "muted small" }, `${key === "image" ? "" : `${key}, `}${what}`));
 }
 
-const nameOf = (episode) => `${episode.serial}-${episode.begin}`;
+const nameOf = ({ source, serial, begin }) => `${source}-${serial}-${begin}`;
 
 const count = (space) => space.shape.reduce((a, b) => a * b, 1);
 
