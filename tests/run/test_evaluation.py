@@ -280,9 +280,12 @@ def test_the_steps_of_the_last_evaluation_are_kept(make):
     def again(episodes, **how):
         words = ["--run.eval_eps", str(episodes), "--logdir", str(outcome.logdir)]
         config = load_saved(read_run(outcome.logdir, trust=False), words)
-        return eval_only(config, EnvSource("custom_worlds", config.env, Numbered), **how).evaluation
+        source = EnvSource("custom_worlds", config.env, Numbered)
+        evaluation = eval_only(config, source, **how).evaluation
+        assert evaluation
+        return evaluation.scores
 
-    kept = again(2).scores
+    kept = again(2)
     assert len(kept) == 2
     assert sorted(map(sum, recorded(outcome.logdir))) == sorted(kept)
     again(3, record=False)

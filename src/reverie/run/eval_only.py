@@ -11,12 +11,14 @@ from reverie.actors.evaluate import Evaluation
 from reverie.config.load import load_saved, set_by
 from reverie.config.schema import Config
 from reverie.learner.checkpoint import CheckpointError
+from reverie.learner.policy import Policy
 from reverie.run import build, defaults
 from reverie.run.film import film_episodes
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import load_policy
 from reverie.run.recorded import Recorder
 from reverie.run.result import Outcome, write_json
+from reverie.run.source import EnvSpaces
 
 Records = list[dict[str, Any]]
 
@@ -44,17 +46,7 @@ def eval_only(
     source = dataclasses.replace(source, filmed=video is not None)
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
     spaces = source.spaces()
-    # What a run was once started from is not its agent.
-    elsewhere = "" if folder.config.exists() else config.run.from_checkpoint
-    config = defaults.keep_size(config, elsewhere or folder.root)
-    try:
-        device = build.placement(config).policy
-        policy, step = load_policy(config, spaces.obs, spaces.act, device, elsewhere)
-    except CheckpointError:
-        if not elsewhere:
-            # The spaces say more than the shapes of parameters, which may fit in spite of them.
-            folder.check_spaces(spaces.native_obs, spaces.native_act, "evaluated")
-        raise
+    config, policy, step = _load(config, folder, spaces)
     episodes, fps, notes = config.run.eval_eps, source.fps(config.logger.fps), []
     with build.vector_env(source, config.run, config.seed, episodes) as envs:
         keys = {**spaces.obs, **spaces.act}
@@ -74,6 +66,21 @@ def eval_only(
         trained=False,
         notes=tuple(notes),
     )
+
+
+def _load(config: Config, folder: RunFolder, spaces: EnvSpaces) -> tuple[Config, Policy, int]:
+    """The configuration with the size of the saved agent, that agent, and the step of its save."""
+    # What a run was once started from is not its agent.
+    elsewhere = "" if folder.config.exists() else config.run.from_checkpoint
+    config = defaults.keep_size(config, elsewhere or folder.root)
+    try:
+        device = build.placement(config).policy
+        return config, *load_policy(config, spaces.obs, spaces.act, device, elsewhere)
+    except CheckpointError:
+        if not elsewhere:
+            # The spaces say more than the shapes of parameters, which may fit in spite of them.
+            folder.check_spaces(spaces.native_obs, spaces.native_act, "evaluated")
+        raise
 
 
 def _record(
