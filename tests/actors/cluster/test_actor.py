@@ -5,6 +5,7 @@ import functools
 import cloudpickle
 import numpy as np
 import pytest
+from ray import exceptions
 
 from reverie.actors.cluster import actor as module
 from reverie.actors.cluster.actor import EnvActor, Work
@@ -71,6 +72,19 @@ def test_what_is_not_saved_is_given_again_to_a_learner_that_resumes_behind_it(st
     assert numbers(actor, "two", 4) == [2, 3, 4, 5]
     # Nothing of what a checkpoint before the first one lacks is there any more.
     assert actor.start("three", work, 0, None).lost == 2
+
+
+def test_steps_go_on_when_parameters_are_lost_with_their_learner(started, monkeypatch):
+    def lost(ref):
+        raise exceptions.OwnerDiedError(ref, None, "")
+
+    actor, _ = started
+    first = actor.collect("one", 0, [])
+    monkeypatch.setattr("ray.get", lost)
+    second = actor.collect("one", 1, ["of a dead learner"])
+    assert (second.incarnation, second.number, second.version) == (first.incarnation, 1, 0)
+    actor._version = -1  # It has none yet.
+    assert actor.collect("one", 1, ["of a dead learner"]) is None
 
 
 def test_what_is_too_much_to_keep_is_counted_as_lost(started, monkeypatch):

@@ -132,7 +132,7 @@ class EnvActor(ActorProcess):
     def collect(
         self, session: str, version: int, params: Sequence[Any]
     ) -> "Chunk | Failure | None":
-        """The next chunk; None in the session of another learner.
+        """The next chunk; None in the session of another learner, or without parameters.
 
         Args:
             session: As of `start`.
@@ -144,8 +144,8 @@ class EnvActor(ActorProcess):
         if self._again:
             return self._again.popleft()
         try:
-            if version != self._version:
-                self._take_params(version, params)
+            if version != self._version and not self._took_params(version, params):
+                return None
             chunk = self._chunk()
         except Exception as error:
             return self._failed(error)
@@ -185,13 +185,19 @@ class EnvActor(ActorProcess):
         self._kept.clear()
         return envs
 
-    def _take_params(self, version: int, params: Sequence[Any]) -> None:
+    def _took_params(self, version: int, params: Sequence[Any]) -> bool:
+        """Whether there are any to act with, if only the ones before."""
         import ray
 
         from reverie.learner.policy import Params
 
-        self._policy.set_params(Params(version, ray.get(params[0])))
+        try:
+            leaves = ray.get(params[0])
+        except ray.exceptions.ObjectLostError:  # They went with their learner, or its node.
+            return self._version >= 0
+        self._policy.set_params(Params(version, leaves))
         self._version = version
+        return True
 
     def _chunk(self) -> Chunk:
         rows: list[Mapping[str, Any]] = []

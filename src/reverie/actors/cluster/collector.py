@@ -312,5 +312,7 @@ def _reason(actor: _Remote, error: Exception) -> Exception:
         return error
     if isinstance(error, exceptions.RayActorError):
         return ActorError(f"The process of actor {actor.index} has died or is out of reach.")
+    if isinstance(error, exceptions.ObjectLostError):
+        return ActorError(f"The node of actor {actor.index} is gone with a finished chunk.")
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return ActorError(f"Actor {actor.index} has failed with {type(error).__name__}: {first}")
