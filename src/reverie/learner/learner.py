@@ -3,12 +3,13 @@
 import pathlib
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from reverie.learner import lag, nonfinite, tree
+from reverie.learner.acting import Acting
 from reverie.learner.compiler import Compiler, background
 from reverie.learner.devices import Placement
 from reverie.learner.layout import Layout
@@ -20,13 +21,6 @@ from reverie.learner.updating import make_programs
 PyTree = Any
 Arrays = dict[str, np.ndarray]
 Kind = Literal["train", "report"]
-
-
-class _Left(NamedTuple):
-    """Parameters as an update leaves them, which is not yet how they act."""
-
-    version: int
-    arrays: list[Any]
 
 
 class Learner:
@@ -86,8 +80,7 @@ class Learner:
         self._previous: IssuedUpdate | None = None
         self._finished: list[dict[str, float]] = []
         self._counts: dict[str, int] = dict.fromkeys(("updates", "reports"), 0)
-        self._acting: Params | _Left = Params(0, ())
-        self._newest = self._acting
+        self._acting = Acting(self._layout, lambda: self._hand_out.result())
         key = placement.put_state(init)
         self._initial = background(lambda: self._initialize(key))
         if self._layout.cuts or self._layout.packs:
@@ -173,7 +166,7 @@ class Learner:
         self._state, self._carry, outputs, metrics, acting = update(
             self.state, self._carry, device_batch, self._train_key, count
         )
-        self._acting, self._newest = self._newest, self._left(self._layout.here(acting))
+        self._acting.push(self.updates, acting)
         issued = IssuedUpdate(self.updates, batch, metrics)
         previous, self._previous = self._previous, issued
         self._finish(previous)
@@ -221,11 +214,7 @@ class Learner:
                 a `load`, these are the ones of the start or of the `load`.
         """
         self._initial.result()
-        if newest:
-            self._newest = found = self._whole(self._newest)
-        else:
-            self._acting = found = self._whole(self._acting)
-        return found
+        return self._acting.get(newest)
 
     def arrays(self) -> Arrays:
         """All arrays of the agent's state by name, after the last issued update.
@@ -291,46 +280,21 @@ class Learner:
         self._state = self._layout.put(state, self.shapes)
         self._report_carries.clear()
         self._counts |= {name: counters[name] for name in self._counts if name in counters}
-        self._hand_out_newest()
+        self._acting.restart(self.updates, self._state.params)
         acting = lag.take(held, "acting", self.shapes.params)
         if acting is not None:
-            leaves, version = jax.tree.leaves(acting), max(self.updates - 1, 0)
-            if self._layout.cuts:
-                left = self._layout.here(self._layout.put(leaves, leaves))
-                self._acting = _Left(version, left)
-            else:
-                self._acting = Params(version, leaves)
+            self._acting.resume(max(self.updates - 1, 0), jax.tree.leaves(acting))
         carry = lag.take_carry(held, self._init_carry)
         self._carry = None if carry is None else self.placement.put_batch(carry)
 
     def _initialize(self, key: jax.Array) -> None:
         self._state = self._compiler.compile(self._programs["init"], {})(key)
-        self._hand_out_newest()
+        self._acting.restart(self.updates, self._state.params)
 
     def _compiled_next(self, name: str) -> Any:
         """A program that is compiled after the one of the initial state."""
         program = self._programs[name]
         return background(lambda: self._compiler.compile(program, {}), self._initial)
-
-    def _hand_out_newest(self) -> None:
-        # Copies, because the next update overwrites the state.
-        copies = self._layout.copied(jax.tree.leaves(self._state.params))
-        kind = _Left if self._layout.cuts else Params
-        self._acting = self._newest = kind(self.updates, copies)
-
-    def _left(self, arrays: list[Any]) -> "Params | _Left":
-        """Parameters of the newest update."""
-        kind = _Left if self._layout.cuts or self._layout.packs else Params
-        return kind(self.updates, arrays)
-
-    def _whole(self, found: "Params | _Left") -> Params:
-        """Parameters on the device that acts, where it is another, or on one that trains."""
-        if isinstance(found, Params):
-            return found
-        if self._layout.packs:
-            arrays = jax.device_put(found.arrays, self.placement.policy)
-            return Params(found.version, self._hand_out.result()(arrays))
-        return Params(found.version, local(self._hand_out.result()(found.arrays)))
 
     def _init_carry(self, size: int) -> PyTree:
         with narrow():
