@@ -1,5 +1,6 @@
 """Ends of a run that nobody planned: what was collected is saved, and the cause is told."""
 
+import functools
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from reverie.config.load import load
 from reverie.learner.checkpoint import Checkpointer
 from reverie.run.scripts import launch
 from reverie.run.source import EnvSource
+from reverie.track.sinks.jsonl import read_jsonl
 
 # Some packages install a package `tests` of their own, which worker processes would find.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -113,6 +115,14 @@ def test_environments_that_take_the_signals_do_not_keep_them(run, saved, at):
     assert saved() == [outcome.steps]
     after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert after == before
+
+
+def test_what_was_measured_before_a_signal_during_a_wait_is_written(run, tmp_path):
+    interrupt = functools.partial(os.kill, os.getpid(), signal.SIGINT)
+    outcome = run(lambda: Ending(interrupt), "--run.log_every", "1000")
+    assert outcome.interrupted == signal.SIGINT
+    *_, last = read_jsonl(tmp_path / "metrics.jsonl")
+    assert last["step"] == outcome.steps == 20
 
 
 def test_a_worker_that_is_never_built_is_left_soon(run, saved, tmp_path):

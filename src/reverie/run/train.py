@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from reverie.actors.cluster.fleet import Fleet
-from reverie.actors.collector import Collector, complete
+from reverie.actors.collector import Collector, Rollout, complete
 from reverie.config.errors import Note
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
@@ -26,6 +26,7 @@ from reverie.run.shutdown import Shutdown, Stopped
 from reverie.run.source import EnvSource
 from reverie.run.start import open_collector, prepare
 from reverie.run.state import Run
+from reverie.run.together import Turn
 from reverie.track.sinks.base import Sink
 
 SWITCH_SECONDS = 0.0005
@@ -162,46 +163,55 @@ def loop(
         evaluations: What there is for evaluations now and then.
         callbacks: What the user wants to be called after every step of the loop.
     """
-    config, done, shutdown, time = run.config, run.progress, run.shutdown, run.watches
-    together = run.together
+    config, done, together = run.config, run.progress, run.together
     monitor = Monitor(run, collector)
     hooks = make_hooks(run, monitor, evaluations, callbacks)
-    signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
 
     # Of several processes none may wait for its compiler while the others update.
     compiled = not together.alone and compile_update(run)
-    with shutdown.interruptible():
+    with run.shutdown.interruptible():
         hand_over(run, collector)
-    while done.steps < config.run.steps and not shutdown.over:
-        with shutdown.interruptible(), time["environment"]:
-            rollout = complete(collector.collect(), run.latents)
-        if config.run.debug:
-            check_numbers(rollout.steps, "rollout")
-        ready = not together.alone and run.replay.ready(run.share.batch_size)
-        turn = together.turn(rollout.size, ready)
-        if turn.save:
-            run.start_save()
-        with time["replay"]:
-            for stream in rollout.ended:
-                run.replay.end(stream)
-            run.replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
-        done.steps += turn.steps
-        with time["logging"]:
-            done.episodes += monitor.acted(rollout, turn.steps)
+    with contextlib.suppress(Stopped, Cancelled):  # A signal may come during a wait.
+        while done.steps < config.run.steps and not run.shutdown.over:
+            rollout, turn = collect(run, collector)
+            with run.watches["logging"]:
+                done.episodes += monitor.acted(rollout, turn.steps)
 
-        if run.learner and (turn.ready or (together.alone and run.replay.ready(config.batch_size))):
-            compiled = compiled or compile_update(run)
-            monitor.updated(update(run, run.learner, turn.steps))
-            hand_over(run, collector)
+            full = together.alone and run.replay.ready(config.batch_size)
+            if run.learner and (turn.ready or full):
+                compiled = compiled or compile_update(run)
+                monitor.updated(update(run, run.learner, turn.steps))
+                hand_over(run, collector)
 
-        with time["logging"]:
-            for hook in hooks:
-                hook(run)
+            with run.watches["logging"]:
+                for hook in hooks:
+                    hook(run)
 
     together.end(limit=done.steps >= config.run.steps)
     # The step under way is left to close(): nobody needs it, and it may hang.
     monitor.log(run)
     monitor.explain()
+
+
+def collect(run: Run, collector: Collector) -> tuple[Rollout, Turn]:
+    """Takes the next steps into replay, and agrees with the other processes on what to do."""
+    config, together = run.config, run.together
+    signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
+    with run.shutdown.interruptible(), run.watches["environment"]:
+        rollout = complete(collector.collect(), run.latents)
+    if config.run.debug:
+        check_numbers(rollout.steps, "rollout")
+    turn = together.turn(
+        rollout.size, not together.alone and run.replay.ready(run.share.batch_size)
+    )
+    if turn.save:
+        run.start_save()
+    with run.watches["replay"]:
+        for stream in rollout.ended:
+            run.replay.end(stream)
+        run.replay.add(rollout.steps, rollout.streams, rollout.steps.get(signal))
+    run.progress.steps += turn.steps
+    return rollout, turn
 
 
 def compile_update(run: Run) -> bool:
