@@ -4,6 +4,7 @@
     python benchmarks/scale.py --update_seconds 0.35 --step_bytes 600   # for other service times
     python benchmarks/scale.py measure actors                           # of slow environments
     python benchmarks/scale.py measure service                          # of the learner, per step
+    python benchmarks/scale.py measure inference                        # who chooses actions
 
 One learner pulls chunks of steps from actors, stores each, and makes the updates that it is worth.
 The formula takes the slowest of what a chunk has to pass: its actor, the learner's link in, that
@@ -142,7 +143,7 @@ def simulate(setting: Setting, chunks: int = 20_000, seed: int = 0) -> float:
 def main() -> None:
     """Prints the table for 1, 10 and 100 nodes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("measure", nargs="*", help="measure actors, or measure service")
+    parser.add_argument("measure", nargs="*", help="measure actors, service or inference")
     parser.add_argument("--actors", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--steps", type=int, default=500, help="of each actor, as measured")
     parser.add_argument("--train_ratio", type=float, default=0.5)
@@ -158,6 +159,8 @@ def main() -> None:
 
         if args["measure"][1:] == ["service"]:
             scale_measure.service()
+        elif args["measure"][1:] == ["inference"]:
+            scale_measure.inference()
         else:
             how = args["steps"], args["train_ratio"], args["replay_shards"]
             scale_measure.actors(args["actors"], *how)

@@ -9,6 +9,7 @@ import time
 import cloudpickle
 import gymnasium
 import numpy as np
+import psutil
 
 import reverie
 from reverie.actors.cluster.chunk import Chunk
@@ -64,6 +65,92 @@ def actors(counts: list[int], steps: int, ratio: float, shards: int) -> None:
             f"| {told['actors/ahead']:.0%} | {told['actors/lag']:.1f} |",
             flush=True,
         )
+
+
+class Quick(Slow):
+    """Takes no time, and gives an image."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        self.time = 0
+        return np.zeros((64, 64, 3), np.uint8), {}
+
+    def step(self, action):
+        self.time += 1
+        return np.full((64, 64, 3), self.time, np.uint8), 1.0, self.time == 100, False, {}
+
+
+def inference(actors: int = 4, turns: int = 2, seconds: float = 12.0) -> None:
+    """Prints steps per second by who chooses actions, and the memory of an actor; in turns.
+
+    Args:
+        actors: Each with one environment that takes no time, or 20 ms; the learner has next to
+            nothing to do.
+        turns: Of each.
+        seconds: Of each turn.
+    """
+    print("| agent | environment | inference | steps/s of each turn | actors at once | an actor |")
+    print("|---|---|---|---|---|---|")
+    for size in ("debug", "size12m"):
+        for env in (Quick, Slow):
+            found = {who: [_acting(env, size, who, actors, seconds)] for who in ("actor", "server")}
+            for _ in range(turns - 1):
+                for who, results in found.items():
+                    results.append(_acting(env, size, who, actors, seconds))
+            for who, results in found.items():
+                rates = ", ".join(f"{rate:.0f}" for rate, *_ in results)
+                _, batch, memory = results[-1]
+                print(
+                    f"| {size} | {env.__name__} | {who} | {rates} | {batch:.1f} "
+                    f"| {memory / 1e6:.0f} MB |",
+                    flush=True,
+                )
+
+
+def _acting(env, size: str, who: str, count: int, seconds: float) -> tuple[float, float, float]:
+    """Steps per second, actors acted for at once, and memory that only one actor has."""
+    marks: list[tuple[float, int]] = []
+    told: dict[str, float] = {}
+
+    def look(run) -> None:
+        now = time.monotonic()
+        if not marks and len(run.replay.open_streams()) == count and run.updates:
+            run.collector.metrics()
+            marks.append((now, run.steps))
+        elif len(marks) == 1 and now > marks[0][0] + seconds:
+            marks.append((now, run.steps))
+            told.update(run.collector.metrics())
+            everything = psutil.Process().children(recursive=True)
+            each = [x.memory_full_info().uss for x in everything if "EnvActor" in x.name()]
+            told["memory"] = sum(each) / len(each)
+            run.shutdown.late = lambda: True
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = {
+            "logdir": pathlib.Path(folder) / "run",
+            "logger.outputs": [],
+            "batch_size": 1,
+            "batch_length": 4,
+            "report_length": 4,
+            "agent.imag_length": 4,
+            "replay.size": 1e4,
+            "run.envs": 1,
+            "run.steps": 10**6,
+            "run.train_ratio": 0.002,
+            "run.debug": False,
+            "run.report_every": 0,
+            "run.save_every": 0,
+            "run.log_every": 1e6,
+            "run.env_backend": "sync",
+            "jax.platform": "cpu",
+            "jax.devices": [0],
+            "ray.actors": count,
+            "ray.inference": who,
+        }
+        reverie.train(env, [size, "parallel"], callbacks=[look], **options)
+    (begin, before), (end, after) = marks
+    return (after - before) / (end - begin), told.get("actors/batch", 1.0), told["memory"]
 
 
 def _run(count: int, steps: int, ratio: float, shards: int) -> tuple[float, float, dict]:

@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from reverie.learner.policy import Params
 from reverie.replay.shards.apart import Apart
 from reverie.spaces import Space
+
+if TYPE_CHECKING:
+    from reverie.learner.policy import Params
 
 Arrays = dict[str, np.ndarray]
 
@@ -48,7 +50,7 @@ class Collector(Protocol):
         """Waits for the next one; numbers of steps and of streams may differ from call to call."""
         ...
 
-    def set_params(self, params: Params) -> None:
+    def set_params(self, params: "Params") -> None:
         """Acts with these parameters from the next step on; is called before the first one."""
         ...
 

@@ -1,14 +1,16 @@
 """Rollouts of environments on this machine, in lockstep."""
 
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from reverie.actors.collector import Arrays, Rollout
 from reverie.clocks import Stopwatch
 from reverie.envs.vector.vector import VectorEnv
-from reverie.learner.policy import Params
 from reverie.spaces import FLAGS
+
+if TYPE_CHECKING:
+    from reverie.learner.policy import Params
 
 
 class Actor(Protocol):
@@ -24,7 +26,7 @@ class Actor(Protocol):
         """Returns the next carry, the actions and the latents for observations [N, ...]."""
         ...
 
-    def set_params(self, params: Params) -> None:
+    def set_params(self, params: "Params") -> None:
         """Acts with other parameters from the next step on."""
         ...
 
@@ -72,7 +74,7 @@ class HostCollector:
         """Counts for the logger."""
         return {"env/restarts": self.envs.restarts}
 
-    def set_params(self, params: Params) -> None:
+    def set_params(self, params: "Params") -> None:
         """Acts with other parameters from the next step on."""
         self._policy.set_params(params)
 

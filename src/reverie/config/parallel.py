@@ -1,5 +1,8 @@
 """Options of script parallel."""
 
+from typing import Literal
+
+from reverie.config.devices import Platform
 from reverie.options import Float, Int, Section, Text, option
 
 
@@ -19,6 +22,15 @@ class RayConfig(Section):
         16, "Steps of each environment that an actor hands over at once.", ge=1, le=4096
     )
     push_every: Int = option(10, "Updates between two sets of parameters for the actors.", ge=1)
+    inference: Literal["actor", "server"] = option(
+        "actor",
+        "Who chooses actions: each actor on its own core, or for all of them a process on the node "
+        "of the learner.",
+    )
+    inference_platform: Platform = option(
+        "auto", "Backend of the inference server; auto: that of `jax.platform`."
+    )
+    inference_device: Int = option(0, "Device of the inference server.", ge=0)
     replay_shards: Int = option(
         0,
         "Processes that replay is spread over, each with its share of the streams and of "

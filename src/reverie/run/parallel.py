@@ -1,7 +1,9 @@
 """Training on the steps of actors in other processes."""
 
+import dataclasses
 import functools
 import uuid
+from typing import TYPE_CHECKING
 
 import cloudpickle
 import jax
@@ -9,7 +11,8 @@ import jax
 from reverie.actors.cluster.actor import Work
 from reverie.actors.cluster.engine.package import ClusterError
 from reverie.actors.cluster.envs import open_envs
-from reverie.actors.cluster.fleet import Fleet
+from reverie.actors.cluster.fleet import INFERENCE, Fleet
+from reverie.actors.cluster.inference.server import Model
 from reverie.actors.collector import Collector
 from reverie.agent.agent import Agent
 from reverie.envs.vector import seeds
@@ -18,6 +21,9 @@ from reverie.replay.replay import Replay
 from reverie.run import build
 from reverie.run.source import EnvSource
 from reverie.run.state import Run
+
+if TYPE_CHECKING:
+    from reverie.actors.cluster.inference.supervisor import Inference
 
 ACTOR_INDEX = 1 << 22
 """Derives the seed of all actors from that of the training environments."""
@@ -38,17 +44,51 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
     if not isinstance(run.replay, Replay):
         limits = options.env_max_restarts, options.env_restart_window
         run.replay.supervise(Restarts(*limits, name="Replay shard {}", tell=note).allow, note)
+    session = uuid.uuid4().hex
+    seed = seeds.env_seed(build.seed_at(config.seed, run.steps), ACTOR_INDEX)
+    own = work(run, run.source, options.envs)
+    inference = None
+    if fleet.inference is not None:
+        inference = _inference(run, fleet, own, session, seed)
+        own = dataclasses.replace(own, agent=None, server=(INFERENCE, fleet.namespace))
     return RayCollector(
         fleet.actors,
-        cloudpickle.dumps(work(run, run.source, options.envs)),
-        session=uuid.uuid4().hex,
-        seed=seeds.env_seed(build.seed_at(config.seed, run.steps), ACTOR_INDEX),
+        cloudpickle.dumps(own),
+        session=session,
+        seed=seed,
         push_every=config.ray.push_every,
         timeout=options.env_timeout,
         restarts=restarts,
         cancelled=lambda: run.shutdown.over,
         note=note,
         apart=not isinstance(run.replay, Replay),
+        inference=inference,
+    )
+
+
+def _inference(run: Run, fleet: Fleet, own: Work, session: str, seed: int) -> "Inference":
+    from reverie.actors.cluster.inference.supervisor import Inference
+
+    assert own.agent
+    config, options = run.config, run.config.run
+    limits = options.env_max_restarts, options.env_restart_window
+    platform = config.ray.inference_platform
+    model = Model(
+        own.agent,
+        config.jax.platform if platform == "auto" else platform,
+        config.ray.inference_device,
+        config.ray.actors,
+        options.envs,
+        config.jax.cache_dir,
+        config.jax.fast_compile,
+    )
+    return Inference(
+        fleet.inference,
+        cloudpickle.dumps(model),
+        session=session,
+        seed=seeds.env_seed(seed, ACTOR_INDEX),
+        timeout=options.env_timeout,
+        restarts=Restarts(*limits, name="It", tell=run.logger.note),
     )
 
 

@@ -46,7 +46,7 @@ class SideEvaluations:
                 run.logger.note("An actor that played an evaluation has died; the next goes on.")
                 continue
             if isinstance(played, Failure):
-                raise played.error(0)
+                raise played.error("An actor that plays evaluations")
             log(run.logger, *played)
 
     def _begin(self, run: Run) -> bool:

@@ -109,8 +109,8 @@ class Odd(Exception):
 
 
 def test_what_an_actor_raised_is_raised_or_told():
-    assert str(Failure.of(KeyError("x")).error(1)) == "'x'"
-    told = Failure.of(Odd("a", "b")).error(1)
+    assert str(Failure.of(KeyError("x")).error("Actor 1")) == "'x'"
+    told = Failure.of(Odd("a", "b")).error("Actor 1")
     assert isinstance(told, ActorError)
     assert str(told).startswith("Actor 1 raised Odd: ab\n\nIn its process:\n")
 

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from reverie.actors.cluster.chunk import Chunk, Failure, Started, joined
+from reverie.actors.cluster.place import enter
 from reverie.actors.cluster.printed import Printed
 from reverie.replay.shards.apart import parted
 
@@ -44,18 +44,20 @@ class Work:
     """What an actor works with; travels by cloudpickle.
 
     Args:
-        agent: Makes the agent whose parameters are handed out.
+        agent: Makes the agent whose parameters are handed out; None where a server acts.
         envs: Makes the environments from a seed.
         steps: Steps of each environment in a chunk.
         cache_dir: Folder of compiled programs, as of `configure_cache`.
         fast_compile: As of `Policy`.
+        server: What acts in the place of the agent, as of `ServedPolicy`.
     """
 
-    agent: Callable[[], Any]
+    agent: Callable[[], Any] | None
     envs: "Callable[[int], VectorEnv]"
     steps: int
     cache_dir: str = ""
     fast_compile: bool = False
+    server: tuple[str, str] | None = None
 
 
 class ActorProcess:
@@ -68,9 +70,7 @@ class ActorProcess:
 
     def __init__(self, paths: Sequence[str], folder: str):
         os.environ.update(_ENVIRON)
-        sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
+        enter(paths, folder)
         self._printed = Printed()
         self._envs: Any = None
 
@@ -81,15 +81,27 @@ class ActorProcess:
             envs.close()
 
     def _open(self, work: Work, seed: int) -> "VectorEnv":
-        # Only now is the path complete, and the device library told that it has a CPU.
-        from reverie.learner.cache import configure_cache
-        from reverie.learner.policy import Policy
-
-        configure_cache(work.cache_dir)
         # From now on they are closed, whatever fails.
         self._envs = envs = work.envs(seed)
-        self._policy = Policy(work.agent(), seed=seed, fast_compile=work.fast_compile)
+        self._policy = _served(work.server) if work.server else _own(work, seed)
         return envs
+
+
+def _own(work: Work, seed: int) -> Any:
+    # Only now is the path complete, and the device library told that it has a CPU.
+    from reverie.learner.cache import configure_cache
+    from reverie.learner.policy import Policy
+
+    assert work.agent
+    configure_cache(work.cache_dir)
+    return Policy(work.agent(), seed=seed, fast_compile=work.fast_compile)
+
+
+def _served(name: tuple[str, str]) -> Any:
+    # An actor whose steps are chosen elsewhere is spared the device library.
+    from reverie.actors.cluster.inference.client import ServedPolicy
+
+    return ServedPolicy(name)
 
 
 class EnvActor(ActorProcess):
@@ -137,14 +149,15 @@ class EnvActor(ActorProcess):
         Args:
             session: As of `start`.
             version: Of the parameters to act with.
-            params: A reference to them.
+            params: A reference to them; nothing where a server acts.
         """
         if session != self._session:
             return None
         if self._again:
             return self._again.popleft()
         try:
-            if version != self._version and not self._took_params(version, params):
+            asked = version != self._version and not self._served
+            if asked and not self._took_params(version, params):
                 return None
             chunk = self._chunk()
         except Exception as error:
@@ -176,7 +189,9 @@ class EnvActor(ActorProcess):
         from reverie.actors.host import HostCollector
 
         envs = self._open(work, seed)
-        self._policy.prepare(envs.num_envs)
+        self._served = work.server is not None
+        if not self._served:
+            self._policy.prepare(envs.num_envs)
         self._collector = HostCollector(envs, self._policy)
         self._steps = work.steps
         # Room for the numbers of environments, and for the sign in 64 bits.
@@ -209,7 +224,7 @@ class EnvActor(ActorProcess):
             joined([dict(row) for row in rows]),
             self._incarnation,
             self._made - 1,
-            self._version,
+            self._policy.take_version() if self._served else self._version,
             self._envs.restarts,
             self._printed.take(),
         )

@@ -87,14 +87,14 @@ class Failure:
         text = f"{type(error).__name__}: {error}"
         return cls(pickled, text, "".join(traceback.format_exception(error)), tuple(printed))
 
-    def error(self, actor: int) -> Exception:
-        """The exception, or one that says what it was."""
+    def error(self, who: str) -> Exception:
+        """The exception, or one that says what it was, and who has raised it."""
         try:
             if self.pickled:
                 return cloudpickle.loads(self.pickled)
         except Exception:  # Its class is known to the actor alone.
             pass
-        return ActorError(f"Actor {actor} raised {self.text}\n\nIn its process:\n{self.trace}")
+        return ActorError(f"{who} raised {self.text}\n\nIn its process:\n{self.trace}")
 
 
 class ActorError(RuntimeError):

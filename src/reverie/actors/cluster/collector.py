@@ -12,6 +12,7 @@ import ray
 from ray import exceptions
 
 from reverie.actors.cluster.chunk import ActorError, Chunk, Failure, Started
+from reverie.actors.cluster.inference.supervisor import Inference
 from reverie.actors.collector import Rollout
 from reverie.envs.errors import Cancelled
 from reverie.envs.vector.restarts import TICK, Restarts
@@ -77,6 +78,7 @@ class RayCollector:
         cancelled: Whether waiting is in vain.
         note: Receives messages for the user.
         apart: Whether what replay stores is left where it is: steps are then `Apart`.
+        inference: What acts for the actors, if they do not do so themselves.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class RayCollector:
         cancelled: Callable[[], bool] = lambda: False,
         note: Callable[[str], object] = print,
         apart: bool = False,
+        inference: Inference | None = None,
     ):
         self._actors = [_Remote(index, handle) for index, handle in enumerate(actors)]
         self._work = ray.put(work)
@@ -108,7 +111,7 @@ class RayCollector:
         self._told_missing = False
         self._lags: list[int] = []
         self._at_once: list[bool] = []
-        self._apart = apart
+        self._apart, self._inference = apart, inference
         self._stored: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
@@ -151,6 +154,8 @@ class RayCollector:
             # The references before are dropped, and with the last actor that reads them the object.
             self._params = [ray.put(jax.device_get(list(params.leaves)))]
             self._pushed = params.version
+            if self._inference:
+                self._inference.set_params(self._pushed, self._params)
 
     def collect(self) -> Rollout:
         """Waits for the next chunk.
@@ -185,6 +190,7 @@ class RayCollector:
         }
         found["actors/running"] = sum(actor.running for actor in self._actors)
         found["actors/restarts"] = self._restarts.total
+        found |= self._inference.metrics() if self._inference else {}
         if lags:
             found["actors/lag"] = sum(lags) / len(lags)
             found["actors/ahead"] = sum(at_once) / max(1, len(at_once))
@@ -207,7 +213,8 @@ class RayCollector:
             start = actor.handle.start.remote(self._session, self._work, seed, known)
             actor.calls.append(start)
         while actor.running and len(actor.calls) < AHEAD:
-            asked = self._session, self._pushed, self._params
+            params = [] if self._inference else self._params
+            asked = self._session, self._pushed, params
             if self._apart:
                 collect = actor.handle.collect_apart.options(num_returns=2)
                 call, stored = collect.remote(*asked)
@@ -231,7 +238,7 @@ class RayCollector:
         for line in getattr(result, "printed", ()):
             print(f"(actor {actor.index}) {line}")
         if isinstance(result, Failure):
-            raise result.error(actor.index)
+            raise result.error(f"Actor {actor.index}")
         if isinstance(result, Started):
             return self._started(actor, result)
         return self._rollout(actor, result, stored) if isinstance(result, Chunk) else None
@@ -292,6 +299,9 @@ class RayCollector:
         """Counts the time of waiting, in which this process itself did not stand still."""
         now = time.monotonic()
         passed, self._looked = min(now - self._looked, 1.0), now
+        if self._inference:
+            self._inference.look()
+            passed *= self._inference.running  # Else it is not the actors that keep us waiting.
         for actor in self._actors:
             actor.waited += passed * actor.running
             if self._timeout and actor.waited > self._timeout + GRACE:

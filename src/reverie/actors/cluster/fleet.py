@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +13,13 @@ from reverie.actors.cluster.engine.local import local_ray
 from reverie.actors.cluster.engine.nodes import check_nodes
 from reverie.actors.cluster.engine.package import ClusterError, first_line, import_ray, init
 from reverie.actors.cluster.evaluator import EvalActor
+from reverie.actors.cluster.inference.server import InferenceServer
+from reverie.actors.cluster.place import here
 from reverie.config.parallel import RayConfig
 from reverie.envs.vector import backend
+
+INFERENCE = "inference"
+"""Name of the process that acts for all actors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Fleet:
         address: Of the Ray that they are in.
         namespace: In which they have their names.
         actors: Those that make steps.
+        inference: What acts for them, if they do not do so themselves.
         evaluators: Those that play evaluations.
         notes: What the user should know.
     """
@@ -33,6 +38,7 @@ class Fleet:
     address: str
     namespace: str
     actors: tuple[Any, ...]
+    inference: Any = None
     evaluators: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -57,14 +63,15 @@ def open_fleet(options: RayConfig) -> Iterator[Fleet]:
             check_nodes(ray)
         how = {"num_cpus": 0 if local else options.cpus, "max_restarts": -1}
         how |= {"scheduling_strategy": "SPREAD", "namespace": namespace}
-        place = [path for path in sys.path if path], os.getcwd()
+        place = here()
         made = [
             [ray.remote(kind).options(name=name, **how).remote(*place) for name in names]
             for kind, names in zip((EnvActor, EvalActor), _names(options), strict=True)
         ]
-        stack.callback(_kill, ray, [*made[0], *made[1]])
+        server = _server(ray, options, namespace) if options.inference == "server" else None
+        stack.callback(_kill, ray, [*made[0], *made[1], server])
         address = ray.get_runtime_context().gcs_address
-        yield Fleet(address, namespace, tuple(made[0]), tuple(made[1]), tuple(notes))
+        yield Fleet(address, namespace, tuple(made[0]), server, tuple(made[1]), tuple(notes))
 
 
 @contextlib.contextmanager
@@ -79,7 +86,10 @@ def join_fleet(
             tuple(ray.get_actor(name, namespace=namespace) for name in names)
             for names in _names(options)
         )
-        yield Fleet(address, namespace, actors, evaluators, notes)
+        server = None
+        if options.inference == "server":
+            server = ray.get_actor(INFERENCE, namespace=namespace)
+        yield Fleet(address, namespace, actors, server, evaluators, notes)
     finally:
         ray.shutdown()
 
@@ -89,6 +99,25 @@ def _names(options: RayConfig) -> tuple[list[str], list[str]]:
     return (
         [f"actor-{index}" for index in range(options.actors)],
         [f"eval-{index}" for index in range(options.eval_actors)],
+    )
+
+
+def _server(ray: Any, options: RayConfig, namespace: str) -> Any:
+    """What acts for all actors, on the node of the learner, which is this one."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    node = ray.get_runtime_context().get_node_id()
+    return (
+        ray.remote(InferenceServer)
+        .options(
+            name=INFERENCE,
+            namespace=namespace,
+            num_cpus=0,
+            max_restarts=-1,
+            max_concurrency=options.actors + 10,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        )
+        .remote(*here(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     )
 
 

@@ -1,0 +1,115 @@
+"""The inference server as the learner sees it: what it is given, and what if it dies."""
+
+import time
+from typing import Any
+
+import ray
+from ray import exceptions
+
+from reverie.actors.cluster.chunk import ActorError, Failure
+from reverie.envs.vector.restarts import Restarts
+from reverie.envs.vector.seeds import env_seed
+
+SECONDS = 1.0
+"""Between two looks at whether it is there."""
+
+
+class Inference:
+    """Hands parameters to the server, and starts it again as far as that is allowed.
+
+    Ray replaces a process that has died; the new one waits for what it is to act with.
+
+    Args:
+        server: Handle of an `InferenceServer`.
+        model: A pickled `Model`.
+        session: Of this learner.
+        seed: What its seeds derive from.
+        timeout: Seconds without an answer after which it hangs; 0: never.
+        restarts: Decides whether it is started again, and tells.
+    """
+
+    def __init__(
+        self,
+        server: Any,
+        model: bytes,
+        *,
+        session: str,
+        seed: int,
+        timeout: float,
+        restarts: Restarts,
+    ):
+        self._server, self._model, self._session = server, ray.put(model), session
+        self._seed, self._timeout, self._restarts = seed, timeout, restarts
+        self._params: tuple[int, list[Any]] | None = None
+        self._call: Any = None
+        self._asked = self._due = 0.0
+        self._started = 0
+        self._counts = self._told = (0, 0)
+        self.running = False
+
+    def set_params(self, version: int, params: list[Any]) -> None:
+        """Acts with other parameters from the next batch on.
+
+        Args:
+            version: Of the parameters.
+            params: A reference to them.
+        """
+        self._params = version, params
+        if self.running:
+            self._server.take.remote(self._session, version, params)
+
+    def look(self) -> None:
+        """Sees whether it is there, and starts it if it is not.
+
+        Raises:
+            Exception: What it has raised, or that it has died too often.
+        """
+        now = time.monotonic()
+        if self._call is None:
+            if self._params and now >= self._due:
+                self._asked, self._call = now, self._ask()
+        elif ray.wait([self._call], timeout=0)[0]:
+            call, self._call = self._call, None
+            try:
+                self._answered(ray.get(call))
+            except exceptions.RayActorError as error:
+                self._failed(error)
+        elif self.running and 0 < self._timeout < now - self._asked:
+            ray.kill(self._server, no_restart=False)
+            self._call = None
+            text = f"gave no answer for {self._timeout:g} seconds and was killed (run.env_timeout)."
+            self._failed(ActorError(f"The inference server {text}"))
+
+    def metrics(self) -> dict[str, float]:
+        """The mean number of actors that it has acted for at once since the last call."""
+        calls, answers = (x - y for x, y in zip(self._counts, self._told, strict=True))
+        self._told = self._counts
+        return {"actors/batch": answers / calls} if calls > 0 else {}
+
+    def _ask(self) -> Any:
+        assert self._params
+        if self.running:
+            return self._server.counts.remote()
+        version, params = self._params
+        seed = env_seed(self._seed, self._started)
+        return self._server.start.remote(self._session, self._model, seed, version, params)
+
+    def _answered(self, result: Any) -> None:
+        if isinstance(result, Failure):
+            raise result.error("The inference server")
+        if self.running:
+            self._counts, self._due = result, time.monotonic() + SECONDS
+            return
+        self.running, self._started = True, self._started + 1
+        self._counts = self._told = (0, 0)
+        assert self._params
+        self.set_params(*self._params)  # Newer ones may have come meanwhile.
+
+    def _failed(self, error: Exception) -> None:
+        """Lets it start again, or raises what is one failure too many."""
+        starting, self.running = not self.running, False
+        self._due = time.monotonic() + 1.0
+        if not (starting and isinstance(error, exceptions.ActorUnavailableError)):
+            if not isinstance(error, ActorError):
+                error = ActorError("The process of the inference server has died.")
+            self._due += self._restarts.allow(0, error)

@@ -1,0 +1,102 @@
+"""Whole runs whose actors ask a server for their actions (`ray.inference: server`)."""
+
+import sys
+import time
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import psutil
+import pytest
+from local_ray import ray_address  # noqa: F401
+
+import reverie
+from reverie.replay.files import format
+from reverie.track.sinks.jsonl import read_jsonl
+
+# Actors have no such module.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class Counter(gymnasium.Env):
+    """Tells the number of steps since the reset; every tenth step ends an episode."""
+
+    observation_space = gymnasium.spaces.Box(0, 20, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.time = 0
+        return np.zeros(1, np.float32), {"log/has_jax": float("jax" in sys.modules)}
+
+    def step(self, action):
+        self.time += 1
+        return np.full(1, self.time, np.float32), 1.0, self.time == 10, False, {}
+
+
+@pytest.fixture
+def train(tmp_path, cache, ray_address):  # noqa: F811
+    def start(sinks=(), callbacks=(), **options):
+        given = {"run.save_every": 0, "run.report_every": 0, "logger.outputs": ["jsonl"]}
+        given |= {"jax.cache_dir": cache, "ray.chunk": 8, "logdir": tmp_path / "run"}
+        given |= {"ray.inference": "server", "run.steps": 100_000, **options}
+        configs = ["debug", "parallel"]
+        return reverie.train(Counter, configs, sinks=sinks, callbacks=callbacks, **given)
+
+    return start
+
+
+def until(condition, seconds=400):
+    """A callback that ends a run in order when a condition of it holds."""
+    end = time.monotonic() + seconds
+
+    def look(run):
+        if condition(run) or time.monotonic() > end:
+            run.shutdown.late = lambda: True
+
+    return look
+
+
+def check_every_step_is_there_once(folder, outcome):
+    streams = {}
+    for path in sorted((folder / "replay").glob("*.chunk")):
+        about, steps = format.read(path)
+        streams.setdefault(about["stream"], []).extend(steps["obs"][:, 0].tolist())
+    for times in streams.values():
+        assert times == [step % 11 for step in range(len(times))]
+    assert sum(map(len, streams.values())) == outcome.steps
+    # None before the first batch of 2 sequences of 8 + 1 steps, then one for every two.
+    assert abs(outcome.updates - (outcome.steps - 18) / 2) <= 8
+    return streams
+
+
+def test_actors_act_through_a_server_with_the_newest_parameters(train, tmp_path):
+    done = until(lambda run: run.steps >= 320)
+    outcome = train(callbacks=[done], **{"ray.push_every": 2, "run.envs": 2})
+    records = read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]
+    streams = check_every_step_is_there_once(tmp_path / "run", outcome)
+    assert len(streams) == 2 * records["actors/running"]
+    assert 1 <= records["actors/batch"] <= 2
+    # A chunk of 16 steps is worth 8 updates; two of each actor may wait with old ones.
+    assert records["actors/lag"] <= 8 * 2 * 2 + 8
+    assert records["epstats/log/has_jax/max"] == 0
+
+
+def test_a_server_that_is_killed_is_replaced_and_no_step_is_lost(train, tmp_path, notes):
+    killed = []
+
+    def kill(run):
+        if not killed and run.steps >= 160:
+            alive = psutil.Process().children(recursive=True)
+            (server,) = [x for x in alive if "InferenceServer" in x.name() + str(x.cmdline())]
+            server.kill()
+            killed.append(run.steps)
+
+    done = until(lambda run: killed and run.steps >= killed[0] + 320)
+    outcome = train([notes], [kill, done], **{"run.env_max_restarts": 1})
+    records = read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]
+    streams = check_every_step_is_there_once(tmp_path / "run", outcome)
+    assert outcome.steps >= killed[0] + 320
+    assert len(streams) == 2 * records["actors/running"]  # All environments have gone on.
+    assert records["actors/restarts"] == 0
+    (text,) = [text for text in notes.texts if "inference server has died" in text]
+    assert "It is restarted, number 1 of at most 1 restarts" in text
