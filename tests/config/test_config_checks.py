@@ -78,11 +78,18 @@ HOSTS = ["--jax.coordinator", "10.0.0.1:1234", "--jax.processes"]
         (["--jax.mock_devices", "4"], "expected jax.platform cpu, got auto"),
         (["--jax.devices", "0,1", "--jax.shards", "4"], "jax.shards = 4 must divide the 2"),
         (["--jax.processes", "2"], "jax.processes = 2 needs jax.coordinator HOST:PORT"),
+        (
+            ["--jax.coordinator", "10.0.0.1:1234"],
+            "jax.coordinator = 10.0.0.1:1234 needs jax.processes N, the number of all processes",
+        ),
         ([*HOSTS, "3"], "batch_size = 16 must be divisible by jax.processes = 3"),
         ([*HOSTS, "2", "--jax.process", "2"], "jax.process = 2 must be below jax.processes = 2"),
         ([*HOSTS, "4", "--jax.devices", "0,1,2,3,4,5,6,7"], "the 8 training devices of"),
-        ([*HOSTS, "2", "--random_agent", "true"], "for script train, got random_agent"),
-        ([*HOSTS, "2", "--script", "eval_only"], "for script train, got script eval_only"),
+        ([*HOSTS, "2", "--random_agent", "true"], "train_eval, got random_agent"),
+        (
+            [*HOSTS, "2", "--script", "eval_only"],
+            "train_eval, got script eval_only",
+        ),
         (
             ["--jax.platform", "cpu", "--jax.mock_devices", "2", "--jax.policy_device", "2"],
             "jax.policy_device = [2] goes beyond",

@@ -301,7 +301,10 @@ def _processes(config: Config) -> Iterator[str]:
         config.random_agent or config.script in ("eval_only", "parallel")
     ):
         what = "random_agent" if config.random_agent else f"script {config.script}"
-        yield f"jax.coordinator = {config.jax.coordinator} is for script train, got {what}."
+        yield (
+            f"jax.coordinator = {config.jax.coordinator} is for scripts train and train_eval, "
+            f"got {what}."
+        )
 
 
 def _with_sources(problem: str, config: Config) -> str:
