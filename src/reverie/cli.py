@@ -82,7 +82,7 @@ def _dispatch(words: list[str]) -> int:
         from reverie.cli_parallel import learn
         from reverie.cli_train import train_one
 
-        return learn(int(rest[0]), lambda *args: train_one(*args).exit_code)
+        return learn(rest, lambda *args: train_one(*args).exit_code)
     if command not in _COMMANDS:
         known = ", ".join(_COMMANDS)
         near = difflib.get_close_matches(command, _COMMANDS, n=1)

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from typing import Any
 
 from reverie.actors.cluster.engine.package import import_ray
 from reverie.actors.cluster.fleet import Fleet, join_fleet, open_fleet
+from reverie.cli_words import UsageError
 from reverie.config.schema import Config, with_values
 from reverie.envs.vector.restarts import Restarts
 
@@ -135,13 +137,17 @@ class _Learner:
         self._process.send_signal(signal.SIGCONT)  # Whoever stopped this process lets it go on.
 
 
-def learn(number: int, train: Callable[[Config, Fleet, Sequence[Any]], int]) -> int:
+def learn(words: Sequence[str], train: Callable[[Config, Fleet, Sequence[Any]], int]) -> int:
     """What the learner does; returns its exit code.
 
     Args:
-        number: Of the file that leads to the supervisor.
+        words: Number of the file that leads to the supervisor.
         train: Trains with callbacks on the steps of actors, and returns the exit code.
+
+    Raises:
+        UsageError: If there is no supervisor.
     """
+    number = _number(words)
     # It writes to the terminal although the supervisor is in front.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     os.set_inheritable(number, False)
@@ -153,6 +159,17 @@ def learn(number: int, train: Callable[[Config, Fleet, Sequence[Any]], int]) -> 
     threading.Thread(target=_follow, args=[supervisor], daemon=True).start()
     with join_fleet(address, namespace, config.ray, notes) as fleet:
         return train(config, fleet, [_told(supervisor)])
+
+
+def _number(words: Sequence[str]) -> int:
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        (number,) = map(int, words)
+        if stat.S_ISSOCK(os.fstat(number).st_mode):
+            return number
+    raise UsageError(
+        "--learner is for script parallel, which starts its learner so: run `reverie train "
+        "--configs ... parallel`."
+    )
 
 
 def _follow(supervisor: Connection) -> None:
