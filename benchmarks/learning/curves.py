@@ -162,31 +162,40 @@ def draw_all(names: list[str]) -> None:
     evaluations = read(HERE / "evaluations.csv")
     text = (DOCS / "results.md").read_text()
     for name in names:
+        experiment = EXPERIMENTS[name]
         mine, theirs, results = (
             [row for row in rows if row["experiment"] == name]
             for rows in (scores, original, evaluations)
         )
         if mine:
-            draw(name, EXPERIMENTS[name], mine, theirs)
+            drawn = {experiment.label: mine}
+            if other := experiment.beside:
+                beside = [row for row in scores if row["experiment"] == other]
+                drawn = {experiment.label: mine, EXPERIMENTS[other].label: beside}
+            draw(name, experiment, drawn, theirs)
             table = "\n".join(table_rows(EXPERIMENTS[name], mine, results))
-            mark = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-            text = re.sub(mark, lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL)
+            mark = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+            text = re.sub(mark, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
     (DOCS / "results.md").write_text(text)
 
 
-def draw(name: str, experiment: Experiment, mine: Rows, theirs: Rows) -> None:
+def draw(name: str, experiment: Experiment, drawn: dict[str, Rows], theirs: Rows) -> None:
     """One plot for each task that has been run: seeds, their middle, and what it is compared to."""
     found = []
     for task in experiment.tasks:
-        if not (seeds := curves(mine, task)):
+        ours = {label: seeds for label, rows in drawn.items() if (seeds := curves(rows, task))}
+        if not ours:
             continue
         other = None
         if curves(theirs, task):
             other = original_curve(task)
         elif experiment.published:
             other = published_curve(experiment.published, task)
-        runs = compare.Experiment("", seeds, interquartile(seeds))
-        found.append(compare.Comparison(task_title(task), [runs], other))
+        runs = [
+            compare.Experiment(label if len(ours) > 1 else "", seeds, interquartile(seeds))
+            for label, seeds in ours.items()
+        ]
+        found.append(compare.Comparison(task_title(task), runs, other))
     draw_comparison(found, DOCS / "images" / f"{name}.png")
 
 
@@ -195,7 +204,7 @@ def table_rows(experiment: Experiment, mine: Rows, evaluations: Rows) -> list[st
     rows = ["| task | seed | steps | first | best | last | evaluation | worst |"]
     rows += ["|---" * 8 + "|"]
     for task in experiment.tasks:
-        for seed, (steps, scores) in curves(mine, task).items():
+        for seed, (steps, scores) in sorted(curves(mine, task).items()):
             key = task, seed
             found = [row for row in evaluations if (row["task"], row["seed"]) == key]
             end = "{mean} +- {std} | {worst}".format(**found[0]) if found else " | "

@@ -14,6 +14,8 @@ class Experiment:
         options: Further options, as on the command line.
         bin: Environment steps whose training episodes are averaged into one point.
         published: Table of published curves to draw beside ours, of `reverie.track.published`.
+        beside: Another experiment to draw beside this one.
+        label: What the curves are called in the legend.
     """
 
     configs: tuple[str, ...]
@@ -22,12 +24,25 @@ class Experiment:
     options: tuple[str, ...] = ()
     bin: int = 1000
     published: str = ""
+    beside: str = ""
+    label: str = ""
 
 
 SMALL = ("small",)
 
 EXPERIMENTS = {
-    "quickstart": Experiment(("quickstart",), {"gym_CartPole-v1": 20_000}, tuple(range(10))),
+    "quickstart": Experiment(
+        ("quickstart",), {"gym_CartPole-v1": 20_000}, tuple(range(10)), label="one process"
+    ),
+    # As many environments, in processes of their own.
+    "actors": Experiment(
+        ("quickstart", "parallel"),
+        {"gym_CartPole-v1": 20_000},
+        tuple(range(3)),
+        ("--ray.actors", "4", "--run.envs", "1"),
+        beside="quickstart",
+        label="4 actors",
+    ),
     # As the original was run, which is what the quickstart was at first.
     "cartpole": Experiment(
         ("quickstart",),
