@@ -9,7 +9,7 @@ from typing import Any
 
 from reverie.actors.cluster.actor import EnvActor
 from reverie.actors.cluster.engine.address import answering
-from reverie.actors.cluster.engine.local import local_ray
+from reverie.actors.cluster.engine.local import kept_up, local_ray
 from reverie.actors.cluster.engine.nodes import check_nodes
 from reverie.actors.cluster.engine.package import ClusterError, first_line, import_ray, init
 from reverie.actors.cluster.evaluator import EvalActor
@@ -80,8 +80,8 @@ def join_fleet(
 ) -> Iterator[Fleet]:
     """The actors that another process has made."""
     ray = import_ray()
-    init(ray, address=address, namespace=namespace)
-    try:
+    with kept_up(init(ray, address=address, namespace=namespace)), contextlib.ExitStack() as stack:
+        stack.callback(ray.shutdown)
         actors, evaluators = (
             tuple(ray.get_actor(name, namespace=namespace) for name in names)
             for names in _names(options)
@@ -90,8 +90,6 @@ def join_fleet(
         if options.inference == "server":
             server = ray.get_actor(INFERENCE, namespace=namespace)
         yield Fleet(address, namespace, actors, server, evaluators, notes)
-    finally:
-        ray.shutdown()
 
 
 def _names(options: RayConfig) -> tuple[list[str], list[str]]:

@@ -1,6 +1,7 @@
 """A Ray on this machine, for one run."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -16,13 +17,16 @@ LEAST_STORE = 100 << 20
 MOST_STORE = 2 << 30
 """Bytes of the object store of a local Ray; what is not used of it takes no memory."""
 
-_SERVE = """
-import json, shutil, sys, ray
+LEARNER = "learner"
+"""File in the folder of a Ray's session that a learner locks while it needs this Ray."""
+
+SERVE = """
+import fcntl, json, pathlib, shutil, sys, ray
 options = json.loads(sys.argv[1])
 for last in (False, True):
     try:
-        ray.init(address="local", num_gpus=0, include_dashboard=False, configure_logging=False,
-                 log_to_driver=False, **options)
+        context = ray.init(address="local", num_gpus=0, include_dashboard=False,
+                           configure_logging=False, log_to_driver=False, **options)
         break
     except Exception:  # It waits for its processes for half a minute: too short on a busy machine.
         ray.shutdown()
@@ -30,6 +34,8 @@ for last in (False, True):
             raise
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
+with (pathlib.Path(context.address_info["session_dir"]) / sys.argv[2]).open("w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)  # A learner saves.
 ray.shutdown()
 shutil.rmtree(options["_temp_dir"], ignore_errors=True)
 """
@@ -40,7 +46,8 @@ def local_ray() -> Iterator[tuple[str, str]]:
     """A Ray on this machine: its address, and the folder of its processes.
 
     It is started by a process of its own: signals to the group of this one, such as Ctrl-C, would
-    end it in the middle of a save, and this way it ends itself when this process is gone.
+    end it in the middle of a save, and this way it ends itself when this process is gone and no
+    learner needs it.
     """
     shared = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else MOST_STORE
     if shared < LEAST_STORE:
@@ -56,7 +63,7 @@ def local_ray() -> Iterator[tuple[str, str]]:
         with (
             open(f"{folder}/errors", "w+") as errors,
             subprocess.Popen(
-                [sys.executable, "-c", _SERVE, options],
+                [sys.executable, "-c", SERVE, options, LEARNER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -74,6 +81,16 @@ def local_ray() -> Iterator[tuple[str, str]]:
                 yield address, folder
             finally:
                 _end(process)
+
+
+@contextlib.contextmanager
+def kept_up(folder: str) -> Iterator[None]:
+    """A local Ray, whose session has this folder, outlives who has started it until this ends."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # The folder of a cluster may be another user's.
+            file = stack.enter_context(open(f"{folder}/{LEARNER}", "w"))
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -55,9 +55,10 @@ def import_ray(local: bool = False) -> Any:
     return ray
 
 
-def init(ray: Any, **where: Any) -> None:
-    """Joins or starts Ray, which leaves logging, and what is printed, alone."""
-    ray.init(configure_logging=False, log_to_driver=False, **where)
+def init(ray: Any, **where: Any) -> str:
+    """Joins Ray, which leaves logging, and what is printed, alone; returns its session's folder."""
+    context = ray.init(configure_logging=False, log_to_driver=False, **where)
+    return context.address_info["session_dir"]
 
 
 def first_line(error: Exception) -> str:
