@@ -5,9 +5,7 @@ before the checked packages are imported for the first time; pytest loads this f
 module.
 """
 
-import contextlib
 import os
-import pathlib
 
 import jax
 import jaxtyping
@@ -21,14 +19,13 @@ if jax.__version_info__ < (0, 11):  # A later XLA has no such flags, and ends th
 """Tests compile many programs and run each a few times: without these optimizations a program of
 the agent compiles three times faster. Other flags in the environment replace these, also none."""
 
-SHARING = ("docs", "run")
-"""Folders whose tests make whole runs, and not programs."""
-
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 # Arrays of different rank broadcast silently otherwise, which hides a missing axis.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # XLA reads them when it first compiles; processes that tests start have them too.
 os.environ.setdefault("XLA_FLAGS", QUICK)
+# Many tests start processes, which read their modules compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A process reads its token for a local Ray once, and some tests have a home folder of their own.
 os.environ["RAY_AUTH_TOKEN"] = "of-the-tests" * 4
 
@@ -50,9 +47,7 @@ def cache(tmp_path_factory):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """Runs of one process share the programs of equal agents, see shared_programs.py."""
-    with contextlib.ExitStack() as stack:
-        if item.path.relative_to(pathlib.Path(__file__).parent).parts[0] in SHARING:
-            from shared_programs import shared_programs  # After the import hook.
+    from shared_programs import shared_programs  # After the import hook.
 
-            stack.enter_context(shared_programs())
+    with shared_programs():
         return (yield)

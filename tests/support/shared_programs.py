@@ -5,15 +5,34 @@ of it stays as it is. Agents with code of a test are never shared.
 """
 
 import contextlib
+import threading
 
 import jax
 import pytest
 
 from reverie.agent.agent import Agent
-from reverie.learner.programs import Program
+from reverie.learner import learner, policy
+from reverie.learner.programs import Program, state_shapes
 from reverie.run import build
 
-agents, lowered = {}, {}
+agents, lowered, shapes = {}, {}, {}
+
+
+class Shared:
+    """A traced program that is compiled once for each folder of compiled programs."""
+
+    def __init__(self, traced):
+        self._traced, self._compiled, self._lock = traced, {}, threading.Lock()
+
+    def __getattr__(self, name):
+        return getattr(self._traced, name)
+
+    def compile(self):
+        folder = jax.config.values["jax_compilation_cache_dir"]
+        with self._lock:
+            if folder not in self._compiled:
+                self._compiled[folder] = self._traced.compile()
+            return self._compiled[folder]
 
 
 @contextlib.contextmanager
@@ -28,6 +47,13 @@ def shared_programs():
             return made  # Code of a test, which may be other code in the next one.
         spaces = repr([made.obs_space, made.act_space])
         return agents.setdefault((options, spaces, made.context, made.dtype, made.remat), made)
+
+    def shapes_once(agent):
+        if agent not in agents.values():
+            return state_shapes(agent)
+        if id(agent) not in shapes:
+            shapes[id(agent)] = state_shapes(agent)
+        return shapes[id(agent)]
 
     def remember(program, name, function, inputs, platform, fast=False, **options):
         init(program, name, function, inputs, platform, fast, **options)
@@ -44,11 +70,13 @@ def shared_programs():
         leaves, tree = jax.tree.flatten(program._inputs(batch))
         key = program.name, id(agent), fast, tree, tuple(leaves)
         if key not in lowered:
-            lowered[key] = lower(program, batch)
+            lowered[key] = Shared(lower(program, batch))
         return lowered[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "agent", agent)
+        for user in (learner, policy):
+            patch.setattr(user, "state_shapes", shapes_once)
         patch.setattr(Program, "__init__", remember)
         patch.setattr(Program, "lower", lower_once)
         yield
