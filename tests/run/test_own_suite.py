@@ -55,7 +55,7 @@ def trained(reverie, cache, tmp_path_factory):
     """The folder of a run on the example."""
     folder = tmp_path_factory.mktemp("runs") / "corridor"
     words = ["--task", "corridor_short", "--env.corridor.wind", "0.1", "--run.env_backend", "async"]
-    words += ["--run.steps", 40, "--run.envs", 2, "--jax.cache_dir", cache]
+    words += ["--run.steps", 40, "--run.envs", 2, "--run.train_ratio", 0, "--jax.cache_dir", cache]
     done = reverie(*TRAIN, *words, "--logdir", folder)
     assert done.returncode == 0, done.stderr
     assert "Run finished after 40 environment steps" in done.stdout

@@ -17,6 +17,8 @@ PHASES = (
 )  # fmt: skip
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 SECONDS = 10.0
+IDLE = ["--run.train_ratio", "0"]
+"""An agent whose update need not be compiled."""
 CHILD = pathlib.Path(__file__).with_name("in_phase.py")
 QUICK = [
     *[(phase, signal.SIGTERM) for phase in PHASES if phase not in ("reporting", "saving")],
@@ -47,10 +49,10 @@ def start(tmp_path, cache):
         words += {
             "collecting": ["--random_agent", "true"],
             "reporting": ["--run.report_every", "0.1"],
-            "evaluating": ["--script", "train_eval", "--run.eval_every", "2"],
+            "evaluating": ["--script", "train_eval", "--run.eval_every", "2", *IDLE],
             "saving": ["--run.save_every", "0.5"],
-            "stuck": ["--run.save_every", "0.5"],
-            "final": ["--run.steps", "40", "--run.final_eval_eps", "2"],
+            "stuck": ["--run.save_every", "0.5", *IDLE],
+            "final": ["--run.steps", "40", "--run.final_eval_eps", "2", *IDLE],
         }.get(phase, [])
         # A group of its own, and signals as a shell gives them to a command.
         process = subprocess.Popen(

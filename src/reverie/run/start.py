@@ -94,9 +94,10 @@ def prepare(run: Run, own: bool = False) -> None:
     run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
     # But for steps at the ends of episodes.
     first_batch = run.share.batch_size * run.replay.length
-    if len(run.replay) + left >= first_batch:
+    enough = len(run.replay) + left >= first_batch
+    if enough and config.run.train_ratio:
         run.learner.prepare("train", run.batches.example())
-    else:
+    elif not enough:
         run.logger.note(
             f"This run will learn nothing: the first update needs {first_batch:,} steps in "
             f"replay, and run.steps is {config.run.steps:,}."
