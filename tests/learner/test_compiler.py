@@ -76,7 +76,7 @@ LEAVING = """
         import jax, jax.numpy as jnp
         x = jnp.ones((8, 8))
         def slow(x):
-            for i in range(1000):
+            for i in range(300):
                 x = jnp.sin(x @ x + i)
             return x
         lowered = jax.jit(slow).lower(x)

@@ -8,8 +8,10 @@ import threading
 
 import pytest
 
+SIGNALS = [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_signals_are_told_on_the_board_and_the_cursor_comes_back(tmp_path, number, code):
     master, slave = os.openpty()
     words = ["train", "--configs", "debug", "--task", "CartPole-v1", "--random_agent", "true"]

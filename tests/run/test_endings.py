@@ -24,13 +24,14 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Ending(gymnasium.Env):
-    """Does something at its 20th step, or when it is made or reset."""
+    """Does something at its 20th step, at its 60th, or when it is made or reset."""
 
     observation_space = gs.Box(0, 1e9, (1,), np.float32)
     action_space = gs.Discrete(2)
 
-    def __init__(self, at_step=lambda: None, at_reset=lambda: None):
+    def __init__(self, at_step=lambda: None, at_reset=lambda: None, at_end=lambda: None):
         self.at_step = at_step
+        self.at_end = at_end
         self.at_reset = at_reset
         self.count = 0
 
@@ -42,6 +43,8 @@ class Ending(gymnasium.Env):
         self.count += 1
         if self.count == 20:
             self.at_step()
+        if self.count == 60:
+            self.at_end()
         time.sleep(0.001)
         return np.zeros(1, np.float32), 1.0, False, False, {}
 
@@ -102,15 +105,10 @@ def test_environments_that_take_the_signals_do_not_keep_them(run, saved, at):
         if at == "made":
             ignore_signals()
         only = {f"at_{at}": ignore_signals} if at != "made" else {}
-        return Ending(**only)
+        return Ending(**only, at_end=lambda: os.kill(os.getpid(), signal.SIGTERM))
 
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    try:
-        outcome = run(make, "--run.duration", "60")
-    finally:
-        timer.cancel()
+    outcome = run(make, "--run.duration", "60")
     assert outcome.interrupted == signal.SIGTERM
     assert saved() == [outcome.steps]
     after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -126,23 +124,27 @@ def test_what_was_measured_before_a_signal_during_a_wait_is_written(run, tmp_pat
 
 
 def test_a_worker_that_is_never_built_is_left_soon(run, saved, tmp_path):
-    begun = tmp_path / "begun"
+    begun, stuck, sent = tmp_path / "begun", tmp_path / "stuck", []
 
     def make():
         if begun.exists():
+            stuck.touch()
             time.sleep(1000)
         begun.touch()  # One temporary environment shows the spaces.
         return Ending()
 
-    timer = threading.Timer(8.0, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    start = time.monotonic()
-    try:
-        outcome = run(make, "--run.env_backend", "async")
-    finally:
-        timer.cancel()
+    def stop():
+        end = time.monotonic() + 60
+        while not stuck.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    outcome = run(make, "--run.env_backend", "async")
     assert outcome.interrupted == signal.SIGTERM
     assert outcome.steps == 0
     assert "before its first step" in outcome.summary()
-    assert time.monotonic() - start < 8 + 10
+    assert stuck.exists()
+    assert time.monotonic() - sent[0] < 10
     assert saved() == []

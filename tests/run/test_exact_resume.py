@@ -26,7 +26,7 @@ ENVS, LENGTH = 2, 10
 class Numbered(gymnasium.Env):
     """Episodes that follow from their number alone, and which can begin with any of them."""
 
-    observation_space = gs.Box(-2, 2, (3,), np.float32)
+    observation_space = gs.Box(-2, 2, (4,), np.float32)
     action_space = gs.Discrete(2)
 
     first = 0
@@ -44,7 +44,7 @@ class Numbered(gymnasium.Env):
         return self._observation(), reward, self.time >= LENGTH, False, {}
 
     def _observation(self):
-        phase = np.arange(3) * (1 + self.number) + self.time
+        phase = np.arange(4) * (1 + self.number) + self.time
         return np.sin(phase).astype(np.float32)
 
 
@@ -118,19 +118,23 @@ SELECTORS = {
 }
 
 
-@pytest.mark.parametrize("kind", SELECTORS)
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(cache, tmp_path, kind):
+KILLED = pytest.param("uniform", True, marks=pytest.mark.slow, id="uniform, a killed process")
+
+
+@pytest.mark.parametrize(("kind", "kill"), [*((kind, False) for kind in SELECTORS), KILLED])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(cache, tmp_path, kind, kill):
+    """What a run that is killed leaves is its folder as it is after a save."""
     period = ENVS * (LENGTH + 1)
     # Replay is full and evicts, with rows that were used again.
     options = {"replay.size": 8 * period, "replay.chunksize": 9, "run.train_ratio": 16}
-    options |= {"batch_size": 4, "batch_length": 8, **SELECTORS[kind]}
+    options |= SELECTORS[kind]
     save_at, stop = 12 * period, 16 * period
     whole, killed = tmp_path / "whole", tmp_path / "killed"
 
     def leave():
         shutil.copytree(whole, killed)
 
-    if kind == "uniform":
+    if kill:
         here = pathlib.Path(__file__)
         args = f"pathlib.Path({str(killed)!r}), {cache!r}, {options}, 0, {stop}, ({save_at}, die)"
         code = f"import pathlib; from {here.stem} import *; play({args})"

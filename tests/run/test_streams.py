@@ -50,22 +50,28 @@ def reverie_command(*words, folder, **options):
     return subprocess.run(start, cwd=folder, stdin=subprocess.DEVNULL, timeout=300, **options)
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-def test_what_environments_print_stays_out_of_the_json_document(loud, cache, backend):
+def test_what_environments_print_stays_out_of_the_json_document(loud, cache):
     words = ["train", "--configs", "debug", "--task", "gym_loud_games:Loud-v0"]
     words += ["--logdir", "run", "--run.steps", "8", "--jax.cache_dir", cache]
-    words += ["--run.env_backend", backend]
     done = reverie_command(*words, folder=loud, capture_output=True)
     assert done.returncode == 0, done.stderr
-    words = ["eval", "--logdir", "run", "--episodes", "2", "--json"]
-    done = reverie_command(*words, folder=loud, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["scores"] == [5.0, 5.0]
-    assert b"a new game" in done.stderr
+    for backend in ("sync", "async"):
+        words = ["eval", "--logdir", "run", "--episodes", "2", "--json"]
+        words += ["--run.env_backend", backend]
+        done = reverie_command(*words, folder=loud, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["scores"] == [5.0, 5.0]
+        assert b"a new game" in done.stderr
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+ALL = "<&- >&- 2>&-"
+STREAMS = [(x, y) for x in (">&-", "2>&-", ALL) for y in ("sync", "async")]
+# Each output with one of the ways to have environments, and all of them where processes start.
+QUICK = [(">&-", "sync"), ("2>&-", "async"), (ALL, "async")]
+CASES = [case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in STREAMS]
+
+
+@pytest.mark.parametrize(("closed", "backend"), CASES)
 def test_training_runs_without_standard_streams(loud, closed, backend):
     words = ["train", *RANDOM, "--task", "gym_loud_games:Loud-v0", "--logdir", "run"]
     words += ["--run.env_backend", backend]
