@@ -75,6 +75,7 @@ def test_policy_calls_run_on_one_core():
         assert record["core"] in os.sched_getaffinity(0)
 
 
+@pytest.mark.slow
 def test_several_devices_share_the_batch():
     case = TrainCase("size1m", "vector", 1, (*TINY, "--jax.devices", "0,1"))
     record = run_child("train", case)

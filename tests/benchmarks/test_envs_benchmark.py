@@ -11,7 +11,7 @@ import pytest
 SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks" / "envs.py"
 
 
-@pytest.mark.parametrize("kind", ["dummies", "atari"])
+@pytest.mark.parametrize("kind", ["dummies", pytest.param("atari", marks=pytest.mark.slow)])
 def test_rates_of_all_contenders(kind):
     words = ["--envs", "2", "--seconds", "0.02", "--rounds", "1", "--pauses", "1", "--json"]
     if kind == "atari":

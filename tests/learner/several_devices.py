@@ -1,7 +1,8 @@
 """Runs updates of the real agent on some simulated devices, for `test_several_devices`.
 
-Usage: python several_devices.py COUNT SHARDS FOLDER [COORDINATOR PROCESSES PROCESS]. Trains on so
-many devices of each process and writes `arrays.npz` and `facts.json` to the folder.
+Usage: python several_devices.py COUNT SHARDS FOLDER REPORT [COORDINATOR PROCESSES PROCESS]. Trains
+on so many devices of each process and writes `arrays.npz` and `facts.json` to the folder; those of
+a report too, unless REPORT is empty.
 """
 
 import itertools
@@ -72,7 +73,7 @@ def disturbed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return networks
 
 
-def main(count: int, shards: int, folder: pathlib.Path, *found: str) -> None:
+def main(count: int, shards: int, folder: pathlib.Path, report: str, *found: str) -> None:
     coordinator, processes, process = found or ("", 1, 0)
     hosts = connect(coordinator, int(processes), int(process), 60)
     placement = configure(
@@ -100,8 +101,9 @@ def main(count: int, shards: int, folder: pathlib.Path, *found: str) -> None:
         arrays |= {f"{i}/acting/{k}": v for k, v in named}
         (metrics,) = learner.pop_metrics()
         arrays |= {f"{i}/metric/{k}": np.float64(v) for k, v in metrics.items()}
-    report = learner.report(batches[0])
-    arrays |= {f"report/{k}": v for k, v in report.items() if np.ndim(v)}
+    if report:
+        results = learner.report(batches[0])
+        arrays |= {f"report/{k}": v for k, v in results.items() if np.ndim(v)}
     np.savez(folder / "arrays.npz", **jax.device_get(arrays))
     program = learner._compiler.get(learner._programs["train"], batches[0])
     held = itertools.chain.from_iterable(
@@ -119,5 +121,5 @@ def main(count: int, shards: int, folder: pathlib.Path, *found: str) -> None:
 
 
 if __name__ == "__main__":
-    count, shards, folder, *found = sys.argv[1:]
-    main(int(count), int(shards), pathlib.Path(folder), *found)
+    count, shards, folder, report, *found = sys.argv[1:]
+    main(int(count), int(shards), pathlib.Path(folder), report, *found)

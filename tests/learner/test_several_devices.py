@@ -22,7 +22,7 @@ RUNS = {
 }
 """Processes, training devices of each, and devices that share one copy of the state."""
 
-QUICK = ["four", "both"]
+QUICK = ["both"]
 OTHERS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
 OTHERS = OTHERS[1:]
 
@@ -48,7 +48,7 @@ class Runs(dict):
         return self.setdefault(kind, self.make(kind))
 
 
-def run(tmp_path_factory, processes, devices, shards):
+def run(tmp_path_factory, processes, devices, shards, report=""):
     """Arrays of all processes together, and the facts of the first one."""
     folders = [tmp_path_factory.mktemp(f"devices{i}") for i in range(processes)]
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -58,7 +58,7 @@ def run(tmp_path_factory, processes, devices, shards):
     ]
     started = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(devices), str(shards), str(folder), *words],
+            [sys.executable, str(SCRIPT), str(devices), str(shards), str(folder), report, *words],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -127,7 +127,7 @@ def test_results_are_equal_to_rounding(runs, part, kind):
     (one, _), (four, _) = runs["one"], runs[kind]
     names = [name for name in one if re.match(rf"\d/{part}/", name)]
     assert names
-    assert {name for name in one if "report/" not in name} <= set(four)
+    assert set(one) <= set(four)
     for name in names:
         assert_close(one[name], four[name], name)
 
@@ -162,8 +162,8 @@ def test_parameters_that_act_are_those_of_the_state(runs, kind):
 
 
 @pytest.mark.slow
-def test_a_cut_state_reports_as_a_whole_one(runs):
-    (one, _), (cut, _) = runs["four"], runs["cut"]
+def test_a_cut_state_reports_as_a_whole_one(tmp_path_factory):
+    one, cut = (run(tmp_path_factory, *RUNS[kind], report="too")[0] for kind in ("four", "cut"))
     names = [name for name in one if name.startswith("report/openloop/")]
     assert names
     for name in names:
@@ -181,16 +181,22 @@ def collectives(program, kind):
     return shapes
 
 
-def test_devices_share_the_work_and_exchange_gradients(runs):
-    one, four = runs["one"][1], runs["four"][1]
+@pytest.mark.parametrize("kind", OTHERS)
+def test_devices_share_the_work(runs, kind):
     # What is not a quarter: the optimizer and the statistics of returns.
-    assert four["flops"] < 0.3 * one["flops"]
+    assert runs[kind][1]["flops"] < 0.3 * runs["one"][1]["flops"]
+
+
+@pytest.mark.slow
+def test_devices_exchange_gradients(runs):
+    one, four = runs["one"][1], runs["four"][1]
     parameters = sum(v.size for k, v in runs["four"][0].items() if k.startswith("0/state/params/"))
     reduced = sum(math.prod(shape) for shape in collectives(four["program"], "all-reduce"))
     assert reduced >= parameters > 10_000
     assert "all-reduce" not in one["program"]
 
 
+@pytest.mark.slow
 def test_only_the_returns_are_gathered(runs):
     """Percentiles need all returns on every device; everything else stays where it is."""
     program = runs["four"][1]["program"]

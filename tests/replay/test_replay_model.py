@@ -394,20 +394,30 @@ RESUMED = [STEPS, ("update", 2_000_001), ("reload", 1), STEPS, ("update", 2_000_
 SLOW = [("add", [([0, 1], 1, 0), *[([0], 9, 4), ([1], 1, 1)] * 3, ([0], 25, 0), ([1], 9, 0)])]
 MARKED = [*SLOW, ("end", 0), ("mark", 0), ("add", [([1, 0], 5, 1)]), ("rewind", 0), *SLOW]
 SIZES = st.tuples(st.integers(3, 9), st.integers(30, 90), st.integers(1, 12), st.booleans())
+RARE = [
+    ((4, 60, 5, False), "priority", RESUMED),
+    ((4, 60, 5, False), "zeroed", RESUMED),
+    ((4, 30, 5, True), "recency", MARKED),
+    ((4, 80, 5, True), "mixture", MARKED),
+]
 
 
-@pytest.mark.parametrize("kind", ["ram", "disk", "disk, latents in ram", "disk, compressed"])
-@settings(deadline=None, max_examples=60)
-@given(
-    sizes=SIZES,
-    selector=st.sampled_from(sorted(SELECTORS)),
-    operations=st.lists(OPERATIONS, max_size=25),
-)
-@example(sizes=(4, 60, 5, False), selector="priority", operations=RESUMED)
-@example(sizes=(4, 60, 5, False), selector="zeroed", operations=RESUMED)
-@example(sizes=(4, 30, 5, True), selector="recency", operations=MARKED)
-@example(sizes=(4, 80, 5, True), selector="mixture", operations=MARKED)
-def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, operations):
+def tried(examples):
+    """The rare ones, and random ones."""
+
+    def decorate(test):
+        for sizes, selector, operations in RARE:
+            test = example(sizes=sizes, selector=selector, operations=operations)(test)
+        selector, operations = st.sampled_from(sorted(SELECTORS)), st.lists(OPERATIONS, max_size=25)
+        test = given(sizes=SIZES, selector=selector, operations=operations)(test)
+        test = settings(deadline=None, max_examples=examples)(test)
+        kinds = ["ram", "disk", "disk, latents in ram", "disk, compressed"]
+        return pytest.mark.parametrize("kind", kinds)(test)
+
+    return decorate
+
+
+def check(assert_drawn, kind, sizes, selector, operations):
     if "compressed" in kind:
         pytest.importorskip("lz4")
     with tempfile.TemporaryDirectory() as folder:
@@ -445,3 +455,14 @@ def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, operatio
             assert (stats["steps"], stats["streams"]) == (model.steps(), len(model.open))
             assert len(replay) == len(model.drawable())
         replay.close()
+
+
+@tried(15)
+def test_replay_does_what_lists_do(assert_drawn, kind, sizes, selector, operations):
+    check(assert_drawn, kind, sizes, selector, operations)
+
+
+@pytest.mark.slow
+@tried(200)
+def test_replay_does_what_lists_do_for_long(assert_drawn, kind, sizes, selector, operations):
+    check(assert_drawn, kind, sizes, selector, operations)
