@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import reverie
+from reverie.learner.programs import Program
 from reverie.run.scripts import launch
 from reverie.track.sinks.jsonl import read_jsonl
 
@@ -26,6 +27,15 @@ def test_a_run_without_an_update_says_so_and_evaluates_nothing(make_config, tmp_
     assert again.updates
     assert again.evaluation
     assert "will learn nothing" not in capfd.readouterr().out
+
+
+def test_a_run_without_updates_compiles_none(make_config, tmp_path, monkeypatch):
+    lower, names = Program.lower, []
+    monkeypatch.setattr(Program, "lower", lambda self, x: names.append(self.name) or lower(self, x))
+    outcome = launch(make_config(tmp_path, "--run.steps", "40", "--run.train_ratio", "0"))
+    assert (outcome.steps, outcome.updates) == (40, 0)
+    assert "act" in names
+    assert "train" not in names
 
 
 class Slow(gymnasium.Env):

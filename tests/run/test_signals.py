@@ -52,7 +52,7 @@ def start(tmp_path, cache):
             "evaluating": ["--script", "train_eval", "--run.eval_every", "2", *IDLE],
             "saving": ["--run.save_every", "0.5"],
             "stuck": ["--run.save_every", "0.5", *IDLE],
-            "final": ["--run.steps", "40", "--run.final_eval_eps", "2", *IDLE],
+            "final": ["--run.steps", "40", "--run.final_eval_eps", "2"],
         }.get(phase, [])
         # A group of its own, and signals as a shell gives them to a command.
         process = subprocess.Popen(

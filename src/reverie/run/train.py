@@ -215,8 +215,8 @@ def collect(run: Run, collector: Collector) -> tuple[Rollout, Turn]:
 
 
 def compile_update(run: Run) -> bool:
-    """Waits for the program of updates, and checks that there is room for it."""
-    if run.learner:
+    """Waits for the program of updates, if there are any, and checks that there is room for it."""
+    if run.learner and run.config.run.train_ratio:
         with run.shutdown.interruptible(), run.watches["update"]:
             run.learner.wait("train", run.batches.example())
         check_update(run.config, run.learner)
