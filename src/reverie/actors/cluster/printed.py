@@ -7,6 +7,9 @@ import threading
 LINES = 1000
 """Most lines that wait; of more the oldest are left out."""
 
+LONGEST = 10_000
+"""Most bytes of a line; a longer one, such as that of a bar of progress, comes in pieces."""
+
 
 class Printed:
     """Takes the standard output and error of this process, which still reach where they went."""
@@ -26,6 +29,6 @@ class Printed:
 
     def _read(self, source: int, copy: int) -> None:
         with os.fdopen(source, "rb") as lines:
-            for line in lines:
+            while line := lines.readline(LONGEST):
                 os.write(copy, line)
                 self._lines.append(line.decode(errors="replace").rstrip("\r\n"))
