@@ -119,6 +119,7 @@ def test_options_that_do_not_fit(argv, words):
         ["--jax.devices", "0,1,2,3"],
         [*HOSTS, "2", "--jax.process", "1", "--jax.devices", "0,1,2,3", "--jax.shards", "2"],
         ["--jax.coordinator", "slurm"],
+        [*HOSTS, "1"],
         ["--env.dmc.image", "false", "--env.dmc.proprio", "false"],
     ],
 )

@@ -297,6 +297,12 @@ def _parallel(config: Config) -> Iterator[str]:
 
 
 def _processes(config: Config) -> Iterator[str]:
+    told = "jax.processes" in config.sources or config.jax.coordinator == "slurm"
+    if config.jax.coordinator and not told:
+        yield (
+            f"jax.coordinator = {config.jax.coordinator} needs jax.processes N, the number of all "
+            "processes, or this one would train alone; leave jax.coordinator out for one process."
+        )
     if config.jax.coordinator and (
         config.random_agent or config.script in ("eval_only", "parallel")
     ):

@@ -74,11 +74,6 @@ def device_problems(jax: JaxConfig, batch_size: int) -> Iterator[str]:
             f"jax.processes = {jax.processes} needs jax.coordinator HOST:PORT, the address of "
             "process 0."
         )
-    if jax.processes == 1 and jax.coordinator not in ("", "slurm"):
-        yield (
-            f"jax.coordinator = {jax.coordinator} needs jax.processes N, the number of all "
-            "processes, or this one would train alone; leave jax.coordinator out for one process."
-        )
     if jax.devices and len(jax.devices) % jax.shards:
         yield (
             f"jax.shards = {jax.shards} must divide the {len(jax.devices)} training devices of "

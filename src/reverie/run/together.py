@@ -111,7 +111,6 @@ def share(config: Config, hosts: Hosts) -> Config:
     values: dict[str, Any] = {
         "batch_size": config.batch_size // count,
         "run.steps": -(-config.run.steps // count),
-        "jax.coordinator": "",
         "jax.processes": 1,
         "jax.process": 0,
     }
