@@ -46,7 +46,7 @@ def test_a_run_on_four_devices_goes_on_with_two(tmp_path):
     assert all(np.isfinite(v).all() for v in after.values())
 
 
-@pytest.mark.parametrize("devices", ["0,1,2", "0,1,2,3,4"])
+@pytest.mark.parametrize("devices", ["0,1,2", pytest.param("0,1,2,3,4", marks=pytest.mark.slow)])
 def test_a_batch_that_cannot_be_split_is_refused_before_any_work(tmp_path, devices):
     done = train(tmp_path / "run", "--jax.mock_devices", "8", "--jax.devices", devices)
     assert done.returncode == 2

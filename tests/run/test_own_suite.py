@@ -1,5 +1,6 @@
 """A suite of another package, which an entry point announces, as the example has one."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -14,6 +15,12 @@ EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "own_suite"
 SOURCE = pathlib.Path(__file__).parents[2] / "src"
 TRAIN = ["train", "--configs", "debug", "--logger.outputs", "jsonl"]
 RANDOM = [*TRAIN, "--random_agent", "true"]
+EACH = """
+import json, sys
+from reverie.cli import main
+for words in json.loads(sys.argv[1]):
+    print(main(words))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +44,10 @@ def reverie(site, tmp_path_factory):
     """Runs the command, with the example installed or without."""
     state = str(tmp_path_factory.mktemp("state"))
 
-    def run(*words, installed=True, state=state):
+    def run(*words, start=("-m", "reverie"), installed=True, state=state):
         places = [str(SOURCE), *((str(site), str(EXAMPLE)) if installed else ())]
         return subprocess.run(
-            [sys.executable, "-m", "reverie", *map(str, words)],
+            [sys.executable, *start, *map(str, words)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(places), "XDG_STATE_HOME": state},
             capture_output=True,
             text=True,
@@ -70,18 +77,17 @@ def test_it_is_listed_and_checked(reverie):
     assert "corridor_long can be trained on." in checked.stdout
 
 
-@pytest.mark.parametrize(
-    ("words", "messages"),
-    [
+def test_its_errors_are_as_clear_as_those_of_ours(reverie, tmp_path):
+    mistakes = [
         (["--env.corridor.wnd", "0.1"], ["Unknown key", "Nearest known: env.corridor.wind"]),
         (["--env.corridor.wind", "0.5"], ["expected a number >= 0 and < 0.5"]),
         (["--task", "corridor_sort"], ["There is no corridor 'sort', only short and long"]),
-    ],
-)
-def test_its_errors_are_as_clear_as_those_of_ours(reverie, tmp_path, words, messages):
-    failed = reverie(*RANDOM, "--task", "corridor_short", "--logdir", tmp_path, *words)
-    assert failed.returncode
-    assert all(message in failed.stderr for message in messages)
+    ]
+    begin = [*RANDOM, "--task", "corridor_short", "--logdir", str(tmp_path)]
+    failed = reverie(json.dumps([[*begin, *words] for words, _ in mistakes]), start=("-c", EACH))
+    assert failed.stdout.split() == ["2"] * len(mistakes)
+    for _, messages in mistakes:
+        assert all(message in failed.stderr for message in messages)
     assert "Traceback" not in failed.stderr
 
 
