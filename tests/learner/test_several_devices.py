@@ -183,8 +183,10 @@ def collectives(program, kind):
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_devices_share_the_work(runs, kind):
-    # What is not a quarter: the optimizer and the statistics of returns.
-    assert runs[kind][1]["flops"] < 0.3 * runs["one"][1]["flops"]
+    # What is not a quarter: the optimizer and the statistics of returns, and more with a cut state;
+    # devices of one copy that did the same work would make it a half and more.
+    most = 0.3 if RUNS[kind][2] == 1 else 0.45
+    assert runs[kind][1]["flops"] < most * runs["one"][1]["flops"]
 
 
 @pytest.mark.slow
