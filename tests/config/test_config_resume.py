@@ -45,6 +45,7 @@ def test_equal_configurations_do_not_differ():
         ("consec_train", 2),
         ("replay_context", 0),
         ("replay.chunksize", 512),
+        ("ray.replay_shards", 3),
         ("jax.compute_dtype", "bfloat16"),
         ("env.dmc.size", (96, 96)),
         ("env.dmc.image", False),

@@ -35,7 +35,7 @@ class RayConfig(Section):
         0,
         "Processes that replay is spread over, each with its share of the streams and of "
         "`replay.size`; 0: replay is in the process that trains.",
-        fixed="it sets the layout of the saved replay",
+        fixed="a shard goes on with the streams that it has saved, so keep the saved number",
         ge=0,
         le=64,
     )
