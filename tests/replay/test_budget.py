@@ -69,6 +69,14 @@ def test_too_little_disk(machine, tmp_path):
     assert estimate_budget(layout, 1, tmp_path).disk_available == 10e9 + 1000
 
 
+def test_processes_have_their_part_of_what_they_share(machine, tmp_path):
+    machine(8e9, 10e9)
+    (tmp_path / "0000000000.chunk").write_bytes(bytes(1000))
+    options = {"ram_shares": 2, "disk_shares": 4}
+    found = estimate_budget(Layout(SPACES, ["latent/deter"]), 100_000, tmp_path, **options)
+    assert (found.ram_available, found.disk_available) == (4e9, 2.5e9 + 1000)
+
+
 def test_evaluation_episodes_take_memory_besides(machine, tmp_path):
     layout = Layout(SPACES, ["latent/deter"])
     others = 100_000 * (STEP + budget.INDEX)

@@ -91,6 +91,24 @@ def test_replay_of_a_process_is_still_cut_to_what_fits_where_nobody_has_set_it()
     assert not unset(part, ["replay.size"])
 
 
+class Second(Hosts):
+    """The second of three processes, of which the first is on another host."""
+
+    def __init__(self, *first):
+        super().__init__(1, 3)
+        self.first_gives = list(first)
+
+    def gather(self, value, *args):
+        first = self.first_gives.pop(0) if self.first_gives else value
+        return [first, value, value]
+
+
+def test_room_is_divided_among_those_who_share_it():
+    # All see one disk, two have one memory.
+    assert together.shares(Second("elsewhere")) == {"ram_shares": 2, "disk_shares": 3}
+    assert together.shares(Hosts()) == {"ram_shares": 1, "disk_shares": 1}
+
+
 def test_a_signal_in_one_process_saves_both_which_are_resumed_exactly(start, tmp_path):
     group = start("--run.steps", "100000")
     group.wait_for(r"loss rec")
@@ -103,6 +121,7 @@ def test_a_signal_in_one_process_saves_both_which_are_resumed_exactly(start, tmp
     assert main.meta["updates"] == other.meta["updates"] > 0
     assert not other.arrays
     assert "Traceback" not in group.text(0) + group.text(1)
+    assert "Each of the 2 processes counts its part of what is free" in group.text(0)
 
     stop = main.step + 40
     again = start("--run.steps", f"{stop}")

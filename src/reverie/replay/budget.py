@@ -148,6 +148,8 @@ def estimate_budget(
     *,
     compress: bool = False,
     held_out: int = 0,
+    ram_shares: int = 1,
+    disk_shares: int = 1,
 ) -> Budget:
     """What a replay needs and what there is.
 
@@ -158,6 +160,8 @@ def estimate_budget(
         bound: Bytes of memory that steps on disk may take; None if they live in RAM.
         compress: Whether images are compressed in the files.
         held_out: Steps of evaluation episodes that are kept in RAM besides.
+        ram_shares: Replays that share the memory.
+        disk_shares: Replays that share the disk.
     """
     files, latents = layout.nbytes(), layout.nbytes(keys=layout.latents)
     needed, index = steps * (files + INDEX), steps * INDEX
@@ -171,9 +175,9 @@ def estimate_budget(
         steps=steps,
         step=files + INDEX,
         ram=needed + others,
-        ram_available=available_ram(),
+        ram_available=available_ram() / ram_shares,
         disk=disk,
-        disk_available=available_disk(folder),
+        disk_available=available_disk(folder, disk_shares),
         bound=bound,
         folder=folder,
         compress=compress,
@@ -188,10 +192,15 @@ def available_ram() -> float:
     return min([float(psutil.virtual_memory().available), *_container_limits()])
 
 
-def available_disk(folder: Path) -> float:
-    """Bytes that files in a folder may take, with those of the files that it holds already."""
+def available_disk(folder: Path, shares: int = 1) -> float:
+    """Bytes that files in a folder may take, with those of the files that it holds already.
+
+    Args:
+        folder: Need not exist.
+        shares: Such folders that share what is free.
+    """
     own = sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
-    return float(free_space(folder) + own)
+    return free_space(folder) / shares + own
 
 
 def _container_limits() -> list[float]:

@@ -39,6 +39,7 @@ def budget(
     spaces: Mapping[str, Space],
     latents: Mapping[str, Space],
     folder: pathlib.Path,
+    **shares: int,
 ) -> Budget:
     """What experience replay will need at its largest, with that of evaluation episodes.
 
@@ -49,6 +50,7 @@ def budget(
         spaces: Observation and action keys.
         latents: Latents of the agent; none for a random one.
         folder: Where it is saved.
+        **shares: How many processes share memory and disk, as for `estimate_budget`.
 
     Raises:
         BudgetError: If it cannot fit; not if the run is limited to a time in which nobody knows how
@@ -62,6 +64,7 @@ def budget(
         bound=config.replay.ram_gb * 1e9,
         compress=config.replay.compress != "none",
         held_out=held_out_steps(config),
+        **shares,
     )
     needed = choose(min(config.replay.size, config.run.steps))
     if needed.problem and unset(config, ["replay.size"]):

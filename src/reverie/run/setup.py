@@ -91,7 +91,7 @@ def set_up(
             )
     latents = agent.latent_spaces if agent else {}
     part = together.share(config, hosts)
-    budget = experience.budget(part, keys, latents, folder.replay)
+    budget = experience.budget(part, keys, latents, folder.replay, **together.shares(hosts))
     part, fitted = defaults.fit_replay(part, budget)
     config, part = together.fit(config, part, hosts)
     # Mistakes that were found before leave no folder, and those found later leave it as it was.
@@ -106,6 +106,8 @@ def set_up(
     replay = experience.replay(part, keys, latents, budget)
     stack.enter_context(contextlib.closing(replay))
     notes += [*fitted, budget.problem or str(budget)]
+    if hosts.count > 1:
+        notes.append(f"Each of the {hosts.count} processes counts its part of what is free.")
     batches = stack.enter_context(experience.batches(part, replay))
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
     run = Run(config, source, shutdown, folder, keys, learner, policy, replay, batches, ratio)

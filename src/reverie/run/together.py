@@ -70,6 +70,15 @@ def same(config: Config, hosts: Hosts) -> None:
                 )
 
 
+def shares(hosts: Hosts) -> dict[str, int]:
+    """How many processes share memory and disk, as for `estimate_budget`.
+
+    All of them see the run folder, and those of one host have one memory.
+    """
+    name = socket.gethostname()
+    return {"ram_shares": hosts.gather(name).count(name), "disk_shares": hosts.count}
+
+
 def create(folder: RunFolder, hosts: Hosts, fresh: bool) -> RunFolder:
     """Makes the run folder, which the first process names.
 
