@@ -1,5 +1,6 @@
 """Whole runs over two processes on this machine: their folder, resume, ends and faults."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -15,7 +16,8 @@ from reverie.config.load import load
 from reverie.config.schema import unset
 from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.hosts import Hosts
-from reverie.run import together
+from reverie.run import build, setup, together
+from reverie.run.shutdown import Shutdown
 from reverie.track.sinks.jsonl import read_jsonl
 
 WORDS = [
@@ -107,6 +109,24 @@ def test_room_is_divided_among_those_who_share_it():
     # All see one disk, two have one memory.
     assert together.shares(Second("elsewhere")) == {"ram_shares": 2, "disk_shares": 3}
     assert together.shares(Hosts()) == {"ram_shares": 1, "disk_shares": 1}
+
+
+def test_every_process_looks_for_the_run_where_the_first_one_does(monkeypatch, tmp_path):
+    class Looked(Exception):
+        pass
+
+    def look(config, folder):
+        raise Looked(folder.own)
+
+    first = tmp_path / "first" / "run"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(together, "same", lambda config, hosts: None)
+    monkeypatch.setattr(build, "hosts", lambda config: contextlib.nullcontext(Second(str(first))))
+    monkeypatch.setattr(setup, "_resumed", look)
+    config = load(overrides={"task": "gym_CartPole-v1", "logdir": "run"})
+    with contextlib.ExitStack() as stack, pytest.raises(Looked) as caught:
+        setup.set_up(config, None, Shutdown(), stack)
+    assert caught.value.args == (first / "processes" / "1",)
 
 
 def test_a_signal_in_one_process_saves_both_which_are_resumed_exactly(start, tmp_path):

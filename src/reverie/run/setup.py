@@ -68,6 +68,7 @@ def set_up(
     fresh = STAMP in config.sources.get("logdir", "")
     if fresh:
         folder = folder.unused()
+    folder = together.located(folder, hosts)
     folder.check()
     config, notes = _resumed(config.model_copy(update={"env": source.config}), folder)
     if config.replay.compress != "none":

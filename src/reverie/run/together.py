@@ -70,6 +70,13 @@ def same(config: Config, hosts: Hosts) -> None:
                 )
 
 
+def located(folder: RunFolder, hosts: Hosts) -> RunFolder:
+    """The run folder that the first process means, whose working folder may be another one."""
+    if hosts.count == 1:
+        return folder
+    return RunFolder(pathlib.Path(hosts.gather(str(folder.root))[0]), hosts.index)
+
+
 def shares(hosts: Hosts) -> dict[str, int]:
     """How many processes share memory and disk, as for `estimate_budget`.
 
