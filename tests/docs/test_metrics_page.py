@@ -17,7 +17,8 @@ OF_OTHERS |= {"achievement/rate/KEY", "achievement/score"}  # Of Crafter.
 OF_OTHERS |= {f"epstats/log/KEY/{kind}" for kind in ("avg", "max", "sum")}
 OF_OTHERS |= {"eval/report/KEY"}  # Of runs that keep episodes for it.
 OF_OTHERS |= {"report/ahead/KEY/N", "report/ahead/KEY/N/last"}  # Of larger batches.
-OF_OTHERS |= {f"actors/{name}" for name in ("running", "restarts", "lag", "ahead")}  # Parallel.
+# Of script parallel.
+OF_OTHERS |= {f"actors/{name}" for name in ("running", "restarts", "batch", "lag", "ahead")}
 
 
 @pytest.fixture(scope="module")

@@ -203,12 +203,13 @@ class EnvActor(ActorProcess):
     def _took_params(self, version: int, params: Sequence[Any]) -> bool:
         """Whether there are any to act with, if only the ones before."""
         import ray
+        from ray import exceptions
 
         from reverie.learner.policy import Params
 
         try:
             leaves = ray.get(params[0])
-        except ray.exceptions.ObjectLostError:  # They went with their learner, or its node.
+        except exceptions.ObjectLostError:  # They went with their learner, or its node.
             return self._version >= 0
         self._policy.set_params(Params(version, leaves))
         self._version = version

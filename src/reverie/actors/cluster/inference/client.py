@@ -45,13 +45,12 @@ class ServedPolicy:
         assert mode == "train"
         while True:
             try:
-                answer = ray.get(self._server.act.remote(carry, obs))
+                answer: Any = ray.get(self._server.act.remote(carry, obs))
                 break
             except exceptions.RayActorError:
                 time.sleep(PAUSE)
         if isinstance(answer, Failure):
             raise answer.error("The inference server")
-        self._oldest = min(
-            answer.version, self._oldest if self._oldest is not None else answer.version
-        )
+        oldest = answer.version if self._oldest is None else self._oldest
+        self._oldest = min(answer.version, oldest)
         return answer.carry, answer.actions, answer.latents
