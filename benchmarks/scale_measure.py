@@ -190,7 +190,7 @@ def _run(count: int, steps: int, ratio: float, shards: int) -> tuple[float, floa
 
 def service(envs: int = 8, length: int = 16, count: int = 200) -> None:
     """Prints what a step takes of the learner, and its bytes, by kind of observation."""
-    ray = import_ray(local=True)
+    ray = import_ray()
     ray.init(num_cpus=2, include_dashboard=False, configure_logging=False, log_to_driver=False)
     print("| steps | replay | receive, us | store, us | statistics, us | bytes | on the wire |")
     print("|---|---|---|---|---|---|---|")

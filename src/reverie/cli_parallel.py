@@ -42,7 +42,7 @@ def supervise(config: Config) -> int:
     """
     # Ray need not print that an actor has died: the learner does.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    import_ray(local=not config.ray.address)
+    import_ray(config.ray.address)
     # It imports while Ray starts.
     learner = _Learner()
     with learner.signals(), open_fleet(config.ray) as fleet:

@@ -37,7 +37,7 @@ class Counter(gymnasium.Env):
 @pytest.fixture(scope="module", autouse=True)
 def server():
     """Of which the processes of one Ray descend that all runs here use and leave alone."""
-    ray = import_ray(local=True)
+    ray = import_ray()
     with local_ray() as (address, _):
         ray.init(address=address, configure_logging=False, log_to_driver=False)
         yield psutil.Process()

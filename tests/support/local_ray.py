@@ -9,7 +9,7 @@ from reverie.actors.cluster.engine.package import import_ray
 @pytest.fixture(scope="module")
 def ray_address():
     """One Ray for all that this process does, which uses it and leaves it alone."""
-    ray = import_ray(local=True)
+    ray = import_ray()
     with local_ray() as (address, _):
         ray.init(address=address, configure_logging=False, log_to_driver=False)
         yield address

@@ -28,7 +28,7 @@ class Nodes:
     """
 
     def __init__(self, folder, store=100 << 20):
-        import_ray(local=True)  # A token, and no processes in store.
+        import_ray()  # A token, and no processes in store.
         self._folder, self.store = folder, store
         self.address = ""
         self.nodes = []

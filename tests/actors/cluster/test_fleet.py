@@ -1,6 +1,8 @@
 """What is wrong with Ray or its cluster is said in one line, at once."""
 
+import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -41,6 +43,29 @@ def test_an_address_without_a_cluster_is_refused_in_seconds(monkeypatch, tmp_pat
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(where, "CURRENT", tmp_path / "none")
     assert "no Ray cluster runs on this machine: start one by `ray start" in refused(address="auto")
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "mode"),
+    [
+        ("", False, "token"),
+        ("auto", True, "token"),
+        ("auto", False, "None"),
+        ("10.0.0.1:6379", True, "None"),
+    ],
+)
+def test_a_token_is_shown_to_a_ray_of_this_machine(address, token, mode, tmp_path):
+    if token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+    code = (
+        "import os; from reverie.actors.cluster.engine.package import import_ray; "
+        f"import_ray({address!r}); print(os.environ.get('RAY_AUTH_MODE'))"
+    )
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    words = [sys.executable, "-c", code]
+    env["HOME"] = str(tmp_path)
+    assert subprocess.check_output(words, env=env, text=True).strip() == mode
 
 
 def test_a_container_without_shared_memory_is_refused(monkeypatch):

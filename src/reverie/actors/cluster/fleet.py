@@ -11,7 +11,14 @@ from reverie.actors.cluster.actor import EnvActor
 from reverie.actors.cluster.engine.address import answering
 from reverie.actors.cluster.engine.local import kept_up, local_ray
 from reverie.actors.cluster.engine.nodes import check_nodes
-from reverie.actors.cluster.engine.package import ClusterError, first_line, import_ray, init
+from reverie.actors.cluster.engine.package import (
+    MODE,
+    ClusterError,
+    first_line,
+    has_token,
+    import_ray,
+    init,
+)
 from reverie.actors.cluster.evaluator import EvalActor
 from reverie.actors.cluster.inference.server import InferenceServer
 from reverie.actors.cluster.place import here
@@ -52,7 +59,7 @@ def open_fleet(options: RayConfig) -> Iterator[Fleet]:
     Raises:
         ClusterError: If that is not possible.
     """
-    ray = import_ray(local=not options.address)
+    ray = import_ray(options.address)
     with contextlib.ExitStack() as stack:
         notes = []
         namespace = f"reverie-{uuid.uuid4().hex[:12]}"
@@ -79,7 +86,7 @@ def join_fleet(
     address: str, namespace: str, options: RayConfig, notes: tuple[str, ...] = ()
 ) -> Iterator[Fleet]:
     """The actors that another process has made."""
-    ray = import_ray()
+    ray = import_ray(address)
     with kept_up(init(ray, address=address, namespace=namespace)), contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
         actors, evaluators = (
@@ -137,10 +144,17 @@ def _open(ray: Any, options: RayConfig, namespace: str, stack: contextlib.ExitSt
     except Exception as error:
         raise ClusterError(
             f"ray.address is {options.address}, which does not work as a Ray cluster: "
-            f"{first_line(error)}"
+            f"{first_line(error)}{_token_hint()}"
         ) from None
     stack.callback(ray.shutdown)
     return [f"Ray cluster at {address}, {len(ray.nodes())} nodes."]
+
+
+def _token_hint() -> str:
+    """What to do where the cluster may want the token, which only one at `auto` is shown."""
+    if os.environ.get(MODE) or not has_token():
+        return ""
+    return f" If it was started with the token that is here (~/.ray/auth_token): set {MODE}=token."
 
 
 def _kill(ray: Any, actors: list[Any]) -> None:

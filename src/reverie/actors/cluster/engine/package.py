@@ -9,6 +9,9 @@ from reverie.extras import install
 OLDEST = (2, 60)
 """The oldest Ray that this is known to work with."""
 
+MODE = "RAY_AUTH_MODE"
+"""Tells Ray whether there are tokens."""
+
 _ENVIRON = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # No GPU is asked for, and those that are here are not to be hidden.
@@ -25,12 +28,13 @@ class ClusterError(ConfigError):
     """Ray is not there, too old, out of reach, or does not fit."""
 
 
-def import_ray(local: bool = False) -> Any:
+def import_ray(address: str = "") -> Any:
     """The package, without what it reports about its use to others.
 
     Args:
-        local: Whether a new Ray is to be started. It then has a token, as by default, but without
-            a message each time.
+        address: As `ray.address`. A new Ray has a token, and one of this machine (`auto`) is shown
+            the user's where there is one: as by default, but without a message each time. Other
+            addresses are shown it only if RAY_AUTH_MODE says so.
 
     Raises:
         ClusterError: If it is not installed, or too old.
@@ -47,12 +51,22 @@ def import_ray(local: bool = False) -> Any:
             f"script parallel needs ray {'.'.join(map(str, OLDEST))} or newer, and ray "
             f"{ray.__version__} is installed: {install('ray')}"
         )
-    if local and not ray.is_initialized():
+    here = address == "auto" and not os.environ.get("RAY_ADDRESS")
+    if not ray.is_initialized() and (not address or (here and has_token())):
         from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault(MODE, "token")
         Config.initialize("")  # As Ray does: whoever has imported it before has no token yet.
     return ray
+
+
+def has_token() -> bool:
+    """Whether there is a token for Ray clusters here, as `ray start` takes it for a new one."""
+    from ray._raylet import (
+        AuthenticationTokenLoader,  # pyright: ignore[reportAttributeAccessIssue]
+    )
+
+    return AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
 
 
 def init(ray: Any, **where: Any) -> str:
