@@ -1,5 +1,7 @@
 """Whole runs of script parallel in a local Ray, with the smallest agent."""
 
+import os
+import signal
 import sys
 import time
 
@@ -128,6 +130,26 @@ class Hanging(Counter):
             self.mark.touch()
             time.sleep(1000)
         return super().step(action)
+
+
+def test_a_signal_while_ray_waits_ends_the_run_in_order(train, monkeypatch):
+    ray, calls = import_ray(), []
+    wait = ray.wait
+
+    def interrupted(*args, **options):
+        calls.append(args)
+        if len(calls) == 20:
+            # Ray asks Python for signals, and raises this in the place of what a handler raises.
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt from None
+        return wait(*args, **options)
+
+    monkeypatch.setattr(ray, "wait", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        train(**{"run.steps": 100_000})
+    assert ended.value.code == 128 + signal.SIGTERM
 
 
 def test_an_actor_that_hangs_is_killed_and_replaced(train, tmp_path, notes, monkeypatch):

@@ -164,6 +164,15 @@ class RayCollector:
             Cancelled: If the run is to end.
             Exception: What an actor has raised, or that one too many has died.
         """
+        try:
+            return self._next()
+        except KeyboardInterrupt:
+            # Ray raises one of its own in the place of what the handler of a signal has raised.
+            if not self._cancelled():
+                raise
+        raise Cancelled("Waiting for an actor was cancelled.")
+
+    def _next(self) -> Rollout:
         at_once = True
         while not self._cancelled():
             self._look()
