@@ -68,7 +68,10 @@ def supervise(config: Config) -> int:
                 return 128 - code
             if folder:
                 config = with_values(config, {"logdir": folder}, "the learner before")
-            learner, fleet = learner.again(), dataclasses.replace(fleet, notes=())
+            before, learner = learner, learner.again()
+            if before.asked:  # The same, until now.
+                return 128 - code
+            fleet = dataclasses.replace(fleet, notes=())
 
 
 class _LearnerError(RuntimeError):

@@ -93,7 +93,7 @@ def small_machine(monkeypatch):
 
     def free(size):
         monkeypatch.setattr(budget, "available_ram", lambda: size)
-        monkeypatch.setattr(budget, "available_disk", lambda folder: size)
+        monkeypatch.setattr(budget, "available_disk", lambda folder, shares: size)
 
     return free
 

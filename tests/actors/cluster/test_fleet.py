@@ -40,7 +40,11 @@ def test_an_address_without_a_cluster_is_refused_in_seconds(monkeypatch, tmp_pat
     assert f"ray.address is {address}, but {address} does not answer" in text
     assert "expected HOST:PORT, auto, or nothing" in refused(address="somewhere")
     assert "Ray's client cannot pass steps on" in refused(address="ray://host:10001")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert "ray.address is a..b:1, but a..b:1 does not answer" in refused(address="a..b:1")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://host:1")
+    text = refused(address="auto")
+    assert "auto, RAY_ADDRESS ray://host:1: Ray's client cannot" in text
+    monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setattr(where, "CURRENT", tmp_path / "none")
     assert "no Ray cluster runs on this machine: start one by `ray start" in refused(address="auto")
 

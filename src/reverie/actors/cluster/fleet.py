@@ -76,7 +76,7 @@ def open_fleet(options: RayConfig) -> Iterator[Fleet]:
             for kind, names in zip((EnvActor, EvalActor), _names(options), strict=True)
         ]
         server = _server(ray, options, namespace) if options.inference == "server" else None
-        stack.callback(_kill, ray, [*made[0], *made[1], server])
+        stack.callback(_kill, ray, [*made[0], *made[1], *([server] if server else [])])
         address = ray.get_runtime_context().gcs_address
         yield Fleet(address, namespace, tuple(made[0]), server, tuple(made[1]), tuple(notes))
 

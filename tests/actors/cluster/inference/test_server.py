@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 import types
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from reverie.actors.cluster.chunk import Failure
 from reverie.actors.cluster.inference.server import Answer, InferenceServer, Model
 from reverie.agent.agent import Agent
 from reverie.config.load import load
+from reverie.learner.devices import DeviceError
 from reverie.learner.nonfinite import NonFiniteError
 from reverie.learner.policy import Params, Policy
 from reverie.learner.programs import state_shapes
@@ -123,7 +125,7 @@ def test_it_acts_for_several_actors_as_a_policy_does_for_all_their_environments(
             check_equal(answers, actions, latents)
             assert {answer.version for answer in answers} == {5}
             carries = [answer.carry for answer in answers]
-        assert await server.counts() == (4, 8)
+        assert await server.counts() == (4, 8, 0.0)
 
     asyncio.run(play())
 
@@ -167,6 +169,44 @@ def test_parameters_are_those_that_its_learner_has_given_last(make, params):
     asyncio.run(play())
 
 
+def test_more_asks_than_actors_are_answered_in_turns(make, params):
+    """As where one was killed while it waited, and another one asks in its place."""
+
+    async def play():
+        server = make()
+        asked = [asyncio.create_task(server.act(None, observations(0))) for _ in range(5)]
+        await asyncio.sleep(0)
+        await start(server, params[0])
+        assert all(isinstance(each, Answer) for each in await asyncio.gather(*asked))
+        assert await server.counts() == (2, 5, 0.0)
+
+    asyncio.run(asyncio.wait_for(play(), 120))
+
+
+def test_a_learner_that_comes_while_the_one_before_starts_it_is_the_one_it_works_for(
+    make, params, monkeypatch
+):
+    async def play():
+        server, made = make(), []
+        slow = InferenceServer._make
+
+        def slowly(*args):
+            made.append(args)
+            time.sleep(0.5)
+            return slow(*args)
+
+        monkeypatch.setattr(InferenceServer, "_make", slowly)
+        asked = asyncio.create_task(server.act(None, observations(0)))
+        first = asyncio.create_task(start(server, params[0], session="dead"))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(start(server, params[1], session="two", version=9))
+        assert await asyncio.gather(first, second) == [None, None]
+        assert (await asked).version == 9
+        assert len(made) == 1
+
+    asyncio.run(asyncio.wait_for(play(), 120))
+
+
 def test_what_acting_raises_is_told_to_all_who_have_asked(make, params):
     async def play():
         server = make()
@@ -187,6 +227,22 @@ def test_a_device_that_is_not_there_is_told(make, params, monkeypatch):
     monkeypatch.setattr("reverie.learner.devices.configure", missing)
     failure = asyncio.run(start(make(), params[0]))
     assert str(failure.error("It")) == "no such device"
+
+
+def test_what_the_device_lacks_is_told_with_the_options_of_this_process(make, params, monkeypatch):
+    def none(*args, **options):
+        raise DeviceError("jax.policy_device is [5]")
+
+    monkeypatch.setattr("reverie.learner.devices.configure", none)
+    failure = asyncio.run(start(make(), params[0]))
+    assert "ray.inference_device: jax.policy_device is [5]" in str(failure.error("It"))
+
+    def full(*args):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(InferenceServer, "_make", full)
+    failure = asyncio.run(start(make(), params[0]))
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION=0.6" in str(failure.error("It"))
 
 
 @pytest.mark.parametrize(

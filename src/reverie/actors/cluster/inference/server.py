@@ -3,13 +3,14 @@
 import asyncio
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import cloudpickle
 import numpy as np
 
-from reverie.actors.cluster.chunk import Failure
+from reverie.actors.cluster.chunk import ActorError, Failure
 from reverie.actors.cluster.place import enter
 
 Arrays = dict[str, np.ndarray]
@@ -86,6 +87,7 @@ class InferenceServer:
         self._asked: list[tuple[Any, Arrays, asyncio.Future[Answer | Failure]]] = []
         self._serving: asyncio.Task[None] | None = None
         self._calls = self._answered = 0
+        self._making, self._began = asyncio.Lock(), 0.0
 
     async def start(
         self, session: str, model: bytes, seed: int, version: int, params: Sequence[Any]
@@ -101,12 +103,14 @@ class InferenceServer:
         """
         self._session, self._newest = session, -1
         try:
-            if self._policy is None:
-                self._policy = await asyncio.to_thread(self._make, model, seed)
+            async with self._making:  # A learner may have died while it was made for it.
+                if self._policy is None:
+                    self._policy = await asyncio.to_thread(self._make, model, seed)
             await self.take(session, version, params)
-            self._ready.set()
+            if session == self._session:
+                self._ready.set()
         except Exception as error:
-            return Failure.of(error)
+            return Failure.of(_explained(error))
         return None
 
     async def take(self, session: str, version: int, params: Sequence[Any]) -> None:
@@ -116,7 +120,7 @@ class InferenceServer:
         if session == self._session and version > self._newest:
             self._newest = version
             leaves = await params[0]
-            if version == self._newest:
+            if (session, version) == (self._session, self._newest):
                 self._params = Params(version, leaves)
 
     async def act(self, carry: list[np.ndarray] | None, obs: Arrays) -> Answer | Failure:
@@ -133,17 +137,21 @@ class InferenceServer:
             self._serving = asyncio.create_task(self._serve())
         return await answer
 
-    async def counts(self) -> tuple[int, int]:
-        """Batches and answers so far."""
-        return self._calls, self._answered
+    async def counts(self) -> tuple[int, int, float]:
+        """Batches and answers so far, and the seconds that a batch has taken until now."""
+        busy = time.monotonic() - self._began if self._serving else 0.0
+        return self._calls, self._answered, busy
 
     async def _serve(self) -> None:
         while self._asked:
-            asked, self._asked = self._asked, []
+            # There are more where actors have asked and died, for the programs too many.
+            most = self._model.actors
+            asked, self._asked = self._asked[:most], self._asked[most:]
+            self._began = time.monotonic()
             try:
                 found = await asyncio.to_thread(self._answers, [each[:2] for each in asked])
             except Exception as error:
-                found = [Failure.of(error)] * len(asked)
+                found = [Failure.of(_explained(error))] * len(asked)
             self._calls += 1
             self._answered += len(asked)
             for (*_, answer), result in zip(asked, found, strict=True):
@@ -194,6 +202,20 @@ class InferenceServer:
             Answer(params.version, *_cut(found, slice(start, start + count)))
             for start, count in zip(starts, counts, strict=False)
         ]
+
+
+def _explained(error: Exception) -> Exception:
+    """An error of the device, with the options of this process in place of the learner's."""
+    from reverie.learner.devices import DeviceError
+
+    if isinstance(error, DeviceError):
+        return ActorError(f"ray.inference_platform and ray.inference_device: {error}")
+    if "RESOURCE_EXHAUSTED" in str(error):
+        return ActorError(
+            "The device of the inference server has not enough memory. ray.inference_device names "
+            "another one; on that of the learner XLA_PYTHON_CLIENT_MEM_FRACTION=0.6 leaves it some."
+        )
+    return error
 
 
 def _padded(rows: Sequence[np.ndarray], size: int, blank: np.ndarray | None = None) -> np.ndarray:

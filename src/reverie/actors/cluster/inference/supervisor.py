@@ -44,7 +44,8 @@ class Inference:
         self._call: Any = None
         self._asked = self._due = 0.0
         self._started = 0
-        self._counts = self._told = (0, 0)
+        self._counts: tuple[int, ...] = (0, 0)
+        self._told = self._counts
         self.running = False
 
     def set_params(self, version: int, params: list[Any]) -> None:
@@ -75,10 +76,8 @@ class Inference:
             except exceptions.RayActorError as error:
                 self._failed(error)
         elif self.running and 0 < self._timeout < now - self._asked:
-            ray.kill(self._server, no_restart=False)
             self._call = None
-            text = f"gave no answer for {self._timeout:g} seconds and was killed (run.env_timeout)."
-            self._failed(ActorError(f"The inference server {text}"))
+            self._hangs()
 
     def metrics(self) -> dict[str, float]:
         """The mean number of actors that it has acted for at once since the last call."""
@@ -98,12 +97,20 @@ class Inference:
         if isinstance(result, Failure):
             raise result.error("The inference server")
         if self.running:
-            self._counts, self._due = result, time.monotonic() + SECONDS
+            *counts, busy = result
+            self._counts, self._due = tuple(counts), time.monotonic() + SECONDS
+            if 0 < self._timeout < busy:
+                self._hangs()
             return
         self.running, self._started = True, self._started + 1
         self._counts = self._told = (0, 0)
         assert self._params
         self.set_params(*self._params)  # Newer ones may have come meanwhile.
+
+    def _hangs(self) -> None:
+        ray.kill(self._server, no_restart=False)
+        text = f"gave no answer for {self._timeout:g} seconds and was killed (run.env_timeout)."
+        self._failed(ActorError(f"The inference server {text}"))
 
     def _failed(self, error: Exception) -> None:
         """Lets it start again, or raises what is one failure too many."""
