@@ -64,9 +64,12 @@ EXPERIMENTS = {
         },
         (0, 1),
     ),
-    # As the original was run: imagination from every step.
+    # As the original was run: imagination from every step, and the loss scales of the paper.
     "pendulum": Experiment(
-        SMALL, {"gym_Pendulum-v1": 10_000}, tuple(range(5)), ("--agent.imag_last", "0")
+        SMALL,
+        {"gym_Pendulum-v1": 10_000},
+        tuple(range(5)),
+        ("--agent.imag_last", "0", "--agent.loss_scales.vec", "1"),
     ),
     "bsuite": Experiment(
         SMALL,
