@@ -300,6 +300,21 @@ def test_evaluations_while_a_run_trains_are_kept_too(make):
     assert sorted(map(sum, recorded(outcome.logdir))) == sorted(scores[-2:])
 
 
+def test_an_evaluation_of_a_folder_that_can_only_be_read_is_told(make, monkeypatch):
+    outcome = make(Worlds, *AGENT, "--run.final_eval_eps", "0")
+
+    def refused(*args, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("reverie.run.eval_only.build.logger", refused)
+    words = ["--run.eval_eps", "2", "--logdir", str(outcome.logdir)]
+    config = load_saved(read_run(outcome.logdir, trust=False), words)
+    again = eval_only(config, EnvSource("custom_worlds", config.env, Worlds))
+    assert again.evaluation
+    assert len(again.evaluation.scores) == 2
+    assert "The evaluation is not written down: [Errno 30] Read-only file system" in again.notes
+
+
 def test_an_evaluation_whose_steps_cannot_be_kept_is_none_the_less_one(make, capsys, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "eval").write_text("in the way")

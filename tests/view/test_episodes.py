@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,7 +14,8 @@ testclient = pytest.importorskip("starlette.testclient", reason="the extra view 
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of, serials  # noqa: E402
 from reverie.run.eval_only import eval_run  # noqa: E402
-from reverie.run.folder import RunFolder  # noqa: E402
+from reverie.run.folder import RunFolder, open_run  # noqa: E402
+from reverie.run.load import load_policy, saved_spaces  # noqa: E402
 from reverie.view.app import make_app  # noqa: E402
 from reverie.view.dream.recording import episodes  # noqa: E402
 from reverie.view.folders import Folders  # noqa: E402
@@ -86,6 +88,35 @@ def test_episodes_of_the_last_evaluation_come_first(evaluated, client):
     # The likeliest action is taken, and not one that is drawn.
     likely = [int(np.argmax(step["policy"]["action"])) for step in steps[:-1]]
     assert [step["action"]["action"][0] for step in steps[:-1]] == likely
+
+
+def test_another_evaluation_has_other_numbers(evaluated, tmp_path):
+    shutil.copytree(evaluated[0] / "cartpole", tmp_path / "cartpole")
+    app = make_app(Folders(tmp_path))
+    with testclient.TestClient(app, base_url="http://localhost") as client:
+        first, *_ = client.get("/api/episodes?run=cartpole").json()
+        eval_run(str(tmp_path / "cartpole"), ["--run.eval_eps", "3"])
+        again, *_ = client.get("/api/episodes?run=cartpole").json()
+        old = client.get("/api/episode", params={"run": "cartpole", **place(first)})
+        steps_of(client, "cartpole", again)
+    assert "no longer there" in old.json()["error"]
+
+
+def test_what_is_shown_of_an_evaluation_is_what_acted(evaluated):
+    """Latents are those of the policy: drawn again, they would be others."""
+    folder = evaluated[0]
+    app = make_app(Folders(folder))
+    with testclient.TestClient(app, base_url="http://localhost") as client:
+        found, *_ = client.get("/api/episodes?run=cartpole").json()
+        _, steps = steps_of(client, "cartpole", found)
+    replay = folder / "cartpole" / "eval" / "replay"
+    kept = format.read(path_of(replay, found["serial"], "latents"))[1]
+    run, config, _ = open_run(folder / "cartpole")
+    policy, _ = load_policy(config, *saved_spaces(run, config).spaces, jax.devices()[0])
+    latents = {key: value[: len(steps)] for key, value in kept.items()}
+    # Not the value: that of a young agent is a difference of large numbers.
+    expected = np.minimum(policy.expect(latents)["continue"], 1.0)
+    np.testing.assert_allclose([step["continue"] for step in steps], expected, rtol=1e-4)
 
 
 def test_an_evaluation_in_a_browser_and_a_dream_from_it(evaluated, open_page):

@@ -43,6 +43,7 @@ class Replay:
         selector: How sequences are drawn; uniformly by default.
         storage: Where chunks live; in RAM by default. `DiskStorage` needs its arguments bound.
         seed: Seed of the draws.
+        serial: Number of the first chunk.
 
     Raises:
         TypeError: If the selector takes priorities and lacks something for it.
@@ -62,6 +63,7 @@ class Replay:
         selector: Selector | None = None,
         storage: Callable[[Layout], Storage] = RamStorage,
         seed: int = 0,
+        serial: int = 0,
     ):
         _at_least("length", length, 1)
         _at_least("capacity", capacity, length + 1)
@@ -84,6 +86,7 @@ class Replay:
         self._latent_lock = threading.Lock()
         self._archive = archive.Archive(self._storage, self._latent_lock)
         self._streams = Streams(self._index, self._storage, self._archive, length, chunksize)
+        self._streams.serial = serial
         # The one thread that copies, for all who draw from this replay, in the order of submission:
         # so batches do not depend on timing.
         self.worker = concurrent.futures.ThreadPoolExecutor(1, "replay-stream")

@@ -50,12 +50,17 @@ def eval_only(
     episodes, fps, notes = config.run.eval_eps, source.fps(config.logger.fps), []
     with build.vector_env(source, config.run, config.seed, episodes) as envs:
         keys = {**spaces.obs, **spaces.act}
-        recorder = Recorder(keys, policy.agent.latent_spaces, episodes, envs.num_envs)
+        latents = policy.agent.latent_spaces
+        recorder = Recorder(folder.evaluated, keys, latents, episodes, envs.num_envs)
         how = {"note": notes.append, "callbacks": [recorder] if record else []}
         result, records = film_episodes(policy, envs, episodes, video, fps, **how)
-    files = [_record(config, folder, step, result, records)] if record else []
+    files = []
     if record:
-        recorder.save(folder.evaluated, notes.append)
+        try:
+            files.append(_record(config, folder, step, result, records))
+            recorder.save(notes.append)
+        except OSError as error:  # As where the folder can only be read.
+            notes.append(f"The evaluation is not written down: {error}")
     files += [result.video] if result.video else []
     return Outcome(
         folder.root,

@@ -116,14 +116,15 @@ def play(
     """
     logger, shutdown, recorder = run.logger, run.shutdown, None
     if run.learner:
-        recorder = Recorder(run.spaces, run.latents, episodes, envs.num_envs)
+        how = run.spaces, run.latents, episodes, envs.num_envs
+        recorder = Recorder(run.folder.evaluated, *how)
         callbacks = [*callbacks, recorder]
     with shutdown.interruptible():
         how = {"seed": seed, "over": shutdown.late, "note": logger.note}
         how["callbacks"] = callbacks
         result, records = film_episodes(run.policy, envs, episodes, *film, **how)
     if recorder:
-        recorder.save(run.folder.evaluated, logger.note)
+        recorder.save(logger.note)
     log(logger, result, records, envs.restarts)
     if len(records) < episodes:
         logger.note(

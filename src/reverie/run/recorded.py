@@ -10,6 +10,7 @@ import numpy as np
 from reverie.actors.collector import Rollout
 from reverie.actors.evaluate import shares
 from reverie.replay.chunk import Layout
+from reverie.replay.files.archive import serials
 from reverie.replay.replay import Replay
 from reverie.spaces import Space
 
@@ -23,6 +24,7 @@ class Recorder:
     Episodes that an environment plays beyond those that count are left out.
 
     Args:
+        folder: Where the steps go, in the format of replay; may hold those of another evaluation.
         spaces: Observations and actions.
         latents: Latents of the agent.
         episodes: How many are played.
@@ -30,12 +32,24 @@ class Recorder:
     """
 
     def __init__(
-        self, spaces: Mapping[str, Space], latents: Mapping[str, Space], episodes: int, envs: int
+        self,
+        folder: Path,
+        spaces: Mapping[str, Space],
+        latents: Mapping[str, Space],
+        episodes: int,
+        envs: int,
     ):
         spaces = {**spaces, **latents}
-        capacity = max(1024, MOST_BYTES // Layout(spaces, tuple(latents)).nbytes(1))
-        self._steps = Replay(spaces, length=2, capacity=capacity, latents=tuple(latents))
-        self._missing = shares(episodes, envs)
+        capacity = max(256 * envs, MOST_BYTES // Layout(spaces, tuple(latents)).nbytes(1))
+        self._steps = Replay(
+            spaces,
+            length=2,
+            capacity=capacity,
+            latents=tuple(latents),
+            # Whoever looks at episodes of before asks for numbers that are no longer there.
+            serial=max(serials(folder), default=-1) + 1,
+        )
+        self._folder, self._missing = folder, shares(episodes, envs)
 
     def __call__(self, rollout: Rollout) -> None:
         """Takes the next steps of all environments."""
@@ -48,13 +62,13 @@ class Recorder:
             self._missing[index] -= 1
             self._steps.end(int(index))  # So that each episode has a file of its own.
 
-    def save(self, folder: Path, note: Callable[[str], object]) -> None:
-        """Replaces what is in a folder, as the last thing that is done with it.
+    def save(self, note: Callable[[str], object]) -> None:
+        """Replaces what is in the folder, as the last thing that is done with it.
 
         Args:
-            folder: Where the steps go, in the format of replay.
             note: Told if that is not possible: the scores are worth more.
         """
+        folder = self._folder
         new = folder.with_name(f"{folder.name}.new")
         try:
             with contextlib.closing(self._steps):

@@ -83,12 +83,17 @@ class _Episodes:
                 "actions": {k: dataclasses.asdict(x) for k, x in run.act_space.items()},
             }
         )
-        state, action = recording.before(model.initial())
+        initial = model.initial()
+        state, action = recording.before(initial)
         for index in range(end - begin):
             step = recording.step(index)
             done = recording.action(index)
             chance = Chance(0, begin + index)
             state, said, seen = model.observe(state, action, step.obs, step.is_first, chance)
+            # In evaluations what has acted; in replay it changes with each update.
+            kept = recording.state(index, initial) if source == "evaluation" else None
+            if kept is not None:
+                state, said = kept, model.tell(kept, chance)
             action = done if done is not None else model.idle()
             flags = {"reward": step.reward, "last": step.is_last, "terminal": step.is_terminal}
             shown = {

@@ -116,6 +116,7 @@ class Model:
         how = device.platform, fast_compile
         self._imagine = Program("imagine", self._imagined, self._imagine_inputs, *how)
         self._observe = Program("observe", self._observed, self._observe_inputs, *how)
+        self._tell = Program("tell", self._told, self._imagine_inputs, *how)
         self._leaves: list[jax.Array] = []
         self.set_params(params, step)
 
@@ -184,6 +185,18 @@ class Model:
         first = np.array([[is_first]])
         return self._host(program(self._leaves, state, act, seen, first, other, *_numbers(chance)))
 
+    def tell(self, state: State, chance: Chance) -> Said:
+        """What the heads say about a state.
+
+        Args:
+            state: Of the agent.
+            chance: Decides the draws.
+        """
+        act = {key: value[None] for key, value in self.idle().items()}
+        program = self._compiler.get(self._tell, act)
+        _, said = self._host(program(self._leaves, state, act, *_numbers(chance)))
+        return said
+
     def _host(self, results: Any) -> Any:
         state, *rest = jax.device_get(results)
         return (state, *jax.tree.map(lambda x: np.array(x[0]), rest))
@@ -197,6 +210,9 @@ class Model:
             nets.dyn.imagine_start(state), encoded, noise, self.agent.draws
         )
         return carry.state, self._say(nets, carry.state, keys[_ACT])
+
+    def _told(self, leaves, state: State, action, seed, step):
+        return state, self._say(self._networks(leaves), state, _keys(seed, step)[_ACT])
 
     def _observed(self, leaves, state: State, action, obs, first, dreamt: State, seed, step):
         agent, nets = self.agent, self._networks(leaves)

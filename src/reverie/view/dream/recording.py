@@ -133,9 +133,22 @@ class Recording:
         row = self.first - 1
         act = _rows(self._file, row, 1, tuple(self._agent.act_space))
         action = {key: value[0] for key, value in act.items()}
+        stored = self._stored(row, initial) if self._agent.context else None
+        return stored or initial, action
+
+    def state(self, index: int, initial: State) -> State | None:
+        """The state that is stored with a step; None if there is none.
+
+        Args:
+            index: As of `step`.
+            initial: The state before an episode, for sizes and types.
+        """
+        return self._stored(self.first + index, initial)
+
+    def _stored(self, row: int, initial: State) -> State | None:
         names = {key: f"{LATENT_PREFIX}{key}" for key in State._fields}
-        if not self._agent.context or not set(names.values()) <= set(self._latents.arrays):
-            return initial, action
+        if not set(names.values()) <= set(self._latents.arrays):
+            return None
         stored = _rows(self._latents, row, 1, tuple(names.values()))
         parts = {key: stored[name] for key, name in names.items()}
         if any(parts[k].shape != getattr(initial, k).shape for k in parts):
@@ -143,7 +156,7 @@ class Recording:
                 "The latents in replay have other sizes than the agent: replay and checkpoints of "
                 "this folder belong to different runs."
             )
-        return State(*(parts[k].astype(getattr(initial, k).dtype) for k in State._fields)), action
+        return State(*(parts[k].astype(getattr(initial, k).dtype) for k in State._fields))
 
     def step(self, index: int) -> Step:
         """The step some rows after the first one that is observed."""

@@ -52,7 +52,7 @@ class Episodes {
   /** What a running training has saved meanwhile. */
   async #more() {
     const found = await get("/api/episodes", { run: this.run }).catch(() => this.episodes);
-    if (found.map(nameOf).join() === this.episodes.map(nameOf).join()) return;
+    if (JSON.stringify(found) === JSON.stringify(this.episodes)) return;
     this.episodes = found;
     if (this.chosen) this.#items();
     else this.#show(found[0]);
@@ -118,8 +118,12 @@ class Episodes {
       const { source, serial, begin, end } = episode;
       for await (const line of lines(url("/api/episode", { run: this.run, source, serial, begin, end }), request.signal)) {
         if (request.signal.aborted) return;
-        if (this.about) this.steps.push(line);
-        else this.#frame((this.about = line));
+        if (!this.about) {
+          this.about = line;
+          continue;
+        }
+        if (!this.steps.length) this.#frame(this.about); // The first step waits for the compiler.
+        this.steps.push(line);
         if (this.steps.length === 1) this.#seek(0);
         this.#later();
       }
