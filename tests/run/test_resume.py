@@ -87,6 +87,19 @@ def test_other_bounds_of_an_observation_are_no_other_environment(tmp_path):
     )
 
 
+@pytest.mark.parametrize("switches", [2, (2,), (2, 3)])
+def test_switches_are_the_same_after_a_resume(switches, tmp_path):
+    class Switched(Plant):
+        def __init__(self):
+            super().__init__()
+            self.action_space = gs.MultiBinary(switches)
+
+    more = {"random_agent": True}
+    reverie.train(Switched, **options("off", tmp_path, **more))
+    again = reverie.train(Switched, **options("off", tmp_path, **more, **{"run.steps": 50}))
+    assert again.steps == 50
+
+
 @pytest.mark.parametrize("damaged", ["checkpoints", "replay"])
 def test_what_cannot_be_restored_is_left_as_it_is(make_config, copied, damaged):
     if damaged == "checkpoints":

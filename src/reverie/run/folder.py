@@ -260,4 +260,6 @@ def _same(role: Role, saved: Leaf, new: Leaf) -> bool:
     """Whether two entries mean the same: of observations the bounds do not matter."""
     if role == "observation" and isinstance(saved.flat, gs.Box) and isinstance(new.flat, gs.Box):
         return saved.flat.shape == new.flat.shape and saved.flat.dtype == new.flat.dtype
+    if isinstance(saved.native, gs.MultiBinary) and isinstance(new.native, gs.MultiBinary):
+        return saved.native.shape == new.native.shape  # MultiBinary(2) is not MultiBinary((2,)).
     return saved.flat == new.flat if role == "observation" else saved.native == new.native
