@@ -85,8 +85,8 @@ class Replay:
         self._counts = collections.Counter[str]()
         self._latent_lock = threading.Lock()
         self._archive = archive.Archive(self._storage, self._latent_lock)
-        self._streams = Streams(self._index, self._storage, self._archive, length, chunksize)
-        self._streams.serial = serial
+        parts = self._index, self._storage, self._archive
+        self._streams = Streams(*parts, length, chunksize, serial)
         # The one thread that copies, for all who draw from this replay, in the order of submission:
         # so batches do not depend on timing.
         self.worker = concurrent.futures.ThreadPoolExecutor(1, "replay-stream")

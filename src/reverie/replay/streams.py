@@ -87,15 +87,22 @@ class Streams:
         archive: Is told about those that are full or gone.
         length: Steps of a sequence.
         chunksize: Most rows of a chunk.
+        serial: Number of the first chunk.
 
     Attributes:
         serial: Number of the next chunk.
     """
 
     def __init__(
-        self, index: Index, storage: Storage, archive: Archive, length: int, chunksize: int
+        self,
+        index: Index,
+        storage: Storage,
+        archive: Archive,
+        length: int,
+        chunksize: int,
+        serial: int = 0,
     ):
-        self.serial = 0
+        self.serial = serial
         self._cursors: dict[int, Cursor] = {}
         self._index = index
         self._storage = storage

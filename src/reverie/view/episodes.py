@@ -18,7 +18,7 @@ from reverie.view.errors import told
 from reverie.view.folders import Folders, ViewError
 
 if TYPE_CHECKING:
-    from reverie.view.dream.model import Said, Seen
+    from reverie.view.dream.said import Said, Seen
     from reverie.view.models import Models
 
 
@@ -68,8 +68,8 @@ class _Episodes:
         return self._kept
 
     def _lines(self, name: str, source: str, serial: int, begin: int, end: int) -> Iterator[str]:
-        from reverie.view.dream.model import Chance
         from reverie.view.dream.recording import Recording, recorded_in
+        from reverie.view.dream.said import Chance
 
         model = self._models.load(name)
         run = self._models.open(name)

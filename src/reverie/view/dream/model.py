@@ -1,10 +1,10 @@
-"""The world model of one checkpoint as two programs: imagine a step, or observe one."""
+"""The world model of one checkpoint: imagine a step, observe one, or tell of a state."""
 
 import functools
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,69 +30,12 @@ from reverie.nn.dists import Categorical
 from reverie.nn.functional import split_widths
 from reverie.run import build
 from reverie.spaces import Space
+from reverie.view.dream.said import Arrays, Chance, Said, Seen
 from reverie.world.features import encode_flat
 from reverie.world.rssm import State, entropy, kl
 
-Arrays = dict[str, Any]
-"""Arrays by key, of numpy outside of programs."""
-
 _STATE, _ACT = 0, 1
 """What the noise of a step is for."""
-
-
-class Chance(NamedTuple):
-    """What decides the draws of a step: equal ones give equal draws.
-
-    Attributes:
-        seed: Of the whole dream.
-        step: Steps since its first frame.
-    """
-
-    seed: int
-    step: int
-
-
-class Said(NamedTuple):
-    """What the heads say about one latent state; arrays without batch axes.
-
-    Attributes:
-        obs: Decoded observations by key, images as uint8; empty where the agent has no decoder.
-        reward: Expected on the way into the state.
-        con: Probability that the episode goes on.
-        value: Expected return from here on, discounted.
-        entropy: Of the prior in nats, before the state was drawn.
-        sampled: An action of the policy, as in training.
-        likely: Its most likely action, as in evaluations.
-        policy: Probabilities of all classes, entry after entry, or means, by action key.
-        spread: Standard deviations of continuous actions.
-        valid: Classes that the predicted action mask allows, by action key that has one.
-    """
-
-    obs: Arrays
-    reward: Any
-    con: Any
-    value: Any
-    entropy: Any
-    sampled: Arrays
-    likely: Arrays
-    policy: Arrays
-    spread: Arrays
-    valid: Arrays
-
-
-class Seen(NamedTuple):
-    """What an observation tells.
-
-    Attributes:
-        surprise: KL divergence in nats of the posterior from the prior: what it told that was not
-            expected.
-        seen_error: Loss of the reconstruction by key, having seen it.
-        dream_error: Loss by key of what another state predicted in its place.
-    """
-
-    surprise: Any
-    seen_error: Arrays
-    dream_error: Arrays
 
 
 class Model:
