@@ -76,6 +76,8 @@ class Command:
         ]  # fmt: skip
         path = os.pathsep.join([str(folder), *sys.path])
         self._output = folder / "output"
+        # What a shell runs in the background ignores it, and so would this.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         with self._output.open("w") as file:
             self.process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "reverie", *words],
@@ -83,9 +85,8 @@ class Command:
                 stderr=file,
                 env={**os.environ, "PYTHONPATH": path},
                 start_new_session=True,
-                # What a shell runs in the background ignores it, and so would this.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
+        signal.signal(signal.SIGINT, before)
         self.children = []
 
     @property
