@@ -114,7 +114,7 @@ into the current one if there are several.
   FOLDER           Run folder, or a folder of runs at any depth.
   --baseline NAME  published: curves of the paper (atari100k, dmc, procgen); original: what the
                    original code reached with the presets quickstart and small.
-  --x AXIS         steps, or hours of training.
+  --x AXIS         steps, frames (steps times action repeat, as papers count), or hours of training.
   --output FILE    One file, as .png or .html."""
 
 DOCTOR = """\

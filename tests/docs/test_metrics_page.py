@@ -13,6 +13,7 @@ from reverie.track.sinks.jsonl import read_jsonl
 EXPLAINED = {name for entry in entries() for name in entry.names}
 OF_OTHERS = {"train/opt/grad_scale", "train/opt/grad_overflow"}  # Of float16.
 OF_OTHERS |= {"usage/device_gb", "usage/device_limit_gb"}  # Of accelerators.
+OF_OTHERS |= {"env/frames"}  # Of runs that repeat actions.
 OF_OTHERS |= {"achievement/rate/KEY", "achievement/score"}  # Of Crafter.
 OF_OTHERS |= {f"epstats/log/KEY/{kind}" for kind in ("avg", "max", "sum")}
 OF_OTHERS |= {"eval/report/KEY"}  # Of runs that keep episodes for it.

@@ -38,6 +38,14 @@ def test_a_run_without_updates_compiles_none(make_config, tmp_path, monkeypatch)
     assert "train" not in names
 
 
+def test_frames_are_logged_where_actions_are_repeated(make_config, tmp_path):
+    words = ["--random_agent", "true", "--run.steps", "40", "--env.gym.repeat"]
+    for repeat in (1, 3):
+        outcome = launch(make_config(tmp_path / f"{repeat}", *words, f"{repeat}"))
+        *_, last = read_jsonl(outcome.logdir / "metrics.jsonl")
+        assert last.get("env/frames") == (3 * outcome.steps if repeat > 1 else None)
+
+
 class Slow(gymnasium.Env):
     """Takes a tenth of a second for a step."""
 

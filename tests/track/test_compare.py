@@ -67,6 +67,19 @@ def test_a_run_that_is_given_twice_counts_once(runs):
     assert notes == []
 
 
+def test_frames_count_repeated_actions_and_published_curves_in_them(tmp_path):
+    write_run(tmp_path / "a", task="atari100k_pong")
+    (run,), _ = read_runs([tmp_path])
+    np.testing.assert_array_equal(run.frames, 4 * run.steps)
+    ((frames,), _), ((steps,), _) = (compare([run], x, "published") for x in ("frames", "steps"))
+    assert frames.experiments[0].middle[0, -1] == 4 * steps.experiments[0].middle[0, -1]
+    assert frames.baseline
+    assert steps.baseline
+    np.testing.assert_allclose(frames.baseline.steps, 4 * steps.baseline.steps)
+    assert cli.main(["plot", str(tmp_path), "--x", "frames"]) == 0
+    assert "frames" in (tmp_path / "curves.html").read_text()
+
+
 def test_hours_leave_out_the_pause_before_a_resume(tmp_path):
     times = 36.0 * np.arange(1, 101)
     times[50:] += 1e6
@@ -166,7 +179,7 @@ def test_several_runs_are_plotted_into_the_current_folder(runs, capsys, monkeypa
     [
         ([], "reverie plot needs the folder of a run"),
         (["a", "b"], "There is no folder a."),
-        ([".", "--x", "time"], "--x is time; expected steps or hours."),
+        ([".", "--x", "time"], "--x is time; expected steps, frames or hours."),
         ([".", "--baseline", "mine"], "--baseline is mine; expected published or original."),
         ([".", "--x", "hours", "--baseline", "original"], "over steps, not over hours"),
         (["runs", "--output", "x.pdf"], "--output is x.pdf; expected a name that ends in .png"),

@@ -8,7 +8,7 @@ from reverie.run.folder import open_run
 from reverie.track.compare import NothingToPlot, compare, read_runs
 from reverie.track.compare_page import write_page
 from reverie.track.compare_picture import draw_comparison
-from reverie.track.curve import learning_curve
+from reverie.track.curve import AXES, learning_curve
 from reverie.track.status import find_runs, is_run
 
 
@@ -45,7 +45,7 @@ def plot_runs(
         folders: Run folders, or folders of them.
         output: Where to write, as `.png` or `.html`; by default both, as `curves` in the folder, or
             in the current one where there are several.
-        axis: What the curves are over, `steps` or `hours`.
+        axis: What the curves are over, `steps`, `frames` or `hours`.
         baseline: Whose curves to put beside them: `published`, `original`, or nobody's.
 
     Returns:
@@ -54,8 +54,8 @@ def plot_runs(
     Raises:
         NothingToPlot: If no run has a finished episode, or a word is none that is known.
     """
-    if axis not in ("steps", "hours"):
-        raise NothingToPlot(f"--x is {axis}; expected steps or hours.")
+    if axis not in AXES:
+        raise NothingToPlot(f"--x is {axis}; expected steps, frames or hours.")
     if baseline not in ("", "published", "original"):
         raise NothingToPlot(f"--baseline is {baseline}; expected published or original.")
     if output and pathlib.Path(output).suffix not in (".png", ".html"):

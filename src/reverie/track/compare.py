@@ -12,11 +12,11 @@ import numpy as np
 from reverie.track.aggregate import interquartile
 from reverie.track.curve import latest
 from reverie.track.names import task_title
-from reverie.track.published import Curve, original_curve, published_for
+from reverie.track.published import Curve, action_repeat, original_curve, published_for
 from reverie.track.sinks.jsonl import METRICS, SCORES, read_jsonl
 from reverie.track.status import UNREADABLE, find_runs, read_options
 
-Axis = Literal["steps", "hours"]
+Axis = Literal["steps", "frames", "hours"]
 Baseline = Literal["", "published", "original"]
 
 POINTS = 50
@@ -54,6 +54,11 @@ class RunCurve:
     steps: np.ndarray
     hours: np.ndarray
     scores: np.ndarray
+
+    @property
+    def frames(self) -> np.ndarray:
+        """Frames of the environment at these steps: with action repeat there are more."""
+        return self.steps * action_repeat(self.options)
 
     @property
     def task(self) -> str:
@@ -135,12 +140,12 @@ def compare(
     Args:
         runs: The runs.
         axis: What curves are drawn over.
-        baseline: Whose curves to put beside them, which are over steps alone.
+        baseline: Whose curves to put beside them, which are over steps and frames alone.
 
     Returns:
         One comparison per task, and what to know about them.
     """
-    if baseline and axis != "steps":
+    if baseline and axis == "hours":
         raise NothingToPlot(f"--baseline {baseline} is known over steps, not over hours.")
     tasks, notes = defaultdict(list), []
     for run in runs:
@@ -152,6 +157,8 @@ def compare(
             try:
                 options = own[0].options
                 other = published_for(options) if baseline == "published" else original_curve(task)
+                if axis == "frames":
+                    other = dataclasses.replace(other, steps=other.steps * action_repeat(options))
             except ValueError as error:
                 notes.append(f"{task_title(task)}: {error}")
         found.append(Comparison(task_title(task), _experiments(own, axis), other))

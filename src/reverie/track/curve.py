@@ -23,7 +23,11 @@ BINS = 400
 FEW = 40
 """Lines through at most this many points show the points."""
 
-AXES = {"steps": "environment steps", "hours": "hours"}
+AXES = {
+    "steps": "environment steps",
+    "frames": "frames (environment steps x action repeat)",
+    "hours": "hours",
+}
 """What scores are drawn over."""
 
 SERIES = (
@@ -154,7 +158,7 @@ def label(axes: "Axes", title: str, end: float, axis: str = "steps", *, large: b
         axes: What was drawn.
         title: Of the task.
         end: Where the axis ends; 0 if anywhere.
-        axis: What the scores are over, `steps` or `hours`.
+        axis: What the scores are over, one of `AXES`.
         large: Whether it is alone in its picture.
     """
     from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -165,7 +169,7 @@ def label(axes: "Axes", title: str, end: float, axis: str = "steps", *, large: b
     if large:
         axes.set_ylabel("episode score", fontsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    if axis == "steps":
+    if axis != "hours":
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if end:
         axes.set_xlim(0, 1.02 * end)

@@ -91,9 +91,18 @@ def published_for(options: Mapping[str, Any]) -> Curve:
         tables = ", ".join(BENCHMARKS)
         raise ValueError(f"There is no published curve of {task!r}: the tables are {tables}.")
     curve = published_curve(benchmark, task)
-    section = "atari" if suite == "atari100k" else suite
-    repeat = options.get(f"env.{suite}.repeat", options.get(f"env.{section}.repeat", 1))
-    return dataclasses.replace(curve, steps=curve.steps / repeat)
+    return dataclasses.replace(curve, steps=curve.steps / action_repeat(options))
+
+
+def action_repeat(options: Mapping[str, Any]) -> int:
+    """Frames of the environment for each step of a run, which papers count.
+
+    Args:
+        options: Of the run, by dotted key.
+    """
+    suite = str(options["task"]).partition("_")[0]
+    section = {"atari100k": "atari", "custom": "gym"}.get(suite, suite)
+    return options.get(f"env.{suite}.repeat", options.get(f"env.{section}.repeat", 1))
 
 
 def original_curve(task: str) -> Curve:
