@@ -34,9 +34,9 @@ class JaxConfig(Section):
     coordinator: Text = option(
         "",
         "Address of process 0 of a run over several processes; slurm: it, their number and this "
-        "one's from SLURM; empty: one process.",
-        pattern=r"^(|slurm|\S+:\d{1,5})$",
-        expects="HOST:PORT or slurm",
+        "one's from SLURM; ray: it and this one's number from a Ray cluster; empty: one process.",
+        pattern=r"^(|slurm|ray|\S+:\d{1,5})$",
+        expects="HOST:PORT, slurm or ray",
     )
     processes: Int = option(1, "Processes that share each batch, one per host or device.", ge=1)
     process: Int = option(0, "Number of this process, from 0.", ge=0)

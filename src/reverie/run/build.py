@@ -142,7 +142,14 @@ def logger(
 def hosts(config: Config) -> Hosts:
     """The processes of a run, found before JAX starts."""
     jax = config.jax
-    return connect(jax.coordinator, jax.processes, jax.process, jax.connect_timeout)
+    where = jax.coordinator, jax.processes, jax.process
+    if jax.coordinator == "ray":
+        from reverie.actors.cluster.meeting import meet  # It needs Ray.
+
+        name = f"{config.task}-{config.seed}-{jax.processes}"
+        address, number = meet(name, jax.processes, jax.connect_timeout)
+        where = address, jax.processes, number
+    return connect(*where, jax.connect_timeout)
 
 
 def placement(config: Config, hosts: Hosts | None = None) -> Placement:

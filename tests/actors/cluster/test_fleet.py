@@ -25,11 +25,9 @@ def refused(**options):
 
 def test_a_missing_or_old_ray_is_named(monkeypatch):
     monkeypatch.setattr(import_ray(), "__version__", "2.9.3")
-    assert "needs ray 2.60 or newer, and ray 2.9.3 is installed: pip install" in refused()
+    assert "Ray 2.60 or newer is needed, and ray 2.9.3 is installed: pip install" in refused()
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert refused() == (
-        "script parallel needs the package ray: pip install -c constraints.txt -e '.[ray]'"
-    )
+    assert refused() == "The package ray is needed: pip install -c constraints.txt -e '.[ray]'"
 
 
 def test_an_address_without_a_cluster_is_refused_in_seconds(monkeypatch, tmp_path):
@@ -68,7 +66,7 @@ def test_a_token_is_shown_to_a_ray_of_this_machine(address, token, mode, tmp_pat
     )
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     words = [sys.executable, "-c", code]
-    env["HOME"] = str(tmp_path)
+    env |= {"HOME": str(tmp_path), "RAY_ADDRESS": "auto"}  # As if it were not set.
     assert subprocess.check_output(words, env=env, text=True).strip() == mode
 
 

@@ -8,17 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from reverie.actors.cluster.actor import EnvActor
-from reverie.actors.cluster.engine.address import answering
+from reverie.actors.cluster.engine.address import join
 from reverie.actors.cluster.engine.local import kept_up, local_ray
 from reverie.actors.cluster.engine.nodes import check_nodes
-from reverie.actors.cluster.engine.package import (
-    MODE,
-    ClusterError,
-    first_line,
-    has_token,
-    import_ray,
-    init,
-)
+from reverie.actors.cluster.engine.package import import_ray, init
 from reverie.actors.cluster.evaluator import EvalActor
 from reverie.actors.cluster.inference.server import InferenceServer
 from reverie.actors.cluster.place import here
@@ -138,23 +131,9 @@ def _open(ray: Any, options: RayConfig, namespace: str, stack: contextlib.ExitSt
                 "only where environments wait for something else than this machine's cores."
             )
         return notes
-    address = answering(options.address)
-    try:
-        init(ray, address=address, namespace=namespace)
-    except Exception as error:
-        raise ClusterError(
-            f"ray.address is {options.address}, which does not work as a Ray cluster: "
-            f"{first_line(error)}{_token_hint()}"
-        ) from None
+    address = join(ray, options.address, namespace)
     stack.callback(ray.shutdown)
     return [f"Ray cluster at {address}, {len(ray.nodes())} nodes."]
-
-
-def _token_hint() -> str:
-    """What to do where the cluster may want the token, which only one at `auto` is shown."""
-    if os.environ.get(MODE) or not has_token():
-        return ""
-    return f" If it was started with the token that is here (~/.ray/auth_token): set {MODE}=token."
 
 
 def _kill(ray: Any, actors: list[Any]) -> None:

@@ -44,20 +44,26 @@ def import_ray(address: str = "") -> Any:
     try:
         import ray
     except ImportError:
-        raise ClusterError(f"script parallel needs the package ray: {install('ray')}") from None
+        raise ClusterError(f"The package ray is needed: {install('ray')}") from None
     version = tuple(map(int, ray.__version__.split(".")[:2]))
     if version < OLDEST:
         raise ClusterError(
-            f"script parallel needs ray {'.'.join(map(str, OLDEST))} or newer, and ray "
+            f"Ray {'.'.join(map(str, OLDEST))} or newer is needed, and ray "
             f"{ray.__version__} is installed: {install('ray')}"
         )
-    here = address == "auto" and not os.environ.get("RAY_ADDRESS")
+    here = address == "auto" and not address_given()
     if not ray.is_initialized() and (not address or (here and has_token())):
         from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 
         os.environ.setdefault(MODE, "token")
         Config.initialize("")  # As Ray does: whoever has imported it before has no token yet.
     return ray
+
+
+def address_given() -> str:
+    """What RAY_ADDRESS says beside auto, which is what Ray does without it."""
+    given = os.environ.get("RAY_ADDRESS", "")
+    return "" if given == "auto" else given
 
 
 def has_token() -> bool:
