@@ -1,13 +1,11 @@
 """Whole runs whose actors ask a server for their actions (`ray.inference: server`)."""
 
 import sys
-import time
 
 import cloudpickle
-import gymnasium
-import numpy as np
 import psutil
 import pytest
+from counting import Counter, until
 from local_ray import ray_address  # noqa: F401
 
 import reverie
@@ -16,21 +14,6 @@ from reverie.track.sinks.jsonl import read_jsonl
 
 # Actors have no such module.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-class Counter(gymnasium.Env):
-    """Tells the number of steps since the reset; every tenth step ends an episode."""
-
-    observation_space = gymnasium.spaces.Box(0, 20, (1,), np.float32)
-    action_space = gymnasium.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        self.time = 0
-        return np.zeros(1, np.float32), {"log/has_jax": float("jax" in sys.modules)}
-
-    def step(self, action):
-        self.time += 1
-        return np.full(1, self.time, np.float32), 1.0, self.time == 10, False, {}
 
 
 @pytest.fixture
@@ -43,17 +26,6 @@ def train(tmp_path, cache, ray_address):  # noqa: F811
         return reverie.train(Counter, configs, sinks=sinks, callbacks=callbacks, **given)
 
     return start
-
-
-def until(condition, seconds=400):
-    """A callback that ends a run in order when a condition of it holds."""
-    end = time.monotonic() + seconds
-
-    def look(run):
-        if condition(run) or time.monotonic() > end:
-            run.shutdown.late = lambda: True
-
-    return look
 
 
 def check_every_step_is_there_once(folder, outcome):

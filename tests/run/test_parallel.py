@@ -6,10 +6,9 @@ import sys
 import time
 
 import cloudpickle
-import gymnasium
-import numpy as np
 import psutil
 import pytest
+from counting import Counter, until
 
 import reverie
 from reverie.actors.cluster.engine.local import local_ray
@@ -19,21 +18,6 @@ from reverie.track.sinks.jsonl import read_jsonl
 
 # Actors have no such module, as they have none of a notebook.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-class Counter(gymnasium.Env):
-    """Tells the number of steps since the reset; every tenth step ends an episode."""
-
-    observation_space = gymnasium.spaces.Box(0, 20, (1,), np.float32)
-    action_space = gymnasium.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        self.time = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        self.time += 1
-        return np.full(1, self.time, np.float32), 1.0, self.time == 10, False, {}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,17 +40,6 @@ def train(tmp_path, cache):
         return reverie.train(env, ["debug", "parallel"], sinks=sinks, callbacks=callbacks, **given)
 
     return start
-
-
-def until(condition, seconds=120):
-    """A callback that ends a run in order when a condition of it holds."""
-    end = time.monotonic() + seconds
-
-    def look(run):
-        if condition(run) or time.monotonic() > end:
-            run.shutdown.late = lambda: True
-
-    return look
 
 
 def check_counts(outcome, replayed):

@@ -8,9 +8,9 @@ import time
 import types
 
 import cloudpickle
-import gymnasium
 import numpy as np
 import pytest
+from counting import Counter
 from local_ray import ray_address
 
 import reverie
@@ -199,21 +199,6 @@ def test_what_cannot_be_given_again_is_told_and_nothing_counts_twice(make, tmp_p
     assert replay.stats()["items"] == len(found)
     assert " 0 steps that it had not saved were given to it again, and up to 30 are" in notes[1]
     replay.add(steps(1, 60, 20), [1])  # A new stream: it lacks steps before.
-
-
-class Counter(gymnasium.Env):
-    """Every tenth step ends an episode."""
-
-    observation_space = gymnasium.spaces.Box(0, 20, (1,), np.float32)
-    action_space = gymnasium.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        self.time = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        self.time += 1
-        return np.full(1, self.time, np.float32), 1.0, self.time == 10, False, {}
 
 
 @pytest.fixture
