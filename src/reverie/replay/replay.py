@@ -18,7 +18,7 @@ from reverie.replay.index import Index
 from reverie.replay.plan import Plan, gather, make_plan
 from reverie.replay.selectors.base import KeepsState, Selector
 from reverie.replay.selectors.uniform import Uniform
-from reverie.replay.streams import Streams, check, check_new
+from reverie.replay.streams import Streams, at_least, check, check_new
 from reverie.replay.writeback import Target
 from reverie.spaces import Space
 
@@ -65,9 +65,9 @@ class Replay:
         seed: int = 0,
         serial: int = 0,
     ):
-        _at_least("length", length, 1)
-        _at_least("capacity", capacity, length + 1)
-        _at_least("chunksize", chunksize, 1)
+        at_least("length", length, 1)
+        at_least("capacity", capacity, length + 1)
+        at_least("chunksize", chunksize, 1)
         if chunksize > 1 << OFFSET_BITS:
             raise ValueError(f"chunksize is {chunksize}, at most {1 << OFFSET_BITS} is possible.")
         if not 0 <= context < length:
@@ -151,7 +151,7 @@ class Replay:
             IndexError: If no sequence can be drawn yet.
             ValueError: If the batch size is not positive.
         """
-        _at_least("batch_size", batch_size, 1)
+        at_least("batch_size", batch_size, 1)
         rng, use_online = (self._rng, True) if probe is None else (probe, False)
         starts, online = self._index.draw(batch_size, rng, use_online)
         plan = make_plan(starts, self.length, online)
@@ -346,8 +346,3 @@ class Replay:
         """
         self.worker.shutdown(wait=True)
         self._archive.close()
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} is {value}, it must be at least {least}.")

@@ -13,6 +13,12 @@ from reverie.replay.index import Index, Start
 from reverie.spaces import LOG_PREFIX
 
 
+def at_least(name: str, value: int, least: int) -> None:
+    """Raises ValueError if a number is too small."""
+    if value < least:
+        raise ValueError(f"{name} is {value}, it must be at least {least}.")
+
+
 def check(
     steps: Mapping[str, np.ndarray], streams: Sequence[int], layout: Layout
 ) -> dict[str, np.ndarray]:

@@ -116,8 +116,8 @@ def play(
     """
     logger, shutdown, recorder = run.logger, run.shutdown, None
     if run.learner:
-        how = run.spaces, run.latents, episodes, envs.num_envs
-        recorder = Recorder(run.folder.evaluated, *how)
+        size = episodes, envs.num_envs
+        recorder = Recorder(run.folder.evaluated, run.spaces, run.latents, *size)
         callbacks = [*callbacks, recorder]
     with shutdown.interruptible():
         how = {"seed": seed, "over": shutdown.late, "note": logger.note}
