@@ -7,6 +7,7 @@ of its loops over time. What only the optimizer reads stays cut.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -41,7 +42,7 @@ class Layout:
         """Whether devices hold parts of the state."""
         return self.placement.shards > 1
 
-    @property
+    @functools.cached_property
     def packs(self) -> bool:
         """Whether parameters that act leave an update as one vector.
 
