@@ -279,7 +279,7 @@ def test_a_newer_checkpoint_is_offered_and_loaded(open_page, runs):
     page.get_by_text("No episode was saved yet").wait_for()
     begin(page)
     offer.click()
-    page.get_by_text("checkpoint of step 120").wait_for()
+    page.get_by_text("checkpoint of step 120", exact=True).wait_for()
     page.keyboard.press("ArrowRight")
     badge(page, "Asleep for 1 step")
 
