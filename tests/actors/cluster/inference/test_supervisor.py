@@ -16,18 +16,18 @@ def make(monkeypatch):
     ray = types.SimpleNamespace(
         put=lambda x: x,
         get=lambda x: None if x == "started" else x,
-        wait=lambda calls, timeout: (calls, []),
+        wait=lambda calls, timeout: ([] if calls == ["never"] else calls, []),
         kill=lambda server, no_restart: killed.append(server),
     )
     monkeypatch.setattr(module, "ray", ray)
     monkeypatch.setattr(module, "SECONDS", 0.0)
 
-    def make(busy, told, timeout=10.0):
+    def make(busy, told, timeout=10.0, answer="started"):
         def remote(answer):
             return types.SimpleNamespace(remote=lambda *args: answer)
 
         server = types.SimpleNamespace(
-            start=remote("started"), take=remote(None), counts=remote((3, 6, busy))
+            start=remote(answer), take=remote(None), counts=remote((3, 6, busy))
         )
         restarts = Restarts(1, 3600, name="It", tell=told.append)
         how = {"session": "one", "seed": 0, "timeout": timeout, "restarts": restarts}
@@ -52,3 +52,12 @@ def test_a_server_that_is_at_one_batch_for_too_long_is_killed(make, busy, timeou
     assert inference.running is not bool(hangs)
     assert ("gave no answer for 10 seconds and was killed" in "".join(told)) is bool(hangs)
     assert inference.metrics() == {"actors/batch": 2.0}
+
+
+def test_a_server_that_never_starts_is_killed(make):
+    make, killed = make
+    told = []
+    inference = make(0, told, timeout=1e-9, answer="never")
+    assert not inference.running
+    assert len(killed) == 1
+    assert "gave no answer for 1e-09 seconds and was killed (run.env_timeout)" in told[0]

@@ -75,7 +75,7 @@ class Inference:
                 self._answered(ray.get(call))
             except exceptions.RayActorError as error:
                 self._failed(error)
-        elif self.running and 0 < self._timeout < now - self._asked:
+        elif 0 < self._timeout < now - self._asked:
             self._call = None
             self._hangs()
 
