@@ -172,9 +172,8 @@ def test_policy_and_value_losses_train_nothing_else():
 def test_imagination_from_the_last_steps_only():
     agent = Agent(config(imag_last=2), OBS, ACT)
     state = agent.init(jax.random.key(0))
-    loss = jax.jit(agent.loss, compiler_options=FAST)
     arguments = (state.params, state.states, agent.init_carry(B), batch_of(agent))
-    losses = loss(*arguments, jax.random.key(0))[1].losses
+    losses = jax.eval_shape(agent.loss, *arguments, jax.random.key(0))[1].losses
     assert losses["policy"].shape == losses["value"].shape == (B, 2)
     assert losses["repval"].shape == (B, 1)
     assert losses["dyn"].shape == (B, T)
@@ -204,12 +203,12 @@ def test_slow_value_follows_at_its_rate(agent):
 
 
 def test_report_names_and_shapes(agent):
-    report = jax.jit(agent.report, compiler_options=FAST)
-    state = agent.init(jax.random.key(0))
-    _, results = report(state, agent.init_carry(B), batch_of(agent), jax.random.key(0))
+    state = jax.eval_shape(agent.init, jax.random.key(0))
+    arguments = (state, agent.init_carry(B), batch_of(agent), jax.random.key(0))
+    _, results = jax.eval_shape(agent.report, *arguments)
     assert results["openloop/vector/true"].shape == (B, T, 3)
     assert results["openloop/flags/pred"].shape == (B, T, 2)
-    assert np.isfinite(results["loss/dyn"])
+    assert results["loss/dyn"].shape == ()
 
 
 def test_an_agent_needs_observations():

@@ -26,6 +26,12 @@ FAST = {"xla_backend_optimization_level": 0}
 SMALL = ["--configs", "debug", "--agent.imag_length", "3", "--agent.opt.warmup", "0"]
 
 
+@functools.cache
+def default():
+    """The agent without flags, which is compiled once."""
+    return make()
+
+
 def make(*flags, obs=OBS, **options):
     return Agent(load([*SMALL, *flags]).agent, obs, ACT, **options)
 
@@ -64,7 +70,7 @@ def trained(agent, updates, batch=None):
 
 def test_missing_observations_train_without_a_trace():
     """One missing entry makes its key absent: the other entries of that step do not matter."""
-    agent, results = make(), []
+    agent, results = default(), []
     for other in (0.0, 5.0):
         batch = batch_of(agent)
         batch["vector"][:, 2] = [-np.inf, other, other]
@@ -77,10 +83,19 @@ def test_missing_observations_train_without_a_trace():
         np.testing.assert_array_equal(a, b)
 
 
-def test_slow_value_moves_only_every_so_many_updates():
-    agent = make("--agent.slowvalue.every", "2", "--agent.slowvalue.rate", "1.0")
+@pytest.fixture(scope="module")
+def changed():
+    """An agent with a slow value and statistics of its own, and three updates of it."""
+    flags = ["--agent.slowvalue.every", "2", "--agent.slowvalue.rate", "1.0"]
+    for name in ("retnorm", "valnorm", "advnorm"):
+        flags += [f"--agent.{name}.impl", "meanstd", f"--agent.{name}.rate", "0.5"]
+    agent = make(*flags)
+    return agent, trained(agent, 3)
+
+
+def test_slow_value_moves_only_every_so_many_updates(changed):
+    agent, ((one, _), (two, _), (three, _)) = changed
     start = agent.init(KEY).states["actor_critic"].slow.mlp.layers[0].linear.kernel
-    (one, _), (two, _), (three, _) = trained(agent, 3)
     kernels = [s.states["actor_critic"].slow.mlp.layers[0].linear.kernel for s in (one, two, three)]
     np.testing.assert_array_equal(kernels[0], start)
     np.testing.assert_array_equal(kernels[1], two.params.heads["val"].mlp.layers[0].linear.kernel)
@@ -88,11 +103,8 @@ def test_slow_value_moves_only_every_so_many_updates():
     assert float(jnp.abs(kernels[1] - start).max()) > 0
 
 
-def test_value_and_advantage_normalizers_follow_their_batches():
-    flags = []
-    for name in ("retnorm", "valnorm", "advnorm"):
-        flags += [f"--agent.{name}.impl", "meanstd", f"--agent.{name}.rate", "0.5"]
-    (one, metrics), (two, _) = trained(make(*flags), 2)
+def test_value_and_advantage_normalizers_follow_their_batches(changed):
+    _, ((one, metrics), (two, _), _) = changed
     norms, later = (x.states["actor_critic"].norms for x in (one, two))
     # Values and returns share their statistics: both see the imagined returns.
     np.testing.assert_array_equal(norms.val, norms.ret)
@@ -105,7 +117,7 @@ def test_value_and_advantage_normalizers_follow_their_batches():
 
 
 def test_normalizers_that_are_off_stay_at_zero():
-    ((state, _),) = trained(make(), 1)
+    ((state, _),) = trained(default(), 1)
     norms = state.states["actor_critic"].norms
     np.testing.assert_array_equal([*norms.val, *norms.adv], np.zeros(6))
     assert float(norms.ret.weight) > 0
@@ -130,7 +142,7 @@ def test_eval_takes_the_mode_of_the_policy_and_training_a_sample(mode):
 
 
 def test_the_previous_action_matters_except_on_a_first_step():
-    agent = make()
+    agent = default()
     params = agent.init(KEY).params
     policy = jax.jit(agent.policy, compiler_options=FAST)
     carry = agent.init_carry(N)
@@ -143,8 +155,8 @@ def test_the_previous_action_matters_except_on_a_first_step():
 
 
 def test_report_of_images_and_vectors():
-    obs = {**OBS, "view": Space("image", (48, 64, 1), "uint8")}
-    agent = make(obs=obs)
+    obs = {**OBS, "view": Space("image", (12, 16, 1), "uint8")}
+    agent = make(r"--.*\.mults", "2,4", obs=obs)
     report = jax.jit(agent.report, compiler_options=FAST)
     batch = batch_of(agent)
     batch["is_last"][0, 3] = True
@@ -159,6 +171,7 @@ def test_report_of_images_and_vectors():
     unknown = batch["is_last"][:, 1:].copy()
     unknown[:, -1] = True
     np.testing.assert_array_equal(np.isnan(expected[..., 2]), unknown)
+    assert np.isfinite(results["loss/dyn"])
     assert results["expected/pred"].shape == results["dream_expected/pred"].shape == expected.shape
 
 

@@ -103,11 +103,20 @@ def test_without_a_model_that_gives_priorities_they_are_zero(own):
     np.testing.assert_array_equal(out.priority, np.zeros((B, T)))
 
 
-def test_the_example_trains_its_head_and_leaves_the_others_as_they_were(monkeypatch):
+def test_the_example_trains_its_head_and_states_follow_batches_and_updates(own, monkeypatch):
+    def count(spec):
+        return Objective(
+            "count",
+            {"zero": 1.0},
+            lambda nets, state, seen, key: Loss({"zero": 0 * seen.data.reward}, state + 1),
+            init=lambda nets: jnp.zeros(()),
+            settle=lambda state, nets, updates: state + 10 * updates,
+        )
+
     monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     plain = make()
     units = ["--agent.extra.next_reward.units", "8"]
-    agent = make(*PAPER, "own_objective:next_reward", flags=units)
+    agent = make(*PAPER, "own_objective:next_reward", *own(count=count), flags=units)
     before = agent.init(KEY).params
     assert before.heads["next"].out.kernel.shape[0] == 8
     others = dict(before.heads)
@@ -118,19 +127,7 @@ def test_the_example_trains_its_head_and_leaves_the_others_as_they_were(monkeypa
     assert out.priority.shape == (B, T)
     changed = jnp.abs(state.opt.inner[0].nu[-255:]).max()
     assert float(changed) > 0
-
-
-def test_states_of_objectives_follow_batches_and_updates(own):
-    def count(spec):
-        return Objective(
-            "count",
-            {"zero": 1.0},
-            lambda nets, state, seen, key: Loss({"zero": 0 * seen.data.reward}, state + 1),
-            init=lambda nets: jnp.zeros(()),
-            settle=lambda state, nets, updates: state + 10 * updates,
-        )
-
-    assert float(updated(make(*PAPER, *own(count=count)))[0].states["count"]) == 11
+    assert float(state.states["count"]) == 11
 
 
 def mine(nets, state, seen, key):

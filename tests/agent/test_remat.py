@@ -9,7 +9,7 @@ from reverie.agent.agent import Agent
 from reverie.config.load import load
 from reverie.spaces import FLAGS, Space
 
-OBS = {"image": Space("image", (64, 64, 3), "uint8")}
+OBS = {"image": Space("image", (32, 32, 3), "uint8")}
 ACT = {"action": Space("discrete", (), "int32", (3,))}
 B, T = 2, 4
 
@@ -17,11 +17,11 @@ B, T = 2, 4
 @pytest.fixture(scope="module")
 def gradients():
     """By `remat`: a gradient, and the bytes that it keeps for its backward pass."""
-    config = load(["--configs", "debug"]).agent
+    config = load(["--configs", "debug", r"--.*\.mults", "2,4"]).agent
     rng = np.random.default_rng(0)
     shape = (B, 1 + T)
     batch = {
-        "image": rng.integers(0, 256, (*shape, 64, 64, 3)).astype(np.uint8),
+        "image": rng.integers(0, 256, (*shape, 32, 32, 3)).astype(np.uint8),
         "action": rng.integers(0, 3, shape).astype(np.int32),
         "reward": rng.normal(size=shape).astype(np.float32),
         "consec": np.zeros(B, np.int32),
