@@ -67,6 +67,10 @@ def test_too_little_disk(machine, tmp_path):
     # What replay has written already is not missing.
     (tmp_path / "0000000000.chunk").write_bytes(bytes(1000))
     assert estimate_budget(layout, 1, tmp_path).disk_available == 10e9 + 1000
+    # Nor what shards have written into folders of their own.
+    (tmp_path / "shard-0").mkdir()
+    (tmp_path / "shard-0" / "0000000000.chunk").write_bytes(bytes(500))
+    assert estimate_budget(layout, 1, tmp_path).disk_available == 10e9 + 1500
 
 
 def test_processes_have_their_part_of_what_they_share(machine, tmp_path):

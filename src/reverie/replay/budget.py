@@ -199,7 +199,8 @@ def available_disk(folder: Path, shares: int = 1) -> float:
         folder: Need not exist.
         shares: Such folders that share what is free.
     """
-    own = sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
+    # Shards have folders of their own in it.
+    own = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return free_space(folder) / shares + own
 
 
