@@ -11,22 +11,19 @@ from reverie.envs.errors import RenderingError
 from reverie.envs.registry import make
 from reverie.envs.suites import rendering
 
-WORKS = {"egl": rendering.egl_works, "osmesa": rendering.osmesa_works}
-
 
 @pytest.fixture
 def unset(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
 
 
-def without(monkeypatch, *names):
-    for name in names:
-        monkeypatch.setattr(rendering, f"{name}_works", lambda: False)
+def with_libraries(monkeypatch, *names):
+    monkeypatch.setattr(rendering, "works", lambda library: library in names)
 
 
 def test_images_really_show_the_task():
     """Draws where a library is installed; elsewhere the error has to name the packages."""
-    if not any(probe() for probe in WORKS.values()):
+    if not any(map(rendering.works, rendering.APT)):
         with pytest.raises(RenderingError, match="apt-get install"):
             make("dmc_cartpole_balance")
         return
@@ -80,20 +77,18 @@ def test_repeating_an_action_draws_once(monkeypatch):
 
 
 def test_egl_comes_before_osmesa(unset, monkeypatch):
-    monkeypatch.setattr(rendering, "egl_works", lambda: True)
-    monkeypatch.setattr(rendering, "osmesa_works", lambda: True)
+    with_libraries(monkeypatch, "egl", "osmesa")
     assert rendering.prepare(images=False) == "egl"
     assert os.environ["MUJOCO_GL"] == "egl"
 
 
 def test_osmesa_is_next(unset, monkeypatch):
-    without(monkeypatch, "egl")
-    monkeypatch.setattr(rendering, "osmesa_works", lambda: True)
+    with_libraries(monkeypatch, "osmesa")
     assert rendering.prepare(images=False) == "osmesa"
 
 
 def test_without_a_library_images_are_refused_with_the_remedy(unset, monkeypatch):
-    without(monkeypatch, "egl", "osmesa")
+    with_libraries(monkeypatch)
     with pytest.raises(RenderingError) as error:
         rendering.prepare(images=True)
     for word in ("libegl1", "libosmesa6", "--env.dmc.image False"):
@@ -101,7 +96,7 @@ def test_without_a_library_images_are_refused_with_the_remedy(unset, monkeypatch
 
 
 def test_without_a_library_and_without_images_nothing_is_needed(unset, monkeypatch):
-    without(monkeypatch, "egl", "osmesa")
+    with_libraries(monkeypatch)
     assert rendering.prepare(images=False) == "off"
 
 
@@ -123,5 +118,10 @@ def test_what_the_probe_promises_is_true(library):
     # The suite sets this for the library that it loaded in this process.
     env.pop("PYOPENGL_PLATFORM", None)
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert ("mean True" in done.stdout) == WORKS[library](), done.stderr
-    assert not WORKS[library]() or "Traceback" not in done.stderr
+    works = rendering.works(library)
+    assert ("mean True" in done.stdout) == works, done.stderr
+    assert not works or "Traceback" not in done.stderr
+
+
+def test_what_cannot_be_loaded_does_not_work():
+    assert not rendering.works("nowhere")

@@ -1,9 +1,8 @@
 """Chooses how MuJoCo draws images on a machine without a screen."""
 
-import ctypes
-import ctypes.util
 import functools
 import os
+import subprocess
 import sys
 
 from reverie.envs.errors import RenderingError
@@ -12,11 +11,6 @@ APT = {
     "egl": "apt-get install libegl1 libopengl0 libgl1-mesa-dri",
     "osmesa": "apt-get install libosmesa6",
 }
-
-_EGL_PLATFORM_DEVICE = 0x313F
-_EGL_OPENGL_BIT, _EGL_RENDERABLE_TYPE = 0x0008, 0x3040
-_EGL_PBUFFER_BIT, _EGL_SURFACE_TYPE = 0x0001, 0x3033
-_EGL_NONE = 0x3038
 
 
 def prepare(images: bool) -> str:
@@ -37,8 +31,8 @@ def prepare(images: bool) -> str:
     chosen = os.environ.get("MUJOCO_GL")
     if chosen is not None and not (images and chosen == "off"):
         return chosen
-    works = [name for name, probe in (("egl", egl_works), ("osmesa", osmesa_works)) if probe()]
-    if images and not works:
+    found = next((library for library in APT if works(library)), "off")
+    if images and found == "off":
         raise RenderingError(
             f"Images cannot be drawn: neither EGL nor OSMesa works. Install one: {APT['egl']} "
             f"(uses a GPU where there is one) or {APT['osmesa']} (processor). Most "
@@ -47,73 +41,23 @@ def prepare(images: bool) -> str:
     if images and "dm_control._render" in sys.modules:
         raise RenderingError(
             "MUJOCO_GL=off was set when dm_control was imported, so it cannot draw images in this "
-            f"process. Set MUJOCO_GL={works[0]} before starting it."
+            f"process. Set MUJOCO_GL={found} before starting it."
         )
     # Without a value MuJoCo tries a window system first and warns about the missing display.
-    os.environ["MUJOCO_GL"] = works[0] if works else "off"
-    return os.environ["MUJOCO_GL"]
+    os.environ["MUJOCO_GL"] = found
+    return found
 
 
 @functools.cache
-def egl_works() -> bool:
-    """Whether EGL finds a device, with or without a GPU, that draws OpenGL off screen."""
-    try:
-        egl, _ = ctypes.CDLL("libEGL.so.1"), ctypes.CDLL("libOpenGL.so.0")
-    except OSError:
-        return False
-    egl.eglGetProcAddress.restype = ctypes.c_void_p
-    egl.eglGetProcAddress.argtypes = [ctypes.c_char_p]
-    pointer = ctypes.POINTER(ctypes.c_void_p)
-    query = _extension(
-        egl,
-        b"eglQueryDevicesEXT",
-        ctypes.c_int,
-        ctypes.c_int,
-        pointer,
-        ctypes.POINTER(ctypes.c_int),
+def works(library: str) -> bool:
+    """Whether MuJoCo can draw with `egl` or `osmesa`, by trying it in another process.
+
+    Whoever has loaded one of them in this process cannot turn to the other any more.
+    """
+    code = (
+        f"from mujoco.{library} import GLContext; context = GLContext(8, 8); "
+        "context.make_current(); context.free()"
     )
-    display_of = _extension(
-        egl,
-        b"eglGetPlatformDisplayEXT",
-        ctypes.c_void_p,
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-    )
-    if query is None or display_of is None:
-        return False
-    devices, found = (ctypes.c_void_p * 16)(), ctypes.c_int()
-    if not query(16, devices, ctypes.byref(found)):
-        return False
-    return any(
-        _draws(egl, display_of(_EGL_PLATFORM_DEVICE, device, None))
-        for device in devices[: found.value]
-    )
-
-
-@functools.cache
-def osmesa_works() -> bool:
-    """Whether the OSMesa library is there."""
-    try:
-        ctypes.CDLL(ctypes.util.find_library("OSMesa") or "libOSMesa.so.8")
-    except OSError:
-        return False
-    return True
-
-
-def _extension(egl: ctypes.CDLL, name: bytes, result, *arguments):
-    address = egl.eglGetProcAddress(name)
-    return ctypes.CFUNCTYPE(result, *arguments)(address) if address else None
-
-
-def _draws(egl: ctypes.CDLL, display: int | None) -> bool:
-    """Whether a display starts and offers an off-screen OpenGL configuration."""
-    handle = ctypes.c_void_p(display)
-    if not display or not egl.eglInitialize(handle, None, None):
-        return False
-    wanted = (ctypes.c_int * 5)(
-        _EGL_SURFACE_TYPE, _EGL_PBUFFER_BIT, _EGL_RENDERABLE_TYPE, _EGL_OPENGL_BIT, _EGL_NONE
-    )
-    config, found = ctypes.c_void_p(), ctypes.c_int()
-    fine = egl.eglChooseConfig(handle, wanted, ctypes.byref(config), 1, ctypes.byref(found))
-    return bool(fine) and found.value > 0
+    environ = {**os.environ, "PYOPENGL_PLATFORM": library}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True)
+    return done.returncode == 0
