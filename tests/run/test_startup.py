@@ -9,7 +9,7 @@ import pytest
 
 WORDS = [
     "--configs", "debug",
-    "--task", "dummy_disc",
+    "--task", "gym_CartPole-v1",
     "--run.steps", "60",
     "--run.report_every", "0",
     "--run.eval_every", "0",
