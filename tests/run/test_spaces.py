@@ -57,6 +57,7 @@ IMAGES = gs.Dict(
 SIZES = gs.Tuple(
     (gs.Box(0, 255, (84, 84, 3), np.uint8), gs.Box(10, 200, (17, 33, 1), np.uint8), gs.Discrete(2))
 )
+SCALARS = gs.Box(-1, 1, ()), gs.Box(-2, 3, (), np.float64)
 
 
 class Sampled(gymnasium.Env):
@@ -113,7 +114,7 @@ def train(cache, tmp_path):
             id="resized",
             marks=pytest.mark.slow,
         ),
-        pytest.param(gs.Box(-1, 1, ()), gs.Box(-2, 3, (), np.float64), {}, id="scalars"),
+        pytest.param(*SCALARS, {}, id="scalars", marks=pytest.mark.slow),
     ],
 )
 def test_two_updates_on(train, observation, action, options):
@@ -123,6 +124,10 @@ def test_two_updates_on(train, observation, action, options):
 def test_all_of_them_cross_processes(train):
     options = {"run.env_backend": "async", "random_agent": True}
     assert train(EVERYTHING, HYBRID, **options).steps == 20
+
+
+def test_an_agent_acts_on_a_number_with_a_number(train):
+    assert train(*SCALARS, **{"run.train_ratio": 0}).steps == 20
 
 
 def test_nan_names_environment_key_and_step(train):
@@ -146,5 +151,5 @@ def test_a_size_that_does_not_fit_is_refused_by_its_option(train, shapes):
 
 def test_images_of_other_sizes_are_resized_to_one_that_fits(train, tmp_path):
     space = gs.Dict({"a": gs.Box(0, 255, (84, 84, 3), np.uint8)})
-    assert train(space, gs.Discrete(2)).steps == 20
+    assert train(space, gs.Discrete(2), **{"run.train_ratio": 0}).steps == 20
     assert load_run(["--logdir", str(tmp_path)]).env.gym.size == (80, 80)

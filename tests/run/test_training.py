@@ -256,7 +256,8 @@ def test_images_of_a_size_that_no_encoder_takes_are_resized(cache, tmp_path):
         def step(self, action):
             return np.zeros((30, 30, 3), np.uint8), *super().step(action)[1:]
 
-    options = {"logdir": str(tmp_path / "run"), **small(cache)}
+    # What is drawn and played needs no update, whose convolutions take long to compile.
+    options = {"logdir": str(tmp_path / "run"), **small(cache, train_ratio=0, report_every=0)}
     reverie.train(Tiny, "debug", **options)
     action, _ = reverie.load(tmp_path / "run").policy(np.zeros((30, 30, 3), np.uint8))
     assert Tiny.action_space.contains(action)
