@@ -70,11 +70,13 @@ def trained(reverie, cache, tmp_path_factory):
 
 
 def test_it_is_listed_and_checked(reverie):
-    listed = reverie("envs").stdout
+    check = ["envs", "check", "corridor_long", "--env.corridor.limit", "50"]
+    said = reverie(json.dumps([["envs"], check]), start=("-c", EACH)).stdout
+    listed, code, checked = said.partition("\n0\n")
     assert "corridor_short, corridor_long" in listed
-    checked = reverie("envs", "check", "corridor_long", "--env.corridor.limit", 50)
-    assert checked.returncode == 0
-    assert "corridor_long can be trained on." in checked.stdout
+    assert code
+    assert "corridor_long can be trained on." in checked
+    assert checked.endswith("\n0\n")
 
 
 def test_its_errors_are_as_clear_as_those_of_ours(reverie, tmp_path):
@@ -92,11 +94,14 @@ def test_its_errors_are_as_clear_as_those_of_ours(reverie, tmp_path):
 
 
 def test_a_run_goes_on_with_its_options(reverie, cache, trained):
-    more = reverie("train", "--logdir", trained, "--run.steps", 44, "--jax.cache_dir", cache)
-    assert "Run finished after 44 environment steps" in more.stdout
+    again = ["train", "--logdir", str(trained)]
+    more = [*again, "--run.steps", "44", "--jax.cache_dir", cache]
+    other = [*again, "--env.corridor.wind", "0.2"]
+    done = reverie(json.dumps([more, other]), start=("-c", EACH))
+    assert "Run finished after 44 environment steps" in done.stdout
+    assert done.stdout.endswith("\n2\n")
     assert yaml_text.read(trained / "config.yaml")["env"]["corridor"] == {"wind": 0.1, "limit": 100}
-    other = reverie("train", "--logdir", trained, "--env.corridor.wind", 0.2)
-    assert "env.corridor.wind: saved 0.1, now 0.2 (not allowed: it changes the task" in other.stderr
+    assert "env.corridor.wind: saved 0.1, now 0.2 (not allowed: it changes the task" in done.stderr
 
 
 def test_a_run_made_elsewhere_needs_no_trust_for_what_is_installed(
