@@ -185,7 +185,7 @@ def logs_nothing_but_numbers():
         (WrongShape, "error", ["'obs'", "(3,)", "(2,)"]),
         (OutOfBounds, "error", ["'obs'", "bound", "Training lets such values through after one"]),
         (OldStep, "error", ["4 values", "terminated"]),
-        (OldReset, "error", ["reset(*, seed=None, options=None)"]),
+        (OldReset, "error", ["reset(self, *, seed=None, options=None)"]),
         (Crashing, "error", ["ZeroDivisionError: bug"]),
         (Speaking, "error", ["Text"]),
         (Exiting, "error", ["SystemExit: 3", "test_envs_check.py, line", "raise SystemExit(3)"]),
@@ -250,7 +250,7 @@ def vector():
     ("source", "level", "words"),
     [
         (NoInfo, "error", ["None as its info", "dict"]),
-        (SeedOnly, "error", ["reset(*, seed=None, options=None)"]),
+        (SeedOnly, "error", ["reset(self, *, seed=None, options=None)"]),
         (BadStart, "error", ["ZeroDivisionError", "test_envs_check.py, line", "return 1 / 0"]),
         (BadEnd, "warning", ["close() raised OSError: gone"]),
         (NoEnv, "error", ["NoEnv", "gymnasium.Env"]),

@@ -177,12 +177,18 @@ def test_old_interfaces_are_explained():
         def reset(self, *, seed=None, options=None):
             return np.zeros(1, np.float32)
 
+    class Oldest(Script):
+        def reset(self):
+            return np.zeros(1, np.float32)
+
     env = wrap(Old())
     env.reset()
     with pytest.raises(ValueMismatchError, match="returned 4 values"):
         env.step({"action": np.int32(0)})
     with pytest.raises(ValueMismatchError, match="not \\(observation, info\\)"):
         wrap(Older()).reset()
+    with pytest.raises(ValueMismatchError, match="'seed'. Define it as reset\\(self, \\*, seed=None"):
+        wrap(Oldest()).reset()
 
 
 class Pictures(Script):

@@ -43,7 +43,15 @@ class Conform(gymnasium.Wrapper):
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Starts an episode; returns the flat observation and the info of the environment."""
         self.steps = 0
-        result = self.env.reset(seed=seed, options=options)
+        try:
+            result = self.env.reset(seed=seed, options=options)
+        except TypeError as error:
+            if "reset() got an unexpected keyword argument" not in str(error):
+                raise
+            raise self.converter.error(
+                f"{error}. Define it as reset(self, *, seed=None, options=None), and begin with "
+                "super().reset(seed=seed)."
+            ) from error
         if not isinstance(result, tuple) or len(result) != 2:
             raise self.converter.error(
                 f"reset() returned a {type(result).__name__}, not (observation, info). Return both."
