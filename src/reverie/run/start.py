@@ -90,12 +90,13 @@ def prepare(run: Run, own: bool = False) -> None:
         run.policy.prepare(config.run.envs)
     run.logger.note(f"Model: {model_line(run.learner.shapes)}.")
     run.logger.note(f"Updates: {updates_line(config)}.")
-    kept = "" if config.jax.cache_dir == "off" else ", and seconds where an earlier start did it"
-    run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
     # But for steps at the ends of episodes.
     first_batch = run.share.batch_size * run.replay.length
     enough = len(run.replay) + left >= first_batch
     if enough and config.run.train_ratio:
+        off = config.jax.cache_dir == "off"
+        kept = "" if off else ", and seconds where an earlier start did it"
+        run.logger.note(f"Compiling: about 20 seconds on a CPU{kept}.")
         run.learner.prepare("train", run.batches.example())
     elif not enough:
         run.logger.note(
