@@ -1,9 +1,7 @@
 """Builds replay, what draws from it, and the streams of batches, from a configuration."""
 
 import functools
-import os
 import pathlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +21,7 @@ from reverie.replay.selectors.prioritized import Prioritized
 from reverie.replay.selectors.recency import Recency
 from reverie.replay.selectors.uniform import Uniform
 from reverie.replay.shards.face import AnyReplay
+from reverie.replay.shards.place import here
 from reverie.spaces import Space
 from reverie.track.status import LOCK
 from reverie.world.variants import by_name
@@ -147,7 +146,7 @@ def _sharded(
             length=config.consec_train * config.batch_length + config.replay_context,
             context=config.replay_context,
             makes=[cloudpickle.dumps(each) for each in makes],
-            place=([path for path in sys.path if path], os.getcwd()),
+            place=here(),
             folders=[shard_folder(needed.folder, index) for index in range(count)],
             witness=needed.folder.with_name(LOCK),
             options={"num_cpus": cpus, "scheduling_strategy": "SPREAD"},

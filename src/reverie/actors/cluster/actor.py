@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from reverie.actors.cluster.chunk import Chunk, Failure, Started, joined
-from reverie.actors.cluster.place import enter
 from reverie.actors.cluster.printed import Printed
 from reverie.replay.shards.apart import parted
+from reverie.replay.shards.place import enter
 
 if TYPE_CHECKING:
     from reverie.envs.vector.vector import VectorEnv

@@ -14,9 +14,9 @@ from reverie.actors.cluster.engine.nodes import check_nodes
 from reverie.actors.cluster.engine.package import import_ray, init
 from reverie.actors.cluster.evaluator import EvalActor
 from reverie.actors.cluster.inference.server import InferenceServer
-from reverie.actors.cluster.place import here
 from reverie.config.parallel import RayConfig
 from reverie.envs.vector import backend
+from reverie.replay.shards.place import here
 
 INFERENCE = "inference"
 """Name of the process that acts for all actors."""

@@ -1,10 +1,8 @@
 """The process of a shard: a replay of its own, with a share of the streams."""
 
 import collections
-import contextlib
 import dataclasses
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from reverie.replay.files.archive import Saving
 from reverie.replay.files.restore import Loaded
 from reverie.replay.plan import Plan
 from reverie.replay.replay import Replay
+from reverie.replay.shards.place import enter
 
 PLANS = 16
 """Plans that are kept, newest first, for the batches that follow one another in their sequences."""
@@ -58,9 +57,7 @@ class Shard:
     """
 
     def __init__(self, paths: Sequence[str], folder: str, make: bytes):
-        sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
+        enter(paths, folder)
         self._make = make
         self._epoch = -1
         self._plans: collections.OrderedDict[int, Plan] = collections.OrderedDict()

@@ -11,7 +11,7 @@ import cloudpickle
 import numpy as np
 
 from reverie.actors.cluster.chunk import ActorError, Failure
-from reverie.actors.cluster.place import enter
+from reverie.replay.shards.place import enter
 
 Arrays = dict[str, np.ndarray]
 
