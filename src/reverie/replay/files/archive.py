@@ -53,19 +53,13 @@ class Saving:
         """Whether it has ended, well or not."""
         return self._future.done()
 
-    def wait(self, timeout: float | None = None) -> None:
+    def wait(self) -> None:
         """Return when everything is durable.
-
-        Args:
-            timeout: Seconds to wait; None waits for as long as it takes.
 
         Raises:
             OSError: If the disk refused.
-            TimeoutError: If it takes longer.
         """
-        concurrent.futures.wait([self._future], timeout)
-        if not self._future.done():
-            raise TimeoutError(f"The save was not finished after {timeout} seconds.")
+        concurrent.futures.wait([self._future])
         self._reported = True
         self._future.result()
 
