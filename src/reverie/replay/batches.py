@@ -4,13 +4,19 @@ import collections
 import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
 from reverie.replay.plan import Plan
-from reverie.replay.shards.face import AnyReplay
+from reverie.replay.replay import Replay
 from reverie.replay.writeback import Target
+
+if TYPE_CHECKING:
+    from reverie.replay.shards.sharded import ShardedReplay
+
+AnyReplay = Union[Replay, "ShardedReplay"]
+"""What a run may have as its replay."""
 
 Arrays = dict[str, np.ndarray]
 

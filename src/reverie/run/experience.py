@@ -9,7 +9,7 @@ import cloudpickle
 
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, ReplayConfig, unset
-from reverie.replay.batches import Batches
+from reverie.replay.batches import AnyReplay, Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
 from reverie.replay.chunk import Layout
 from reverie.replay.files.archive import serials
@@ -20,7 +20,6 @@ from reverie.replay.selectors.mixture import Mixture
 from reverie.replay.selectors.prioritized import Prioritized
 from reverie.replay.selectors.recency import Recency
 from reverie.replay.selectors.uniform import Uniform
-from reverie.replay.shards.face import AnyReplay
 from reverie.replay.shards.place import here
 from reverie.spaces import Space
 from reverie.track.status import LOCK

@@ -16,8 +16,7 @@ from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from reverie.learner.hosts import Hosts
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
-from reverie.replay.batches import Batches
-from reverie.replay.shards.face import AnyReplay
+from reverie.replay.batches import AnyReplay, Batches
 from reverie.run.folder import RunFolder
 from reverie.run.ratio import Ratio
 from reverie.run.saver import Saver
