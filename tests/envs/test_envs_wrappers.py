@@ -143,8 +143,10 @@ def test_repeat_keeps_events_of_inner_steps():
     ("reward", "words"),
     [(np.nan, "nan"), (np.inf, "inf"), (1e39, "1e+39"), (np.ones(1), "(1,)"), (None, "None")],
 )
-def test_wrong_rewards_are_named(reward, words):
-    env = wrap(Script(steps=[(reward, False, False, {})]))
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_wrong_rewards_are_named(reward, words, repeat):
+    steps = [(0.0, False, False, {})] * (repeat - 1) + [(reward, False, False, {})]
+    env = wrap(Script(steps=steps), repeat=repeat)
     env.reset()
     with pytest.raises(ValueMismatchError) as error:
         env.step({"action": np.int32(0)})
@@ -166,6 +168,18 @@ def test_rewards_and_flags_become_plain_values():
     _, reward, terminated, truncated, _ = env.step({"action": np.int32(0)})
     assert (reward, terminated, truncated) == (0.5, True, False)
     assert type(terminated) is type(truncated) is bool
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_a_step_without_a_result_is_named(repeat):
+    class Nothing(Script):
+        def step(self, action):
+            return None
+
+    env = wrap(Nothing(), repeat=repeat)
+    env.reset()
+    with pytest.raises(ValueMismatchError, match="returned one values"):
+        env.step({"action": np.int32(0)})
 
 
 def test_old_interfaces_are_explained():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsFloat
 
 import gymnasium
+import numpy as np
 
 from reverie.envs.errors import NotAnEnvError, SpaceError
 from reverie.envs.flat.conform import Conform, is_wrapped, name_of
@@ -110,13 +111,21 @@ class Repeat(gymnasium.Wrapper):
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """One agent step, up to `repeat` environment steps."""
-        result = self.env.step(action)
-        total, infos = result[1], [result[-1]]
-        for _ in range(self._repeat - 1):
-            # What is no result of a step is explained further out.
-            if len(result) != 5 or result[2] or result[3]:
-                break
+        total, infos = 0.0, []
+        while True:
             result = self.env.step(action)
-            total = float(total) + float(result[1])
-            infos.append(result[-1])
-        return result if len(result) != 5 else (result[0], total, *result[2:4], merged(infos))
+            try:
+                obs, reward, terminated, truncated, info = result
+                total += _number(reward)
+            except (TypeError, ValueError):
+                return result  # What is wrong with it is explained further out.
+            infos.append(info)
+            if terminated or truncated or len(infos) == self._repeat:
+                return obs, total, terminated, truncated, merged(infos)
+
+
+def _number(reward: Any) -> float:
+    """A reward, without the arrays of one entry that `float` takes."""
+    if np.ndim(reward):
+        raise ValueError
+    return float(reward)
