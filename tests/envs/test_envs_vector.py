@@ -105,6 +105,14 @@ def test_log_values_that_are_no_numbers_are_named(value):
             vector.step({"action": np.zeros(1, np.float32)})
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_an_environment_calls_warnings_is_its_own(backend, caplog):
+    factory = lambda: Counter(9, warnings={"low": lambda: "battery"})  # noqa: E731
+    with VectorEnv([factory], backend) as vector:
+        rollout(vector, 2)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 def test_both_backends_give_the_same_transitions():
     found = []
     for backend in BACKENDS:

@@ -12,8 +12,8 @@ from reverie.envs.flat.converter import Bounds, Converter
 from reverie.envs.flat.leaves import LARGEST, describe
 from reverie.spaces import Space
 
-WARNINGS = "warnings"
-"""Key of an info: what is to be told once, by observation key."""
+WARNINGS = "reverie/warnings"
+"""Key of an info: what is to be told once, by observation key. No environment has it."""
 
 SpacePair = tuple[gymnasium.Space, gymnasium.Space]
 

@@ -35,8 +35,7 @@ def only_logs(env: gymnasium.Env, info: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(episode, Mapping) and "r" in episode:
         found[RAW_RETURN] = episode["r"]
     logs: dict[str, Any] = {key: _number(env, key, value) for key, value in found.items()}
-    warnings = info.get(WARNINGS)
-    return {WARNINGS: warnings, **logs} if isinstance(warnings, dict) else logs
+    return {WARNINGS: info[WARNINGS], **logs} if WARNINGS in info else logs
 
 
 def _number(env: gymnasium.Env, key: str, value: Any) -> float:
