@@ -50,7 +50,8 @@ def prepare():
     class Scripted(gymnasium.Env):
         """Episodes of 10 steps in training, without an end in evaluations."""
 
-        observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        # As in CartPole, so that the compiled programs are shared.
+        observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
         action_space = gymnasium.spaces.Discrete(2)
         calls = 0
 
@@ -61,7 +62,7 @@ def prepare():
         def reset(self, *, seed=None, options=None):
             Scripted.calls += 1
             self.time = 0
-            return np.zeros(2, np.float32), {}
+            return np.zeros(4, np.float32), {}
 
         def step(self, action):
             Scripted.calls += 1
@@ -70,7 +71,7 @@ def prepare():
             time.sleep(0.002)
             self.time += 1
             endless = PHASE in ("evaluating", "final") and pathlib.Path(MARK).exists()
-            return np.zeros(2, np.float32), 1.0, self.time >= 10 and not endless, False, {}
+            return np.zeros(4, np.float32), 1.0, self.time >= 10 and not endless, False, {}
 
     gymnasium.register("Scripted-v0", Scripted)
     if PHASE in ("imports", "building", "collecting"):

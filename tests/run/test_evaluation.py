@@ -37,7 +37,8 @@ ACTIONS = {"action": Space("discrete", (), "int32", (2,))}
 class Worlds(gymnasium.Env):
     """Keeps the seeds of its resets; episodes have the given number of steps, 0 for no end."""
 
-    observation_space = gs.Box(0, 1e9, (1,), np.float32)
+    # Shapes as in CartPole, so that the compiled programs are shared.
+    observation_space = gs.Box(0, 1e9, (4,), np.float32)
     action_space = gs.Discrete(2)
     seeds = []  # noqa: RUF012
     opened = 0
@@ -53,11 +54,11 @@ class Worlds(gymnasium.Env):
         if seed is not None:
             Worlds.seeds.append(seed)
         self.time = 0
-        return np.zeros(1, np.float32), {}
+        return np.zeros(4, np.float32), {}
 
     def step(self, action):
         self.time += 1
-        return np.full(1, self.time, np.float32), 1.0, self.time == self.steps, False, {}
+        return np.full(4, self.time, np.float32), 1.0, self.time == self.steps, False, {}
 
     def close(self):
         Worlds.opened -= 1

@@ -14,16 +14,17 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 class Counter(gymnasium.Env):
     """Tells the number of steps since the reset; every tenth step ends an episode."""
 
-    observation_space = gymnasium.spaces.Box(0, 20, (1,), np.float32)
+    # Shapes as in CartPole, so that the compiled programs are shared.
+    observation_space = gymnasium.spaces.Box(0, 20, (4,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
         self.time = 0
-        return np.zeros(1, np.float32), {"log/has_jax": float("jax" in sys.modules)}
+        return np.zeros(4, np.float32), {"log/has_jax": float("jax" in sys.modules)}
 
     def step(self, action):
         self.time += 1
-        return np.full(1, self.time, np.float32), 1.0, self.time == 10, False, {}
+        return np.full(4, self.time, np.float32), 1.0, self.time == 10, False, {}
 
 
 def until(condition, seconds=400):
