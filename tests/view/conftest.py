@@ -42,7 +42,8 @@ def trained(make_run, tmp_path_factory):
 def hybrid(make_run, tmp_path_factory):
     """A folder with a run without updates, whose observations and actions are of every kind."""
     folder = tmp_path_factory.mktemp("kinds")
-    words = ["--run.train_ratio", "0", "--run.report_every", "0"]
+    words = ["--run.train_ratio", "0", "--run.report_every", "0", "--env.dummy.size", "16", "16"]
+    words += ["--agent.enc.simple.mults", "2", "2", "--agent.dec.simple.mults", "2", "2"]
     make_run(folder / "hybrid", *words, task="dummy_hybrid")
     return folder
 

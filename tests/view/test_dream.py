@@ -66,7 +66,7 @@ def test_server_dreams_with_every_kind_of_space(hybrid, connect):
         begun, blobs = line.ask("replay", **middle(line.about["episodes"]), observed=3)
         assert [f["horizon"] for f in begun["frames"]] == [0, 0, 0]
         assert begun["frames"][0]["pictures"] == [["dream", "image"], ["truth", "image"]]
-        assert Image.open(io.BytesIO(blobs[0])).size == (64, 64)
+        assert Image.open(io.BytesIO(blobs[0])).size == (16, 16)
         action = {"choice": [2], "force": [0.5, -1, 1], "switches": [1, 0]}
         content, _ = line.ask("step", at=2, driver="you", action=action)
         (frame,) = content["frames"]
@@ -77,7 +77,7 @@ def test_server_dreams_with_every_kind_of_space(hybrid, connect):
         assert len(frame["dream"]["vector"]) == 7
         look, (picture,) = line.ask("look", **middle(line.about["episodes"]))
         assert look["pictures"] == ["image"]
-        assert Image.open(io.BytesIO(picture)).size == (64, 64)
+        assert Image.open(io.BytesIO(picture)).size == (16, 16)
 
 
 @pytest.mark.parametrize("format", ["mp4", "gif"])

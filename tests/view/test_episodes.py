@@ -228,7 +228,7 @@ def test_images_are_shown_beside_their_reconstruction(open_page, hybrid):
     expect(pictures.nth(1)).to_have_attribute("src", re.compile("^data:image/png"))
     truth, seen = (pictures.nth(i).get_attribute("src") for i in range(2))
     assert truth != seen
-    assert pictures.nth(0).evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
+    assert pictures.nth(0).evaluate("image => image.decode().then(() => image.naturalWidth)") == 16
 
 
 def test_an_error_is_shown_to_the_user(open_page, runs):
