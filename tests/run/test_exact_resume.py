@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(cache, tmp_path, kind, 
     # Replay is full and evicts, with rows that were used again.
     options = {"replay.size": 8 * period, "replay.chunksize": 9, "run.train_ratio": 16}
     options |= SELECTORS[kind]
-    save_at, stop = 12 * period, 16 * period
+    save_at, stop = 10 * period, 13 * period
     whole, killed = tmp_path / "whole", tmp_path / "killed"
 
     def leave():

@@ -64,11 +64,13 @@ class Slow(gymnasium.Env):
 
 
 def test_a_run_says_when_it_waits_for_environments(tmp_path, cache, capfd):
-    options = {"configs": "debug", "run.steps": 60, "logdir": tmp_path, "jax.cache_dir": cache}
+    options = {"configs": "debug", "run.steps": 30, "logdir": tmp_path, "jax.cache_dir": cache}
+    options |= {"run.log_every": 0.3}
     reverie.train(Slow, **options, **{"run.envs": 2, "run.env_backend": "sync"})
     out = capfd.readouterr().out
     assert out.count("of the time: --run.env_backend async steps each of them") == 1
-    assert read_jsonl(tmp_path / "metrics.jsonl")[-1]["time/environment"] > 0.5
+    records = read_jsonl(tmp_path / "metrics.jsonl")
+    assert max(record.get("time/environment", 0) for record in records) > 0.5
 
 
 def test_a_log_tells_where_the_time_goes_and_counts_are_no_means(finished):

@@ -18,7 +18,7 @@ EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 def test_patch_encoder_trains(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     flags = ["--agent.enc.typ", "patch_encoder:PatchEncoder"]
-    flags += ["--agent.enc.extra", "{patch: 16, units: 8}"]
+    flags += ["--agent.enc.extra", "{patch: 16, units: 8}", "--agent.dec.simple.mults", "2,4"]
     config = load(["--configs", "debug", *flags])
     obs = {
         "image": Space("image", (48, 48, 3), "uint8"),
