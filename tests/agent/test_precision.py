@@ -48,12 +48,14 @@ class BlindDraws(RandomDraws):
 
 @functools.cache
 def make(case, dtype):
-    """An agent, its compiled update and what makes a state in which no head is zero."""
+    """An agent, its compiled update and what makes a state in which no head is zero.
+
+    The latter is not compiled as a whole: its parts are the same for every type.
+    """
     agent = Agent(load(FLAGS).agent, OBS[case], ACT, dtype=dtype, draws=BlindDraws())
     train = jax.jit(agent.train, compiler_options={"xla_backend_optimization_level": 0})
     noisy = lambda x: x + 0.02 * jax.random.normal(jax.random.key(x.size), x.shape)  # noqa: E731
 
-    @jax.jit
     def init(key):
         state = agent.init(key)
         return state._replace(params=jax.tree.map(noisy, state.params))
