@@ -266,10 +266,16 @@ def desk(tmp_path, monkeypatch):
     return tmp_path
 
 
+def smallest(words):
+    """With the preset `debug` on top, and in place of `small`: one agent is compiled for both."""
+    if "--configs" in words or "--task" in words:
+        return [*("debug" if x == "small" else x for x in words), "--configs", "debug"]
+    return words
+
+
 def shortened(words, cache):
     """A training that takes seconds: the smallest preset on top, and a tenth of the steps."""
-    if "--configs" in words or "--task" in words:
-        words = [*words, "--configs", "debug"]
+    words = smallest(words)
     if "--ray.actors" in words:
         words = [*words, "--ray.actors", "1", "--run.train_ratio", "0"]
     if "--run.steps" in words:
@@ -298,7 +304,9 @@ def play(line, cache, capsys, monkeypatch):
         if task not in ("", "CartPole-v1", "my_env:Target"):
             words += ["--random_agent", "true"]
     if words[1] == "plan":
-        words = [*words, "--configs", "debug", "--jax.cache_dir", cache]
+        words = [*smallest(words), "--jax.cache_dir", cache]
+        if "CartPole-v1" not in words:  # As above.
+            words += ["--random_agent", "true"]
     if words[1] == "plot" and words[2].startswith("logdir/"):
         # The shortened run ends before an episode does on some tasks.
         with open(f"{words[2]}/scores.jsonl", "a") as scores:
@@ -321,7 +329,7 @@ def play_all(document, desk, cache, capsys, monkeypatch):
             if clusters < 2 or "--ray." not in line:
                 play(line, cache, capsys, monkeypatch)
         if language == "python":
-            short = text.replace('configs="small"', 'configs=["small", "debug"]')
+            short = text.replace('configs="small"', 'configs="debug"')
             short = re.sub(r'"steps": [\d_]+', '"steps": 40', short)
             file = desk / ("my_env.py" if "class Target" in text else f"block{number}.py")
             file.write_text(short)
@@ -352,6 +360,13 @@ def test_the_readme(desk, cache, capsys, monkeypatch):
     assert cli.main(["envs", "check", "my_env:Target"]) == 0
 
 
-@pytest.mark.parametrize("name", [path.stem for path in DOCUMENTS[1:]])
+# It starts a Ray, as test_parallel_command.py does.
+SLOW = {"scale"}
+NAMES = [path.stem for path in DOCUMENTS[1:]]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=pytest.mark.slow) if x in SLOW else x for x in NAMES]
+)
 def test_the_docs(name, desk, cache, capsys, monkeypatch):
     play_all(f"docs/{name}.md", desk, cache, capsys, monkeypatch)

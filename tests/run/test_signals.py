@@ -21,9 +21,10 @@ IDLE = ["--run.train_ratio", "0"]
 """An agent whose update need not be compiled."""
 CHILD = pathlib.Path(__file__).with_name("in_phase.py")
 QUICK = [
-    *[(phase, signal.SIGTERM) for phase in PHASES if phase not in ("reporting", "saving")],
-    ("collecting", signal.SIGINT),
-    ("collecting", signal.SIGHUP),
+    # SIGINT while a run collects: test_command.py.
+    (phase, signal.SIGHUP if phase == "collecting" else signal.SIGTERM)
+    for phase in PHASES
+    if phase not in ("reporting", "saving")
 ]
 ALL = [(phase, number) for phase in PHASES for number in SIGNALS]
 
