@@ -175,7 +175,7 @@ def test_the_size_of_the_chosen_suite_is_checked_at_load_time():
 
 
 def test_a_suite_without_a_section_has_no_size():
-    assert load(["--task", "custom_robot"]).suite == "custom"
+    assert load(["--task", "unknown_robot"]).suite == "unknown"
 
 
 def test_an_own_encoder_checks_its_images_itself():

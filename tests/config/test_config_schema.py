@@ -15,6 +15,7 @@ from reverie.config.foreign import read_config
 from reverie.config.keys import groups, leaves
 from reverie.config.load import load
 from reverie.config.schema import Config, RunConfig
+from reverie.track.published import action_repeat
 
 
 def test_every_option_and_section_is_documented():
@@ -154,3 +155,11 @@ def test_the_package_needs_neither_jax_nor_gymnasium():
 def test_frames_per_step_are_those_of_the_suite(task, frames):
     assert load(["--task", task]).repeat == frames
     assert load(["--task", "dmc_walker_walk", "--env.dmc.repeat", "2"]).repeat == 2
+
+
+@pytest.mark.parametrize("task", ["custom_Mine", "my_env:Mine", "gym_my_env:Mine-v0"])
+def test_own_environments_have_the_options_of_gymnasium(task):
+    config = load(["--task", task, "--env.gym.repeat", "3"])
+    assert config.suite == "gym"
+    assert config.repeat == 3
+    assert action_repeat({"task": task, "env.gym.repeat": 3}) == 3

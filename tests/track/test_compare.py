@@ -121,7 +121,7 @@ def test_published_curves_count_steps_as_the_run_does():
     options = {"task": "dmc_walker_walk", "env.dmc.image": False, "env.dmc.repeat": 2}
     curve = published_curve("dmc_proprio", "dmc_walker_walk")
     np.testing.assert_array_equal(published_for(options).steps, curve.steps / 2)
-    pong = published_for({"task": "atari100k_pong", "env.atari.repeat": 4})
+    pong = published_for({"task": "atari100k_pong", "env.atari100k.repeat": 4})
     assert pong.steps[-1] == pytest.approx(100_000, rel=0.1)
     with pytest.raises(ValueError, match=r"no published curve of 'gym_CartPole-v1'.*dmc_vision"):
         published_for({"task": "gym_CartPole-v1"})

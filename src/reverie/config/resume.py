@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 from reverie.config import yaml_text
-from reverie.config.env import EnvConfig
 from reverie.config.errors import ConfigError
 from reverie.config.keys import leaves
 from reverie.config.schema import Config, with_values
@@ -52,9 +51,7 @@ def compare(saved: Config, new: Config) -> list[Difference]:
     Returns:
         The differences in the order of the schema.
     """
-    # Environments of one's own read the section of gymnasium's.
-    suites = {x.suite if x.suite in EnvConfig.model_fields else "gym" for x in (saved, new)}
-    read = tuple(f"env.{suite}." for suite in suites)
+    read = tuple(f"env.{x.suite}." for x in (saved, new))
     found = []
     for key, leaf in leaves(Config).items():
         old, now = _value(saved, key), _value(new, key)

@@ -37,6 +37,13 @@ def task_name(value: Any) -> Any:
     return f"gym_{value}" if re.fullmatch(r"([\w.-]+/)?[\w.-]+-v\d+", value) else value
 
 
+def suite_of(task: str) -> str:
+    """The suite whose options a task has: that of gymnasium for environments of the user."""
+    suite = task.partition("_")[0]
+    own = suite == "custom" or (":" in task and suite not in ("gym", "dm"))
+    return "gym" if own else suite
+
+
 Task = Annotated[str, Strict(), BeforeValidator(task_name)]
 """A task; `CartPole-v1` becomes `gym_CartPole-v1`."""
 
@@ -257,9 +264,8 @@ class Config(Section):
 
     @property
     def suite(self) -> str:
-        """The part of the task before the first underscore; `gym` for `module:Class`."""
-        suite = self.task.partition("_")[0]
-        return "gym" if ":" in self.task and suite not in ("gym", "dm") else suite
+        """As `suite_of`, of the task."""
+        return suite_of(self.task)
 
     @property
     def repeat(self) -> int:

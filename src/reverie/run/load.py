@@ -23,7 +23,7 @@ from reverie.run import build, custom, pretrained
 from reverie.run.film import film_episodes
 from reverie.run.folder import RunFolder, open_run
 from reverie.run.result import Evaluation
-from reverie.run.source import CUSTOM, EnvSource
+from reverie.run.source import EnvSource
 from reverie.run.space_file import read_spaces
 from reverie.spaces import Space
 
@@ -263,7 +263,7 @@ def saved_spaces(folder: RunFolder, config: Config) -> Converter:
     Raises:
         ConfigError: If their file is missing or damaged.
     """
-    section = getattr(config.env, "gym" if config.suite == CUSTOM else config.suite)
+    section = getattr(config.env, config.suite)
     # Other suites draw their images in the size of the option.
     size = section.size if isinstance(section, ForeignConfig) else ()
     return Converter(*read_spaces(folder.spaces), size, config.task)

@@ -84,8 +84,8 @@ class Monitor:
             self._logger.add(metrics())
         self._advise(run, shares["time/environment"])
         self._logger.add({**usage(), "usage/elapsed": run.progress.elapsed})
-        if run.source.repeat > 1:
-            self._logger.add({"env/frames": run.steps * run.source.repeat})
+        if run.config.repeat > 1:
+            self._logger.add({"env/frames": run.steps * run.config.repeat})
         self._logger.add(self._rates.result())
         self._logger.write()
         if not self._told:

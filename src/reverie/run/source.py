@@ -79,11 +79,6 @@ class EnvSource:
     seen: Probe | None = None
 
     @property
-    def repeat(self) -> int:
-        """Frames of the environment for each of its steps."""
-        return getattr(getattr(self.config, self.suite), "repeat", 1)
-
-    @property
     def suite(self) -> str:
         """The suite whose settings count: that of gymnasium for environments of the user."""
         return "gym" if self.custom is not None else registry.split(self.task)[0].name

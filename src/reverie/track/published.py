@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from reverie.config.schema import suite_of
 from reverie.track.aggregate import interquartile
 
 BENCHMARKS = ("atari100k", "dmc_proprio", "dmc_vision", "procgen")
@@ -100,9 +101,7 @@ def action_repeat(options: Mapping[str, Any]) -> int:
     Args:
         options: Of the run, by dotted key.
     """
-    suite = str(options["task"]).partition("_")[0]
-    section = {"atari100k": "atari", "custom": "gym"}.get(suite, suite)
-    return options.get(f"env.{suite}.repeat", options.get(f"env.{section}.repeat", 1))
+    return options.get(f"env.{suite_of(str(options['task']))}.repeat", 1)
 
 
 def original_curve(task: str) -> Curve:
