@@ -54,7 +54,7 @@ def programs(paths):
 
 def test_all_programs_are_kept_and_compute_the_same(files, agent, batch, obs, tmp_path):
     first, paths = files
-    kinds = ("act", "copy", "evaluate", "hand_out", "init", "report", "train")
+    kinds = ("act", "evaluate", "hand_out", "init", "report", "train")
     assert programs(paths) == [f"jit_reverie_{kind}" for kind in kinds]
     second, hits = run(agent, batch, obs, tmp_path)
     assert hits >= len(kinds)

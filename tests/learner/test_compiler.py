@@ -19,7 +19,7 @@ def test_programs_are_compiled_in_the_order_of_their_preparation(
 ):
     shared, kinds = compiler.Compiler(), []
     learner = Learner(agent, placement=placement, compiler=shared)
-    learner.snapshot()  # Its own programs are there.
+    learner._hand_out.result()  # Its own programs are there.
     policy = Policy(agent, learner.acting(), device=placement.policy, compiler=shared)
     lower = Program.lower
     monkeypatch.setattr(Program, "lower", lambda self, x: kinds.append(self.name) or lower(self, x))

@@ -15,7 +15,7 @@ from reverie.learner.devices import Placement
 from reverie.learner.layout import Layout
 from reverie.learner.pending import Batch, IssuedUpdate
 from reverie.learner.policy import Params
-from reverie.learner.programs import local, narrow, size, state_shapes
+from reverie.learner.programs import narrow, size, state_shapes
 from reverie.learner.updating import make_programs
 
 PyTree = Any
@@ -84,9 +84,8 @@ class Learner:
         key = placement.put_state(init)
         self._initial = background(lambda: self._initialize(key))
         if self._layout.cuts or self._layout.packs:
-            self._hand_out = self._compiled_next("hand_out")
-        if placement.platform == "cpu" and not self._layout.cuts:
-            self._copy = self._compiled_next("copy")
+            hand_out = self._programs["hand_out"]
+            self._hand_out = background(lambda: self._compiler.compile(hand_out, {}), self._initial)
 
     @property
     def state(self) -> PyTree:
@@ -242,13 +241,12 @@ class Learner:
         if self.placement.platform != "cpu" or self._layout.cuts:
             both = self.arrays(), held()
             return lambda: both
-        # One program, because calls for hundreds of small arrays would hold up the loop.
-        copies = self._copy.result()(local(self.state))
+        copies = self._layout.copied(jax.tree.leaves(self.state))
         named, updates = list(tree.flatten(self.shapes)), self.updates
 
         def fetch() -> tuple[Arrays, Arrays]:
-            leaves = jax.tree.leaves(jax.device_get(copies))
-            return self._checked(dict(zip(named, leaves, strict=True)), updates), held()
+            arrays = dict(zip(named, jax.device_get(copies), strict=True))
+            return self._checked(arrays, updates), held()
 
         return fetch
 
@@ -290,11 +288,6 @@ class Learner:
     def _initialize(self, key: jax.Array) -> None:
         self._state = self._compiler.compile(self._programs["init"], {})(key)
         self._acting.restart(self.updates, self._state.params)
-
-    def _compiled_next(self, name: str) -> Any:
-        """A program that is compiled after the one of the initial state."""
-        program = self._programs[name]
-        return background(lambda: self._compiler.compile(program, {}), self._initial)
 
     def _init_carry(self, size: int) -> PyTree:
         with narrow():

@@ -1,11 +1,9 @@
-"""What a learner computes: a state and copies of it, updates and reports, as programs."""
+"""What a learner computes: a state, updates and reports, as programs."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
@@ -15,7 +13,7 @@ from reverie.learner.programs import Program, size, specs
 
 
 def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
-    """What makes a state and copies it, hands out parameters, an update and a report.
+    """What makes a state, hands out parameters, an update and a report.
 
     Args:
         agent: As of the learner.
@@ -61,10 +59,6 @@ def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
     programs = [
         # Made once: compiling it well would take longer than making it.
         Program("init", init, lambda _: (specs(key, whole),), platform, True, out_shardings=rest),
-        Program(
-            "copy", functools.partial(jax.tree.map, jnp.copy), lambda _: (specs(shapes, first),),
-            platform, fast,
-        ),
         Program(
             "train", train, of_update, platform, fast,
             donate_argnums=(0, 1), out_shardings=(rest, part, part, whole, params),
