@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from reverie.config import yaml_text
-from reverie.config.errors import ConfigError
 from reverie.config.keys import leaves
 from reverie.config.schema import Config
 
@@ -17,13 +16,7 @@ def presets() -> dict[str, dict[str, Any]]:
 
     `defaults` exists and is empty: the defaults are those of the schema, and nothing else.
     """
-    blocks = copy.deepcopy(_parsed())
-    if blocks.get("defaults") != {}:
-        raise ConfigError(
-            "presets.yaml: the block defaults must stay empty, because the schema holds the "
-            "defaults; change them there."
-        )
-    return blocks
+    return copy.deepcopy(_parsed())
 
 
 @functools.cache
