@@ -1,7 +1,6 @@
 """Films evaluation episodes: the only place that does."""
 
 import dataclasses
-import functools
 import os
 import pathlib
 import warnings
@@ -83,14 +82,21 @@ class Filmed(gymnasium.ObservationWrapper):
         return frame
 
 
-def filmed(factory: Factory, plain: Factory) -> Factory:
-    """A factory of the same environments with a picture of every step.
+def filmed(factory: Factory, plain: Factory) -> gymnasium.Env:
+    """Makes an environment with a picture of every step.
 
     Args:
         factory: Makes one that renders, if it can.
         plain: Makes one that was not asked to render.
     """
-    return functools.partial(_film, factory, plain)
+    # Environments that draw with SDL need no window for pictures, and complain about its absence.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    try:
+        env = factory()
+    except Exception:
+        # Not every environment takes a render mode, and one with images needs none.
+        env = plain()
+    return Filmed(env)
 
 
 def film_episodes(
@@ -188,17 +194,6 @@ class _Film:
         self._ended += ended
         for _ in range(1 + ended * self._hold):
             self._writer.add(frame)
-
-
-def _film(factory: Factory, plain: Factory) -> gymnasium.Env:
-    # Environments that draw with SDL need no window for pictures, and complain about its absence.
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    try:
-        env = factory()
-    except Exception:
-        # Not every environment takes a render mode, and one with images needs none.
-        env = plain()
-    return Filmed(env)
 
 
 def _is_image(space: gymnasium.Space) -> bool:

@@ -95,7 +95,8 @@ class EnvSource:
             factory = functools.partial(wrappers.limited, factory, self.max_steps)
         if not self.filmed:
             return factory
-        return filmed(factory, dataclasses.replace(self, filmed=False).factory())
+        plain = dataclasses.replace(self, filmed=False).factory()
+        return functools.partial(filmed, factory, plain)
 
     def resolved(self, config: Config) -> "EnvSource":
         """The same after one environment was probed, with a size of images that the agent takes.
