@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import types
 from typing import cast
@@ -29,6 +30,7 @@ from reverie.run.source import EnvSource
 from reverie.run.state import Run
 from reverie.spaces import Space
 from reverie.track.logger import Logger
+from reverie.track.sinks.base import OutputError
 from reverie.track.sinks.jsonl import read_jsonl
 
 ACTIONS = {"action": Space("discrete", (), "int32", (2,))}
@@ -322,3 +324,11 @@ def test_an_evaluation_whose_steps_cannot_be_kept_is_none_the_less_one(make, cap
     outcome = make(Worlds, *AGENT, "--run.final_eval_eps", "2")
     assert len(outcome.evaluation.scores) == 2
     assert "The steps of the evaluation are not kept: " in capsys.readouterr().out
+
+
+def test_an_output_that_cannot_be_used_is_told_before_episodes_are_played(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    words = ["--configs", "debug", "--script", "eval_only", "--logger.outputs", "tensorboard"]
+    config = load([*words, "--logdir", str(tmp_path)])
+    with pytest.raises(OutputError, match="'tensorboard', whose package cannot be imported"):
+        eval_only(config)

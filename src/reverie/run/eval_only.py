@@ -19,6 +19,7 @@ from reverie.run.load import load_policy
 from reverie.run.recorded import Recorder
 from reverie.run.result import Outcome, write_json
 from reverie.run.source import EnvSpaces
+from reverie.track.sinks.registry import check_outputs
 
 Records = list[dict[str, Any]]
 
@@ -41,7 +42,10 @@ def eval_only(
 
     Raises:
         CheckpointError: If there is no valid checkpoint or it is of another agent.
+        OutputError: If an output of the logger cannot be used.
     """
+    if record:
+        check_outputs(config.logger.outputs)
     source = (source or build.EnvSource(config.task, config.env)).resolved(config)
     source = dataclasses.replace(source, filmed=video is not None)
     folder = RunFolder(pathlib.Path(config.logdir).expanduser())
