@@ -47,8 +47,6 @@ def same(config: Config, hosts: Hosts) -> None:
     Raises:
         ConfigError: If they have not; in every process.
     """
-    if hosts.count == 1:
-        return
     if config.batch_size % hosts.count:
         raise ConfigError(
             f"batch_size = {config.batch_size} must be divisible by the {hosts.count} processes, "
@@ -72,8 +70,6 @@ def same(config: Config, hosts: Hosts) -> None:
 
 def located(folder: RunFolder, hosts: Hosts) -> RunFolder:
     """The run folder that the first process means, whose working folder may be another one."""
-    if hosts.count == 1:
-        return folder
     return RunFolder(pathlib.Path(hosts.gather(str(folder.root))[0]), hosts.index)
 
 
@@ -99,8 +95,6 @@ def create(folder: RunFolder, hosts: Hosts, fresh: bool) -> RunFolder:
     """
     if hosts.first:
         folder = folder.create(fresh)
-    if hosts.count == 1:
-        return folder
     root = hosts.gather(str(folder.root))[0]
     folder = RunFolder(pathlib.Path(root), hosts.index)
     seen = hosts.gather([Checkpointer(folder.checkpoints).steps(), socket.gethostname()])
@@ -148,8 +142,6 @@ def fit(config: Config, part: Config, hosts: Hosts) -> tuple[Config, Config]:
         part: From `share`, whose replay may have been cut to what fits here.
         hosts: The processes.
     """
-    if hosts.count == 1:
-        return part, part
     size = min(hosts.gather(part.replay.size))
     if size == config.replay.size // hosts.count:
         return config, part
