@@ -33,9 +33,6 @@ class Curve:
         score: Mean undiscounted episode score [K].
         low: Lowest seed, or lower end of an interval [K].
         high: Highest seed, or upper end [K].
-
-    Raises:
-        ValueError: The arrays differ in length.
     """
 
     label: str
@@ -43,11 +40,6 @@ class Curve:
     score: np.ndarray
     low: np.ndarray
     high: np.ndarray
-
-    def __post_init__(self):
-        shapes = {np.shape(x) for x in (self.steps, self.score, self.low, self.high)}
-        if len(shapes) > 1:
-            raise ValueError(f"The arrays of curve {self.label!r} differ in shape: {shapes}.")
 
 
 def published_curve(benchmark: str, task: str) -> Curve:
