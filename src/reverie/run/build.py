@@ -69,9 +69,9 @@ def vector_env(
         count, seed = min(run.eval_envs, episodes), eval_seed(seed)
         source = dataclasses.replace(source, max_steps=run.eval_max_steps)
     factories = [source.factory()] * count
-    backend, engine = run.env_backend, None
-    if backend in ("auto", "native"):
-        engine = source.engine(count, seed)
+    backend = run.env_backend
+    make = source.engine_maker(count) if backend in ("auto", "native") else None
+    engine = make(seed=seed) if make else None
     if backend == "native" and engine is None:
         if not (source.filmed or source.max_steps):
             raise ConfigError(_no_engine(source.task))

@@ -125,13 +125,11 @@ class EnvSource:
         """Frames per second of a film: those of the environment, if it was seen and says so."""
         return (self.seen and self.seen.fps) or default
 
-    def engine(self, count: int, seed: int) -> BatchedVectorEnv | None:
-        """So many environments as one engine, where their suite has one and nothing is filmed."""
-        make = self.engine_maker(count)
-        return make(seed=seed) if make else None
-
     def engine_maker(self, count: int) -> Callable[..., BatchedVectorEnv | None] | None:
-        """As `engine`, from a `seed`, for another process; None if there is none."""
+        """A picklable callable that makes so many environments as one engine, from a `seed`.
+
+        It gives None where their suite has no engine; None itself where nothing could use one.
+        """
         if self.custom is not None or self.filmed or self.max_steps:
             return None
         return functools.partial(registry.make_vec, self.task, count, self._options())
