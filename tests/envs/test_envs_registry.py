@@ -13,9 +13,8 @@ import pytest
 from reverie.catalog import SUITES
 from reverie.envs.errors import MissingPackageError, UnknownTaskError
 from reverie.envs.flat.conform import is_wrapped
-from reverie.envs.registry import factory_of, make, spaces_of, split, tasks
+from reverie.envs.registry import factory_of, make, split, tasks
 from reverie.envs.suites.gym import PACKAGES
-from reverie.spaces import Space
 
 HEAVY = {"bsuite", "envpool", "langroom", "memmaze", "procgen"}
 """Suites that `make test-envs` installs and `make test` does not."""
@@ -112,23 +111,6 @@ def test_a_missing_package_of_gymnasium_ids_says_how_to_install_it(module, monke
     with pytest.raises(MissingPackageError) as error:
         make(f"gym_{module}:Some-v0")
     assert str(error.value).endswith(f"{module}: {PACKAGES[module]}")
-
-
-def test_spaces_come_from_an_environment_that_is_closed():
-    closed = []
-
-    class Watched(gymnasium.Env):
-        observation_space = gymnasium.spaces.Discrete(3)
-        action_space = gymnasium.spaces.Discrete(2)
-
-        def close(self):
-            closed.append(self)
-
-    obs, act = spaces_of(Watched)
-    assert obs == {"obs": Space("discrete", (), "int32", (3,))}
-    assert act == {"action": Space("discrete", (), "int32", (2,))}
-    assert len(closed) == 1
-    assert spaces_of("dummy_disc", {"size": [16, 8]})[0]["image"].shape == (16, 8, 3)
 
 
 def test_a_made_environment_is_wrapped_and_seeded_by_its_resets():

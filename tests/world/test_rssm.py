@@ -164,4 +164,4 @@ def test_the_state_before_an_episode_has_zero_features():
     rssm = make()
     features = rssm.features(rssm.initial(B, jnp.bfloat16))
     assert features.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(features, np.zeros((B, rssm.feature_width)))
+    np.testing.assert_array_equal(features, np.zeros((B, D + S * C)))

@@ -31,7 +31,6 @@ from reverie.envs.registry import factory_of as factory_of
 from reverie.envs.registry import full_name as full_name
 from reverie.envs.registry import make as make
 from reverie.envs.registry import make_vec as make_vec
-from reverie.envs.registry import spaces_of as spaces_of
 from reverie.envs.registry import split as split
 from reverie.envs.registry import tasks as tasks
 from reverie.envs.vector.restarts import Restarts as Restarts

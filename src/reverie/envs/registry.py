@@ -14,11 +14,9 @@ from pydantic import ValidationError
 
 from reverie.catalog import SUITES, Suite, announced
 from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
-from reverie.envs.flat.conform import spaces
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.seeds import env_seeds
 from reverie.envs.wrappers import wrap
-from reverie.spaces import Space
 
 _WITH_MODULES = ("gym", "dm")
 """Suites whose tasks may name a module before a colon."""
@@ -76,22 +74,6 @@ def make_vec(
         return None
     module, options = _module(suite), _complete(suite, options or {})
     return module.make_vec(name, num_envs, env_seeds(seed, num_envs), **options)
-
-
-def spaces_of(
-    source: str | Callable[[], gymnasium.Env], options: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Space], dict[str, Space]]:
-    """Observation and action spaces, read from a temporary environment that is closed again.
-
-    Args:
-        source: A task name, or a function that builds an environment.
-        options: Settings of the suite where `source` is a task name.
-    """
-    env = wrap(factory_of(source, options)())
-    try:
-        return spaces(env)
-    finally:
-        env.close()
 
 
 def factory_of(

@@ -270,7 +270,7 @@ class Learner:
                 anew.
 
         Raises:
-            names.MismatchError: If a name is unknown or a shape differs.
+            tree.MismatchError: If a name is unknown or a shape differs.
         """
         self._initial.result()
         kept = self._layout.fetch(self.state) if self.array_names - set(arrays) else {}

@@ -198,11 +198,6 @@ class RSSM(eqx.Module):
         self.deter, self.stoch, self.classes = deter, stoch, classes
         self.unimix, self.absolute, self.free_nats = unimix, absolute, free_nats
 
-    @property
-    def feature_width(self) -> int:
-        """Width of `features`."""
-        return self.deter + self.stoch * self.classes
-
     def initial(self, batch: int, dtype) -> State:
         """The state before an episode: all zeros."""
         return State(
