@@ -1,7 +1,7 @@
 """The exception of the configuration, notes on others, and the search for nearest known names."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ConfigError(ValueError):
@@ -49,34 +49,26 @@ ELSEWHERE = {
 }
 """What options are called in other libraries -> here."""
 
+MOST = 5
+"""Names that a message offers."""
 
-def nearest(name: str, known: Iterable[str], limit: int = 5) -> list[str]:
-    """Known names that a mistyped or shortened name may have meant, the likeliest first.
 
-    Args:
-        name: What the user wrote.
-        known: All names that exist; dotted ones are also compared by their last part.
-        limit: Largest number of names to return.
-
-    Returns:
-        Names that end in `.name`, then those spelt alike, then those whose last part is.
-    """
-    known = list(known)
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    """Known names that end in `.name`, then those spelt alike, then those whose last part is."""
     last = name.rsplit(".", 1)[-1]
     tails: dict[str, list[str]] = {}
     for candidate in known:
         tails.setdefault(candidate.rsplit(".", 1)[-1], []).append(candidate)
     found = [candidate for candidate in known if candidate.endswith("." + name)]
-    found += difflib.get_close_matches(name, known, n=limit, cutoff=0.6)
+    found += difflib.get_close_matches(name, known, n=MOST, cutoff=0.6)
     for tail in difflib.get_close_matches(last, tails, n=2, cutoff=0.75):
         found += tails[tail]
-    return list(dict.fromkeys(found))[:limit]
+    return list(dict.fromkeys(found))[:MOST]
 
 
-def shorten(shown: str, limit: int = 120) -> str:
+def shorten(shown: str) -> str:
     """A value as a message shows it: long ones lose their middle."""
-    half = limit // 2
-    return shown if len(shown) <= limit else f"{shown[:half]}...{shown[-half:]}"
+    return shown if len(shown) <= 120 else f"{shown[:60]}...{shown[-60:]}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -89,5 +81,5 @@ def suggestion(name: str, known: Iterable[str]) -> str:
             " A loss of your own is scaled by a keyword argument of its function: set "
             "agent.extra.FUNCTION.ARGUMENT."
         )
-    found = nearest(name, known)
+    found = _nearest(name, list(known))
     return f" Nearest known: {', '.join(found)}." if found else ""

@@ -22,7 +22,6 @@ from reverie.run.device_memory import available, needed
 from reverie.run.folder import RunFolder
 from reverie.run.setup import set_up
 from reverie.run.shutdown import Shutdown
-from reverie.run.source import EnvSource
 from reverie.run.start import model_line, open_collector, prepare, updates_line
 from reverie.run.state import Run
 from reverie.spaces import FLAGS, Space
@@ -157,12 +156,11 @@ class Plan:
         return f"an update takes {used}; there is room for a {batch}{model}"
 
 
-def plan(config: Config, source: EnvSource | None = None, card: str = "this") -> Plan:
+def plan(config: Config, card: str = "this") -> Plan:
     """Builds everything that a run needs, and measures it for some seconds; leaves nothing behind.
 
     Args:
         config: Resolved configuration, as for `train`.
-        source: Where environments come from; the task of the configuration by default.
         card: `this` machine, or a key of `CARDS`, to estimate what training on that would take.
 
     Raises:
@@ -188,7 +186,7 @@ def plan(config: Config, source: EnvSource | None = None, card: str = "this") ->
         }
         values |= {"random_agent": True} if described else {}
         trial = with_values(config, values, "plan")
-        run = set_up(trial, source, shutdown, stack)
+        run = set_up(trial, None, shutdown, stack)
         prepare(run)
         with shutdown.interruptible():
             collector = open_collector(run, stack)
