@@ -9,16 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from reverie.config.keys import flatten
+from reverie.config.schema import LoggerConfig
 from reverie.track.names import encodable
 
 Scalar = int | float | str
 Value = Scalar | np.ndarray
 """A finished metric: a number, a text, a uint8 image [H, W, C], a uint8 video [T, H, W, C] or
 numbers [N] for a histogram."""
-
-
-FILTER = "score|length|fps|ratio|train/loss/|openloop/"
-"""Metrics for the terminal and the remote outputs, where nothing else is asked for."""
 
 
 class OutputError(ValueError):
@@ -51,7 +48,7 @@ class RunInfo:
     step: Callable[[], int]
     total_steps: int = 0
     duration: float = 0.0
-    filter: str = FILTER
+    filter: str = LoggerConfig().filter
     fps: float = 15.0
     options: Mapping[str, Any] | None = None
     first_step: int | None = None
