@@ -30,21 +30,16 @@ class EvalActor(ActorProcess):
             episodes: How many.
             seed: Decides which ones.
         """
-        try:
-            return self._play(work, version, params, episodes, seed)
-        except Exception as error:
-            self.close()
-            return Failure.of(error, self._printed.take())
-
-    def _play(
-        self, work: bytes, version: int, params: Sequence[Any], episodes: int, seed: int
-    ) -> Played:
         import ray
 
         from reverie.actors.evaluate import evaluate
         from reverie.learner.policy import Params
 
-        envs = self._envs or self._open(cloudpickle.loads(work), seed)
-        self._policy.set_params(Params(version, ray.get(params[0])))
-        result, records = evaluate(self._policy, envs, episodes, seed=seed)
-        return result, records, envs.restarts
+        try:
+            envs = self._envs or self._open(cloudpickle.loads(work), seed)
+            self._policy.set_params(Params(version, ray.get(params[0])))
+            result, records = evaluate(self._policy, envs, episodes, seed=seed)
+            return result, records, envs.restarts
+        except Exception as error:
+            self.close()
+            return Failure.of(error, self._printed.take())
