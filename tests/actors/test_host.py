@@ -47,16 +47,6 @@ def test_policy_sees_observations_and_flags_but_no_logs_and_no_reward(scripted, 
     assert policy.seen == [(0, ["is_first", "is_last", "is_terminal", "obs"], "eval")]
 
 
-def test_finish_leaves_environments_that_can_be_reset(scripted, policy):
-    envs = scripted([[5]])
-    collector = HostCollector(envs, policy)
-    row(collector)
-    collector.finish()
-    collector.finish()
-    assert envs.time.tolist() == [1]
-    assert row(collector)["is_first"].tolist() == [True]
-
-
 class Scribbler(gymnasium.Env):
     """Writes into its actions, as environments may."""
 
@@ -103,6 +93,12 @@ def test_evaluation_plays_a_fixed_number_of_episodes_per_environment(scripted, p
     assert result.mean_score == pytest.approx(36.6)
     assert str(result) == "mean return 36.6 +- 44 over 5 episodes"
     assert result.to_json()["score_mean"] == pytest.approx(36.6)
+
+
+def test_evaluation_waits_for_no_step_after_the_last_one(scripted, policy):
+    envs = scripted([[5]])
+    evaluate(policy, envs, 1)
+    assert envs.time.tolist() == [5]
 
 
 def test_evaluation_of_nothing_is_refused(scripted, policy):

@@ -121,6 +121,19 @@ def test_an_engine_speaks_transitions():
     assert engine.closed == 1
 
 
+def test_a_step_that_is_under_way_ends_before_a_reset(monkeypatch):
+    engine, vector = counters()
+    vector.reset()
+    vector.step_async({"move": np.zeros((2, 2), np.float32), "pick": np.zeros(2, np.int32)})
+    calls = []
+    for name in ("recv", "reset"):
+        call = getattr(engine, name)
+        spy = lambda *args, name=name, call=call: (calls.append(name), call(*args))[1]  # noqa: E731
+        monkeypatch.setattr(engine, name, spy)
+    assert vector.reset()["is_first"].all()
+    assert calls == ["recv", "reset"]
+
+
 def test_seeds_reach_every_environment():
     engine, vector = counters()
     vector.reset()

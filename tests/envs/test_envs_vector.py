@@ -106,6 +106,18 @@ def test_log_values_that_are_no_numbers_are_named(value):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_reset_while_a_step_is_under_way_begins_an_episode(backend):
+    action = {"action": np.zeros(2, np.float32)}
+    with VectorEnv([lambda: Counter(9)] * 2, backend) as vector:
+        vector.reset()
+        vector.step(action)
+        vector.step_async(action)
+        first = vector.reset()
+        assert (first["obs"][:, 0].tolist(), first["is_first"].tolist()) == ([0, 0], [True, True])
+        assert vector.step(action)["obs"][:, 0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_what_an_environment_calls_warnings_is_its_own(backend, caplog):
     factory = lambda: Counter(9, warnings={"low": lambda: "battery"})  # noqa: E731
     with VectorEnv([factory], backend) as vector:

@@ -88,7 +88,7 @@ def evaluate(
 
     Args:
         policy: Chooses the actions.
-        envs: Environments; they are reset at the start and idle at the end.
+        envs: Environments; they are reset at the start.
         episodes: Number of episodes in total, at least 1.
         callbacks: Called with every rollout.
         seed: Seed of the environments' first episodes; None keeps those that they were made with.
@@ -106,8 +106,8 @@ def evaluate(
     missing = shares(episodes, envs.num_envs)
     collector = HostCollector(envs, policy, mode=mode, seed=seed)
     stats, achievements = EpisodeStats(envs.num_envs), Achievements()
-    records, limit, stopped = [], time.monotonic() + PATIENCE, False
-    while missing.any() and not (stopped := over()):
+    records, limit = [], time.monotonic() + PATIENCE
+    while missing.any() and not over():
         rollout = collector.collect()
         for callback in callbacks:
             callback(rollout)
@@ -127,8 +127,6 @@ def evaluate(
         elif time.monotonic() > limit:
             note(_endless(stats.longest))
             limit = np.inf
-    if not stopped:
-        collector.finish()
     scores = tuple(record["episode/score"] for record in records)
     lengths = tuple(record["episode/length"] for record in records)
     return Evaluation(scores, lengths, achievements.metrics()), records

@@ -102,12 +102,6 @@ class HostCollector:
         steps = {key: value[None] for key, value in step.items()}
         return Rollout(steps, tuple(range(self.envs.num_envs)))
 
-    def finish(self) -> None:
-        """Waits for environments that are still working, so that they can be reset or closed."""
-        if self._stepping:
-            self.envs.step_wait()
-            self._stepping = False
-
     def close(self) -> None:
         """Closes the environments."""
         self.envs.close()

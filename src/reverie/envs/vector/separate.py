@@ -56,7 +56,7 @@ class SeparateEnvs:
         self._reset_seeds: Sequence[int | None] = [None] * len(factories)
         self._restarts = restarts
         self._timeout = timeout
-        self._started = self._waiting = False
+        self._started = False
         self._told: set[str] = set()
         self._server = ForkServer() if apart else None
         self._envs: list[LocalEnv] | list[RemoteEnv] = []
@@ -82,8 +82,6 @@ class SeparateEnvs:
         Returns:
             Observations [N, ...] by key, and infos.
         """
-        if self._waiting:
-            self.step_wait()
         self._reset_seeds = seed or [None] * len(self._envs)
         for env, own in zip(self._envs, self._reset_seeds, strict=True):
             env.send("reset", own)
@@ -96,7 +94,6 @@ class SeparateEnvs:
         rows = list(actions.items())
         for index, env in enumerate(self._envs):
             env.send("step", {key: array[index] for key, array in rows})
-        self._waiting = True
 
     def step_wait(self) -> Results:
         """Ends what was begun, and restarts environments that failed.
@@ -111,7 +108,6 @@ class SeparateEnvs:
             Cancelled: If the run is to end.
         """
         found, failed = self._collect(self._envs, self._timeout)
-        self._waiting = False
         if failed and not self._started:
             raise next(iter(failed.values()))
         restarted = np.zeros(len(self._envs), bool)

@@ -117,7 +117,9 @@ class VectorEnv:
         Args:
             seeds: As in the constructor, in place of those; None keeps them.
         """
-        self._stepping = False
+        stepping, self._stepping = self._stepping, False
+        if stepping and self.backend != "sync":  # There a step begins when it is waited for.
+            self._inner.step_wait()
         self._seeds = self._seeds if seeds is None else _spread(seeds, self.num_envs)
         each: Any = self._seeds
         obs, infos = self._inner.reset(seed=each)
