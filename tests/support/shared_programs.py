@@ -2,6 +2,9 @@
 
 That is most of the time of a short run, for an agent that dozens of tests have had before; all else
 of it stays as it is. Agents with code of a test are never shared.
+
+All of them compile as with `jax.fast_compile`: what loads the folder of a run, or goes on with it,
+would else compile its program a second time, with optimizations. Processes that tests start do.
 """
 
 import contextlib
@@ -56,19 +59,19 @@ def shared_programs():
         return shapes[id(agent)]
 
     def remember(program, name, function, inputs, platform, fast=False, **options):
-        init(program, name, function, inputs, platform, fast, **options)
         # A method of the agent, or of what has it, or a function around it.
         cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
         held = [getattr(function, "__self__", None), *cells]
         found = [x for y in held for x in (y, getattr(y, "agent", None)) if isinstance(x, Agent)]
-        program.of = found[0] if found else None, fast
+        program.of = found[0] if found else None
+        init(program, name, function, inputs, platform, fast or bool(found), **options)
 
     def lower_once(program, batch):
-        agent, fast = getattr(program, "of", (None, False))
+        agent = getattr(program, "of", None)
         if agent not in agents.values():
             return lower(program, batch)
         leaves, tree = jax.tree.flatten(program._inputs(batch))
-        key = program.name, id(agent), fast, tree, tuple(leaves)
+        key = program.name, id(agent), tree, tuple(leaves)
         if key not in lowered:
             lowered[key] = Shared(lower(program, batch))
         return lowered[key]
