@@ -94,7 +94,7 @@ def test_its_errors_are_as_clear_as_those_of_ours(reverie, tmp_path):
 
 
 def test_a_run_goes_on_with_its_options(reverie, cache, trained):
-    again = ["train", "--logdir", str(trained)]
+    again = ["train", "--logdir", str(trained), "--jax.fast_compile", "true"]
     more = [*again, "--run.steps", "44", "--jax.cache_dir", cache]
     other = [*again, "--env.corridor.wind", "0.2"]
     done = reverie(json.dumps([more, other]), start=("-c", EACH))
