@@ -15,7 +15,7 @@ class ScriptedEnvs:
         self.actions = []
         self.episode = self.time = None
 
-    def reset(self):
+    def reset(self, seeds=None):
         self.episode = np.zeros(self.num_envs, int)
         self.time = np.zeros(self.num_envs, int)
         return self._transition()

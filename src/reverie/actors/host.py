@@ -87,7 +87,7 @@ class HostCollector:
             Their step [1, N, ...]: the observation that has just arrived, its reward, flags and
             `log/` keys, the actions chosen for it (zeros where `is_last`) and the latents.
         """
-        obs = self.envs.step_wait() if self._stepping else self._reset()
+        obs = self.envs.step_wait() if self._stepping else self.envs.reset(self._seed)
         visible = {key: obs[key] for key in self._visible}
         with self._acting:
             self._carry, actions, latents = self._policy.act(self._carry, visible, self._mode)
@@ -105,6 +105,3 @@ class HostCollector:
     def close(self) -> None:
         """Closes the environments."""
         self.envs.close()
-
-    def _reset(self) -> Arrays:
-        return self.envs.reset() if self._seed is None else self.envs.reset(self._seed)
