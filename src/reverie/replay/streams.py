@@ -230,13 +230,9 @@ class Streams:
     def _write(self, cursors: list[Cursor], count: int, columns: dict[str, np.ndarray]) -> None:
         chunks = [cursor.chunk for cursor in cursors]
         arrays = [chunk.arrays for chunk in chunks]
-        if count == 1:
-            rows = [chunk.filled for chunk in chunks]
-        else:
-            rows = [slice(chunk.filled, chunk.filled + count) for chunk in chunks]
+        rows = [slice(chunk.filled, chunk.filled + count) for chunk in chunks]
         for key, column in columns.items():
-            values = column[0] if count == 1 else column.swapaxes(0, 1)
-            for array, row, value in zip(arrays, rows, values, strict=True):
+            for array, row, value in zip(arrays, rows, column.swapaxes(0, 1), strict=True):
                 array[key][row] = value
         # Only now do the rows count: a reader never sees a half-written step.
         for cursor in cursors:
@@ -261,8 +257,7 @@ class Streams:
                 found.append((time, (tail, tail.starts), cursor.start % self._length == 0))
                 tail.starts += 1
                 cursor.start += 1
-        if count > 1:
-            found.sort(key=lambda entry: entry[0])
+        found.sort(key=lambda entry: entry[0])
         return [(start, fresh) for _, start, fresh in found]
 
     def _forget(self, chunk: Chunk) -> None:
