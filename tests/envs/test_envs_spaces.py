@@ -229,6 +229,7 @@ def test_log_actions_are_refused():
         (gs.Box(-np.inf, np.inf, (), np.float64), 1e300, ["'obs'", "infinite"]),
         (gs.Box(-1, 1, (2,)), np.array([0, 1.5]), ["'obs'", "above", "1.5", "env.gym.bounds"]),
         (gs.Box(-1, np.inf, (2,)), np.array([0, -1.5]), ["'obs'", "below", "-1.5"]),
+        (gs.Box(0, np.inf, (2,)), np.array([0, np.inf]), ["'obs'", "infinite", "[1]"]),
     ],
 )
 def test_wrong_observations_name_environment_step_key_and_value(space, value, words):
