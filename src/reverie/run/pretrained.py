@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 
-import jax
 import numpy as np
 
 from reverie.agent.agent import Agent
@@ -15,6 +14,7 @@ from reverie.config.resume import Difference, compare
 from reverie.config.schema import Config
 from reverie.learner import checkpoint, reference, transfer, tree
 from reverie.learner.checkpoint import CheckpointError
+from reverie.learner.programs import state_shapes
 from reverie.learner.reference_names import convert
 
 _LATENT = ("agent.dyn.stoch", "agent.dyn.classes")
@@ -50,7 +50,7 @@ def choose(config: Config, agent: Agent, path: str, expression: str = ".*") -> S
             message names the options behind it.
     """
     folder, step, arrays = _read(path, config.agent)
-    shapes = tree.flatten(jax.eval_shape(agent.init, jax.random.key(0)))
+    shapes = tree.flatten(state_shapes(agent))
     differences = _differences(folder, config)
     try:
         chosen = transfer.select(arrays, shapes, expression)
