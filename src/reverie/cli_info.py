@@ -9,7 +9,6 @@ import os
 import pathlib
 import platform
 import re
-import struct
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from safetensors import SafetensorError, safe_open
 
 import reverie
 from reverie.config import yaml_text
@@ -187,11 +187,9 @@ def _packages(extra: bool) -> Iterator[str]:
 def _parameters(folder: pathlib.Path) -> int:
     """Numbers that the agent of the newest checkpoint learns; 0 where none can be read."""
     for path in sorted(folder.glob("checkpoints/*/agent.safetensors"), reverse=True):
-        with contextlib.suppress(OSError, ValueError, struct.error), open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 2**26)))
-            arrays = (x["shape"] for k, x in header.items() if k.startswith("params/"))
-            return sum(math.prod(shape) for shape in arrays)
+        with contextlib.suppress(OSError, SafetensorError), safe_open(path, "np") as file:
+            names = [name for name in file.keys() if name.startswith("params/")]  # noqa: SIM118
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
     return 0
 
 

@@ -35,6 +35,13 @@ def test_info_tells_of_a_run(finished, copied, capsys):
     assert again["options"].split(";")[0] == run["options"].split(";")[0]
 
 
+def test_info_reads_past_a_damaged_checkpoint(copied, capsys):
+    (path,) = copied.glob("checkpoints/*120/agent.safetensors")
+    path.write_bytes(b"\x03" + bytes(7) + b"[1]")
+    assert cli.main(["info", str(copied), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["model"].startswith("debug, ")
+
+
 def test_runs_lists_what_is_below_a_folder(copied, tmp_path, capsys):
     shutil.copytree(copied, tmp_path / "deep" / "other")
     (tmp_path / "broken").mkdir()
