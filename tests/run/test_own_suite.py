@@ -107,7 +107,7 @@ def test_a_run_goes_on_with_its_options(reverie, cache, trained):
 def test_a_run_made_elsewhere_needs_no_trust_for_what_is_installed(
     reverie, cache, trained, tmp_path
 ):
-    words = ["--episodes", 2, "--jax.cache_dir", cache]
+    words = ["--episodes", 2, "--jax.cache_dir", cache, "--jax.fast_compile", "true"]
     played = reverie("eval", trained, *words, state=str(tmp_path))
     assert played.returncode == 0, played.stderr
 

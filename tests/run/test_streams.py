@@ -58,7 +58,7 @@ def test_what_environments_print_stays_out_of_the_json_document(loud, cache):
     assert done.returncode == 0, done.stderr
     for backend in ("sync", "async"):
         words = ["eval", "--logdir", "run", "--episodes", "2", "--json"]
-        words += ["--run.env_backend", backend]
+        words += ["--run.env_backend", backend, "--jax.fast_compile", "true"]
         done = reverie_command(*words, folder=loud, capture_output=True)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["scores"] == [5.0, 5.0]
