@@ -68,8 +68,5 @@ class _Told:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            await _answer(error)(scope, receive, send)
-
-
-def _answer(error: Exception) -> Response:
-    return Json({"error": told(error)}, 400 if is_ours(error) else 500)
+            answer = Json({"error": told(error)}, 400 if is_ours(error) else 500)
+            await answer(scope, receive, send)

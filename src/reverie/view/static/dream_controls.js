@@ -12,7 +12,7 @@ const SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: 
 const MOST_BUTTONS = 24;
 
 /** What a key is called on a button. */
-export const sign = (key) => SIGNS[key] ?? key;
+const sign = (key) => SIGNS[key] ?? key;
 
 export class Controls {
   /**
@@ -49,11 +49,9 @@ export class Controls {
     }
   }
 
-  /** Says whether a key belongs to an action, and does it. */
+  /** Does what a key of `keys` stands for. */
   press(key) {
-    const found = this.keys.get(key);
-    if (!found) return false;
-    const { entry, value } = found;
+    const { entry, value } = this.keys.get(key);
     if (this.playing()) {
       entry.hold(value);
     } else if (this.single) {
@@ -64,7 +62,6 @@ export class Controls {
     } else {
       entry.choose(Math.max(-1, Math.min(1, entry.chosen + 0.25 * value)));
     }
-    return true;
   }
 
   release(key) {
