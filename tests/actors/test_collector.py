@@ -2,8 +2,11 @@
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 from reverie.actors.collector import Rollout, complete
+from reverie.agent.agent import Agent
+from reverie.config.load import load
 from reverie.spaces import Space
 
 LATENTS = {
@@ -30,6 +33,17 @@ def test_missing_latents_are_those_before_any_step():
     assert not steps["latent/deter"].any()
     assert steps["latent/stoch"].shape == (3, 2, 3)
     assert (steps["latent/stoch"].astype(np.int8) == -1).all()
+
+
+@pytest.mark.parametrize("classes", [255, 256, 257])
+def test_what_stands_for_no_class_is_none(classes):
+    config = load(["--configs", "debug", "--agent.dyn.classes", f"{classes}"])
+    spaces = (
+        {"obs": Space("continuous", (1,), "float32")},
+        {"act": Space("discrete", (), "int32", (2,))},
+    )
+    latents = Agent(config.agent, *spaces).latent_spaces
+    assert (complete(rollout(3, 2), latents).steps["latent/stoch"] >= classes).all()
 
 
 def test_latents_that_are_there_stay():

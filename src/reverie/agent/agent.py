@@ -116,7 +116,8 @@ class Agent:
     def latent_spaces(self) -> dict[str, Space]:
         """Spaces of the latents that acting and training write into replay."""
         dyn = self.config.dyn
-        index = "uint8" if dyn.classes <= 256 else "uint16"
+        # One number more than there are classes: the largest is no class.
+        index = "uint8" if dyn.classes < 256 else "uint16"
         deter = Space("continuous", (dyn.deter,), self.dtype.name)
         stoch = Space("discrete", (dyn.stoch,), index, (dyn.classes,) * dyn.stoch)
         return {f"{LATENT_PREFIX}deter": deter, f"{LATENT_PREFIX}stoch": stoch}
