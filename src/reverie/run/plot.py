@@ -8,7 +8,7 @@ from reverie.run.folder import open_run
 from reverie.track.compare import NothingToPlot, compare, read_runs
 from reverie.track.compare_page import write_page
 from reverie.track.compare_picture import draw_comparison
-from reverie.track.curve import AXES, learning_curve
+from reverie.track.curve import learning_curve
 from reverie.track.status import find_runs, is_run
 
 
@@ -54,7 +54,7 @@ def plot_runs(
     Raises:
         NothingToPlot: If no run has a finished episode, or a word is none that is known.
     """
-    if axis not in AXES:
+    if axis not in ("steps", "frames", "hours"):
         raise NothingToPlot(f"--x is {axis}; expected steps, frames or hours.")
     if baseline not in ("", "published", "original"):
         raise NothingToPlot(f"--baseline is {baseline}; expected published or original.")
