@@ -37,6 +37,7 @@ def test_info_tells_of_a_run(finished, copied, capsys):
 
 def test_info_reads_past_a_damaged_checkpoint(copied, capsys):
     (path,) = copied.glob("checkpoints/*120/agent.safetensors")
+    shutil.copytree(path.parent, path.parent.with_name("000000000007"))
     path.write_bytes(b"\x03" + bytes(7) + b"[1]")
     assert cli.main(["info", str(copied), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"]["model"].startswith("debug, ")

@@ -145,7 +145,7 @@ def test_spaces_that_cannot_be_used_leave_no_folder(train, tmp_path, space):
 @pytest.mark.parametrize("shapes", [[(84, 84, 3)], [(64, 64, 3), (48, 64, 3)]])
 def test_a_size_that_does_not_fit_is_refused_by_its_option(train, shapes):
     space = gs.Dict({f"image{i}": gs.Box(0, 255, s, np.uint8) for i, s in enumerate(shapes)})
-    with pytest.raises(ConfigError, match=r"image0.*84x84.*env\.gym\.size"):
+    with pytest.raises(ConfigError, match=r"env\.gym\.size is 84x84 .*48\.\.256"):
         train(space, gs.Discrete(2), **{"env.gym.size": [84, 84]})
 
 
