@@ -86,14 +86,19 @@ class TinyImage(ChannelsFirst):
     observation_space = gs.Box(0, 255, (7, 7, 3), np.uint8)
 
     def observe(self):
-        return np.zeros((7, 7, 3), np.uint8)
+        return np.full((7, 7, 3), 200, np.uint8)
+
+
+class Codes(TinyImage):
+    def observe(self):
+        return np.full((7, 7, 3), self.time % 11, np.uint8)
 
 
 class LargeImage(ChannelsFirst):
     observation_space = gs.Box(0, 255, (500, 400, 3), np.uint8)
 
     def observe(self):
-        return np.zeros((500, 400, 3), np.uint8)
+        return np.full((500, 400, 3), 200, np.uint8)
 
 
 class GrayFrames(ChannelsFirst):
@@ -193,6 +198,7 @@ def logs_nothing_but_numbers():
         (LogsText, "error", ["info['log/name'] is 'hey'", "Return a number"]),
         (TinyImage, "note", ["7x7 pixels are resized to 48x48", "env.gym.size"]),
         (LargeImage, "note", ["500x400 pixels are resized to 96x96"]),
+        (Codes, "warning", ["'image' was brighter than 10 of 255", "int32"]),
         (GrayFrames, "warning", ["'image'", "(4, 84, 84)", "channels in front: 84x84x4"]),
         (Unbuildable, "error", ["cannot be built", "no licence"]),
         (Unseeded, "warning", ["'obs' differs at step 0", "self.np_random"]),

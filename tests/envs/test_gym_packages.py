@@ -112,9 +112,12 @@ def test_the_check_knows_the_mission_and_the_small_image_of_minigrid():
     installed("minigrid:")
     task = "gym_minigrid:MiniGrid-Empty-5x5-v0"
     assert set(make(task).observation_space) == {"direction", "image"}
-    image, mission = check(task, steps=100)[:2]
-    assert (image.level, mission.level) == ("error", "warning")
-    assert "7x7" in image.problem
-    assert "env.gym.size" in image.problem
-    assert "'mission' is text" in mission.problem
-    assert all(finding.level != "error" for finding in check(task, {"size": [64, 64]}, steps=100))
+    found = check(task, steps=100)
+    assert all(finding.level != "error" for finding in found)
+    text = "\n".join(map(str, found))
+    for words in (
+        "'mission' is text",
+        "7x7 pixels are resized",
+        "'image' was brighter than 8 of 255",
+    ):
+        assert words in text

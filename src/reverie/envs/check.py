@@ -32,6 +32,9 @@ from reverie.envs.wrappers import require_env, wrap
 from reverie.options import ForeignConfig
 from reverie.spaces import mask_keys
 
+DARK = 32
+"""Brightness of a pixel that an image of colours has somewhere within a few steps."""
+
 SLOW = 20.0
 """Steps per second below which training waits for the environment."""
 
@@ -167,6 +170,7 @@ def _check_play(wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:
     again = recorder.play(steps)
     for text in recorder.warnings.values():
         yield Finding("warning", text)
+    yield from _check_brightness(wrapped, first)
     yield from _check_episodes(recorder, steps)
     yield from _check_seeding(first, again)
     yield from _check_speed(recorder)
@@ -189,6 +193,17 @@ def _check_images(
         check_spaces({**obs, **act}, agent)
     except ConfigError as error:
         yield Finding("error", str(error))
+
+
+def _check_brightness(wrapped: gymnasium.Env, record: list) -> Iterator[Finding]:
+    for key, space in spaces(wrapped)[0].items():
+        if space.kind == "image" and (most := max(step[key].max() for step in record)) < DARK:
+            yield Finding(
+                "warning",
+                f"No pixel of {key!r} was brighter than {most} of 255.",
+                "If these are codes and no colours, a model sees little of them: observe a "
+                "picture, or declare them as numbers, such as int32.",
+            )
 
 
 def _foreign(suite: str) -> bool:
