@@ -77,7 +77,7 @@ class Maze(dm_env.Environment):
         return {
             "place": self._place,
             "near": 1 / (1 + self._time),
-            "camera": np.full((8, 9, 3), self._time, np.uint8),
+            "camera": np.full((8, 9, 3), 200 + self._time, np.uint8),
             "counts": np.array([self._time, -self._time], np.int32),
             "phase": np.int32(self._time % 4),
             "door": np.bool_(self._time % 2),
