@@ -1,14 +1,18 @@
 """Whole runs whose actors ask a server for their actions (`ray.inference: server`)."""
 
+import contextlib
 import sys
+import time
 
 import cloudpickle
 import psutil
 import pytest
+import ray
 from counting import Counter, until
 from local_ray import ray_address  # noqa: F401
 
 import reverie
+from reverie.actors.cluster.fleet import INFERENCE
 from reverie.replay.files import format
 from reverie.track.sinks.jsonl import read_jsonl
 
@@ -41,6 +45,17 @@ def check_every_step_is_there_once(folder, outcome):
     return streams
 
 
+def wait_for_the_next_one():
+    """Until Ray has replaced the server, which can be before the learner looks at it again."""
+    (name,) = [x for x in ray.util.list_named_actors(all_namespaces=True) if x["name"] == INFERENCE]
+    server = ray.get_actor(**name)
+    while True:
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            ray.get(server.counts.remote(""))
+            return
+        time.sleep(0.1)
+
+
 def test_actors_act_through_a_server_and_lose_no_step_when_it_is_killed(train, tmp_path, notes):
     killed = []
 
@@ -50,6 +65,7 @@ def test_actors_act_through_a_server_and_lose_no_step_when_it_is_killed(train, t
             (server,) = [x for x in alive if "InferenceServer" in x.name() + str(x.cmdline())]
             server.kill()
             killed.append(run.steps)
+            wait_for_the_next_one()
 
     done = until(lambda run: killed and run.steps >= killed[0] + 320)
     options = {"run.env_max_restarts": 1, "ray.push_every": 2}

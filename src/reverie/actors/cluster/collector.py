@@ -236,6 +236,8 @@ class RayCollector:
         """What the oldest call of an actor has returned, if these are steps."""
         try:
             result = ray.get(actor.calls[0])
+            if result is None:  # Ray has replaced its process while all calls had an answer.
+                raise exceptions.RayActorError()
         except exceptions.RayError as error:
             self._failed(actor, error)
             return None
@@ -250,7 +252,8 @@ class RayCollector:
             raise result.error(f"Actor {actor.index}")
         if isinstance(result, Started):
             return self._started(actor, result)
-        return self._rollout(actor, result, stored) if isinstance(result, Chunk) else None
+        assert isinstance(result, Chunk)
+        return self._rollout(actor, result, stored)
 
     def _started(self, actor: _Remote, started: Started) -> None:
         known = actor.known

@@ -125,7 +125,7 @@ def test_it_acts_for_several_actors_as_a_policy_does_for_all_their_environments(
             check_equal(answers, actions, latents)
             assert {answer.version for answer in answers} == {5}
             carries = [answer.carry for answer in answers]
-        assert await server.counts() == (4, 8, 0.0)
+        assert await server.counts("one") == (4, 8, 0.0)
 
     asyncio.run(play())
 
@@ -178,7 +178,8 @@ def test_more_asks_than_actors_are_answered_in_turns(make, params):
         await asyncio.sleep(0)
         await start(server, params[0])
         assert all(isinstance(each, Answer) for each in await asyncio.gather(*asked))
-        assert await server.counts() == (2, 5, 0.0)
+        assert await server.counts("one") == (2, 5, 0.0)
+        assert await server.counts("two") is None
 
     asyncio.run(asyncio.wait_for(play(), 120))
 

@@ -137,8 +137,14 @@ class InferenceServer:
             self._serving = asyncio.create_task(self._serve())
         return await answer
 
-    async def counts(self) -> tuple[int, int, float]:
-        """Batches and answers so far, and the seconds that a batch has taken until now."""
+    async def counts(self, session: str) -> tuple[int, int, float] | None:
+        """Batches and answers so far, and the seconds that a batch has taken until now.
+
+        Args:
+            session: As of `start`; None is the answer to a learner that it does not work for.
+        """
+        if session != self._session:
+            return None
         busy = time.monotonic() - self._began if self._serving else 0.0
         return self._calls, self._answered, busy
 

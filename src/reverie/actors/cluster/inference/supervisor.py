@@ -88,7 +88,7 @@ class Inference:
     def _ask(self) -> Any:
         assert self._params
         if self.running:
-            return self._server.counts.remote()
+            return self._server.counts.remote(self._session)
         version, params = self._params
         seed = env_seed(self._seed, self._started)
         return self._server.start.remote(self._session, self._model, seed, version, params)
@@ -97,6 +97,8 @@ class Inference:
         if isinstance(result, Failure):
             raise result.error("The inference server")
         if self.running:
+            if result is None:  # Ray has replaced its process since the last look.
+                raise exceptions.RayActorError()
             *counts, busy = result
             self._counts, self._due = tuple(counts), time.monotonic() + SECONDS
             if 0 < self._timeout < busy:

@@ -1,0 +1,72 @@
+"""Which actors the learner asks, with stand-ins for Ray and for the actors."""
+
+import functools
+import types
+
+import numpy as np
+import pytest
+
+from reverie.actors.cluster import collector as module
+from reverie.actors.cluster.chunk import Chunk, Started
+from reverie.actors.cluster.collector import RayCollector
+from reverie.envs.vector.restarts import Restarts
+from reverie.learner.policy import Params
+
+
+class Call:
+    """Stands for what an actor has answered."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+
+class Actor:
+    """Answers at once; dies before a call of `collect`, and Ray has replaced it by then."""
+
+    def __init__(self, dies: int):
+        self.starts, self.collects, self.dies, self.session = 0, 0, dies, ""
+        for name in ("start", "collect"):
+            answer = functools.partial(self._answer, getattr(self, f"_{name}"))
+            setattr(self, name, types.SimpleNamespace(remote=answer))
+
+    def _answer(self, method, *args):
+        return Call(method(*args))
+
+    def _start(self, session, work, seed, known):
+        self.session = session
+        self.starts += 1
+        return Started(self.starts << 16, 1, 0, "sync")
+
+    def _collect(self, session, version, params):
+        self.collects += 1
+        if self.collects == self.dies:
+            self.session = ""
+        if session != self.session:
+            return None
+        return Chunk({"is_first": np.zeros((1, 1), bool)}, self.starts << 16, self.collects, 0)
+
+
+@pytest.fixture
+def collector(monkeypatch):
+    """Makes one, of a single actor that dies and may be started again once."""
+    ray = types.SimpleNamespace(
+        put=lambda x: x, get=lambda call: call.answer, wait=lambda calls, timeout: (calls, [])
+    )
+    monkeypatch.setattr(module, "ray", ray)
+
+    def make(actor, told):
+        restarts = Restarts(1, 3600, name="Actor {}", tell=told.append)
+        made = RayCollector([actor], b"", session="one", seed=0, restarts=restarts, note=str)
+        made.set_params(Params(0, ()))
+        return made
+
+    return make
+
+
+def test_an_actor_that_was_replaced_while_it_had_nothing_to_do_is_started_again(collector):
+    actor, told = Actor(dies=4), []
+    made = collector(actor, told)
+    streams = [made.collect().streams[0] >> 16 for _ in range(6)]
+    assert streams == [1, 1, 1, 2, 2, 2]
+    (text,) = told
+    assert text.startswith("The process of actor 0 has died or is out of reach. Actor 0 is restar")
