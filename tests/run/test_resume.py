@@ -100,6 +100,32 @@ def test_switches_are_the_same_after_a_resume(switches, tmp_path):
     assert again.steps == 50
 
 
+def test_texts_do_not_matter_for_a_resume(tmp_path):
+    class Mission(gs.Text):
+        """As MiniGrid has one: equal to none but its own kind."""
+
+        def __eq__(self, other):
+            return isinstance(other, Mission)
+
+        __hash__ = gs.Text.__hash__
+
+    class Spoken(Plant):
+        def __init__(self):
+            super().__init__()
+            self.observation_space = gs.Dict({"obs": gs.Discrete(3), "mission": Mission(80)})
+
+        def reset(self, **kwargs):
+            return {"obs": 1, "mission": "go"}, {}
+
+        def step(self, action):
+            return {"obs": 1, "mission": "go"}, 1.0, False, False, {}
+
+    more = {"random_agent": True}
+    reverie.train(Spoken, **options("off", tmp_path, **more))
+    again = reverie.train(Spoken, **options("off", tmp_path, **more, **{"run.steps": 50}))
+    assert again.steps == 50
+
+
 @pytest.mark.parametrize("damaged", ["checkpoints", "replay"])
 def test_what_cannot_be_restored_is_left_as_it_is(make_config, copied, damaged):
     if damaged == "checkpoints":

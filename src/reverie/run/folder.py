@@ -22,7 +22,7 @@ from reverie.config.load import RUN_CONFIG, load_saved
 from reverie.config.schema import Config
 from reverie.envs.flat.leaves import Leaf, Role, leaves
 from reverie.learner.checkpoint import Checkpointer
-from reverie.run.space_file import read_spaces
+from reverie.run.space_file import decode, encode, read_spaces
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
 from reverie.track.status import LOCK
 
@@ -160,9 +160,11 @@ class RunFolder:
         if not self.spaces.exists() or not self._reached:
             return
         saved = read_spaces(self.spaces)
+        # As a file has them: a text is any text there, and MultiBinary(2) MultiBinary((2,)).
+        now = decode(encode(observation)), decode(encode(action))
         changes = [
-            *_changes("observation", saved[0], observation),
-            *_changes("action", saved[1], action),
+            *_changes("observation", saved[0], now[0]),
+            *_changes("action", saved[1], now[1]),
         ]
         if changes:
             raise ConfigError(
@@ -260,6 +262,4 @@ def _same(role: Role, saved: Leaf, new: Leaf) -> bool:
     """Whether two entries mean the same: of observations the bounds do not matter."""
     if role == "observation" and isinstance(saved.flat, gs.Box) and isinstance(new.flat, gs.Box):
         return saved.flat.shape == new.flat.shape and saved.flat.dtype == new.flat.dtype
-    if isinstance(saved.native, gs.MultiBinary) and isinstance(new.native, gs.MultiBinary):
-        return saved.native.shape == new.native.shape  # MultiBinary(2) is not MultiBinary((2,)).
     return saved.flat == new.flat if role == "observation" else saved.native == new.native
