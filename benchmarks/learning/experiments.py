@@ -83,10 +83,19 @@ EXPERIMENTS = {
     "minigrid": Experiment(
         (*SMALL, "minigrid"),
         {
-            "gym_tasks:Grid-Empty-8x8-v0": 30_000,
-            "gym_tasks:Grid-DoorKey-5x5-v0": 100_000,
-            "gym_tasks:Grid-MemoryS7-v0": 100_000,
+            "gym_minigrid:MiniGrid-Empty-8x8-v0": 30_000,
+            "gym_minigrid:MiniGrid-DoorKey-5x5-v0": 100_000,
+            "gym_minigrid:MiniGrid-MemoryS7-v0": 100_000,
         },
+        options=(
+            "--env.gym.wrappers",
+            "minigrid.wrappers:OneHotPartialObsWrapper",
+            "minigrid.wrappers:ImgObsWrapper",
+            "gymnasium.wrappers:FlattenObservation",
+        ),
+    ),
+    "minigrid_pixels": Experiment(
+        (*SMALL, "minigrid"), {"gym_minigrid:MiniGrid-Empty-8x8-v0": 30_000}
     ),
     "dmc": Experiment(
         ("dmc_proprio",),

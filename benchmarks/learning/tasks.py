@@ -1,10 +1,8 @@
 """Small tasks with the kinds of spaces that gymnasium's own tasks do not have.
 
-Importing this module registers them as `Catch-v0`, `Sliders-v0` and `Console-v0`, and tasks of
-MiniGrid as `Grid-Empty-8x8-v0` and so on.
+Importing this module registers them as `Catch-v0`, `Sliders-v0` and `Console-v0`.
 """
 
-import functools
 from typing import Any
 
 import gymnasium
@@ -122,15 +120,3 @@ class Console(gymnasium.Env):
 
 for _class in (Catch, Sliders, Console):
     gymnasium.register(f"{_class.__name__}-v0", entry_point=_class)
-
-
-def grid(name: str, **kwargs: Any) -> gymnasium.Env:
-    """A task of MiniGrid whose image is a picture: its own has codes of objects for brightness."""
-    import minigrid  # noqa: F401 (It registers its ids.)
-    from minigrid.wrappers import RGBImgPartialObsWrapper
-
-    return RGBImgPartialObsWrapper(gymnasium.make(f"Mini{name}", **kwargs))
-
-
-for _name in ("Grid-Empty-8x8-v0", "Grid-DoorKey-5x5-v0", "Grid-MemoryS7-v0"):
-    gymnasium.register(_name, entry_point=functools.partial(grid, _name))

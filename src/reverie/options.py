@@ -156,6 +156,10 @@ TASK = "it changes the task that the agent has learnt"
 """Why an option of a suite is `fixed`."""
 
 
+Names = tuple[Annotated[Text, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")], ...]
+"""Classes or functions, as `module:Class`."""
+
+
 class ForeignConfig(Section):
     """What environments share that any package may define."""
 

@@ -321,6 +321,7 @@ def test_the_logdir_may_name_task_and_seed():
         ("CartPole-v1", "gym_CartPole-v1"),
         ("ALE/Pong-v5", "gym_ALE/Pong-v5"),
         ("my_games/Grid-v0", "gym_my_games/Grid-v0"),
+        ("minigrid:MiniGrid-Empty-5x5-v0", "gym_minigrid:MiniGrid-Empty-5x5-v0"),
         ("gym_CartPole-v1", "gym_CartPole-v1"),
         ("envpool_Pong-v5", "envpool_Pong-v5"),
         ("dmc_walker_walk", "dmc_walker_walk"),

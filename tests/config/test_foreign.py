@@ -35,6 +35,7 @@ CODE = [
     ({"task": "gym_evil:Id-v0"}, "the task 'gym_evil:Id-v0'"),
     ({"task": "evil:Env"}, "the task 'evil:Env'"),
     ({"agent__enc__typ": "evil:Encoder"}, "agent.enc.typ 'evil:Encoder'"),
+    ({"env__gym__wrappers": ["evil:Wrapper"]}, "env.gym.wrappers ['evil:Wrapper']"),
     ({"replay__selector": "evil:Selector"}, "replay.selector 'evil:Selector'"),
     ({"agent__objectives": ["reward", "evil:loss"]}, "agent.objectives ['reward', 'evil:loss']"),
     (

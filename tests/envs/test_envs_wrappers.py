@@ -7,6 +7,7 @@ from gymnasium import spaces as gs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reverie.config.errors import ConfigError
 from reverie.envs.errors import ValueMismatchError
 from reverie.envs.flat.conform import is_wrapped, spaces
 from reverie.envs.vector.vector import VectorEnv
@@ -306,3 +307,34 @@ def test_wrong_arguments_are_named(arguments, words):
 def test_repeated_steps_are_shown_at_the_speed_of_single_ones():
     env = wrap(gymnasium.make("CartPole-v1"), repeat=4)
     assert env.metadata["render_fps"] == 50 / 4
+
+
+def test_wrappers_by_name_come_first_and_in_their_order():
+    names = ["gymnasium.wrappers:FlattenObservation", "gymnasium.wrappers:FlattenObservation"]
+    inner = Script(gs.Discrete(2))
+    inner.observation_space = gs.Dict({"a": gs.Discrete(3), "b": gs.Box(-1, 1, (2, 2))})
+    wrapped = wrap(inner, wrappers=names, repeat=2)
+    assert {key: space.shape for key, space in spaces(wrapped)[0].items()}["obs"] == (7,)
+    chain = []
+    while wrapped is not inner:
+        chain.append(type(wrapped).__name__)
+        wrapped = wrapped.env
+    assert chain == ["Conform", "Repeat", "FlattenObservation", "FlattenObservation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_module:It", "no module 'no_module' in the current folder or on PYTHONPATH"),
+        ("gymnasium.wrappers:Nothing", "gymnasium.wrappers has no function or class 'Nothing'"),
+        (
+            "gymnasium.wrappers:TimeLimit",
+            r"'gymnasium.wrappers:TimeLimit' raised TypeError: .*missing .*'max_episode_steps'\. "
+            "It is called with the environment alone",
+        ),
+        ("builtins:str", "It has returned a str, and no gymnasium.Env"),
+    ],
+)
+def test_a_wrapper_that_cannot_be_is_named(name, message):
+    with pytest.raises(ConfigError, match=f"env.gym.wrappers: .*{message}"):
+        wrap(Script(), wrappers=[name])

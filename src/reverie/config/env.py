@@ -15,6 +15,7 @@ from reverie.options import (
     Float,
     ForeignConfig,
     Int,
+    Names,
     PathText,
     Section,
     Size,
@@ -29,6 +30,13 @@ SIZE = "Height and width of images, in pixels."
 class GymConfig(ForeignConfig):
     """Any registered gymnasium id: `gym_CartPole-v1`."""
 
+    wrappers: Names = option(
+        (),
+        "Wrappers around each environment, the innermost first: `module:Class` or "
+        "`module:function`, called with the environment.",
+        fixed=SPACES,
+        expects="a list of classes or functions as 'module:Class'",
+    )
     repeat: Int = option(1, REPEAT, fixed=TASK, ge=1, le=1000)
     info_mask: Literal["auto", "use", "ignore"] = option(
         "auto",

@@ -31,6 +31,7 @@ _CODE = {
     "replay.selector": "",
     "agent.enc.typ": "agent.enc.extra",
     "agent.objectives": "agent.extra",
+    "env.gym.wrappers": "",
 }
 """Options that may name a class or function, and those of its keyword arguments."""
 

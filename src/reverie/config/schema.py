@@ -34,7 +34,7 @@ def task_name(value: Any) -> Any:
     suites = {*EnvConfig.model_fields, "custom"}
     if not isinstance(value, str) or value.partition("_")[0] in suites:
         return value
-    return f"gym_{value}" if re.fullmatch(r"([\w.-]+/)?[\w.-]+-v\d+", value) else value
+    return f"gym_{value}" if re.fullmatch(r"([\w.]+:)?([\w.-]+/)?[\w.-]+-v\d+", value) else value
 
 
 def suite_of(task: str) -> str:

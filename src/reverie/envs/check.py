@@ -201,8 +201,8 @@ def _check_brightness(wrapped: gymnasium.Env, record: list) -> Iterator[Finding]
             yield Finding(
                 "warning",
                 f"No pixel of {key!r} was brighter than {most} of 255.",
-                "If these are codes and no colours, a model sees little of them: observe a "
-                "picture, or declare them as numbers, such as int32.",
+                "If these are codes and no colours, a model sees little of them: a wrapper "
+                "(env.gym.wrappers) may draw them, or make classes of them.",
             )
 
 

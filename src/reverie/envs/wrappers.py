@@ -1,7 +1,8 @@
 """The one chain of wrappers between any gymnasium environment and the agent.
 
-From the inside out: `Repeat`, `MaskFromInfo`, `Conform` (flat names, unified dtypes, one size of
-images, actions in [-1, 1], checked values). Use `wrap`, which adds those that are needed.
+From the inside out: those of the user, `Repeat`, `MaskFromInfo`, `Conform` (flat names, unified
+dtypes, one size of images, actions in [-1, 1], checked values). Use `wrap`, which adds those that
+are needed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any, SupportsFloat
 import gymnasium
 import numpy as np
 
+from reverie.config.errors import ConfigError
+from reverie.config.named import by_name
 from reverie.envs.errors import NotAnEnvError, SpaceError
 from reverie.envs.flat.conform import Conform, is_wrapped, name_of
 from reverie.envs.flat.converter import Bounds
@@ -24,6 +27,7 @@ def wrap(
     repeat: int = 1,
     bounds: Bounds = "error",
     info_mask: InfoMasks = "ignore",
+    wrappers: Sequence[str] = (),
 ) -> gymnasium.Env:
     """Makes an environment speak flat dictionaries of checked, unified arrays.
 
@@ -35,6 +39,7 @@ def wrap(
             so once for each key, `ignore` lets it through (NaN and infinity are errors in all).
         info_mask: `use` moves `info["action_mask"]` into the observation, see `MaskFromInfo`;
             `auto` does it where the info of one more reset has one; `ignore` does not look.
+        wrappers: Further wrappers inside of all others, as `module:Class`, the innermost first.
 
     Returns:
         An environment with `Dict` spaces. Observations are float32, uint8 images, int32 and bool;
@@ -43,10 +48,13 @@ def wrap(
     Raises:
         NotAnEnvError: It is no single gymnasium environment.
         SpaceError: The environment has a space that the agent cannot use, or masks and `repeat`.
+        ConfigError: A name of `wrappers` is none, or what it names fails.
     """
     require_env(env)
     if is_wrapped(env):
         return env
+    for name in wrappers:
+        env = _by_name(name, env)
     if repeat < 1:
         raise ValueError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
     inner = Repeat(env, repeat) if repeat > 1 else env
@@ -60,6 +68,25 @@ def wrap(
             "changed. Use repeat=1, or set env.gym.info_mask to ignore if the mask is in the info."
         )
     return conform
+
+
+def _by_name(name: str, env: gymnasium.Env) -> gymnasium.Env:
+    """An environment inside of the wrapper with a name."""
+    option = "env.gym.wrappers"
+    make = by_name(option, name, {})
+    try:
+        wrapped = make(env)
+    except Exception as error:
+        raise ConfigError(
+            f"{option}: {name!r} raised {type(error).__name__}: {error}. It is called with the "
+            "environment alone; one that needs more is set up by a function of yours."
+        ) from error
+    if not isinstance(wrapped, gymnasium.Env):
+        kind = type(wrapped).__name__
+        raise ConfigError(
+            f"{option}: {name!r} is no wrapper. It has returned a {kind}, and no gymnasium.Env."
+        )
+    return wrapped
 
 
 def require_env(env: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import cloudpickle
 
 from reverie.config.errors import ConfigError
+from reverie.config.named import by_name
 from reverie.config.schema import Config, ReplayConfig, unset
 from reverie.replay.batches import AnyReplay, Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
@@ -23,7 +24,6 @@ from reverie.replay.selectors.uniform import Uniform
 from reverie.replay.shards.place import here
 from reverie.spaces import Space
 from reverie.track.status import LOCK
-from reverie.world.variants import by_name
 
 SHARE = 0.9
 """Of what fits, what a capacity that nobody has set takes."""

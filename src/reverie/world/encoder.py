@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Shaped
 
+from reverie.config.named import by_name
 from reverie.nn.layers import MLP, Conv2D, RMSNorm
 from reverie.nn.phases import to_phases
 from reverie.spaces import Space
 from reverie.world.features import encode_flat, flat_width
-from reverie.world.variants import by_name
 
 FEW_CHANNELS = 16
 """With fewer input channels than this, a convolution over phases is the faster one."""

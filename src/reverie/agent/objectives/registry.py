@@ -14,7 +14,7 @@ from reverie.agent.objectives.world import (
 )
 from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError
-from reverie.world.variants import by_name
+from reverie.config.named import by_name
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "dynamics": make_dynamics,

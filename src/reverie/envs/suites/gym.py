@@ -61,7 +61,7 @@ def make(name: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
         advice = f"Did you mean {' or '.join(f'gym_{each}' for each in near)}? " if near else ""
         raise UnknownTaskError(
             f"gymnasium knows no environment {name!r}: {error} {advice}Ids of other packages are "
-            "written gym_module:Id, with the module that registers them."
+            "written module:Id, with the module that registers them."
         ) from error
 
 
@@ -82,7 +82,7 @@ def _own(name: str) -> Callable[..., gymnasium.Env] | None:
             return None
         raise UnknownTaskError(
             f"The task {name} names nothing: {error}. Expected module:Class, a class or function "
-            "that makes a gymnasium environment, or gym_module:Id with a registered id."
+            "that makes a gymnasium environment, or module:Id with a registered id."
         ) from error
 
 
