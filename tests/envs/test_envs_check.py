@@ -198,7 +198,7 @@ def logs_nothing_but_numbers():
         (LogsText, "error", ["info['log/name'] is 'hey'", "Return a number"]),
         (TinyImage, "note", ["7x7 pixels are resized to 48x48", "env.gym.size"]),
         (LargeImage, "note", ["500x400 pixels are resized to 96x96"]),
-        (Codes, "warning", ["'image' was brighter than 10 of 255", "int32"]),
+        (Codes, "warning", ["'image' was brighter than 10 of 255", "env.gym.wrappers"]),
         (GrayFrames, "warning", ["'image'", "(4, 84, 84)", "channels in front: 84x84x4"]),
         (Unbuildable, "error", ["cannot be built", "no licence"]),
         (Unseeded, "warning", ["'obs' differs at step 0", "self.np_random"]),
