@@ -1,39 +1,39 @@
 """How the processes of a run find each other through the Ray cluster that they are in."""
 
+import asyncio
 import contextlib
 import socket
-import time
 
 from reverie.actors.cluster.engine.address import join
 from reverie.actors.cluster.engine.package import ClusterError, import_ray
 
-PAUSE = 0.2
-"""Seconds between two questions whether all are there."""
-
 
 class Meeting:
-    """Numbers those who come, in their order."""
+    """Numbers those who come, in their order, and lets them go together.
 
-    def __init__(self):
-        self._addresses: list[str] = []
-        self._told = 0
+    Args:
+        processes: How many come.
+    """
 
-    def join(self, address: str) -> int:
-        """The number of a process that could be reached at an address."""
+    def __init__(self, processes: int):
+        self._processes, self._addresses, self._leaving = processes, [], 0
+        self._all_there, self._all_leave = asyncio.Event(), asyncio.Event()
+
+    async def come(self, address: str) -> tuple[str, int]:
+        """The address of the first, and the number of who could be reached at this one."""
+        number = len(self._addresses)
         self._addresses.append(address)
-        return len(self._addresses) - 1
+        if number + 1 == self._processes:
+            self._all_there.set()
+        await self._all_there.wait()
+        return self._addresses[0], number
 
-    def first(self, processes: int) -> str:
-        """The address of the first, when all are there; empty before."""
-        return self._addresses[0] if len(self._addresses) >= processes else ""
-
-    def leave(self) -> None:
-        """Is called by each that knows it."""
-        self._told += 1
-
-    def over(self, processes: int) -> bool:
-        """Whether all do."""
-        return self._told >= processes
+    async def leave(self) -> None:
+        """Returns when all know what they came for: with the one who made it, it ends."""
+        self._leaving += 1
+        if self._leaving == self._processes:
+            self._all_leave.set()
+        await self._all_leave.wait()
 
 
 def meet(name: str, processes: int, seconds: float) -> tuple[str, int]:
@@ -50,22 +50,19 @@ def meet(name: str, processes: int, seconds: float) -> tuple[str, int]:
     ray = import_ray("auto")
     join(ray, "auto", "reverie", "jax.coordinator is ray")
     try:
-        meeting = ray.remote(Meeting).options(name=name, get_if_exists=True, num_cpus=0).remote()
-        number = ray.get(meeting.join.remote(_free_address(ray.util.get_node_ip_address())))
-        end = time.monotonic() + seconds
-        while not (first := ray.get(meeting.first.remote(processes))):
-            if time.monotonic() > end:
-                raise ClusterError(
-                    f"Not all of the {processes} processes of the run (jax.processes) have come to "
-                    f"the Ray cluster within {seconds:g} seconds (jax.connect_timeout)."
-                )
-            time.sleep(PAUSE)
-        ray.get(meeting.leave.remote())
-        # It ends with whoever was the first to name it: then all others have left.
+        how = {"name": name, "get_if_exists": True, "num_cpus": 0}
+        meeting = ray.remote(Meeting).options(**how).remote(processes)
+        address = _free_address(ray.util.get_node_ip_address())
+        found = ray.get(meeting.come.remote(address), timeout=seconds)
+        # The one who made it may leave, and with him it ends, when the answers are on their way.
         with contextlib.suppress(ray.exceptions.RayActorError):
-            while not ray.get(meeting.over.remote(processes)) and time.monotonic() < end:
-                time.sleep(PAUSE)
-        return first, number
+            ray.get(meeting.leave.remote(), timeout=seconds)
+        return found
+    except ray.exceptions.GetTimeoutError:
+        raise ClusterError(
+            f"Not all of the {processes} processes of the run (jax.processes) have come to the Ray "
+            f"cluster within {seconds:g} seconds (jax.connect_timeout)."
+        ) from None
     finally:
         ray.shutdown()
 
