@@ -9,15 +9,19 @@ import gymnasium
 import jax
 import numpy as np
 import pytest
+from gymnasium import spaces as gs
 
 import reverie
 from reverie.config.load import load
+from reverie.envs.errors import ValueMismatchError
+from reverie.envs.flat.converter import Converter
 from reverie.learner import tree
 from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.devices import DeviceError
 from reverie.learner.programs import state_shapes
 from reverie.run import build
 from reverie.run.folder import RunFolder
+from reverie.run.load import TrainedAgent
 from reverie.run.source import EnvSource
 from reverie.run.space_file import write_spaces
 
@@ -162,3 +166,14 @@ def test_numbers_of_environments_that_do_not_fit_are_refused(agent):
     _, state = agent.policy(obs, is_first=[True, True])
     with pytest.raises(ValueError, match="The state is one of 2 environments, not 1"):
         agent.policy(obs[0], state)
+
+
+def test_observations_of_another_form_are_told(agent):
+    space = gs.Dict({"obs": gs.Box(-1, 1, (4,)), "action_mask": gs.MultiBinary(2)})
+    masked = TrainedAgent(agent._policy, agent._config, Converter(space, gs.Discrete(2)), 0)
+    with pytest.raises(ValueMismatchError, match=r"with the entries \['action_mask', ") as one:
+        masked.policy(np.ones(4, np.float32))
+    with pytest.raises(ValueMismatchError, match="Those of 2 environments are expected") as many:
+        masked.policy(np.ones((2, 4), np.float32), is_first=[True, True])
+    for caught in (one, many):
+        assert "pass observations of MaskFromInfo" in caught.value.__notes__[0]

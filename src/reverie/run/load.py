@@ -13,6 +13,7 @@ from gymnasium.vector import utils as vector_spaces
 from reverie.config.checks import check_spaces
 from reverie.config.schema import Config
 from reverie.envs import errors
+from reverie.envs.flat.convert import short
 from reverie.envs.flat.converter import Converter
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.checkpoint import Checkpoint, CheckpointError
@@ -26,6 +27,11 @@ from reverie.run.result import Evaluation
 from reverie.run.source import EnvSource
 from reverie.run.space_file import read_spaces
 from reverie.spaces import Space
+
+_MASKS = (
+    "If the environment has its action mask in the info, pass observations of MaskFromInfo(env), "
+    "of reverie.envs.flat.masks, or of agent.make_env()."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,17 +131,17 @@ class TrainedAgent:
             )
         converter, many = self._converter, is_first is not None
         first = np.array(is_first if many else [False], bool)
-        rows = [obs]
-        if many:
-            batched = vector_spaces.batch_space(converter.native_obs, len(first))
-            rows = list(vector_spaces.iterate(batched, obs))
-        if len(rows) != len(first):
-            raise ValueError(f"There are {len(rows)} observations and {len(first)} of is_first.")
+        try:
+            rows = self._rows(obs, len(first)) if many else [obs]
+            seen = [converter.observation(row) for row in rows]
+        except errors.ValueMismatchError as error:
+            if converter.masked:
+                error.add_note(_MASKS)
+            raise
         if state is None:
             state, first[:] = PolicyState(self._policy.init(len(first)), len(first)), True
         if state.count != len(first):
             raise ValueError(f"The state is one of {state.count} environments, not {len(first)}.")
-        seen = [converter.observation(row) for row in rows]
         batch = {key: np.stack([each[key] for each in seen]) for key in seen[0]}
         carry, flat, _ = self._policy.act(state.carry, {**batch, "is_first": first}, mode)
         actions = [
@@ -214,6 +220,20 @@ class TrainedAgent:
             how = {"seed": seed, "mode": mode}
             fps = source.fps(config.logger.fps)
             return film_episodes(self._policy, vector, episodes, film, fps, **how)[0]
+
+    def _rows(self, obs: Any, count: int) -> list[Any]:
+        """The observations of many environments one by one."""
+        batched = vector_spaces.batch_space(self._converter.native_obs, count)
+        try:
+            rows = list(vector_spaces.iterate(batched, obs))
+        except Exception as error:  # It fails in many ways at what is of another form.
+            raise self._converter.error(
+                f"the observations are {short(obs)}. Those of {count} environments are expected "
+                f"as a vector environment of gymnasium returns them, in {batched}."
+            ) from error
+        if len(rows) != count:
+            raise ValueError(f"There are {len(rows)} observations and {count} of is_first.")
+        return rows
 
     def _check(self, vector: VectorEnv) -> None:
         both = zip(

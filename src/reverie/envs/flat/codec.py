@@ -46,7 +46,6 @@ class Codec:
 
     def __init__(self, space: gymnasium.Space, role: Role, size: Sequence[int] = ()):
         self._native = space
-        self._role: Role = role
         every = list(leaves(space, role, size))
         # Some suites have sensors without entries; nothing can be learned from them.
         self.text = tuple(leaf.key for leaf in every if is_text(leaf.native))
@@ -77,7 +76,7 @@ class Codec:
         try:
             self._read(value, flat)
         except (KeyError, IndexError, TypeError):
-            _explain(self._native, value, (), self._role)
+            _explain(self._native, value, ())
             raise
         return flat
 
@@ -127,16 +126,16 @@ def _builder(space: gymnasium.Space, path: Path, known: dict[Path, Leaf]) -> Cal
     return lambda flat: tuple(build(flat) for _, build in builders)
 
 
-def _explain(space: gymnasium.Space, value: Any, path: Path, role: Role) -> None:
+def _explain(space: gymnasium.Space, value: Any, path: Path) -> None:
     """Raises with the place where a value has other entries than its space; else returns."""
     parts = children(space)
     if parts is None:
         return
-    where = f" {join(path)!r}" if path else ""
+    where = f"{join(path)!r} " if path else ""
     kind = Mapping if isinstance(space, gs.Dict) else tuple | list
     if not isinstance(value, kind):
         raise ValueMismatchError(
-            f"{role}{where} is {short(value)}, but its space is a "
+            f"{where}is {short(value)}, but its space is a "
             f"{type(space).__name__} with the entries {[name for name, _ in parts]}."
         )
     inside: Any = value
@@ -144,8 +143,8 @@ def _explain(space: gymnasium.Space, value: Any, path: Path, role: Role) -> None
     want = [name for name, _ in parts]
     if set(have) != set(want):
         raise ValueMismatchError(
-            f"{role}{where} has the entries {have}, but its space declares {want}. Return every "
+            f"{where}has the entries {have}, but its space declares {want}. Return every "
             "entry of the space, and no other, in each reset and step."
         )
     for name, child in parts:
-        _explain(child, inside[name], (*path, name), role)
+        _explain(child, inside[name], (*path, name))
