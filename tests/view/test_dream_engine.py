@@ -14,6 +14,8 @@ from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of  # noqa: E402
 from reverie.run.folder import RunFolder, open_run  # noqa: E402
 from reverie.run.load import saved_spaces  # noqa: E402
+from reverie.spaces import FLAGS  # noqa: E402
+from reverie.view.dream import recording as recordings  # noqa: E402
 from reverie.view.dream import tree  # noqa: E402
 from reverie.view.dream.errors import DreamError  # noqa: E402
 from reverie.view.dream.model import Model, load_model  # noqa: E402
@@ -290,6 +292,23 @@ def test_episodes_of_replay_are_found_newest_first(run):
     whole = [e for e in found if e.whole]
     assert all(e.end - e.begin == 21 and e.terminal for e in whole)
     assert episodes(RunFolder(run[0].root / "none")) == []
+
+
+def test_a_file_that_a_training_replaces_meanwhile_is_read_as_it_was(tmp_path, monkeypatch):
+    def write(rows):
+        arrays = {"reward": np.ones(rows, np.float32)}
+        arrays |= {key: np.arange(rows) == (rows - 1) * (key != "is_first") for key in FLAGS}
+        format.write(path_of(tmp_path / "replay", 3, "chunk"), {"rows": rows}, arrays)
+
+    class Replaced(format.File):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            write(40)
+
+    write(10)
+    monkeypatch.setattr(recordings, "File", Replaced)
+    (found,) = episodes(RunFolder(tmp_path))
+    assert (found.end, found.score, found.whole, found.terminal) == (10, 10.0, True, True)
 
 
 def test_parts_of_episodes_begin_with_the_stored_latents(run, model):

@@ -66,6 +66,7 @@ class File:
 
     Args:
         path: Where it is; it never changes, but may be replaced.
+        kept: Whether it is held open, so that all that is read is of this version of it.
 
     Attributes:
         fields: The free fields that it was written with.
@@ -78,12 +79,14 @@ class File:
         MissingCodecError: If arrays are compressed and cannot be read here.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, kept: bool = False):
         self._path = path
         self._handle: int | None = None
         with open(path, "rb") as file:
             self.nbytes = os.fstat(file.fileno()).st_size
             self.fields, self.arrays, payload = _read_header(file, path, self.nbytes)
+            if kept:
+                self._keep(os.dup(file.fileno()))
         self.position = {key: payload + entry["start"] for key, entry in self.arrays.items()}
 
     def read(self, start: int, targets: Mapping[str, np.ndarray]) -> None:
@@ -128,8 +131,11 @@ class File:
     def detach(self) -> None:
         """Stay readable although the file is about to be deleted."""
         with _lock:
-            self._handle = os.open(self._path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._handle)
+            self._keep(os.open(self._path, os.O_RDONLY))
+
+    def _keep(self, handle: int) -> None:
+        self._handle = handle
+        weakref.finalize(self, os.close, handle)
 
     def _unpack(self, key: str, stored: np.ndarray, start: int, target: np.ndarray) -> None:
         """Fill a target with the rows from `start` on out of the bytes of their blocks."""

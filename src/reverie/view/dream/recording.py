@@ -68,7 +68,7 @@ def _newest(source: str, folder: pathlib.Path) -> list[Episode]:
     found: list[Episode] = []
     for serial in reversed(serials(folder)):
         try:
-            file = File(path_of(folder, serial, "chunk"))
+            file = File(path_of(folder, serial, "chunk"), kept=True)
             rows = _rows(file, 0, file.fields["rows"], ("reward", *FLAGS))
         except (DamagedFile, FileNotFoundError):
             continue
@@ -100,11 +100,9 @@ class Recording:
 
     def __init__(self, folder: pathlib.Path, agent: Agent, serial: int, row: int, observed: int):
         try:
-            self._file = File(path_of(folder, serial, "chunk"))
-            # The training may delete or replace it.
-            self._file.detach()
-            self._latents = File(path_of(folder, serial, "latents"))
-            self._latents.detach()
+            # The training may delete or replace them.
+            self._file = File(path_of(folder, serial, "chunk"), kept=True)
+            self._latents = File(path_of(folder, serial, "latents"), kept=True)
         except (DamagedFile, FileNotFoundError) as error:
             raise DreamError(
                 f"Chunk {serial} of replay is no longer there ({error}). Reload the page and "
