@@ -5,9 +5,10 @@ import types
 
 import numpy as np
 import pytest
+from ray import exceptions
 
 from reverie.actors.cluster import collector as module
-from reverie.actors.cluster.chunk import Chunk, Started
+from reverie.actors.cluster.chunk import ActorError, Chunk, Started
 from reverie.actors.cluster.collector import RayCollector
 from reverie.envs.vector.restarts import Restarts
 from reverie.learner.policy import Params
@@ -20,11 +21,18 @@ class Call:
         self.answer = answer
 
 
+def get(call):
+    if isinstance(call.answer, Exception):
+        raise call.answer
+    return call.answer
+
+
 class Actor:
     """Answers at once; dies before a call of `collect`, and Ray has replaced it by then."""
 
     def __init__(self, dies: int):
         self.starts, self.collects, self.dies, self.session = 0, 0, dies, ""
+        self.__ray_ready__ = types.SimpleNamespace(remote=lambda: Call(True))
         for name in ("start", "collect"):
             answer = functools.partial(self._answer, getattr(self, f"_{name}"))
             setattr(self, name, types.SimpleNamespace(remote=answer))
@@ -46,13 +54,45 @@ class Actor:
         return Chunk({"is_first": np.zeros((1, 1), bool)}, self.starts << 16, self.collects, 0)
 
 
+class Clock:
+    """Time passes where somebody waits."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Dying(Actor):
+    """Dies whenever it starts, after which Ray takes its time to replace it."""
+
+    def __init__(self):
+        super().__init__(0)
+        self.asked = 0
+        self.__ray_ready__ = types.SimpleNamespace(remote=self._ready)
+
+    def _ready(self):
+        self.asked += 1
+        return Call(
+            True if self.asked % 3 == 0 else exceptions.ActorUnavailableError("", b"1" * 16)
+        )
+
+    def _start(self, *args):
+        self.starts += 1
+        if self.starts > 9:
+            pytest.fail("it would go on for ever")
+        return exceptions.ActorUnavailableError("", b"1" * 16)
+
+
 @pytest.fixture
 def collector(monkeypatch):
     """Makes one, of a single actor that dies and may be started again once."""
-    ray = types.SimpleNamespace(
-        put=lambda x: x, get=lambda call: call.answer, wait=lambda calls, timeout: (calls, [])
-    )
+    ray = types.SimpleNamespace(put=lambda x: x, get=get, wait=lambda calls, timeout: (calls, []))
     monkeypatch.setattr(module, "ray", ray)
+    monkeypatch.setattr(module, "time", Clock())
 
     def make(actor, told):
         restarts = Restarts(1, 3600, name="Actor {}", tell=told.append)
@@ -70,3 +110,11 @@ def test_an_actor_that_was_replaced_while_it_had_nothing_to_do_is_started_again(
     assert streams == [1, 1, 1, 2, 2, 2]
     (text,) = told
     assert text.startswith("The process of actor 0 has died or is out of reach. Actor 0 is restar")
+
+
+def test_an_actor_that_dies_whenever_it_starts_ends_the_run(collector):
+    actor, told = Dying(), []
+    with pytest.raises(ActorError, match="The process of actor 0 has died or is out of reach"):
+        collector(actor, told).collect()
+    assert (actor.starts, actor.asked) == (2, 6)
+    assert "Actor 0 is restarted, number 1 of at most 1 restarts" in told[0]

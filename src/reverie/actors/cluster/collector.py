@@ -43,6 +43,7 @@ class _Remote:
     index: int
     handle: Any
     calls: collections.deque[Any] = dataclasses.field(default_factory=collections.deque)
+    there: bool = False
     running: bool = False
     due: float = 0.0
     waited: float = 0.0
@@ -217,10 +218,7 @@ class RayCollector:
     def _ask(self, actor: _Remote) -> None:
         """Keeps an actor busy."""
         if not actor.running and not actor.calls and time.monotonic() >= actor.due:
-            seed = env_seed(env_seed(self._seed, actor.index), actor.begun)
-            known = actor.known and actor.known[:2]
-            start = actor.handle.start.remote(self._session, self._work, seed, known)
-            actor.calls.append(start)
+            actor.calls.append(self._start(actor))
         while actor.running and len(actor.calls) < AHEAD:
             params = [] if self._inference else self._params
             asked = self._session, self._pushed, params
@@ -232,6 +230,14 @@ class RayCollector:
                 call = actor.handle.collect.remote(*asked)
             actor.calls.append(call)
 
+    def _start(self, actor: _Remote) -> Any:
+        """Starts an actor whose process is there: if it is gone then, starting has ended it."""
+        if not actor.there:
+            return actor.handle.__ray_ready__.remote()
+        seed = env_seed(env_seed(self._seed, actor.index), actor.begun)
+        known = actor.known and actor.known[:2]
+        return actor.handle.start.remote(self._session, self._work, seed, known)
+
     def _take(self, actor: _Remote) -> Rollout | None:
         """What the oldest call of an actor has returned, if these are steps."""
         try:
@@ -242,6 +248,9 @@ class RayCollector:
             self._failed(actor, error)
             return None
         stored = self._stored.pop(actor.calls.popleft(), None)
+        if not actor.there:
+            actor.there = True
+            return None
         actor.waited = 0.0
         # The next turn is that of the others.
         self._actors.remove(actor)
@@ -288,12 +297,12 @@ class RayCollector:
 
     def _failed(self, actor: _Remote, error: Exception) -> None:
         """Starts an actor again, or raises what is one failure too many."""
-        starting, actor.running = not actor.running, False
+        there, actor.there, actor.running = actor.there, False, False
         for call in actor.calls:
             self._stored.pop(call, None)
         actor.calls.clear()
         actor.waited = 0.0
-        if starting and isinstance(error, exceptions.ActorUnavailableError):
+        if not there and isinstance(error, exceptions.ActorUnavailableError):
             actor.due = time.monotonic() + 1.0  # Ray is not done with restarting it.
             return
         actor.due = time.monotonic() + self._restarts.allow(actor.index, _reason(actor, error))
