@@ -3,7 +3,9 @@
 import types
 
 import pytest
+from ray import exceptions
 
+from reverie.actors.cluster.chunk import ActorError
 from reverie.actors.cluster.inference import supervisor as module
 from reverie.actors.cluster.inference.supervisor import Inference
 from reverie.envs.vector.restarts import Restarts
@@ -13,9 +15,15 @@ from reverie.envs.vector.restarts import Restarts
 def make(monkeypatch):
     """Makes one around a server that answers at once; returns it, and what was killed."""
     killed = []
+
+    def get(call):
+        if isinstance(call, Exception):
+            raise call
+        return None if call == "started" else call
+
     ray = types.SimpleNamespace(
         put=lambda x: x,
-        get=lambda x: None if x == "started" else x,
+        get=get,
         wait=lambda calls, timeout: ([] if calls == ["never"] else calls, []),
         kill=lambda server, no_restart: killed.append(server),
     )
@@ -29,11 +37,12 @@ def make(monkeypatch):
         server = types.SimpleNamespace(
             start=remote(answer), take=remote(None), counts=remote((3, 6, busy))
         )
+        server.__ray_ready__ = remote(True)
         restarts = Restarts(1, 3600, name="It", tell=told.append)
         how = {"session": "one", "seed": 0, "timeout": timeout, "restarts": restarts}
         inference = Inference(server, b"", **how)
         inference.set_params(0, [])
-        for _ in range(2):  # It is asked to start, and answers.
+        for _ in range(4):  # It is asked whether it is there, and to start, and answers.
             inference.look()
         return inference
 
@@ -61,3 +70,14 @@ def test_a_server_that_never_starts_is_killed(make):
     assert not inference.running
     assert len(killed) == 1
     assert "gave no answer for 1e-09 seconds and was killed (run.env_timeout)" in told[0]
+
+
+def test_a_server_that_dies_whenever_it_starts_ends_the_run(make, monkeypatch):
+    make, _ = make
+    clock = types.SimpleNamespace(monotonic=iter(range(10**9)).__next__)
+    monkeypatch.setattr(module, "time", clock)
+    dead, told = exceptions.ActorUnavailableError("", b"1" * 16), []
+    inference = make(0, told, 1e9, dead)
+    with pytest.raises(ActorError, match="The process of the inference server has died"):
+        all(inference.look() is None for _ in range(100))
+    assert "It is restarted, number 1 of at most 1 restarts" in told[0]

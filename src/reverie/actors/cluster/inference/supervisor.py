@@ -46,7 +46,7 @@ class Inference:
         self._started = 0
         self._counts: tuple[int, ...] = (0, 0)
         self._told = self._counts
-        self.running = False
+        self._there = self.running = False
 
     def set_params(self, version: int, params: list[Any]) -> None:
         """Acts with other parameters from the next batch on.
@@ -87,6 +87,8 @@ class Inference:
 
     def _ask(self) -> Any:
         assert self._params
+        if not self._there:  # Else nobody knows whether it is starting that ends its process.
+            return self._server.__ray_ready__.remote()
         if self.running:
             return self._server.counts.remote(self._session)
         version, params = self._params
@@ -96,6 +98,9 @@ class Inference:
     def _answered(self, result: Any) -> None:
         if isinstance(result, Failure):
             raise result.error("The inference server")
+        if not self._there:
+            self._there = True
+            return
         if self.running:
             if result is None:  # Ray has replaced its process since the last look.
                 raise exceptions.RayActorError()
@@ -116,9 +121,9 @@ class Inference:
 
     def _failed(self, error: Exception) -> None:
         """Lets it start again, or raises what is one failure too many."""
-        starting, self.running = not self.running, False
+        there, self._there, self.running = self._there, False, False
         self._due = time.monotonic() + 1.0
-        if not (starting and isinstance(error, exceptions.ActorUnavailableError)):
+        if there or not isinstance(error, exceptions.ActorUnavailableError):
             if not isinstance(error, ActorError):
                 error = ActorError("The process of the inference server has died.")
             self._due += self._restarts.allow(0, error)
