@@ -81,3 +81,21 @@ def test_a_server_that_dies_whenever_it_starts_ends_the_run(make, monkeypatch):
     with pytest.raises(ActorError, match="The process of the inference server has died"):
         all(inference.look() is None for _ in range(100))
     assert "It is restarted, number 1 of at most 1 restarts" in told[0]
+
+
+def test_a_server_is_not_blamed_for_a_learner_that_stood_still(make, monkeypatch):
+    make, killed = make
+    now, there = [0.0], []
+    monkeypatch.setattr(module, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(module.ray, "wait", lambda calls, timeout: (calls if there else [], []))
+    inference = make(0, [], answer="started")
+    now[0] = 1000.0  # Nor has Ray taken in an answer meanwhile.
+    inference.look()
+    there.append(True)
+    inference.look()
+    assert killed == []
+    there.clear()
+    for _ in range(13):
+        now[0] += 1.0
+        inference.look()
+    assert len(killed) == 1

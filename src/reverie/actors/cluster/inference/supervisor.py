@@ -42,7 +42,7 @@ class Inference:
         self._seed, self._timeout, self._restarts = seed, timeout, restarts
         self._params: tuple[int, list[Any]] | None = None
         self._call: Any = None
-        self._asked = self._due = 0.0
+        self._looked = self._waited = self._due = 0.0
         self._started = 0
         self._counts: tuple[int, ...] = (0, 0)
         self._told = self._counts
@@ -66,16 +66,19 @@ class Inference:
             Exception: What it has raised, or that it has died too often.
         """
         now = time.monotonic()
+        # While this process stands still it takes in no answer.
+        passed, self._looked = min(now - self._looked, 1.0), now
+        self._waited = 0.0 if self._call is None else self._waited + passed
         if self._call is None:
             if self._params and now >= self._due:
-                self._asked, self._call = now, self._ask()
+                self._call = self._ask()
         elif ray.wait([self._call], timeout=0)[0]:
             call, self._call = self._call, None
             try:
                 self._answered(ray.get(call))
             except exceptions.RayActorError as error:
                 self._failed(error)
-        elif 0 < self._timeout < now - self._asked:
+        elif 0 < self._timeout < self._waited:
             self._call = None
             self._hangs()
 
