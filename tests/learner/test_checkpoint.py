@@ -183,6 +183,18 @@ def test_damaged_newest_is_skipped_with_a_message(tmp_path, caplog, harm):
     assert "files" in caplog.text
 
 
+def test_a_run_that_goes_on_before_damaged_ones_keeps_what_it_saves(tmp_path):
+    checkpointer = Checkpointer(tmp_path)
+    for keep, step in (9, 1), (9, 5), (9, 6):  # As one that is killed before it removes a third.
+        Checkpointer(tmp_path, keep).save(step, ARRAYS, {"step": step})
+    for name in ("000000000005", "000000000006"):
+        truncate(files(tmp_path / name)[0])
+    assert checkpointer.restore().step == 1
+    checkpointer.save(2, ARRAYS, {"step": 2})
+    assert checkpointer.restore().step == 2
+    assert checkpointer.steps() == [1, 2]
+
+
 def test_only_damaged_ones_is_an_error_and_not_a_fresh_start(tmp_path):
     checkpointer = Checkpointer(tmp_path)
     checkpointer.save(1, ARRAYS, {})

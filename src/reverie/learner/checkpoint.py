@@ -125,7 +125,7 @@ class Checkpointer:
         meta: Mapping[str, Any],
         held: Mapping[str, np.ndarray] = types.MappingProxyType({}),
     ) -> None:
-        """Writes a checkpoint and removes those that are too old.
+        """Writes a checkpoint and removes those that are too old, or later.
 
         Args:
             step: Environment steps so far; a checkpoint of the same step is replaced.
@@ -154,8 +154,10 @@ class Checkpointer:
             shutil.rmtree(target)
         temporary.rename(target)
         sync(self._folder)
-        for old in self.steps()[: -self._keep]:
-            shutil.rmtree(self._folder / f"{old:012d}")
+        # Later ones are damaged, else the run would have gone on from them.
+        kept = [each for each in self.steps() if each <= step][-self._keep :]
+        for other in set(self.steps()).difference(kept):
+            shutil.rmtree(self._folder / f"{other:012d}")
 
     def restore(self) -> Checkpoint | None:
         """Reads the newest valid checkpoint; None if there is none at all.
