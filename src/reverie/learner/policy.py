@@ -71,10 +71,9 @@ class Policy:
         compiler: Compiler | None = None,
     ):
         self.agent = agent
-        with jax.default_device(device):
-            # The others are those of the learner.
-            _, _, _, *keys = jax.random.split(jax.random.key(seed), 5)
-        (self.device,) = keys[0].devices()
+        # The others are those of the learner.
+        _, _, _, *keys = jax.random.split(jax.random.key(seed), 5)
+        self.device = device or next(iter(keys[0].devices()))
         self._place = SingleDeviceSharding(self.device)
         self._keys = jax.device_put(dict(zip(NAMES, keys, strict=True)), self.device)
         self._dump_folder = dump_folder

@@ -2,7 +2,8 @@
 
 import time
 
-import jax.numpy as jnp
+import jax
+import numpy as np
 
 from reverie.actors.collector import Collector, Rollout
 from reverie.agent.optimizer import learning_rate
@@ -13,6 +14,9 @@ from reverie.run.state import Run
 from reverie.track.rates import Rates
 from reverie.track.stats import EpisodeStats
 from reverie.track.usage import usage
+
+_rate = jax.jit(learning_rate, static_argnums=1)
+"""Operation by operation it would be nine programs."""
 
 COUNTS = ("opt/updates", "opt/param_count")
 """Metrics of an update whose mean would mean nothing."""
@@ -98,8 +102,8 @@ class Monitor:
             means = {k: x for k, x in metrics.items() if metrics is updates[-1] or k not in COUNTS}
             self._logger.add(means, prefix="train")
         if updates:
-            number = jnp.asarray(updates[-1]["opt/updates"] - 1, jnp.int32)
-            self._logger.add({"train/opt/lr": float(learning_rate(number, options))})
+            number = np.int32(updates[-1]["opt/updates"] - 1)
+            self._logger.add({"train/opt/lr": float(_rate(number, options))})
         self._logger.add(device_usage(learner))
 
     def _shares(self, run: Run) -> dict[str, float]:
