@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reverie.config.errors import ConfigError
 from reverie.envs.errors import ValueMismatchError
-from reverie.envs.flat.conform import is_wrapped, spaces
+from reverie.envs.flat.conform import is_wrapped, native, spaces
 from reverie.envs.vector.vector import VectorEnv
 from reverie.envs.wrappers import wrap
 
@@ -319,7 +319,20 @@ def test_wrappers_by_name_come_first_and_in_their_order():
     while wrapped is not inner:
         chain.append(type(wrapped).__name__)
         wrapped = wrapped.env
-    assert chain == ["Conform", "Repeat", "FlattenObservation", "FlattenObservation"]
+    assert chain == ["Conform", "Prepared", "Repeat", "FlattenObservation", "FlattenObservation"]
+
+
+def add_one(env):
+    return gymnasium.wrappers.TransformReward(env, lambda reward: reward + 1)
+
+
+def test_what_is_around_an_environment_is_not_put_there_again():
+    options = {"wrappers": [f"{__name__}:add_one"], "repeat": 2}
+    once = native(wrap(Script(steps=[(1.0, False, False, {})] * 4), **options))
+    again = wrap(gymnasium.wrappers.TimeLimit(once, 9), **options)
+    again.reset()
+    assert again.step({"action": np.int32(0)})[1] == 4.0
+    assert len(again.unwrapped.steps) == 2
 
 
 @pytest.mark.parametrize(

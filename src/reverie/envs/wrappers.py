@@ -32,7 +32,8 @@ def wrap(
     """Makes an environment speak flat dictionaries of checked, unified arrays.
 
     Args:
-        env: Any gymnasium environment. One that is wrapped already comes back as it is.
+        env: Any gymnasium environment. One that is wrapped already comes back as it is; what was
+            inside of it gets neither `wrappers` nor `repeat` a second time.
         size: Resize every image observation to (height, width); empty keeps their sizes.
         repeat: Apply each action this many times and sum the rewards.
         bounds: `error` raises when a continuous observation leaves its declared Box, `warn` says
@@ -53,11 +54,9 @@ def wrap(
     require_env(env)
     if is_wrapped(env):
         return env
-    for name in wrappers:
-        env = _by_name(name, env)
     if repeat < 1:
         raise ValueError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
-    inner = Repeat(env, repeat) if repeat > 1 else env
+    inner = env if _is_prepared(env) else _prepared(env, repeat, wrappers)
     conform = Conform(inner, bounds, size)
     wanted = info_mask == "use" or (info_mask == "auto" and gives_masks(conform))
     if wanted and not conform.converter.masked:
@@ -68,6 +67,26 @@ def wrap(
             "changed. Use repeat=1, or set env.gym.info_mask to ignore if the mask is in the info."
         )
     return conform
+
+
+class Prepared(gymnasium.Wrapper):
+    """Has the user's wrappers and the repeats, which `wrap` does not put around it again."""
+
+
+def _prepared(env: gymnasium.Env, repeat: int, wrappers: Sequence[str]) -> gymnasium.Env:
+    for name in wrappers:
+        env = _by_name(name, env)
+    env = Repeat(env, repeat) if repeat > 1 else env
+    return Prepared(env) if wrappers or repeat > 1 else env
+
+
+def _is_prepared(env: gymnasium.Env) -> bool:
+    """Whether it is one that `wrap` had wrapped, as `TrainedAgent.make_env` gives it."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, Prepared):
+            return True
+        env = env.env
+    return False
 
 
 def _by_name(name: str, env: gymnasium.Env) -> gymnasium.Env:
