@@ -53,13 +53,14 @@ class Ending(gymnasium.Env):
 def run(tmp_path):
     """A run of random actions in such environments; returns the outcome and the saved steps."""
 
-    def start(factory, *words):
+    def start(factory, *words, callbacks=()):
         settings = load([
             "--configs", "debug", "--task", "custom_ending", "--random_agent", "true",
             "--logger.outputs", "jsonl", "--logdir", str(tmp_path), "--run.steps", "1e6",
             "--run.envs", "1", "--run.save_every", "0", *words,
         ])  # fmt: skip
-        return launch(settings, EnvSource("custom_ending", settings.env, factory))
+        source = EnvSource("custom_ending", settings.env, factory)
+        return launch(settings, source, callbacks=callbacks)
 
     return start
 
@@ -92,6 +93,25 @@ def test_the_first_error_is_told_before_that_of_the_save(run, saved, monkeypatch
     assert "could not be saved either" in note
     assert "OSError: the disk is gone" in note
     assert saved() == []
+
+
+def test_a_save_that_fails_at_once_is_made_again(run, saved, monkeypatch):
+    save, broken = Checkpointer.save, [OSError("the disk was away for a moment")]
+
+    def moody(*args):
+        if broken:
+            raise broken.pop()
+        save(*args)
+
+    def at_step(run):
+        if run.steps == 20:
+            run.save()
+            run.saver.wait()  # Before there is another step.
+
+    monkeypatch.setattr(Checkpointer, "save", moody)
+    with pytest.raises(OSError, match="away for a moment"):
+        run(Ending, callbacks=[at_step])
+    assert saved() == [20]
 
 
 def ignore_signals():

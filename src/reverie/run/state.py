@@ -225,10 +225,14 @@ def snapshot(run: Run) -> Callable[[], None]:
             checkpoint()
 
     def write() -> None:
-        # What the others have is durable before the checkpoint that counts it.
-        hosts.complete(part, MEET_SECONDS)
-        if hosts.first:
-            checkpoint()
+        try:
+            # What the others have is durable before the checkpoint that counts it.
+            hosts.complete(part, MEET_SECONDS)
+            if hosts.first:
+                checkpoint()
+        except BaseException:
+            done.saved = -1  # Whoever saves after an error is to try again.
+            raise
         if resumable:
             resumable.durable(meta["collector"])
 
