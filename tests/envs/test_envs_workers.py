@@ -143,6 +143,26 @@ def test_a_process_killed_between_steps_is_noticed(vector):
         act(vector, 0, 0)
 
 
+def test_a_server_that_an_environment_has_left_behind_does_not_hide_its_death(tmp_path):
+    def serving():
+        class Serving(Fragile):
+            def step(self, action):
+                # As daemons of simulators are, which shells or C++ have started.
+                words = ["sleep", "60"]
+                server = subprocess.Popen(words, start_new_session=True, close_fds=False)
+                (tmp_path / "server").write_text(str(server.pid))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return Serving()
+
+    with VectorEnv([serving], "async", seeds=0, timeout=3.0) as vector:
+        vector.reset()
+        with pytest.raises(WorkerError) as error:
+            act(vector, 0)
+        os.kill(int((tmp_path / "server").read_text()), signal.SIGKILL)
+        assert error.value.reason == "died"
+
+
 def test_errors_while_building_arrive_too():
     def broken():
         raise LookupError("no such level")

@@ -115,6 +115,8 @@ def main(control_end: int, messages_end: int) -> None:
                 request, fds = b"", []
             if not request:
                 _kill_all(workers)
+            # What an environment starts must not hold the connection open when the worker dies.
+            os.set_inheritable(fds[0], False)
             pid = os.fork()
             if pid == 0:
                 for end in (control, messages, wake_read, wake_write):
