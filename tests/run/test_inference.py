@@ -10,6 +10,7 @@ import pytest
 import ray
 from counting import Counter, until
 from local_ray import ray_address  # noqa: F401
+from ray_nodes import cmdline
 
 import reverie
 from reverie.actors.cluster.fleet import INFERENCE
@@ -62,7 +63,7 @@ def test_actors_act_through_a_server_and_lose_no_step_when_it_is_killed(train, t
     def kill(run):
         if not killed and run.steps >= 160:
             alive = psutil.Process().children(recursive=True)
-            (server,) = [x for x in alive if "InferenceServer" in x.name() + str(x.cmdline())]
+            (server,) = [x for x in alive if "InferenceServer" in cmdline(x)]
             server.kill()
             killed.append(run.steps)
             wait_for_the_next_one()

@@ -8,6 +8,7 @@ import sys
 import time
 
 import psutil
+from ray_nodes import cmdline
 
 from reverie.learner.checkpoint import Checkpointer
 from reverie.replay.files import format
@@ -105,8 +106,8 @@ class Command:
 
     def learner(self):
         """The process that boots with the word in its code."""
-        alive = {child.pid: child for child in self.children if child.is_running()}
-        (found,) = [x for x in alive.values() if any("--learner" in y for y in x.cmdline())]
+        children = {child.pid: child for child in self.children}
+        (found,) = [child for child in children.values() if "--learner" in cmdline(child)]
         return found
 
     def end(self, number=signal.SIGTERM):
