@@ -60,7 +60,7 @@ EXPERIMENTS = {
             "gym_tasks:Sliders-v0": 30_000,
             "gym_tasks:Console-v0": 10_000,
             "gym_MountainCarContinuous-v0": 20_000,
-            "gym_LunarLander-v3": 30_000,
+            "gym_LunarLander-v3": 50_000,
         },
         (0, 1),
     ),
@@ -84,7 +84,7 @@ EXPERIMENTS = {
         (*SMALL, "minigrid"),
         {
             "gym_minigrid:MiniGrid-Empty-8x8-v0": 30_000,
-            "gym_minigrid:MiniGrid-DoorKey-5x5-v0": 100_000,
+            "gym_minigrid:MiniGrid-DoorKey-5x5-v0": 50_000,
             "gym_minigrid:MiniGrid-MemoryS7-v0": 100_000,
         },
         options=(
