@@ -176,4 +176,17 @@ def test_observations_of_another_form_are_told(agent):
     with pytest.raises(ValueMismatchError, match="Those of 2 environments are expected") as many:
         masked.policy(np.ones((2, 4), np.float32), is_first=[True, True])
     for caught in (one, many):
-        assert "pass observations of MaskFromInfo" in caught.value.__notes__[0]
+        assert "the observations of agent.make_env()" in caught.value.__notes__[0]
+
+
+def test_observations_without_the_wrappers_of_the_run_are_told(agent):
+    gym = agent._config.env.gym.model_copy(update={"wrappers": ("own:Wrapper",)})
+    env = agent._config.env.model_copy(update={"gym": gym})
+    config = agent._config.model_copy(update={"env": env})
+    wrapped = TrainedAgent(agent._policy, config, agent._converter, 0)
+    with pytest.raises(ValueMismatchError, match=r"has shape \(2,\)") as caught:
+        wrapped.policy(np.ones(2, np.float32))
+    assert caught.value.__notes__[0].startswith("A run with env.gym.wrappers")
+    with pytest.raises(ValueMismatchError) as caught:
+        agent.policy(np.ones(2, np.float32))
+    assert not hasattr(caught.value, "__notes__")

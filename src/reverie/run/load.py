@@ -28,9 +28,10 @@ from reverie.run.source import EnvSource
 from reverie.run.space_file import read_spaces
 from reverie.spaces import Space
 
-_MASKS = (
-    "If the environment has its action mask in the info, pass observations of MaskFromInfo(env), "
-    "of reverie.envs.flat.masks, or of agent.make_env()."
+_AROUND = (
+    "A run with env.gym.wrappers, or with action masks in the info, takes the observations of "
+    "agent.make_env(): of the environment inside of those wrappers, and of MaskFromInfo of "
+    "reverie.envs.flat.masks."
 )
 
 
@@ -135,8 +136,8 @@ class TrainedAgent:
             rows = self._rows(obs, len(first)) if many else [obs]
             seen = [converter.observation(row) for row in rows]
         except errors.ValueMismatchError as error:
-            if converter.masked:
-                error.add_note(_MASKS)
+            if converter.masked or self._config.env.gym.wrappers:
+                error.add_note(_AROUND)
             raise
         if state is None:
             state, first[:] = PolicyState(self._policy.init(len(first)), len(first)), True
