@@ -32,6 +32,32 @@ def faults(needs: int) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+FREED = """
+import ctypes, types
+import psutil
+from reverie.run.allocator import memory_keeper
+
+libc = ctypes.CDLL("libc.so.6")
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+blocks = [libc.malloc(1000) for _ in range(200_000)]
+for block in blocks:
+    ctypes.memset(block, 1, 1000)
+for block in blocks[:-1]:  # The last one keeps glibc from giving the others back by itself.
+    libc.free(block)
+before = psutil.Process().memory_info().rss
+learner = types.SimpleNamespace(memory_needs=lambda: {"train": 2**27})
+memory_keeper()(types.SimpleNamespace(learner=learner))
+print(before - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is the allocator of Linux")
+def test_what_compiling_has_left_is_given_back():
+    command = [sys.executable, "-c", FREED]
+    freed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert int(freed) > 150_000_000
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is the allocator of Linux")
 def test_blocks_of_small_updates_are_kept_and_those_of_large_ones_mapped():
     kept, mapped, unknown = faults(2**27), faults(2**30), faults(0)
