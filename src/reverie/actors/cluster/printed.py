@@ -1,6 +1,7 @@
 """What a process and its children print, for somebody else to show."""
 
 import collections
+import contextlib
 import os
 import threading
 
@@ -30,5 +31,7 @@ class Printed:
     def _read(self, source: int, copy: int) -> None:
         with os.fdopen(source, "rb") as lines:
             while line := lines.readline(LONGEST):
-                os.write(copy, line)
+                # On a full disk the log lacks lines: whoever prints must not wait, or fail.
+                with contextlib.suppress(OSError):
+                    os.write(copy, line)
                 self._lines.append(line.decode(errors="replace").rstrip("\r\n"))
