@@ -1,6 +1,7 @@
 """Environment processes that fail, and processes that must not stay behind."""
 
 import ctypes
+import errno
 import io
 import os
 import signal
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.file_proxy import FileProxy
 
 from reverie.envs.errors import WorkerError
+from reverie.envs.vector import processes
 from reverie.envs.vector.restarts import Restarts
 from reverie.envs.vector.vector import VectorEnv
 
@@ -358,3 +360,15 @@ def test_what_workers_print_stands_above_a_board_on_a_terminal(monkeypatch, term
     while file.getvalue().count("\n") < len(lines) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert sorted(file.getvalue().splitlines()) == lines
+
+
+def test_what_workers_print_is_read_although_nobody_can_see_it(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            seen.append(text)
+            raise OSError(errno.EIO, "the terminal is closed")
+
+    seen = []
+    monkeypatch.setattr(sys, "stdout", Gone())
+    processes._print_all(io.BytesIO(b"one\ntwo\n"))
+    assert seen == ["one", "two"]

@@ -300,7 +300,9 @@ def probe_in_process(factory: Callable[[], gymnasium.Env]) -> Probe:
 def _print_all(output: IO[bytes]) -> None:
     with output:
         for line in output:
-            print(line.decode(errors="replace").rstrip("\r\n"))
+            # A terminal may be closed while the run goes on: environments may print all the same.
+            with contextlib.suppress(OSError):
+                print(line.decode(errors="replace").rstrip("\r\n"))
 
 
 def _end(control: socket.socket, process: subprocess.Popen) -> None:
