@@ -1,5 +1,6 @@
 """JSON lines survive kills, resumes and torn ends."""
 
+import errno
 import json
 import math
 import os
@@ -148,6 +149,26 @@ def test_damage_in_the_middle_is_named(tmp_path):
     path.write_bytes(LINES[0] + b'{"step": 1, "x\n' + LINES[2])
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is not a JSON object"):
         read_jsonl(path)
+
+
+def test_a_line_that_finds_no_room_leaves_nothing(tmp_path, monkeypatch):
+    write, room = os.write, [5]
+
+    def tight(file, line):
+        if room:
+            if not room[0]:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            line, room[0] = line[: room[0]], 0
+        return write(file, line)
+
+    sink = JsonlSink(tmp_path)
+    sink.write(1, {"x": 1.0})
+    monkeypatch.setattr(os, "write", tight)
+    with pytest.raises(OSError, match="No space"):
+        sink.write(2, {"x": 2.0})
+    room.clear()  # As when a save has removed an old checkpoint.
+    sink.write(3, {"x": 3.0})
+    assert [record["step"] for record in read_jsonl(tmp_path / "metrics.jsonl")] == [1, 3]
 
 
 def test_a_closed_sink_refuses_to_write(tmp_path):

@@ -148,9 +148,14 @@ class _Appender:
         if self._file is None:
             raise ValueError(f"{self._path} is closed: a logger cannot be used after close().")
         finite = {k: _finite(v) for k, v in record.items()}
-        line = json.dumps(finite, allow_nan=False).encode() + b"\n"
-        while line:
-            line = line[os.write(self._file, line) :]
+        left = line = json.dumps(finite, allow_nan=False).encode() + b"\n"
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError:
+            # The next line would become part of the one that is torn.
+            os.ftruncate(self._file, os.fstat(self._file).st_size - len(line) + len(left))
+            raise
 
     def close(self) -> None:
         if self._file is not None:
