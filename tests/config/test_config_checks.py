@@ -127,6 +127,22 @@ def test_options_that_just_fit(argv):
     check(load(argv))
 
 
+def test_options_without_effect_are_refused_where_the_user_has_just_given_them():
+    message = "ray.actors is for script parallel, got train: add --configs parallel."
+    assert message in problems("--ray.actors", "4")
+    assert message in problems(**{"ray.actors": 4})
+    served = {"ray.inference_device": 1, "ray.inference_platform": "cuda"}
+    both = "ray.inference_device and ray.inference_platform"
+    message = problems("--script", "parallel", **served)
+    assert f"{both} are for ray.inference server, got actor." in message
+
+
+def test_options_of_actors_in_a_file_may_be_left_unused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("ray.actors: 4")
+    assert load(["--configs", str(path)]).ray.actors == 4
+
+
 def test_a_configuration_built_by_hand_can_be_checked():
     config = Config.model_validate({"replay": {"size": 5}})
     with pytest.raises(ConfigError, match=r"replay\.size = 5 cannot hold one batch"):

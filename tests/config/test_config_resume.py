@@ -45,7 +45,6 @@ def test_equal_configurations_do_not_differ():
         ("consec_train", 2),
         ("replay_context", 0),
         ("replay.chunksize", 512),
-        ("ray.replay_shards", 3),
         ("jax.compute_dtype", "bfloat16"),
         ("env.dmc.size", (96, 96)),
         ("env.dmc.image", False),
@@ -65,6 +64,12 @@ def test_what_shapes_model_spaces_or_replay_must_stay(key, value):
     assert difference.reason
     with pytest.raises(ConfigError, match="not allowed"):
         check_resume(SAVED, new)
+
+
+def test_the_number_of_shards_must_stay():
+    saved, new = (load(["--script", "parallel", "--ray.replay_shards", n]) for n in "23")
+    (difference,) = compare(saved, new)
+    assert (difference.key, difference.allowed) == ("ray.replay_shards", False)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def check_flags(words, command=""):
             options += [f"--{flag.key}", *flag.tokens]
         elif f"--{flag.key}" not in own:
             check_option(flag.key)
+    if not command and any(word.startswith("--ray.") for word in options):
+        options += ["--script", "parallel", "--ray.inference", "server"]  # As the text around.
     load(options, configs=names)
 
 
@@ -139,7 +141,9 @@ def check_call(snippet):
         value = "x" if isinstance(word.value, ast.Name) else ast.literal_eval(word.value)
         named |= {word.arg: value} if word.arg else value
     if function is reverie.train:
-        load(configs=named.pop("configs", ()), overrides=named)
+        values = [ast.literal_eval(word) for word in call.args[1:]]
+        configs = [value for value in values if value is not ...]
+        load(configs=named.pop("configs", configs), overrides=named)
     else:
         assert named.keys() <= inspect.signature(function).parameters.keys()
 

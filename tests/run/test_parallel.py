@@ -36,7 +36,8 @@ def train(tmp_path, cache):
 
     def start(env=Counter, sinks=(), callbacks=(), **options):
         given = {"run.save_every": 0, "run.report_every": 0, "logger.outputs": ["jsonl"]}
-        given |= {"jax.cache_dir": cache, "ray.chunk": 8, "logdir": tmp_path / "run", **options}
+        given |= {"jax.cache_dir": cache, "logdir": tmp_path / "run", **options}
+        given |= {} if "script" in options else {"ray.chunk": 8}
         return reverie.train(env, ["debug", "parallel"], sinks=sinks, callbacks=callbacks, **given)
 
     return start

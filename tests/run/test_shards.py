@@ -205,11 +205,13 @@ def test_what_cannot_be_given_again_is_told_and_nothing_counts_twice(make, tmp_p
 def train(tmp_path, cache, notes):
     """Trains with two actors and two shards; options are dotted keys."""
 
-    def start(**options):
+    def start(*more, **options):
         given = {"run.save_every": 0, "run.report_every": 0, "logger.outputs": ["jsonl"]}
-        given |= {"jax.cache_dir": cache, "ray.chunk": 8, "ray.replay_shards": 2}
+        given |= {"jax.cache_dir": cache}
+        given |= {} if "script" in options else {"ray.chunk": 8, "ray.replay_shards": 2}
         given |= {"logdir": tmp_path / "run", "run.env_max_restarts": 1, **options}
-        return reverie.train(Counter, ["debug", "parallel"], sinks=[notes], **given)
+        configs = ["debug", "parallel", *more]
+        return reverie.train(Counter, configs, sinks=[notes], **given)
 
     return start
 
@@ -239,8 +241,11 @@ def test_a_run_trains_through_a_killed_shard(train, tmp_path, notes):
     assert {x["episode/score"] for x in read_jsonl(tmp_path / "run" / "scores.jsonl")} == {10.0}
     with pytest.raises(ConfigError, match=r"ray\.replay_shards: saved 2, now 1 \(not allowed"):
         train(**{"run.steps": 380, "ray.replay_shards": 1})
-    with pytest.raises(ConfigError, match="was saved by 2 processes"):
-        train(**{"run.steps": 380, "script": "train"})
+    for shards, message in ((0, "saved 2, now 0"), (2, "was saved by 2 processes")):
+        path = tmp_path / "mine.yaml"
+        path.write_text(f"ray.replay_shards: {shards}")
+        with pytest.raises(ConfigError, match=message):
+            train(path, **{"run.steps": 380, "script": "train"})
 
 
 @pytest.mark.slow

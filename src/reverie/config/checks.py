@@ -294,6 +294,18 @@ def _training(config: Config) -> Iterator[str]:
 def _parallel(config: Config) -> Iterator[str]:
     if config.script == "parallel" and config.random_agent:
         yield "script = parallel acts with an agent: expected random_agent false, got true."
+    # In files they may wait for another script; who gives them now expects something of them.
+    given = [k for k, x in config.sources.items() if x.startswith(("flag", "overrides"))]
+    actors = [key for key in given if key.startswith("ray.")]
+    if actors and config.script != "parallel":
+        yield f"{_are(actors)} for script parallel, got {config.script}: add --configs parallel."
+    served = [key for key in given if key.startswith("ray.inference_")]
+    if served and config.script == "parallel" and config.ray.inference != "server":
+        yield f"{_are(served)} for ray.inference server, got {config.ray.inference}."
+
+
+def _are(keys: Sequence[str]) -> str:
+    return f"{' and '.join(keys)} {'is' if len(keys) == 1 else 'are'}"
 
 
 def _processes(config: Config) -> Iterator[str]:
