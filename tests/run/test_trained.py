@@ -187,7 +187,7 @@ def test_a_gif_ends_before_it_fills_the_memory(agent, tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:.*render method without:UserWarning")
 def test_an_environment_without_pictures_is_not_filmed(agent):
-    with pytest.raises(FilmingError, match="rgb_array"):
+    with pytest.raises(FilmingError, match=r"has to be made with it: functools.partial\(MyEnv, r"):
         agent.evaluate(make, 1, video=True)
 
 

@@ -77,7 +77,8 @@ class Filmed(gymnasium.ObservationWrapper):
                 f"{name_of(self.env)} cannot be filmed: it has no image observation, and "
                 f"render() gave {type(frame).__name__} in place of a uint8 image [H, W, C]. The "
                 "environment needs an argument render_mode that accepts 'rgb_array', and a "
-                "render() that returns such images."
+                "render() that returns such images. One that is passed from Python has to be made "
+                "with it: functools.partial(MyEnv, render_mode='rgb_array')."
             )
         return frame
 
