@@ -90,7 +90,7 @@ def _explain(array: np.ndarray, low: Any, high: Any) -> str:
     present = ~np.isneginf(array)
     for wrong, what, bound, mend in (
         (np.isnan(array), "is NaN", None, "Return finite numbers, or -inf for a missing value."),
-        (np.isposinf(array), "is infinite", None, "Return finite numbers."),
+        (np.isposinf(array), "is infinite in float32", None, "Return smaller numbers."),
         (present & (array > high), "is above its upper bound", high, _WIDER),
         (present & (array < low), "is below its lower bound", low, _WIDER),
     ):
