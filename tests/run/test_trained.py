@@ -83,6 +83,13 @@ def test_a_state_that_is_none_of_its_own_is_refused(agent):
         agent.policy(np.zeros(2, np.float32), (1, 2))
 
 
+def test_what_makes_the_environment_of_the_run_goes_to_processes(finished):
+    agent = reverie.load(finished.logdir)
+    run = agent._config.run.model_copy(update={"env_backend": "async"})
+    agent._config = agent._config.model_copy(update={"run": run})
+    assert len(agent.evaluate(agent.make_env, 1).scores) == 1
+
+
 class Other(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)

@@ -201,7 +201,7 @@ class TrainedAgent:
             self._evaluations += 1
         elif seed < 0:
             raise ValueError(f"The seed is {seed}: expected None, or 0 or more.")
-        if env is None:
+        if env is None or env == self.make_env:  # A name goes to processes, an agent does not.
             self._permitted()
             source = EnvSource(config.task, config.env)
         else:
