@@ -54,8 +54,9 @@ def make(name: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
             raise MissingPackageError(
                 f"The task gym_{name} needs the package {package}: {PACKAGES[package]}"
             ) from error
-        hint = " Leave out .py: module:Class names a module." if ".py:" in name else ""
-        raise UnknownTaskError(f"The task {name} cannot be imported: {error}.{hint}") from error
+        hint = "Modules are found in the current folder and on PYTHONPATH."
+        hint = "Leave out .py: module:Class names a module." if ".py:" in name else hint
+        raise UnknownTaskError(f"The task {name} cannot be imported: {error}. {hint}") from error
     except (gym_error.UnregisteredEnv, gym_error.DeprecatedEnv) as error:
         near = difflib.get_close_matches(name, tasks(), n=3)
         advice = f"Did you mean {' or '.join(f'gym_{each}' for each in near)}? " if near else ""
