@@ -13,6 +13,9 @@ from reverie.actors.cluster.collector import RayCollector
 from reverie.envs.vector.restarts import Restarts
 from reverie.learner.policy import Params
 
+NEVER = object()
+"""What a call has answered that waits for ever."""
+
 
 class Call:
     """Stands for what an actor has answered."""
@@ -87,16 +90,38 @@ class Dying(Actor):
         return exceptions.ActorUnavailableError("", b"1" * 16)
 
 
+class Stuck(Actor):
+    """Dies, and does not come back from starting again."""
+
+    def _start(self, *args):
+        started = super()._start(*args)
+        return started if self.starts == 1 else NEVER
+
+
 @pytest.fixture
-def collector(monkeypatch):
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+@pytest.fixture
+def collector(monkeypatch, clock):
     """Makes one, of a single actor that dies and may be started again once."""
-    ray = types.SimpleNamespace(put=lambda x: x, get=get, wait=lambda calls, timeout: (calls, []))
+
+    def wait(calls, timeout):
+        ready = [call for call in calls if call.answer is not NEVER]
+        clock.sleep(0 if ready else timeout)
+        return ready, []
+
+    kill = lambda actor, no_restart: None  # noqa: E731
+    ray = types.SimpleNamespace(put=lambda x: x, get=get, wait=wait, kill=kill)
     monkeypatch.setattr(module, "ray", ray)
-    monkeypatch.setattr(module, "time", Clock())
 
     def make(actor, told):
         restarts = Restarts(1, 3600, name="Actor {}", tell=told.append)
-        made = RayCollector([actor], b"", session="one", seed=0, restarts=restarts, note=str)
+        how = {"session": "one", "seed": 0, "timeout": 10.0, "restarts": restarts, "note": str}
+        made = RayCollector([actor], b"", cancelled=lambda: clock.now > 1000, **how)
         made.set_params(Params(0, ()))
         return made
 
@@ -118,3 +143,11 @@ def test_an_actor_that_dies_whenever_it_starts_ends_the_run(collector):
         collector(actor, told).collect()
     assert (actor.starts, actor.asked) == (2, 6)
     assert "Actor 0 is restarted, number 1 of at most 1 restarts" in told[0]
+
+
+def test_an_actor_that_hangs_while_it_is_started_again_is_killed(collector, clock):
+    made = collector(Stuck(dies=2), [])
+    made.collect()
+    with pytest.raises(ActorError, match="Actor 0 gave no steps for 130 seconds and was killed"):
+        made.collect()
+    assert clock.now < 135

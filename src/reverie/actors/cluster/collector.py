@@ -220,8 +220,7 @@ class RayCollector:
         if not actor.running and not actor.calls and time.monotonic() >= actor.due:
             actor.calls.append(self._start(actor))
         while actor.running and len(actor.calls) < AHEAD:
-            params = [] if self._inference else self._params
-            asked = self._session, self._pushed, params
+            asked = self._session, self._pushed, [] if self._inference else self._params
             if self._apart:
                 collect = actor.handle.collect_apart.options(num_returns=2)
                 call, stored = collect.remote(*asked)
@@ -324,8 +323,10 @@ class RayCollector:
             self._inference.look()
             passed *= self._inference.running  # Else it is not the actors that keep us waiting.
         for actor in self._actors:
-            actor.waited += passed * actor.running
-            if self._timeout and actor.waited > self._timeout + GRACE:
+            # As in one process, only the first start may take as long as it likes.
+            actor.waited += passed * (actor.running or (actor.there and actor.begun > 0))
+            grace = GRACE if actor.running else 120.0  # It imports what it works with.
+            if self._timeout and actor.waited > self._timeout + grace:
                 self._check_hung(actor)
         missing = sum(not actor.begun for actor in self._actors)
         late = now > (self._first + MISSING if self._first else self._begun + NONE_YET)
