@@ -107,7 +107,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def collector(monkeypatch, clock):
-    """Makes one, of a single actor that dies and may be started again once."""
+    """Makes one, of actors of which one may be started again once."""
 
     def wait(calls, timeout):
         ready = [call for call in calls if call.answer is not NEVER]
@@ -118,10 +118,10 @@ def collector(monkeypatch, clock):
     ray = types.SimpleNamespace(put=lambda x: x, get=get, wait=wait, kill=kill)
     monkeypatch.setattr(module, "ray", ray)
 
-    def make(actor, told):
+    def make(*actors, told):
         restarts = Restarts(1, 3600, name="Actor {}", tell=told.append)
         how = {"session": "one", "seed": 0, "timeout": 10.0, "restarts": restarts, "note": str}
-        made = RayCollector([actor], b"", cancelled=lambda: clock.now > 1000, **how)
+        made = RayCollector(actors, b"", cancelled=lambda: clock.now > 1000, **how)
         made.set_params(Params(0, ()))
         return made
 
@@ -130,7 +130,7 @@ def collector(monkeypatch, clock):
 
 def test_an_actor_that_was_replaced_while_it_had_nothing_to_do_is_started_again(collector):
     actor, told = Actor(dies=4), []
-    made = collector(actor, told)
+    made = collector(actor, told=told)
     streams = [made.collect().streams[0] >> 16 for _ in range(6)]
     assert streams == [1, 1, 1, 2, 2, 2]
     (text,) = told
@@ -140,14 +140,30 @@ def test_an_actor_that_was_replaced_while_it_had_nothing_to_do_is_started_again(
 def test_an_actor_that_dies_whenever_it_starts_ends_the_run(collector):
     actor, told = Dying(), []
     with pytest.raises(ActorError, match="The process of actor 0 has died or is out of reach"):
-        collector(actor, told).collect()
+        collector(actor, told=told).collect()
     assert (actor.starts, actor.asked) == (2, 6)
     assert "Actor 0 is restarted, number 1 of at most 1 restarts" in told[0]
 
 
 def test_an_actor_that_hangs_while_it_is_started_again_is_killed(collector, clock):
-    made = collector(Stuck(dies=2), [])
+    made = collector(Stuck(dies=2), told=[])
     made.collect()
     with pytest.raises(ActorError, match="Actor 0 gave no steps for 130 seconds and was killed"):
         made.collect()
     assert clock.now < 135
+
+
+def test_all_actors_are_told_what_is_saved_although_steps_come_meanwhile(collector):
+    actors, told = [Actor(0) for _ in range(3)], []
+    made = collector(*actors, told=[])
+    for _ in actors:
+        made.collect()
+    for actor in actors:
+
+        def remote(incarnation, number, actor=actor):
+            told.append(actor)
+            made.collect()  # As in the thread of the loop: saves are made in another one.
+
+        actor.durable = types.SimpleNamespace(remote=remote)
+    made.durable(made.counters)
+    assert told == actors

@@ -251,9 +251,8 @@ class RayCollector:
             actor.there = True
             return None
         actor.waited = 0.0
-        # The next turn is that of the others.
-        self._actors.remove(actor)
-        self._actors.append(actor)
+        # The next turn is that of the others. The thread that saves may go through the list before.
+        self._actors = [*(each for each in self._actors if each is not actor), actor]
         for line in getattr(result, "printed", ()):
             print(f"(actor {actor.index}) {line}")
         if isinstance(result, Failure):
