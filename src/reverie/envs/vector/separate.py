@@ -1,6 +1,5 @@
 """Environments that each step on their own, in this process or in one of their own."""
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -160,8 +159,7 @@ class SeparateEnvs:
     ) -> dict[int, Exception]:
         """Builds some environments anew and resets them, all at the same time."""
         for index in failed:
-            with contextlib.suppress(Exception):
-                self._envs[index].kill()
+            self._envs[index].kill()
             seed = self._restarts.seed(index, self._seeds[index])
             self._envs[index] = self._launch(index, seed)
         spaces, unbuilt = self._collect([self._envs[index] for index in failed], self._timeout)
