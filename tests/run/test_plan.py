@@ -1,7 +1,9 @@
 """What a run would take, before it begins."""
 
 import dataclasses
+import os
 import re
+import signal
 import types
 from typing import Any
 
@@ -117,3 +119,13 @@ def test_the_state_of_the_agent_is_counted_once(monkeypatch, left, fits):
     learner: Any = types.SimpleNamespace(placement=placement, nbytes=70, memory_needs=lambda: needs)
     monkeypatch.setattr(device_memory, "available_ram", lambda: left)
     assert (device_memory.needed(learner) <= device_memory.available(learner)) == fits
+
+
+def test_ctrl_c_ends_a_plan_and_promises_no_save(make_config, tmp_path, monkeypatch, capfd):
+    def interrupted(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("reverie.run.plan._measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plan(make_config(tmp_path / "run"))
+    assert "SIGINT: stopping.\n" in capfd.readouterr().err

@@ -175,7 +175,7 @@ def plan(config: Config, card: str = "this") -> Plan:
     described = card != "this" and not config.random_agent
     real = RunFolder(pathlib.Path(config.logdir).expanduser().absolute())
     with contextlib.ExitStack() as stack:
-        shutdown = stack.enter_context(Shutdown())
+        shutdown = stack.enter_context(Shutdown("stopping."))
         root = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         values = {
             "logdir": f"{root}/run",

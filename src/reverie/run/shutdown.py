@@ -29,6 +29,9 @@ class Shutdown:
     Only the main thread of a process can handle signals: elsewhere this does nothing. A SIGHUP
     that is ignored, as under `nohup`, stays ignored.
 
+    Args:
+        then: What happens after the first signal, for the message.
+
     Attributes:
         requested: The signal that arrived, or None.
         late: Tells when the time of the run is up; never, at first.
@@ -36,7 +39,8 @@ class Shutdown:
         shown: Tells whether something else shows the message, on which printing would not stay.
     """
 
-    def __init__(self):
+    def __init__(self, then: str = "saving and stopping. Ctrl-C stops without a save."):
+        self._then = then
         self.requested: signal.Signals | None = None
         self.late: Callable[[], bool] = lambda: False
         self.message = ""
@@ -106,9 +110,7 @@ class Shutdown:
         now = time.monotonic()
         if self.requested is None:
             self.requested, self._time = signal.Signals(number), now
-            self.message = (
-                f"{self.requested.name}: saving and stopping. Ctrl-C stops without a save."
-            )
+            self.message = f"{self.requested.name}: {self._then}"
             if not self.shown():
                 say(self.message)
         elif number == signal.SIGINT and now - self._time > AGAIN_SECONDS:
