@@ -129,7 +129,7 @@ def test_a_signal_while_ray_waits_ends_the_run_in_order(train, monkeypatch):
 def test_an_actor_that_hangs_is_killed_and_replaced(train, tmp_path, notes, monkeypatch):
     monkeypatch.setattr("reverie.actors.cluster.collector.GRACE", 1.0)
     monkeypatch.setattr(Hanging, "mark", tmp_path / "hangs")
-    options = {"run.steps": 160, "run.env_max_restarts": 1, "run.env_timeout": 8, "ray.actors": 1}
+    options = {"run.steps": 160, "run.env_max_restarts": 1, "run.env_timeout": 15, "ray.actors": 1}
     outcome = train(Hanging, [notes], **options)
     check_counts(outcome, read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]["replay/inserts"])
     (text,) = [text for text in notes.texts if "gave no steps" in text]
