@@ -6,6 +6,7 @@ looked up: commands, flags and options have to make a configuration, calls have 
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import pathlib
@@ -24,6 +25,7 @@ from reverie.config.load import load
 from reverie.config.overlay import Overlay
 from reverie.config.presets import presets
 from reverie.config.schema import Config
+from reverie.envs.suites import gym
 from reverie.run.load import TrainedAgent
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -300,8 +302,9 @@ def play(line, cache, capsys, monkeypatch):
         return
     if words[1] == "train":
         task = words[words.index("--task") + 1] if "--task" in words else ""
-        suite = catalog.SUITES.get(task.partition("_")[0])
-        if suite and not suite.installed:
+        suite, package = catalog.SUITES.get(task.partition("_")[0]), task.partition(":")[0]
+        lacks = package in gym.PACKAGES and importlib.util.find_spec(package) is None
+        if lacks or (suite and not suite.installed):
             return
         words = [*words[:2], *shortened(words[2:], cache)]
         # One learning agent on a task by name, and one on an own class, are enough compilation.
