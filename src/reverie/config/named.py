@@ -1,4 +1,4 @@
-"""Parts of the agent by name: ours, or code of the user's own."""
+"""Encoders, objectives, selectors and wrappers by name: ours, or code of the user's own."""
 
 import importlib
 import traceback
