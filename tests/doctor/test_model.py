@@ -101,6 +101,13 @@ def test_actions_that_never_differ_tell_nothing(healthy):
     assert levels(found)["actions"] == "unknown"
 
 
+def test_actions_that_differ_where_no_episode_goes_on_tell_nothing(healthy):
+    """As in episodes of six steps, whose observations follow from nothing that was done."""
+    first = np.arange(len(HORIZONS))[:, None] == 0
+    found = healthy._replace(valid=healthy.valid & first, moved=healthy.moved & ~first)
+    assert levels(found)["actions"] == "unknown"
+
+
 def test_what_never_changes_tells_nothing(healthy):
     true = np.zeros((400, 3))
     found = healthy._replace(seen=healthy.seen | {"obs": (true, true)})

@@ -76,7 +76,7 @@ def _observation(found: Predictions, key: str) -> Iterator[Line]:
 def _actions(found: Predictions) -> Line:
     if found.moved.mean() < 0.05 or found.valid[0].sum() < ENOUGH:
         return Line("actions", "unknown", "the actions in replay hardly differ")
-    best = (-np.inf, 1.0, "anything")
+    best = (-np.inf, 1.0, "")
     for key, true in found.true.items():
         for row in range(len(found.horizons)):
             where = found.valid[row] & found.moved[row]
@@ -91,6 +91,8 @@ def _actions(found: Predictions) -> Line:
             sure = (bad - good).mean() / max((bad - good).std() / np.sqrt(len(good)), 1e-12)
             best = max(best, (float(sure), float(bad.mean() / max(good.mean(), 1e-12)), key))
     sure, ratio, key = best
+    if not key:
+        return Line("actions", "unknown", "too little changes within an episode to tell")
     return graded(
         "actions",
         f"with shuffled actions the prediction of {key} has {ratio:.3g} times the error "
