@@ -78,13 +78,14 @@ def command():
 
 
 class Notes:
-    """A sink that keeps the messages."""
+    """A sink that keeps the messages, and the last value of each metric."""
 
     def __init__(self):
         self.texts = []
+        self.metrics = {}
 
     def write(self, step, metrics):
-        pass
+        self.metrics |= metrics
 
     def episode(self, step, metrics):
         pass
