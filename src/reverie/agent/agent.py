@@ -4,6 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent import optimizer
@@ -130,13 +131,16 @@ class Agent:
         return AgentState(params, states, optimizer.init(params, self.config.opt, self.dtype))
 
     def init_carry(self, batch: int) -> Carry:
-        """The carry before the first step of `batch` rows, for acting and for training."""
+        """The carry before the first step of `batch` rows, for acting and for training.
+
+        It comes from the host: on a device each of its arrays would be a program to compile.
+        """
         dyn = self.config.dyn
         state = State(
-            jnp.zeros((batch, dyn.deter), self.dtype), jnp.full((batch, dyn.stoch), -1, jnp.int32)
+            np.zeros((batch, dyn.deter), self.dtype), np.full((batch, dyn.stoch), -1, np.int32)
         )
-        prevact = {k: jnp.asarray(s.zeros(batch)) for k, s in self.act_space.items()}
-        return Carry(state, prevact)
+        prevact = {k: s.zeros(batch) for k, s in self.act_space.items()}
+        return jax.device_put(Carry(state, prevact))
 
     def policy(
         self,
