@@ -77,7 +77,13 @@ EXPERIMENTS = {
             "bsuite_catch/0": 10_000,
             "bsuite_discounting_chain/0": 10_000,
             "bsuite_deep_sea/0": 10_000,
-            **{f"bsuite_memory_len/{size}": 10_000 if size < 2 else 30_000 for size in range(6)},
+            "bsuite_memory_len/0": 10_000,
+            "bsuite_memory_len/1": 10_000,
+            "bsuite_memory_len/2": 30_000,
+            "bsuite_memory_len/3": 30_000,
+            # The 10,000 episodes of the suite.
+            "bsuite_memory_len/4": 60_000,
+            "bsuite_memory_len/5": 70_000,
         },
     ),
     "minigrid": Experiment(
