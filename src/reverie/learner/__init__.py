@@ -1,25 +1,15 @@
 """Runs an agent on devices and keeps it: compilation, asynchronous updates, checkpoints."""
 
-from reverie.learner.checkpoint import Checkpoint, Checkpointer, CheckpointError
-from reverie.learner.devices import DeviceError, Placement, configure, resolve_dtype
-from reverie.learner.learner import Learner
-from reverie.learner.nonfinite import NonFiniteError
-from reverie.learner.pending import MetricVector
-from reverie.learner.policy import Params, Policy
-from reverie.learner.tree import MismatchError
-
-__all__ = [
-    "Checkpoint",
-    "CheckpointError",
-    "Checkpointer",
-    "DeviceError",
-    "Learner",
-    "MetricVector",
-    "MismatchError",
-    "NonFiniteError",
-    "Params",
-    "Placement",
-    "Policy",
-    "configure",
-    "resolve_dtype",
-]
+from reverie.learner.checkpoint import Checkpoint as Checkpoint
+from reverie.learner.checkpoint import Checkpointer as Checkpointer
+from reverie.learner.checkpoint import CheckpointError as CheckpointError
+from reverie.learner.devices import DeviceError as DeviceError
+from reverie.learner.devices import Placement as Placement
+from reverie.learner.devices import configure as configure
+from reverie.learner.devices import resolve_dtype as resolve_dtype
+from reverie.learner.learner import Learner as Learner
+from reverie.learner.nonfinite import NonFiniteError as NonFiniteError
+from reverie.learner.pending import MetricVector as MetricVector
+from reverie.learner.policy import Params as Params
+from reverie.learner.policy import Policy as Policy
+from reverie.learner.tree import MismatchError as MismatchError
