@@ -112,10 +112,15 @@ def leave(code: int) -> None:
     interpreter that is gone.
     """
     if _busy():
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # Closed, or its reader is gone.
-                stream.flush()
-        os._exit(code)
+        exit_now(code)
+
+
+def exit_now(code: int) -> None:
+    """Ends this process at once, with all that it has printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # Closed, or its reader is gone.
+            stream.flush()
+    os._exit(code)
 
 
 def leave_with(code: int) -> None:

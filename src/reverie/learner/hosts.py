@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from typing import Any
 
 import jax
 
-from reverie.learner.compiler import background
+from reverie.learner.compiler import background, exit_now
 
 SLURM = "slurm"
 """As the coordinator: address, number and index come from what SLURM sets for every task."""
@@ -91,7 +90,7 @@ class Hosts:
         number, end = next(_rounds[thread]), time.monotonic() + seconds
         page, rest = divmod(number, _PAGE)
         key = f"{thread}/{page}/{rest}"
-        with _explained():
+        with self.explained():
             client, mine = _client(), json.dumps(value)
             if not self.first:
                 client.key_value_set(f"{key}/{self.index}", mine)
@@ -129,13 +128,18 @@ class Hosts:
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Inside, an exchange of arrays that fails is raised as a `HostsError`."""
+        """Inside, an exchange of values or arrays that fails is raised as a `HostsError`."""
         try:
             yield
         except jax.errors.JaxRuntimeError as error:
             if self.count == 1 or "RESOURCE_EXHAUSTED" in str(error):
                 raise
-            raise _lost(error) from error
+            reason = str(error).strip().partition("\n")[0]
+            raise HostsError(
+                "Another process of the run has ended or hangs, and this one cannot go on without "
+                f"it ({reason[:200]}). The last checkpoint is whole: start all of them again to go "
+                "on."
+            ) from error
 
     def __enter__(self) -> "Hosts":
         return self
@@ -259,27 +263,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Tells an error of the coordination service as what it is."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        raise _lost(error) from error
-
-
-def _lost(error: Exception) -> HostsError:
-    reason = str(error).strip().partition("\n")[0]
-    return HostsError(
-        f"Another process of the run has ended or hangs, and this one cannot go on without it "
-        f"({reason[:200]}). The last checkpoint is whole: start all of them again to go on."
-    )
-
-
 def vanish(code: int) -> None:
     """Ends this process at once where it has no others to wait for any more."""
     if _vanishing.is_set():
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # Closed, or its reader is gone.
-                stream.flush()
-        os._exit(code)
+        exit_now(code)
