@@ -30,19 +30,11 @@ PER_CHUNK = 8
 
 
 class Predictions(NamedTuple):
-    """Predictions and truth; N starting points, H horizons.
-
-    Vectors are squashed as the decoder predicts them, classes are one-hot, images are in [0, 1];
-    all are flat. `reward`, and `end` (1 where the episode terminates), are keys like these.
+    """What `Ahead` has of a batch.
 
     Attributes:
         horizons: Steps of each horizon.
-        valid: [H, N] whether the episode still goes on there.
-        now: [N, D] by key, at the starting points.
-        true: [H, N, D] by key.
-        pred: The same, predicted with the actions that were taken.
-        shuffled: The same with those of other starting points.
-        moved: [H, N] whether these differ up to there.
+        valid, now, true, pred, shuffled, moved: As of `Ahead`.
         seen: Pairs (true, reconstructed) [M, D] by observation key, and `reward`.
         value, returns: [M], of steps that end no episode.
         flags: [B, T] of all steps, by name.

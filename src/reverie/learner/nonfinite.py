@@ -54,51 +54,29 @@ def stop(
     """Keeps the evidence and raises the error.
 
     Args:
-        folder: The run's folder; None keeps nothing.
-        event: As `what` of `dump`.
+        folder: The run's folder, where `arrays.npz` and `metrics.json` go to `nonfinite/<event>`;
+            None keeps nothing.
+        event: Its name, such as `update-120`.
         subject: What is not finite, as the subject of a sentence.
-        arrays: As of `dump`.
-        metrics: As of `dump`.
+        arrays: The batch or the observations and actions; bfloat16 is stored as float32.
+        metrics: Scalars; NaN and infinities are written as strings, so that the file is valid JSON.
 
     Raises:
         NonFiniteError: Always.
     """
     where = "nothing was written"
     if folder is not None:
-        where = f"the evidence is in {dump(folder, event, arrays, metrics)}"
+        target = folder / "nonfinite" / event
+        target.mkdir(parents=True, exist_ok=True)
+        plain = {name: _plain(np.asarray(value)) for name, value in arrays.items()}
+        np.savez_compressed(target / "arrays.npz", allow_pickle=False, **plain)
+        scalars = {k: float(x) if np.isfinite(x) else str(float(x)) for k, x in metrics.items()}
+        (target / "metrics.json").write_text(json.dumps(scalars, indent=2, sort_keys=True))
+        where = f"the evidence is in {target}"
     raise NonFiniteError(
         f"{subject} are NaN or infinite at {event}; {where}. The last checkpoint is from "
         "before this. Lower agent.opt.lr, or use --jax.compute_dtype float32."
     )
-
-
-def dump(
-    folder: pathlib.Path,
-    what: str,
-    arrays: Mapping[str, np.ndarray],
-    metrics: Mapping[str, float],
-) -> pathlib.Path:
-    """Writes `arrays.npz` and `metrics.json` for a post-mortem.
-
-    Args:
-        folder: The run's folder; the files go to `nonfinite/<what>` inside it.
-        what: Name of the event, such as `update-120`.
-        arrays: The batch or the observations and actions; bfloat16 is stored as float32.
-        metrics: Scalars; NaN and infinities are written as strings, so that the file is valid JSON.
-
-    Returns:
-        The folder that was written.
-    """
-    target = folder / "nonfinite" / what
-    target.mkdir(parents=True, exist_ok=True)
-    plain = {name: _plain(np.asarray(value)) for name, value in arrays.items()}
-    np.savez_compressed(target / "arrays.npz", allow_pickle=False, **plain)
-    scalars = {
-        name: float(value) if np.isfinite(value) else str(float(value))
-        for name, value in metrics.items()
-    }
-    (target / "metrics.json").write_text(json.dumps(scalars, indent=2, sort_keys=True))
-    return target
 
 
 def _plain(value: np.ndarray) -> np.ndarray:
