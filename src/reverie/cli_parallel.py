@@ -47,12 +47,7 @@ def supervise(config: Config) -> int:
     learner = _Learner()
     with learner.signals(), open_fleet(config.ray) as fleet:
         learner.install()  # Ray has taken them.
-        restarts = Restarts(
-            config.run.env_max_restarts,
-            config.run.env_restart_window,
-            name="The learner",
-            tell=_say,
-        )
+        restarts = Restarts.of(config.run, name="The learner", tell=_say)
         while True:
             folder, code = learner.run(config, fleet)
             if code >= 0 or learner.asked:

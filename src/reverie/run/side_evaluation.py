@@ -33,12 +33,7 @@ class SideEvaluations:
         count = min(options.eval_envs, options.eval_eps)
         self._idle = list(enumerate(fleet.evaluators))
         self._waiting: list[tuple[float, tuple[int, Any]]] = []
-        self._restarts = Restarts(
-            options.env_max_restarts,
-            options.env_restart_window,
-            name="Evaluation actor {}",
-            tell=run.logger.note,
-        )
+        self._restarts = Restarts.of(options, name="Evaluation actor {}", tell=run.logger.note)
         self._work = ray.put(cloudpickle.dumps(work(run, source, count)))
         self._playing: dict[Any, tuple[int, Any]] = {}
         self._start = Every(options.eval_every or -1.0, self._begin)

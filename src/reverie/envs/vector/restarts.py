@@ -9,9 +9,13 @@ import collections
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from reverie.envs.errors import Cancelled
 from reverie.envs.vector.seeds import env_seed
+
+if TYPE_CHECKING:
+    from reverie.config.schema import RunConfig
 
 RESTARTED = "restarted"
 """Key of the infos of a vector: which environments began an episode because the last one broke."""
@@ -56,6 +60,11 @@ class Restarts:
         self._window = window
         self._counts: collections.Counter[int] = collections.Counter()
         self._recent: collections.deque[tuple[float, int]] = collections.deque()
+
+    @classmethod
+    def of(cls, run: "RunConfig", **options: Any) -> "Restarts":
+        """As many as a run allows."""
+        return cls(run.env_max_restarts, run.env_restart_window, **options)
 
     def wait(self, failures: Mapping[int, Exception]) -> None:
         """Returns when the environments that failed may be started again.
