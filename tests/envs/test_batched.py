@@ -1,5 +1,7 @@
 """Engines that step environments together: spaces, values, seeds, ends, errors."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from gymnasium import spaces as gs
@@ -215,6 +217,7 @@ def test_the_engine_of_a_suite_is_taken_unless_environments_are_filmed(monkeypat
         return BatchedVectorEnv(Counters(num), range(num))
 
     monkeypatch.setattr("reverie.envs.registry.make_vec", make_vec)
+    monkeypatch.setitem(SUITES, "dummy", dataclasses.replace(SUITES["dummy"], batched=True))
     config = load(["--task", "dummy_disc", "--run.envs", "2"])
 
     def choice(backend, **options):

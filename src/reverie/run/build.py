@@ -1,6 +1,7 @@
 """From the configuration to the parts of a run: each function makes one part."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -68,21 +69,36 @@ def vector_env(
     if episodes:
         count, seed = min(run.eval_envs, episodes), eval_seed(seed)
         source = dataclasses.replace(source, max_steps=run.eval_max_steps)
-    factories = [source.factory()] * count
-    backend = run.env_backend
-    make = source.engine_maker(count) if backend in ("auto", "native") else None
-    engine = make(seed=seed) if make else None
+    return envs_maker(source, run, count, cancelled=cancelled)(seed)
+
+
+def envs_maker(
+    source: EnvSource, run: RunConfig, count: int, **options: Any
+) -> Callable[[int], vector.VectorEnv]:
+    """What makes so many parallel environments from a seed, also in another process.
+
+    Args:
+        source: Makes the environments.
+        run: Backend and limits.
+        count: How many.
+        **options: Of `Restarts`.
+
+    Raises:
+        ConfigError: `run.env_backend` is `native` and the suite has no engine.
+    """
+    factories, backend = [source.factory()] * count, run.env_backend
+    engine = source.engine_maker(count) if backend in ("auto", "native") else None
     if backend == "native" and engine is None:
         if not (source.filmed or source.max_steps):
             raise ConfigError(_no_engine(source.task))
         backend = "auto"
-    return vector.VectorEnv(
+    return functools.partial(
+        vector.open_envs,
         factories,
+        engine,
         backend=backend,
-        seeds=seed,
         timeout=run.env_timeout or None,
-        restarts=restarts.Restarts(run.env_max_restarts, run.env_restart_window, cancelled),
-        engine=engine,
+        restarts=restarts.Restarts.of(run, **options),
         slow=source.slow,
     )
 

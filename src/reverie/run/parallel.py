@@ -10,7 +10,6 @@ import jax
 
 from reverie.actors.cluster.actor import Work
 from reverie.actors.cluster.engine.package import ClusterError
-from reverie.actors.cluster.envs import open_envs
 from reverie.actors.cluster.fleet import INFERENCE, Fleet
 from reverie.actors.cluster.inference.server import Model
 from reverie.actors.collector import Collector
@@ -38,12 +37,9 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
         note(text)
     _check_room(run)
     options = config.run
-    restarts = Restarts(
-        options.env_max_restarts, options.env_restart_window, name="Actor {}", tell=note
-    )
     if not isinstance(run.replay, Replay):
-        limits = options.env_max_restarts, options.env_restart_window
-        run.replay.supervise(Restarts(*limits, name="Replay shard {}", tell=note).allow, note)
+        restarts = Restarts.of(options, name="Replay shard {}", tell=note)
+        run.replay.supervise(restarts.allow, note)
     session = uuid.uuid4().hex
     seed = seeds.env_seed(build.seed_at(config.seed, run.steps), ACTOR_INDEX)
     own = work(run, run.source, options.envs)
@@ -58,7 +54,7 @@ def open_actors(run: Run, fleet: Fleet) -> Collector:
         seed=seed,
         push_every=config.ray.push_every,
         timeout=options.env_timeout,
-        restarts=restarts,
+        restarts=Restarts.of(options, name="Actor {}", tell=note),
         cancelled=lambda: run.shutdown.over,
         note=note,
         apart=not isinstance(run.replay, Replay),
@@ -71,7 +67,6 @@ def _inference(run: Run, fleet: Fleet, own: Work, session: str, seed: int) -> "I
 
     assert own.agent
     config, options = run.config, run.config.run
-    limits = options.env_max_restarts, options.env_restart_window
     platform = config.ray.inference_platform
     model = Model(
         own.agent,
@@ -88,7 +83,7 @@ def _inference(run: Run, fleet: Fleet, own: Work, session: str, seed: int) -> "I
         session=session,
         seed=seeds.env_seed(seed, ACTOR_INDEX),
         timeout=options.env_timeout,
-        restarts=Restarts(*limits, name="It", tell=run.logger.note),
+        restarts=Restarts.of(options, name="It", tell=run.logger.note),
     )
 
 
@@ -126,17 +121,9 @@ def work(run: Run, source: EnvSource, count: int) -> Work:
         # The latents in replay are of this type, whatever an actor would choose.
         dtype=config.jax.compute_dtype,
     )
-    options, backend = config.run, config.run.env_backend
-    envs = {
-        "backend": backend,
-        "timeout": options.env_timeout or None,
-        "restarts": Restarts(options.env_max_restarts, options.env_restart_window),
-        "slow": source.slow,
-    }
-    engine = source.engine_maker(count) if backend in ("auto", "native") else None
     return Work(
         agent,
-        functools.partial(open_envs, [source.factory()] * count, engine, envs),
+        build.envs_maker(source, config.run, count),
         config.ray.chunk,
         config.jax.cache_dir,
         config.jax.fast_compile,

@@ -128,9 +128,11 @@ class EnvSource:
     def engine_maker(self, count: int) -> Callable[..., BatchedVectorEnv | None] | None:
         """A picklable callable that makes so many environments as one engine, from a `seed`.
 
-        It gives None where their suite has no engine; None itself where nothing could use one.
+        None where their suite has no engine, or nothing could use one.
         """
         if self.custom is not None or self.filmed or self.max_steps:
+            return None
+        if not registry.split(self.task)[0].batched:
             return None
         return functools.partial(registry.make_vec, self.task, count, self._options())
 

@@ -10,8 +10,8 @@ from ray import exceptions
 from reverie.actors.cluster import actor as module
 from reverie.actors.cluster.actor import EnvActor, Work
 from reverie.actors.cluster.chunk import ActorError, Chunk, Failure, Started, joined
-from reverie.actors.cluster.envs import open_envs
 from reverie.envs import registry
+from reverie.envs.vector.vector import open_envs
 
 
 class Nobody:
@@ -36,7 +36,7 @@ def started(monkeypatch):
     monkeypatch.setattr(module, "Printed", lambda: type("P", (), {"take": lambda self: ()})())
     monkeypatch.setattr("sys.path", [*__import__("sys").path])
     factory = registry.factory_of("gym_CartPole-v1", {})
-    envs = functools.partial(open_envs, [factory] * 2, None, {"backend": "sync"})
+    envs = functools.partial(open_envs, [factory] * 2, None, backend="sync")
     made = EnvActor([], ".")
     work = cloudpickle.dumps(Work(lambda: None, envs, steps=3))
     assert isinstance(made.start("one", work, 0, None), Started)

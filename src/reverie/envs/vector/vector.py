@@ -185,6 +185,24 @@ class VectorEnv:
         return transition
 
 
+def open_envs(
+    factories: Sequence[Factory],
+    engine: Callable[..., BatchedVectorEnv | None] | None,
+    seed: int,
+    **options: Any,
+) -> VectorEnv:
+    """Makes environments where they are to be.
+
+    Args:
+        factories: One for each environment.
+        engine: Makes all of them together from `seed`, where there is such a form.
+        seed: Of the first episodes.
+        **options: Of `VectorEnv`.
+    """
+    made = engine(seed=seed) if engine else None
+    return VectorEnv(factories, seeds=seed, engine=made, **options)
+
+
 def _spread(seeds: int | Sequence[int] | None, num: int) -> list[int] | None:
     if seeds is None:
         return None
