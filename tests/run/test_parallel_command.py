@@ -17,8 +17,12 @@ def command(tmp_path, cache):
 
 def test_a_learner_that_is_killed_resumes_and_no_step_is_lost_or_counted_twice(command):
     command.wait(lambda: len(command.saved.steps()) > 1)
-    command.learner().kill()
+    learner = command.learner()
+    learner.suspend()
+    # From now on it saves no more, and nobody has noticed.
+    command.wait(lambda: learner.status() == psutil.STATUS_STOPPED)
     before = command.saved.steps()[-1]
+    learner.kill()
     command.wait(lambda: command.saved.steps()[-1] > before + 100)
     code, output, alive = command.end()
     assert code == 128 + signal.SIGTERM, output
