@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from gymnasium import spaces as gs
 
 from reverie.envs.errors import Cancelled, SpaceError, ValueMismatchError, WorkerError
+from reverie.envs.vector import processes
 from reverie.envs.vector import restarts as module
 from reverie.envs.vector.restarts import Restarts
 from reverie.envs.vector.vector import VectorEnv
@@ -26,7 +28,28 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 FLAGS = ("is_first", "is_last", "is_terminal")
 GO, RAISE, DIE, HANG, CRASH, NAN = range(6)
 FAILURES = [("sync", RAISE), ("async", RAISE), ("async", DIE), ("async", HANG), ("async", CRASH)]
-TIMEOUT = 2.0
+TIMEOUT, LONG = 2.0, 300.0
+"""Seconds until an environment hangs, and more than any answer takes."""
+
+
+class Clock:
+    """Time passes where somebody waits."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += max(seconds, 1e-3)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """That of the waits before restarts."""
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
 
 
 class Breaking(gymnasium.Env):
@@ -59,7 +82,7 @@ class Breaking(gymnasium.Env):
         return np.array([self.time, self.draw], np.float32)
 
 
-def make(factories, backend, *, limit=10, timeout=TIMEOUT, **options):
+def make(factories, backend, *, limit=10, timeout=LONG, **options):
     restarts = Restarts(limit, **options)
     return VectorEnv(factories, backend, seeds=0, timeout=timeout, restarts=restarts)
 
@@ -70,7 +93,8 @@ def act(vector, *actions):
 
 def play(backend, failure):
     """Transitions of two environments; the second one fails in its third step."""
-    with make([Breaking] * 2, backend) as vector:
+    timeout = TIMEOUT if failure == HANG else LONG
+    with make([Breaking] * 2, backend, timeout=timeout) as vector:
         record = [vector.reset()]
         record += [act(vector, GO, failure if i == 2 else GO) for i in range(7)]
         assert vector.restarts == 1
@@ -136,19 +160,25 @@ def test_replay_closes_the_broken_episode_and_statistics_leave_it_out():
     replay.close()
 
 
-def test_several_that_hang_at_once_take_the_time_of_one():
-    with make([Breaking] * 4, "async") as vector:
+def test_several_that_hang_at_once_take_the_time_of_one(monkeypatch):
+    def waited(*args):
+        answers, failed = collect(*args)
+        hung.append([index for index, error in failed.items() if error.reason == "hung"])
+        return answers, failed
+
+    hung, collect = [], processes.collect
+    monkeypatch.setattr(processes, "collect", waited)
+    with make([Breaking] * 4, "async", timeout=TIMEOUT) as vector:
         vector.reset()
-        start = time.monotonic()
         transition = act(vector, HANG, HANG, GO, HANG)
-        assert time.monotonic() - start < 2 * TIMEOUT
+        assert [each for each in hung if each] == [[0, 1, 3]]
         assert transition["is_first"].tolist() == [True, True, False, True]
         assert act(vector, GO, GO, GO, GO)["obs"][:, 0].tolist() == [1, 1, 2, 1]
         assert vector.restarts == 3
 
 
 @pytest.mark.parametrize("backend", ["sync", "async"])
-def test_one_failure_too_many_stops_with_the_traceback_of_the_environment(backend, caplog):
+def test_one_failure_too_many_stops_with_the_traceback_of_the_environment(backend, caplog, clock):
     expected = ZeroDivisionError if backend == "sync" else WorkerError
     with make([Breaking] * 2, backend, limit=2) as vector:
         vector.reset()
@@ -158,33 +188,22 @@ def test_one_failure_too_many_stops_with_the_traceback_of_the_environment(backen
             act(vector, GO, RAISE)
     said = str(error.value) if backend == "async" else "".join(error.value.__notes__)
     assert "Environment 1 raised ZeroDivisionError: the wheel came off.\nAt step 1 of its" in said
-    assert 'test_envs_restarts.py, line 46, in step: raise ZeroDivisionError("the' in said
+    assert 'test_envs_restarts.py, line 69, in step: raise ZeroDivisionError("the' in said
     assert "one failure more than the 2 in 3600 seconds" in caplog.text
 
 
-def test_restarts_before_the_window_are_forgotten():
+def test_restarts_before_the_window_are_forgotten(clock):
     with make([Breaking], "sync", limit=1, window=0.3) as vector:
         vector.reset()
         act(vector, RAISE)
-        time.sleep(0.35)
+        clock.now += 0.35
         act(vector, RAISE)
         with pytest.raises(ZeroDivisionError):
             act(vector, RAISE)
         assert vector.restarts == 2
 
 
-def test_waits_double_for_each_environment_on_its_own(monkeypatch):
-    class Clock:
-        now = 0.0
-
-        def monotonic(self):
-            return self.now
-
-        def sleep(self, seconds):
-            self.now += max(seconds, 1e-3)
-
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+def test_waits_double_for_each_environment_on_its_own(clock):
     restarts, waits = Restarts(limit=9), []
     for index in [0, 0, 0, 0, 0, 0, 0, 0, 1]:
         before = clock.now
@@ -199,7 +218,7 @@ def test_waits_double_for_each_environment_on_its_own(monkeypatch):
 
 
 @pytest.mark.parametrize("backend", ["sync", "async"])
-def test_a_failing_restart_is_a_failure_too(backend, tmp_path, caplog):
+def test_a_failing_restart_is_a_failure_too(backend, tmp_path, caplog, clock):
     class Stubborn(Breaking):
         """Can be built the first and the third time."""
 
@@ -286,20 +305,25 @@ def test_other_spaces_after_a_restart_are_an_error_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("failure", [HANG, RAISE])
-def test_a_wait_can_be_cancelled(failure):
+def test_a_wait_can_be_cancelled(failure, clock):
     """While an environment hangs, and before it is restarted."""
-    end = time.monotonic() + 1e9
-    with make(
-        [Breaking], "async", timeout=None, cancelled=lambda: time.monotonic() > end
-    ) as vector:
+    asked, last = 0, math.inf
+
+    def cancelled():
+        nonlocal asked
+        asked += 1
+        return asked > last
+
+    with make([Breaking], "async", timeout=None, cancelled=cancelled) as vector:
         vector.reset()
         if failure == RAISE:
             for _ in range(3):
                 act(vector, failure)
-        end = time.monotonic() + 0.5
+        begun, last = clock.now, asked + 2
         with pytest.raises(Cancelled):
             act(vector, failure)
-        assert time.monotonic() < end + 3
+        assert asked == last + 1
+        assert clock.now < begun + 1  # Of the four seconds before the fourth restart.
 
 
 def test_suspended_environments_do_not_count_as_hung(tmp_path):
@@ -309,7 +333,7 @@ def test_suspended_environments_do_not_count_as_hung(tmp_path):
         "from test_envs_restarts import Breaking, make, act\n"
         "class Slow(Breaking):\n"
         "    def step(self, action):\n"
-        "        time.sleep(0.5)\n"
+        "        time.sleep(0.2)\n"
         "        return super().step(action)\n"
         "with make([Slow] * 2, 'async', limit=0, timeout=2) as vector:\n"
         "    vector.reset()\n"
@@ -325,9 +349,10 @@ def test_suspended_environments_do_not_count_as_hung(tmp_path):
         workers = [int(word) for word in trainer.stdout.readline().split()]
         everybody = [trainer.pid, *workers]
         time.sleep(0.2)
-        for number, seconds in ((signal.SIGSTOP, 3), (signal.SIGCONT, 0)):
-            for pid in everybody:
-                os.kill(pid, number)
-            time.sleep(seconds)
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(3)
+        for pid in reversed(everybody):  # The trainer does not wait for who still stands.
+            os.kill(pid, signal.SIGCONT)
         marker.touch()
         assert trainer.stdout.read() == "done\n"
