@@ -13,7 +13,8 @@ from reverie.envs.registry import full_name
 from reverie.run.identity import lost, tag
 from reverie.run.source import CUSTOM, EnvSource
 
-EnvLike = str | gymnasium.Env | Callable[[], gymnasium.Env]
+Maker = Callable[[], gymnasium.Env]
+EnvLike = str | gymnasium.Env | Maker
 
 _ONLY_ONE = "Pass a class or a function that makes environments."
 
@@ -68,8 +69,9 @@ class Borrowed(gymnasium.Wrapper):
 def _instance(env: gymnasium.Env) -> EnvSource:
     name = type(env.unwrapped).__name__
     task, reasons = f"{CUSTOM}_{name}", []
-    for how, make in _makers(env):
+    for how, prepare in _makers(env):
         try:
+            make = prepare()
             with contextlib.closing(make()) as other:
                 missing = lost(env, other)
         except Exception as error:
@@ -88,27 +90,18 @@ def _instance(env: gymnasium.Env) -> EnvSource:
     return EnvSource(task, custom=only, example=Borrowed(env), limits=limits, note=note)
 
 
-def _makers(env: gymnasium.Env) -> list[tuple[str, Callable[[], gymnasium.Env]]]:
-    """Ways to get an environment like this one, and their names; none has been tried."""
-    makers: list[tuple[str, Callable[[], gymnasium.Env]]] = []
+def _makers(env: gymnasium.Env) -> list[tuple[str, Callable[[], Maker]]]:
+    """What gives makers of environments like this one, and their names; none has been tried."""
+    makers: list[tuple[str, Callable[[], Maker]]] = []
     spec = env.spec
     if spec is not None and all(each.kwargs is not None for each in spec.additional_wrappers):
-        makers.append(("gymnasium.make", functools.partial(gymnasium.make, spec)))
+        makers.append(("gymnasium.make", lambda: functools.partial(gymnasium.make, spec)))
     # Copying one that pickles its arguments is calling its constructor too.
     if not (makers and isinstance(env.unwrapped, gymnasium.utils.EzPickle)):
-        makers.append(("copying it", _Copies(env)))
+        makers.append(("copying it", functools.partial(_copies, env)))
     return makers
 
 
-class _Copies:
-    """Makes copies of an environment as it was when the first one was asked for."""
-
-    def __init__(self, env: gymnasium.Env):
-        self._env: gymnasium.Env | None = env
-        self._pickled = b""
-
-    def __call__(self) -> gymnasium.Env:
-        if not self._pickled:
-            self._pickled = cloudpickle.dumps(self._env)
-            self._env = None
-        return cloudpickle.loads(self._pickled)
+def _copies(env: gymnasium.Env) -> Maker:
+    """Makes copies of an environment as it is now."""
+    return functools.partial(cloudpickle.loads, cloudpickle.dumps(env))
