@@ -31,7 +31,7 @@ def make_hooks(
     """
     options, jobs = run.config.run, []
     if not run.together.hosts.first:  # The first process saves and reports for all.
-        return [Every(options.log_every, monitor.log), _watch, *callbacks]
+        return [Every(options.log_every, monitor.log), lambda _: run.saver.check(), *callbacks]
     if run.learner and options.report_every:
         action = functools.partial(_report, evaluations, run.previews.example())
         jobs.append((options.report_every, action))
@@ -124,8 +124,3 @@ def _save(seconds: float) -> Hook:
             save.restart()
 
     return hook
-
-
-def _watch(run: Run) -> None:
-    """Raises what a save has raised."""
-    run.saver.check()
