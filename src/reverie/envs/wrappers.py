@@ -75,7 +75,7 @@ class Prepared(gymnasium.Wrapper):
 
 def _prepared(env: gymnasium.Env, repeat: int, wrappers: Sequence[str]) -> gymnasium.Env:
     for name in wrappers:
-        env = _by_name(name, env)
+        env = _wrapped_by(name, env)
     env = Repeat(env, repeat) if repeat > 1 else env
     return Prepared(env) if wrappers or repeat > 1 else env
 
@@ -89,7 +89,7 @@ def _is_prepared(env: gymnasium.Env) -> bool:
     return False
 
 
-def _by_name(name: str, env: gymnasium.Env) -> gymnasium.Env:
+def _wrapped_by(name: str, env: gymnasium.Env) -> gymnasium.Env:
     """An environment inside of the wrapper with a name."""
     option = "env.gym.wrappers"
     make = by_name(option, name, {})
