@@ -46,7 +46,7 @@ def test_no_devices_beyond_the_cores_are_simulated_unasked():
     script = """
         from reverie.learner import devices
         from reverie.learner.devices import DeviceError, configure
-        devices._cores = lambda: 2
+        devices.cores = lambda: 2
         try:
             configure("cpu", devices=[7], cache_dir="off")
         except DeviceError as error:
@@ -113,7 +113,7 @@ def test_a_batch_is_shared_by_as_many_devices_as_divide_it(batch_size, limit, co
 
 
 def test_cores_share_a_batch_unless_devices_are_named(monkeypatch):
-    monkeypatch.setattr(devices, "_cores", lambda: 2)
+    monkeypatch.setattr(devices, "cores", lambda: 2)
     cpu = [types.SimpleNamespace(platform="cpu", id=i) for i in range(4)]
     gpu = [types.SimpleNamespace(platform="gpu", id=i) for i in range(4)]
     monkeypatch.setattr(devices, "_find", lambda platform: cpu)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from reverie.envs.vector.backend import cores
 from reverie.extras import install
 from reverie.learner.cache import configure_cache
 from reverie.learner.hosts import Hosts
@@ -81,8 +82,8 @@ def configure(
     platform = "cpu" if mock_devices else platform
     if platform != "auto":
         jax.config.update("jax_platforms", platform)
-    shares = max(*devices, policy_device) + 1 if devices else _even_shares(batch_size, _cores())
-    _open_cpu_devices(mock_devices or min(shares, _cores()) + 1)
+    shares = max(*devices, policy_device) + 1 if devices else _even_shares(batch_size, cores())
+    _open_cpu_devices(mock_devices or min(shares, cores()) + 1)
     note = configure_cache(cache_dir)
     found = _by_process(_find(platform), hosts.count)
     each = found[hosts.index]
@@ -277,20 +278,13 @@ def _automatic(found: Sequence[Device], batch_size: int) -> range:
     if found[0].platform != "cpu":
         return range(1)
     # One device stays free for the policy.
-    return range(_even_shares(batch_size, min(_cores(), len(found) - 1)))
+    return range(_even_shares(batch_size, min(cores(), len(found) - 1)))
 
 
 def _even_shares(batch_size: int, limit: int) -> int:
     """The largest number of devices up to a limit that can share a batch evenly."""
     counts = range(1, min(limit, MAX_CPU_DEVICES) + 1)
     return max((count for count in counts if batch_size % count == 0), default=1)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _open_cpu_devices(count: int) -> None:
