@@ -98,6 +98,15 @@ def compiled(filter: str) -> re.Pattern[str]:
         raise ValueError(message) from error
 
 
+def kept(path: pathlib.Path, pattern: str, new: str) -> str:
+    """The word in a file; a new one if there is none or it does not fit."""
+    text = path.read_text(errors="replace").strip() if path.is_file() else ""
+    if not re.fullmatch(pattern, text, re.ASCII):
+        text = new
+        path.write_text(f"{text}\n")
+    return text
+
+
 def showable(metrics: Mapping[str, Value]) -> dict[str, Value]:
     """Metrics with texts that can be encoded and histograms of finite numbers, if of any."""
     shown: dict[str, Value] = {}

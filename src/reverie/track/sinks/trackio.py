@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from reverie.track.names import printable
-from reverie.track.sinks.base import RunInfo, Sink, Value, showable
+from reverie.track.sinks.base import RunInfo, Sink, Value, kept, showable
 from reverie.track.video import write_image, write_video
 
 NAME = "trackio_run.txt"
@@ -40,7 +40,7 @@ class TrackioSink(Sink):
         self._fps, self._last = run.fps, -1
         self._run = self._trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", "reverie"),
-            name=_name(run.logdir),
+            name=kept(run.logdir / NAME, r"[\w.-]{1,100}", _name(run.logdir)),
             config=dict(run.options or {}),
             resume="allow",
             embed=False,
@@ -82,11 +82,6 @@ class TrackioSink(Sink):
 
 
 def _name(folder: pathlib.Path) -> str:
-    """The name in the run folder; a new one if there is none or it is not one."""
-    path = folder / NAME
-    text = path.read_text(errors="replace").strip() if path.is_file() else ""
-    if not re.fullmatch(r"[\w.-]{1,100}", text, re.ASCII):
-        text = re.sub(r"[^\w.-]", "-", folder.resolve().name, flags=re.ASCII)[:80]
-        text = f"{text}-{secrets.token_hex(2)}"  # Folders elsewhere may have the same name.
-        path.write_text(f"{text}\n")
-    return text
+    """That of the folder, and more: folders elsewhere may have the same."""
+    name = re.sub(r"[^\w.-]", "-", folder.resolve().name, flags=re.ASCII)[:80]
+    return f"{name}-{secrets.token_hex(2)}"

@@ -3,8 +3,6 @@
 import functools
 import io
 import os
-import pathlib
-import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 
 from reverie.track.names import printable
 from reverie.track.sinks.background import PATIENCE
-from reverie.track.sinks.base import OutputError, RunInfo, Sink, Value, showable
+from reverie.track.sinks.base import OutputError, RunInfo, Sink, Value, kept, showable
 from reverie.track.video import gif
 
 ID = "wandb_id.txt"
@@ -58,7 +56,7 @@ class WandbSink(Sink):
             project=os.environ.get("WANDB_PROJECT", "reverie"),
             name=printable(run.logdir.resolve().name),
             dir=str(run.logdir),
-            id=_run_id(run.logdir),
+            id=kept(run.logdir / ID, r"[\w-]{1,64}", secrets.token_hex(4)),
             config=dict(run.options or {}),
             resume="allow",
             # Another run of the same process, such as one of the user's own, goes on beside it.
@@ -86,13 +84,3 @@ class WandbSink(Sink):
         if value.ndim == 3:
             return wandb.Image(value)
         return wandb.Video(io.BytesIO(gif(value, self._fps)), format="gif")
-
-
-def _run_id(folder: pathlib.Path) -> str:
-    """The id in the run folder; a new one if there is none or it is not one."""
-    path = folder / ID
-    text = path.read_text(errors="replace").strip() if path.is_file() else ""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        text = secrets.token_hex(4)
-        path.write_text(f"{text}\n")
-    return text
