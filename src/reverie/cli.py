@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reverie import cli_help
 from reverie.cli_process import find_modules_here, kept_for_document, open_streams, take_signals
 from reverie.cli_words import UsageError, flag, take
-from reverie.config.errors import own_notes
+from reverie.config.errors import is_own, own_notes
 from reverie.extras import install
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _run(words: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             print(f"reverie: The output could not be written: {error.strerror}.", file=sys.stderr)
             return 2
-        if os.environ.get("REVERIE_DEBUG") or not _explained(error):
+        if os.environ.get("REVERIE_DEBUG") or not (is_own(error) or own_notes(error)):
             raise
         print(f"reverie: {_message(error)}", file=sys.stderr)
         return 2
@@ -322,15 +322,10 @@ _COMMANDS = {
 }
 
 
-def _explained(error: Exception) -> bool:
-    """Whether the error is one of Reverie's own, whose message says what to do, or has our note."""
-    return bool(own_notes(error)) or type(error).__module__.partition(".")[0] == __package__
-
-
 def _message(error: Exception) -> str:
     """What the error says, without the traceback of a process where it is Reverie's own too."""
     notes = own_notes(error)
-    if type(error).__module__.partition(".")[0] != __package__:
+    if not is_own(error):
         # A note on an environment's error tells the error too, one on a failed save does not.
         told = any(str(error) in note for note in notes)
         first = [] if told else [f"{type(error).__name__}: {error}"]

@@ -19,6 +19,11 @@ class Note(str):
     """
 
 
+def is_own(error: BaseException) -> bool:
+    """Whether its message was written for users."""
+    return type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
 def own_notes(error: BaseException) -> list[str]:
     """Those of its notes that are ours."""
     return [note for note in getattr(error, "__notes__", ()) if isinstance(note, Note)]

@@ -10,10 +10,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from reverie.config.errors import is_own
 from reverie.view import episodes, runs
 from reverie.view.content import Json
 from reverie.view.dream import routes as dream
-from reverie.view.errors import is_ours, told
+from reverie.view.errors import told
 from reverie.view.folders import Folders
 from reverie.view.guard import Guard
 
@@ -68,5 +69,5 @@ class _Told:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            answer = Json({"error": told(error)}, 400 if is_ours(error) else 500)
+            answer = Json({"error": told(error)}, 400 if is_own(error) else 500)
             await answer(scope, receive, send)

@@ -3,12 +3,7 @@
 import sys
 import traceback
 
-from reverie.config.errors import own_notes
-
-
-def is_ours(error: Exception) -> bool:
-    """Whether its message was written for users."""
-    return type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
+from reverie.config.errors import is_own, own_notes
 
 
 def told(error: Exception) -> str:
@@ -16,7 +11,7 @@ def told(error: Exception) -> str:
 
     The traceback of others goes to the terminal.
     """
-    if is_ours(error):
+    if is_own(error):
         return "\n".join([str(error), *own_notes(error)])
     traceback.print_exception(error, file=sys.stderr)
     return f"{type(error).__name__}: {error}. The terminal of `reverie view` shows where."
