@@ -1,5 +1,6 @@
 """Runs on environments that break: restarts, the end of a run after too many, and resuming it."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ import psutil
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
+from reverie.catalog import SUITES
 from reverie.config.load import load
 from reverie.envs.suites import dummy
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine
@@ -136,6 +138,7 @@ def test_an_engine_of_many_environments_that_raises_stops_the_run_which_is_saved
         return BatchedVectorEnv(Pool(num), range(num))
 
     monkeypatch.setattr("reverie.envs.registry.make_vec", make_vec)
+    monkeypatch.setitem(SUITES, "dummy", dataclasses.replace(SUITES["dummy"], batched=True))
     words = [
         "--configs", "debug", "--task", "dummy_disc", "--random_agent", "true", "--run.envs", "2",
         "--run.env_backend", "native", "--run.steps", "20", "--logdir", str(tmp_path),
