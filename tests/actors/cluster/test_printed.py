@@ -9,7 +9,7 @@ import json, os, sys, time
 from reverie.actors.cluster import printed
 kept, found = printed.Printed(), []
 os.write(1, eval(sys.argv[1]))
-end = time.monotonic() + 60
+end = time.monotonic() + 200
 while sum(map(len, found)) < int(sys.argv[2]) and time.monotonic() < end:
     found += kept.take()
     time.sleep(0.01)

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-import time
+import threading
 import types
 from typing import NamedTuple
 
@@ -181,31 +181,33 @@ def test_more_asks_than_actors_are_answered_in_turns(make, params):
         assert await server.counts("one") == (2, 5, 0.0)
         assert await server.counts("two") is None
 
-    asyncio.run(asyncio.wait_for(play(), 120))
+    asyncio.run(asyncio.wait_for(play(), 400))
 
 
 def test_a_learner_that_comes_while_the_one_before_starts_it_is_the_one_it_works_for(
     make, params, monkeypatch
 ):
     async def play():
-        server, made = make(), []
+        server, made, going_on = make(), [], threading.Event()
         slow = InferenceServer._make
 
         def slowly(*args):
             made.append(args)
-            time.sleep(0.5)
+            going_on.wait()
             return slow(*args)
 
         monkeypatch.setattr(InferenceServer, "_make", slowly)
         asked = asyncio.create_task(server.act(None, observations(0)))
         first = asyncio.create_task(start(server, params[0], session="dead"))
-        await asyncio.sleep(0.1)
         second = asyncio.create_task(start(server, params[1], session="two", version=9))
+        while await server.counts("two") is None:  # It does not know the second one yet.
+            await asyncio.sleep(0)
+        going_on.set()
         assert await asyncio.gather(first, second) == [None, None]
         assert (await asked).version == 9
         assert len(made) == 1
 
-    asyncio.run(asyncio.wait_for(play(), 120))
+    asyncio.run(asyncio.wait_for(play(), 400))
 
 
 def test_what_acting_raises_is_told_to_all_who_have_asked(make, params):
