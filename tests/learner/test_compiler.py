@@ -37,7 +37,7 @@ def slow(agent, monkeypatch):
     going_on, train = threading.Event(), agent.train
 
     def wait(*args):
-        going_on.wait(30)
+        going_on.wait(300)
         return train(*args)
 
     monkeypatch.setattr(agent, "train", wait)
@@ -62,7 +62,7 @@ def test_closing_waits_for_nothing_and_gives_up_what_is_next(slow, placement, ba
     learner.prepare("report", batch)
     before = time.monotonic()
     shared.close()
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 100
     slow[1].set()
     with pytest.raises(concurrent.futures.CancelledError):
         learner.wait("report", batch)
@@ -104,7 +104,7 @@ def test_a_process_ends_while_it_compiles(end, code):
         before = time.monotonic()
         error = process.stderr.read().decode()
         assert process.wait(60) == code, error
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 60
     assert "terminate" not in error
     assert "Fatal" not in error
 

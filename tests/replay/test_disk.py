@@ -140,7 +140,7 @@ def test_a_full_disk_is_reported_by_add_and_nothing_is_lost(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def go_on():
-        for t in range(20, 900):
+        for t in range(20, 400_000):
             fill(replay, 1, 1, start=t)
             time.sleep(0.001)  # For the thread that writes.
 

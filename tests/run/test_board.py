@@ -39,13 +39,13 @@ def test_signals_are_told_on_the_board_and_the_cursor_comes_back(tmp_path, numbe
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
-        assert seen.wait(120), output.decode()
+        assert seen.wait(400), output.decode()
         process.send_signal(number)
-        assert process.wait(60) == code
+        assert process.wait(200) == code
     finally:
         process.kill()
         process.wait()
-    thread.join(10)
+    thread.join(100)
     os.close(master)
     text = output.decode()
     assert f"{number.name}: saving and stopping." in text

@@ -74,7 +74,7 @@ def test_too_many_failures_stop_the_run_which_is_saved_and_goes_on_later(
 ):
     how.write_text("raise")
     process = command(*words, "--run.steps", "100", "--run.env_max_restarts", "3")
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 2, err
     # Both environments fail at their 8th step, are restarted, and fail again 8 steps later. The
     # resets in between are transitions too: 18 of them, in two environments.
@@ -85,7 +85,7 @@ def test_too_many_failures_stop_the_run_which_is_saved_and_goes_on_later(
     assert "reverie: Environment 1 raised ZeroDivisionError: the wheel came off" in err
     assert 'raise ZeroDivisionError("the wheel came off")' in err
     how.write_text("fine")
-    out, err = command(*words, "--run.steps", "60").communicate(timeout=200)
+    out, err = command(*words, "--run.steps", "60").communicate(timeout=400)
     assert "Resumed at 36 environment steps and 0 updates, with 36 steps in replay." in out, err
     assert "Run finished after 60 environment steps" in out
 
@@ -93,7 +93,7 @@ def test_too_many_failures_stop_the_run_which_is_saved_and_goes_on_later(
 def test_a_run_goes_on_with_restarted_environments_and_counts_them(how, words, command, tmp_path):
     how.write_text("raise")
     process = command(*words, "--run.steps", "30", "--run.env_max_restarts", "3")
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     assert err.count("is restarted") == 2
     assert "Traceback" not in err
@@ -166,17 +166,17 @@ def test_ctrl_c_saves_although_an_environment_hangs(times, how, words, command, 
     if times == 2:
         wait_for(process, saved.steps)
         process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == 130, err
     assert saved.steps() == [18]
     if times == 1:
         assert "stopped by SIGINT and saved" in out
         assert err == "SIGINT: saving and stopping. Ctrl-C stops without a save.\n"
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=200)
     assert alive == []
 
 
-def wait_for(process, condition, seconds=100):
+def wait_for(process, condition, seconds=400):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[1]

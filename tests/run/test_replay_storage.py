@@ -69,7 +69,7 @@ def test_compression_without_its_package_is_refused_before_anything_is_made(
 def test_a_run_killed_before_its_first_checkpoint_starts_again(command, tmp_path, capfd):
     words = ["train", "--configs", "debug", *RANDOM, "--replay.storage", "disk"]
     words += ["--logdir", str(tmp_path), "--logger.outputs", "terminal"]
-    process = command(*words, "--run.steps", "1e6", "--run.duration", "60")
+    process = command(*words, "--run.steps", "1e6", "--run.duration", "400")
     while not list(tmp_path.glob("replay/*.chunk")):
         assert process.poll() is None
         time.sleep(0.02)
@@ -77,7 +77,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(command, tmp_path
     process.communicate()
     assert not (tmp_path / "checkpoints").exists()
     again = command(*words, "--run.steps", "100")
-    output, errors = again.communicate(timeout=60)
+    output, errors = again.communicate(timeout=400)
     assert again.returncode == 0, errors
     assert "that did not reach a checkpoint was kept" in output + errors
     assert "Run finished after 100" in output + errors
@@ -134,7 +134,7 @@ def test_a_full_disk_stops_the_run_after_a_save_in_the_room_that_was_kept(
         patch.setattr(saver, "free_space", free_space)
         patch.setattr(saver, "LOOK_SECONDS", 0.1)
         with pytest.raises(DiskFullError, match="The disk is full"):
-            launch(make_config(tmp_path, *words, "--run.duration", "60"))
+            launch(make_config(tmp_path, *words, "--run.duration", "400"))
     (step,) = Checkpointer(tmp_path / "checkpoints").steps()
     assert f"Saved at {step:,} environment steps" in capfd.readouterr().out
     launch(make_config(tmp_path, *words, "--run.steps", str(step)))

@@ -350,7 +350,7 @@ def test_a_terminal_redraws_by_itself(terminal):
     step = 0
     sink = sink_of(lambda: step, file=terminal.file)
     step = 123
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while not any(b"123" in c for c in terminal._chunks) and time.monotonic() < deadline:
         time.sleep(0.05)
     drawn = b"".join(terminal._chunks).decode()

@@ -23,7 +23,7 @@ def make_run(cache):
 
     def make(logdir, *words, task="gym_CartPole-v1"):
         options = ["--configs", "debug", "--task", task, "--logger.outputs", "jsonl"]
-        options += ["--run.steps", "120", "--run.log_every", "0.01", "--run.final_eval_eps", "0"]
+        options += ["--run.steps", "120", "--run.log_every", "1e-9", "--run.final_eval_eps", "0"]
         launch(load([*options, "--jax.cache_dir", cache, "--logdir", str(logdir), *words]))
         return pathlib.Path(logdir)
 

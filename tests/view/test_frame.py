@@ -179,7 +179,7 @@ def test_command_prints_the_address_of_a_page(folder):
     with urllib.request.urlopen(f"{url}api/runs") as answer:
         assert b"a/run" in answer.read()
     process.send_signal(2)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=200)
     assert (b"Traceback" in errors, process.returncode) == (False, 130)
 
 
