@@ -32,6 +32,7 @@ def document():
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_document_holds_the_row_and_the_machine(document):
     assert sorted(document) == ["machine", "policy", "startup", "train"]
     assert document["policy"] == document["startup"] == []
@@ -45,6 +46,7 @@ def test_document_holds_the_row_and_the_machine(document):
     assert {key: row[key] for key in facts} == facts
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_the_agent(document):
     config = TrainCase("size1m", "vector", 1, TINY).config()
     agent = Agent(config.agent, *SPACES["vector"], context=1)
@@ -55,6 +57,7 @@ def test_parameters_are_those_of_the_agent(document):
     assert row["flops"] > 16 * 6 * 0.5 * row["parameters"]
 
 
+@pytest.mark.slow
 def test_figures_fit_together(document):
     (row,) = document["train"]
     assert 0 < row["update_min_s"] <= row["update_s"]
@@ -66,6 +69,7 @@ def test_figures_fit_together(document):
     assert all(10e6 < row[f"memory_bytes_{state}"] < 100e9 for state in ("cold", "warm"))
 
 
+@pytest.mark.slow
 def test_policy_calls_run_on_one_core():
     case = PolicyCase("size1m", "image", 3, calls=5, words=TINY)
     record = run_child("policy", case)
