@@ -75,7 +75,7 @@ def disturbed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def main(count: int, shards: int, folder: pathlib.Path, report: str, *found: str) -> None:
     coordinator, processes, process = found or ("", 1, 0)
-    hosts = connect(coordinator, int(processes), int(process), 60)
+    hosts = connect(coordinator, int(processes), int(process), 200)
     placement = configure(
         "cpu",
         devices=range(count),

@@ -14,12 +14,12 @@ SCRIPT = """
     import sys
     from reverie.learner.hosts import HostsError, connect
 
-    hosts = connect("slurm", 1, 0, 60)
+    hosts = connect("slurm", 1, 0, 200)
     assert all(hosts.gather([i, hosts.index]) == [[i, 0], [i, 1]] for i in range(250))
     hosts.complete(lambda: None, 60)
     hosts.close()
     # The next run of the same processes.
-    hosts = connect("slurm", 1, 0, 60)
+    hosts = connect("slurm", 1, 0, 200)
     assert hosts.gather(hosts.index) == [0, 1]
     try:
         hosts.complete(lambda: open("missing" if hosts.index else "/dev/null"), 60)
@@ -42,7 +42,7 @@ def test_processes_of_slurm_find_each_other_and_hear_why_one_leaves(tmp_path):
         command = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
         env = {**os.environ, **job, **tasks}
         started.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
-    zero, one = (process.communicate(timeout=100)[1] for process in started)
+    zero, one = (process.communicate(timeout=400)[1] for process in started)
     assert [process.returncode for process in started] == [1, 1], zero + one
     assert "ValueError: the reason" in one
     assert "Process 1 of the run could not save its part" in zero

@@ -4,12 +4,12 @@ import json
 import math
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from ports import held_port
 
 SCRIPT = pathlib.Path(__file__).with_name("several_devices.py")
 
@@ -51,20 +51,28 @@ class Runs(dict):
 def run(tmp_path_factory, processes, devices, shards, report=""):
     """Arrays of all processes together, and the facts of the first one."""
     folders = [tmp_path_factory.mktemp(f"devices{i}") for i in range(processes)]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    hosts = [
-        [coordinator, str(processes), str(i)] if processes > 1 else [] for i in range(processes)
-    ]
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(devices), str(shards), str(folder), report, *words],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for folder, words in zip(folders, hosts, strict=True)
-    ]
-    errors = [process.communicate(timeout=300)[1] for process in started]
+    with held_port() as held:
+        coordinator = f"127.0.0.1:{held.getsockname()[1]}"
+        hosts = [
+            [coordinator, str(processes), str(i)] if processes > 1 else [] for i in range(processes)
+        ]
+        started = [
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    str(SCRIPT),
+                    str(devices),
+                    str(shards),
+                    str(folder),
+                    report,
+                    *more,
+                ],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for folder, more in zip(folders, hosts, strict=True)
+        ]
+        errors = [process.communicate(timeout=500)[1] for process in started]
     assert [process.returncode for process in started] == [0] * processes, errors
     found = []
     for folder in folders:
