@@ -165,6 +165,7 @@ def test_an_evaluation_without_an_end_is_told(monkeypatch, notes):
 
 def test_long_episodes_of_evaluations_can_be_cut(make, capsys):
     words = ["--run.steps", "20", "--run.final_eval_eps", "3", "--run.eval_max_steps", "7"]
+    words += ["--run.log_every", "1000"]  # A log in between says how long they are then.
     outcome = make(Endless, *words)
     assert outcome.evaluation.lengths == (7, 7, 7)
     assert outcome.evaluation.std_score == 0
