@@ -142,7 +142,7 @@ def test_an_engine_of_many_environments_that_raises_stops_the_run_which_is_saved
     words = [
         "--configs", "debug", "--task", "dummy_disc", "--random_agent", "true", "--run.envs", "2",
         "--run.env_backend", "native", "--run.steps", "20", "--logdir", str(tmp_path),
-        "--logger.outputs", "terminal",
+        "--logger.outputs", "terminal", "--run.save_every", "0",
     ]  # fmt: skip
     with pytest.raises(RuntimeError, match="the engine broke"):
         launch(load(words))
