@@ -56,17 +56,10 @@ def run(tmp_path_factory, processes, devices, shards, report=""):
         hosts = [
             [coordinator, str(processes), str(i)] if processes > 1 else [] for i in range(processes)
         ]
+        command = [sys.executable, str(SCRIPT), str(devices), str(shards)]
         started = [
             subprocess.Popen(
-                [
-                    sys.executable,
-                    str(SCRIPT),
-                    str(devices),
-                    str(shards),
-                    str(folder),
-                    report,
-                    *more,
-                ],
+                [*command, str(folder), report, *more],
                 stderr=subprocess.PIPE,
                 text=True,
             )
