@@ -90,11 +90,9 @@ def _encode_box(leaf: Leaf, dtype: np.dtype) -> Callable[[Any], np.ndarray]:
         array = _array(value, leaf)
         if dtype == np.uint8:
             raise _wrong_dtype(array, leaf)
-        if array.dtype.kind == "f":
-            # Too large for float32 becomes infinity, which the check that follows reports.
-            with np.errstate(over="ignore"):
-                return array.astype(dtype)
-        return array.astype(dtype)
+        # Too large for float32 becomes infinity, which the check that follows reports.
+        with np.errstate(over="ignore"):
+            return array.astype(dtype)
 
     return encode
 
