@@ -49,6 +49,6 @@ def check(old: Mapping[str, Any], new: Mapping[str, np.ndarray]) -> None:
         raise MismatchError("The arrays do not fit this agent: " + "; ".join(problems) + ".")
 
 
-def _listing(items: list[str], most: int = 8) -> str:
-    rest = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + rest
+def _listing(items: list[str]) -> str:
+    rest = f" and {len(items) - 8} more" if len(items) > 8 else ""
+    return ", ".join(items[:8]) + rest

@@ -61,21 +61,14 @@ class BlockLinear(eqx.Module):
     bias: Float[Array, " go"]
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        blocks: int,
-        shared: int = 0,
-        *,
-        outscale: float = 1.0,
-        key: Key[Array, ""],
+        self, inputs: int, outputs: int, blocks: int, shared: int = 0, *, key: Key[Array, ""]
     ):
         if inputs % blocks or outputs % blocks:
             raise ValueError(
                 f"Cannot cut {inputs} inputs and {outputs} outputs into {blocks} equal blocks."
             )
         shape = (blocks, inputs // blocks + shared, outputs // blocks)
-        self.kernel = init_kernel(key, shape, blocks * shape[1], outscale)
+        self.kernel = init_kernel(key, shape, blocks * shape[1], 1.0)
         self.bias = jnp.zeros(outputs)
 
     def __call__(

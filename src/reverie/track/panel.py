@@ -136,5 +136,5 @@ def _fine(*numbers: int) -> list[int]:
     return [FINE * number for number in numbers]
 
 
-def _width(text: str, size: int = 14) -> float:
-    return style.font(FINE * size).getlength(text) / FINE
+def _width(text: str) -> float:
+    return style.font(FINE * 14).getlength(text) / FINE

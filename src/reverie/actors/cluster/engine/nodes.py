@@ -6,7 +6,7 @@ from typing import Any
 from reverie.actors.cluster.engine.package import ClusterError, first_line
 
 
-def check_nodes(ray: Any, seconds: float = 60.0) -> None:
+def check_nodes(ray: Any) -> None:
     """Asks every node of the cluster which Python and which version of this package it has.
 
     Raises:
@@ -24,7 +24,7 @@ def check_nodes(ray: Any, seconds: float = 60.0) -> None:
         name
         for node, name in nodes.items()
     }  # fmt: skip
-    done, late = ray.wait(list(calls), num_returns=len(calls), timeout=seconds)
+    done, late = ray.wait(list(calls), num_returns=len(calls), timeout=60.0)
     if late:
         names = ", ".join(calls[call] for call in late)
         raise ClusterError(f"Nodes of the Ray cluster do not start a task: {names}.")
