@@ -113,7 +113,7 @@ class Envpool(gymnasium.Env):
         """One step."""
         if not self._started:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        self._engine.send(stacked([action]))
+        self._engine.send(stacked(self.action_space, [action]))
         obs, rewards, terminated, truncated, _ = self._engine.recv()
         return row(obs, 0), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
 

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from reverie.envs.flat.converter import Bounds, Converter
 from reverie.envs.flat.leaves import LARGEST, describe_all
@@ -122,7 +122,7 @@ class BatchedVectorEnv(gymnasium.vector.VectorEnv):
         for index in range(self.num_envs):
             self._index = index
             chosen.append(self._converter.action({k: x[index] for k, x in actions.items()}))
-        self._engine.send(stacked(chosen))
+        self._engine.send(stacked(self._engine.action_space, chosen))
 
     def step_wait(
         self,
@@ -177,13 +177,9 @@ def row(batch: Any, index: int) -> Any:
     return batch[index]
 
 
-def stacked(values: Sequence[Any]) -> Any:
+def stacked(space: gymnasium.Space, values: Sequence[Any]) -> Any:
     """A batch of values of a nested space."""
-    if isinstance(values[0], Mapping):
-        return {key: stacked([value[key] for value in values]) for key in values[0]}
-    if isinstance(values[0], tuple):
-        return tuple(map(stacked, zip(*values, strict=True)))
-    return np.stack(values)
+    return concatenate(space, values, create_empty_array(space, len(values)))
 
 
 def _fresh(logs: Mapping[str, np.ndarray]) -> dict[str, Any]:
