@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.config.errors import Note, own_notes
+from reverie.config.errors import Note, is_own, own_notes
 from reverie.envs.errors import OptionError, raised
 from reverie.envs.flat.logs import only_logs
 from reverie.envs.wrappers import wrap
@@ -69,7 +69,7 @@ class LocalEnv:
             return self._env.observation_space, self._env.action_space
         except Exception as error:
             # Our own explain themselves.
-            if not type(error).__module__.startswith("reverie.") and not own_notes(error):
+            if not (is_own(error) or own_notes(error)):
                 steps = self._env.get_wrapper_attr("steps") if self._env else 0
                 error.add_note(Note(f"Environment {self.index} raised {raised(error, steps)}"))
             raise
