@@ -192,7 +192,6 @@ class Model:
             self._typed(sample_actions(dists, noise, agent.draws)),
             self._typed({k: x.mode() for k, x in dists.items()}),
             {k: _summary(x) for k, x in dists.items()},
-            {k: x.stddev for k, x in dists.items() if not isinstance(x, Categorical)},
             valid,
         )
 

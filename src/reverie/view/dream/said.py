@@ -30,7 +30,6 @@ class Said(NamedTuple):
         sampled: An action of the policy, as in training.
         likely: Its most likely action, as in evaluations.
         policy: Probabilities of all classes, entry after entry, or means, by action key.
-        spread: Standard deviations of continuous actions.
         valid: Classes that the predicted action mask allows, by action key that has one.
     """
 
@@ -42,7 +41,6 @@ class Said(NamedTuple):
     sampled: Arrays
     likely: Arrays
     policy: Arrays
-    spread: Arrays
     valid: Arrays
 
 
