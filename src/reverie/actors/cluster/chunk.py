@@ -100,8 +100,6 @@ class Failure:
 class ActorError(RuntimeError):
     """What an actor has raised, or what became of it."""
 
-    reason = "failed"
-
 
 def joined(rows: Sequence[Arrays]) -> Arrays:
     """Consecutive steps `[T, N, ...]` of steps `[1, N, ...]`, whose `log/` keys may differ."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from reverie.config.errors import is_own
 from reverie.envs.errors import Cancelled
 from reverie.envs.vector.seeds import env_seed
 
@@ -128,6 +129,6 @@ class Restarts:
 def _first_line(error: Exception) -> str:
     """What happened, as one sentence."""
     line = (str(error).splitlines() or [""])[0].strip()
-    if not hasattr(error, "reason"):
+    if not is_own(error):
         line = f"{type(error).__name__}: {line}".removesuffix(": ")
     return line if line.endswith((".", "!", "?")) else f"{line}."

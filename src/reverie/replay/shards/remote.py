@@ -253,8 +253,6 @@ class RemoteShard:
 class ShardError(RuntimeError):
     """What became of a shard."""
 
-    reason = "failed"
-
 
 def split(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tags and the shards' own ids of steps."""
