@@ -31,16 +31,20 @@ def start(folder: pathlib.Path, name: str, *words: str) -> str:
     return said
 
 
-def programs(folder: pathlib.Path) -> set[str]:
-    return {path.name for path in folder.rglob("jit_reverie_*-cache")}
+def programs(folder: pathlib.Path) -> dict[str, str]:
+    """Files of programs, and what each does."""
+    names = [path.name for path in folder.rglob("jit_reverie_*-cache")]
+    return {name: name.split("-")[0] for name in names}
 
 
 def test_a_run_starts_on_one_core_with_an_empty_and_a_filled_cache(tmp_path):
     start(tmp_path, "first")
     kept = programs(tmp_path / "cache")
-    assert {name.split("-")[0] for name in kept} >= {"jit_reverie_act", "jit_reverie_train"}
+    assert {"jit_reverie_act", "jit_reverie_train"} <= set(kept.values())
     start(tmp_path, "second")
-    assert programs(tmp_path / "cache") == kept
+    # What compiles in a tenth of a second is kept where that has taken longer.
+    again = {k: x for k, x in programs(tmp_path / "cache").items() if x in kept.values()}
+    assert again == kept
 
 
 @pytest.mark.slow
