@@ -11,6 +11,7 @@ import pytest
 
 import reverie
 from reverie.config.errors import ConfigError
+from reverie.track.sinks.background import Background
 from reverie.track.sinks.jsonl import read_jsonl
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
@@ -61,6 +62,8 @@ def test_a_run_whose_outputs_all_fail_ends_as_usual(tmp_path, caplog, monkeypatc
     for name in ("tensorboardX", "wandb", "scope"):
         pytest.importorskip(name)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    # A run waits four seconds for what is not written yet, which a busy machine may exceed.
+    monkeypatch.setattr(Background.__init__, "__defaults__", (400.0,))
     monkeypatch.setattr("tensorboardX.event_file_writer.EventsWriter", Broken().fail)
     monkeypatch.setattr("sys.stdout", Gone())
     folder = tmp_path / "run"

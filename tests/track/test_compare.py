@@ -212,7 +212,7 @@ def test_the_page_tells_values_and_switches_curves(runs):
         page.mouse.move(area["x"] + area["width"] - 2, area["y"] + 20)
         keys = plot.locator(".keys button")
         assert keys.nth(0).inner_text().split("\n")[0].startswith("opt.lr=0.0003, 3 seeds")
-        plot.locator(".at", has_text="environment steps 10,000").wait_for(timeout=5000)
+        plot.locator(".at", has_text="environment steps 10,000").wait_for(timeout=90_000)
         assert keys.nth(0).locator("b").inner_text() == "99.50"
         keys.nth(1).click()
         assert keys.nth(1).get_attribute("aria-pressed") == "false"

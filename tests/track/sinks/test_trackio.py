@@ -22,7 +22,7 @@ steps, first = map(int, sys.argv[2].split(",")), int(sys.argv[3])
 about = {"options": {"run": {"steps": 3}}, "first_step": first, "filter": ""}
 step = 0
 sinks = make_sinks(["trackio"], pathlib.Path(sys.argv[1]), step=lambda: step, **about)
-sinks[0]._patience = 60
+sinks[0]._patience = 400
 with Logger(sinks, lambda: step) as logger:
     for step in steps:
         logger.add({"train/loss/dyn": step / 10, "text": "größe", "nan": float("nan")})
