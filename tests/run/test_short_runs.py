@@ -9,6 +9,7 @@ import pytest
 import reverie
 from reverie.learner.programs import Program
 from reverie.run.scripts import launch
+from reverie.run.state import Run
 from reverie.track.sinks.jsonl import read_jsonl
 
 
@@ -71,6 +72,21 @@ def test_a_run_says_when_it_waits_for_environments(tmp_path, cache, capfd):
     assert out.count("of the time: --run.env_backend async steps each of them") == 1
     records = read_jsonl(tmp_path / "metrics.jsonl")
     assert max(record.get("time/environment", 0) for record in records) > 0.5
+
+
+def test_shares_of_the_time_are_no_more_than_all_of_it(make_config, tmp_path, monkeypatch):
+    def late(run):
+        found = spent(run)
+        time.sleep(0.002)  # As where another thread has its turn just then.
+        return found
+
+    spent = Run.spent.fget
+    monkeypatch.setattr(Run, "spent", property(late))
+    words = ["--random_agent", "true", "--run.steps", "40", "--run.log_every", "1e-9"]
+    launch(make_config(tmp_path, *words))
+    rows = read_jsonl(tmp_path / "metrics.jsonl")
+    sums = [sum(x for key, x in row.items() if key.startswith("time/")) for row in rows]
+    assert 0 < max(sums) <= 1.0
 
 
 def test_a_log_tells_where_the_time_goes_and_counts_are_no_means(finished):

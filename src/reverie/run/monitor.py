@@ -108,9 +108,10 @@ class Monitor:
 
     def _shares(self, run: Run) -> dict[str, float]:
         """Shares of the time since the last call that the parts of the loop took."""
-        now, before, start = run.spent, self._spent, self._start
-        self._spent, self._start = now, time.perf_counter()
-        seconds = max(self._start - start, 1e-6)
+        # Clocks of the parts are read in between, so that these are never more than the whole.
+        before, start, self._start = self._spent, self._start, time.perf_counter()
+        now = self._spent = run.spent
+        seconds = max(time.perf_counter() - start, 1e-6)
         return {f"time/{part}": (now[part] - before[part]) / seconds for part in now}
 
     def _advise(self, run: Run, share: float) -> None:
