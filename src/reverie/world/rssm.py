@@ -79,7 +79,6 @@ class Core(eqx.Module):
         hidden: int,
         blocks: int,
         dynlayers: int,
-        outscale: float,
         key: Key[Array, ""],
     ):
         keys = jax.random.split(key, 4 + dynlayers)
@@ -180,16 +179,8 @@ class RSSM(eqx.Module):
     ):
         core_key, prior_key, post_key, a, b = jax.random.split(key, 5)
         width = stoch * classes
-        self.core = Core(
-            deter,
-            width,
-            action,
-            hidden=hidden,
-            blocks=blocks,
-            dynlayers=dynlayers,
-            outscale=outscale,
-            key=core_key,
-        )
+        sizes = {"hidden": hidden, "blocks": blocks, "dynlayers": dynlayers}
+        self.core = Core(deter, width, action, **sizes, key=core_key)
         self.prior_layers = _dense_stack(deter, hidden, imglayers, prior_key)
         self.prior_logits = Linear(hidden if imglayers else deter, width, outscale=outscale, key=a)
         inputs = tokens if absolute else deter + tokens
