@@ -16,7 +16,7 @@ HOLD = """
 import pathlib, subprocess, sys
 from reverie.run.folder import RunFolder
 with RunFolder(pathlib.Path(sys.argv[1])).locked():
-    child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
     sys.stdin.read()
 child.kill()
