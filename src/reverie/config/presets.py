@@ -7,8 +7,7 @@ import re
 from typing import Any
 
 from reverie.config import yaml_text
-from reverie.config.keys import leaves
-from reverie.config.schema import Config
+from reverie.config.overlay import Overlay
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -29,13 +28,11 @@ def _parsed() -> dict[str, dict[str, Any]]:
 @functools.cache
 def sizes() -> dict[str, dict[str, Any]]:
     """The blocks `size1m`, ... in ascending order: name -> option -> value."""
-    return {
-        name: {
-            key: value
-            for pattern, value in block.items()
-            for key in leaves(Config)
-            if re.fullmatch(pattern, key)
-        }
-        for name, block in presets().items()
-        if re.fullmatch(r"size\d+m", name)
-    }
+    return {name: options_of(name) for name in presets() if re.fullmatch(r"size\d+m", name)}
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """Every option that a block sets -> value."""
+    overlay = Overlay()
+    overlay.update(presets()[name], f"block {name}")
+    return {key: overlay.get(key) for key in overlay.sources}

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import pathlib
-import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from reverie.config import yaml_text
 from reverie.config.errors import ConfigError
 from reverie.config.keys import flatten, groups, leaves
 from reverie.config.original import is_original
-from reverie.config.presets import presets, sizes
+from reverie.config.presets import options_of, sizes
 from reverie.config.schema import Config
 from reverie.track.sinks.jsonl import METRICS, SCORES, last_records
 
@@ -275,15 +274,7 @@ def model_name(options: Mapping[str, Any]) -> str:
 @functools.cache
 def _blocks() -> dict[str, dict[str, Any]]:
     """Blocks that make a model: name -> options of the agent."""
-    names = [*sizes(), "debug", "quickstart", "small"]
-    known = [key for key in leaves(Config) if key.startswith("agent.")]
-    blocks = presets()
     return {
-        name: {
-            key: leaves(Config)[key].validate(value, name)
-            for pattern, value in flatten(blocks[name])
-            for key in known
-            if re.fullmatch(pattern, key)
-        }
-        for name in names
+        name: {key: x for key, x in options_of(name).items() if key.startswith("agent.")}
+        for name in (*sizes(), "debug", "quickstart", "small")
     }
