@@ -40,6 +40,13 @@ SICK = {
     "no gain": ("score", "warning", {}, SCORES),
     "one score": ("score", "warning", {}, [0.0] * 60),
     "fell back": ("score", "warning", {}, [*range(100), *[10] * 20]),
+    "fell back lately": ("score", "warning", {}, [*[0] * 900, *[1] * 3000, *[0] * 150]),
+    "certain, and fell back": (
+        "policy action",
+        "warning",
+        {"train/rand/action": 0.05},
+        [*range(100), *[10] * 20],
+    ),
     "a NaN": ("numbers", "warning", {"train/loss/rec/obs": float("nan")}, None),
 }
 

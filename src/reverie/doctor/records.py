@@ -116,7 +116,6 @@ def _progress(records: Records) -> Line:
             "reached by chance (reverie doctor --env TASK), or make it denser.",
         )
     first, last, best = _levels(scores)
-    gain, fall = last - first, best - last
     says = f"from {first:.4g} at first to {last:.4g} now, best {best:.4g} ({len(scores)} episodes)"
     if records.updates < SETTLED:
         return Line(
@@ -125,17 +124,22 @@ def _progress(records: Records) -> Line:
     return graded(
         "score",
         says,
-        warning=gain <= 0 or fall > 0.5 * (best - first),
+        warning=_stuck(first, last, best),
         advice="It does not get better, or fell back. Look at the lines below first; if they are "
         "healthy, train longer or with a higher run.train_ratio, and try other seeds.",
     )
 
 
 def _levels(scores: np.ndarray) -> tuple[float, float, float]:
-    """Mean score of the first, of the newest and of the best tenth of the episodes."""
-    size = max(3, len(scores) // 10)
+    """Mean score of the first, newest and best tenth of the episodes, of a hundred at most."""
+    size = min(max(3, len(scores) // 10), 100)
     means = np.convolve(scores, np.ones(size) / size, "valid")
     return float(means[0]), float(means[-1]), float(means.max())
+
+
+def _stuck(first: float, last: float, best: float) -> bool:
+    """Whether the score has not risen, or lost more than half of what it had."""
+    return last <= first or best - last > 0.5 * (best - first)
 
 
 def _losses(records: Records) -> Iterator[Line]:
@@ -186,7 +190,7 @@ def _latents(records: Records) -> Iterator[Line]:
 
 def _policy(records: Records) -> Iterator[Line]:
     enough = len(records.scores) >= 10 and records.updates >= SETTLED
-    first, last, _ = _levels(np.array(records.scores)) if enough else (0, 1, 1)
+    stuck = enough and _stuck(*_levels(np.array(records.scores)))
     for name, space in records.actions.items():
         share = records.newest(f"train/rand/{name}")
         if space.kind != "discrete":
@@ -198,15 +202,14 @@ def _policy(records: Records) -> Iterator[Line]:
         if not enough:
             yield Line(f"policy {name}", "unknown", f"{100 * share:.3g} % of the largest entropy")
             continue
-        stuck = last <= first
         yield graded(
             f"policy {name}",
             f"{100 * share:.3g} % of the largest entropy",
             warning=stuck and (share < 0.1 or share > 0.95),
             sick=stuck and share < 0.02,
             advice=(
-                "It stopped exploring before the score got better. Raise agent.imag_loss.actent, "
-                "and check the scale of rewards."
+                "It tries next to nothing any more, and what it does is not good. Raise "
+                "agent.imag_loss.actent, and check the scale of rewards."
                 if share < 0.5
                 else "It is still random: nothing tells actions apart. See the lines on actions, "
                 "reward and value."
