@@ -17,6 +17,12 @@ PATIENCE = 90_000
 """Milliseconds that a page may take; a model has to compile first."""
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """The list of runs has all of them, also where half a second is too short to read them."""
+    monkeypatch.setattr("reverie.view.runs.PATIENCE", 400.0)
+
+
 @pytest.fixture(scope="session")
 def make_run(cache):
     """Trains a short run of the debug preset."""

@@ -30,7 +30,7 @@ def fake_run(path):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, patient):
     fake_run(tmp_path / "logs" / "a" / "run")
     (tmp_path / "secret.png").write_bytes(b"secret")
     return tmp_path / "logs"

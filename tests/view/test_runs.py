@@ -18,7 +18,7 @@ from reverie.view.folders import Folders  # noqa: E402
 
 
 @pytest.fixture
-def client(runs):
+def client(runs, patient):
     return testclient.TestClient(make_app(Folders(runs)), base_url="http://localhost")
 
 
