@@ -20,6 +20,7 @@ BLOCK = 32768
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch, tmp_path):
+    monkeypatch.setattr("reverie.track.sinks.wandb.PATIENCE", 400.0)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     # Nobody's settings and credentials.
