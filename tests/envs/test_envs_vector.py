@@ -1,7 +1,9 @@
 """Vectors of environments: transitions, autoreset, seeds, and both backends alike."""
 
 import logging
+import os
 import sys
+import time
 
 import cloudpickle
 import gymnasium
@@ -219,23 +221,23 @@ def test_environments_may_keep_their_actions(backend):
     assert later["obs"].tolist() == [[0.25, 0.5]]
 
 
-def test_workers_step_while_the_caller_does_something_else():
-    import time
+def test_workers_step_while_the_caller_does_something_else(tmp_path):
+    class Waiting(Noise):
+        """Ends no step before the caller has seen all of them begin."""
 
-    class Sleeper(Noise):
         def step(self, action):
-            time.sleep(0.3)
+            (tmp_path / str(os.getpid())).touch()
+            while not (tmp_path / "seen").exists():
+                time.sleep(0.005)
             return super().step(action)
 
-    with VectorEnv([Sleeper] * 2, "async", seeds=0) as vector:
+    with VectorEnv([Waiting] * 2, "async", seeds=0) as vector:
         vector.reset()
-        start = time.monotonic()
         vector.step_async({"action": np.zeros(2, np.int32)})
-        assert time.monotonic() - start < 0.2
-        time.sleep(0.3)
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.005)
+        (tmp_path / "seen").touch()
         vector.step_wait()
-        # One after another the sleeps would take 0.9 seconds.
-        assert time.monotonic() - start < 0.8
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

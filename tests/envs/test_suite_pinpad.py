@@ -235,8 +235,8 @@ def test_it_is_fast():
     actions = np.random.default_rng(0).integers(0, 5, 4000).tolist()
     best = 0.0
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         for action in actions:
             env.step(action)
-        best = max(best, len(actions) / (time.perf_counter() - start))
-    assert best > 10_000  # It is 80,000; other work on the machine makes this vary.
+        best = max(best, len(actions) / (time.thread_time() - start))
+    assert best > 10_000  # It is 80,000; other work on the machine takes caches away.
