@@ -23,8 +23,8 @@ def measure_train(case: TrainCase) -> dict[str, Any]:
     The first finds the cache empty and makes all updates. The second finds its program there.
 
     Returns:
-        The record of `measure_train_step`, with the names of its times and memory that differ
-        between the two processes ending in `_cold` and `_warm`.
+        The record of `measure_train_step`, with the names of its figures that differ between the
+        two processes ending in `_cold` and `_warm`.
     """
     with tempfile.TemporaryDirectory(prefix="reverie-bench-") as folder:
         words = (*case.words, "--jax.cache_dir", folder)

@@ -20,6 +20,9 @@ WARMUP = 2
 PRODUCTS = 15
 """Products that are timed where nothing else is."""
 
+FOUND = "/jax/compilation_cache/cache_hits"
+"""What JAX tells when a program need not be compiled."""
+
 PEAK_SIDE = 8192
 """Side of the matrices that show what an accelerator can do in the compute dtype."""
 
@@ -29,9 +32,9 @@ Record = dict[str, Any]
 def measure_first_update(case: TrainCase, scratch: pathlib.Path) -> Record:
     """Builds the agent and makes one update: compilation time and memory, nothing else."""
     work = make_workload(case.config(), case.obs, scratch)
-    seconds = _issue_first(work, work.batch(0))
+    first = _issue_first(work, work.batch(0))
     _update(work, work.batch(1))
-    return {"compile_s": seconds, "memory_bytes": peak_memory()}
+    return first | {"memory_bytes": peak_memory()}
 
 
 def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
@@ -42,16 +45,19 @@ def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
     """
     work = make_workload(case.config(), case.obs, scratch)
     batches = [work.batch(seed) for seed in range(2)]
-    compile_s = _issue_first(work, batches[0])
+    first = _issue_first(work, batches[0])
     device = work.learner.placement.training[0]
     product = Product(device)
     updates, products = _time_updates(work, batches, product, case.updates)
     # The memory comes before what follows, which no training needs.
-    record = _facts(work, device) | {
-        "compile_s": compile_s,
-        "memory_bytes": peak_memory(),
-        "device_memory_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use"),
-    }
+    record = (
+        _facts(work, device)
+        | first
+        | {
+            "memory_bytes": peak_memory(),
+            "device_memory_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use"),
+        }
+    )
     count = _count(work, batches[0])
     record |= _rates(updates, products, product.flops, count.flops, _parallel(work, device))
     record |= {"flops": count.flops, "flops_uncounted": sorted(count.uncounted)}
@@ -70,14 +76,19 @@ def measure_product(case: TrainCase, _: pathlib.Path) -> Record:
     return {"g_s": statistics.median(product.seconds() for _ in range(PRODUCTS))}
 
 
-def _issue_first(work: Workload, batch: Arrays) -> float:
-    """Seconds until the first update is issued: tracing, and compiling or loading the program."""
+def _issue_first(work: Workload, batch: Arrays) -> Record:
+    """Seconds until the first update is issued: tracing, and compiling or loading the program.
+
+    And how many programs were found in the cache meanwhile.
+    """
+    events = []
+    jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
     start = time.perf_counter()
     work.learner.prepare("train", batch)
     outputs = work.learner.update(batch)
-    seconds = time.perf_counter() - start
+    seconds, found = time.perf_counter() - start, events.count(FOUND)
     jax.block_until_ready((outputs, work.learner.state))
-    return seconds
+    return {"compile_s": seconds, "programs_found": found}
 
 
 def _update(work: Workload, batch: Arrays) -> float:
