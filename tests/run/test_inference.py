@@ -89,6 +89,6 @@ def test_actors_act_through_a_server_and_lose_no_step_when_it_is_killed(train, t
     # A chunk of 16 steps is worth 8 updates; two of each actor may wait with old ones. More than
     # that is one of an actor that has stood still while the other one went on.
     lags = [x["actors/lag"] for x in read_jsonl(tmp_path / "run" / "metrics.jsonl")
-            if x["step"] > killed[0] and "actors/lag" in x]  # fmt: skip
+            if x["step"] > killed[0] + 160 and "actors/lag" in x]  # fmt: skip
     assert min(lags) <= 8 * 2 * 2 + 8
     assert records["epstats/log/has_jax/max"] == 0
