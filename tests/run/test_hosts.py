@@ -23,7 +23,7 @@ from reverie.track.sinks.jsonl import read_jsonl
 WORDS = [
     "--configs", "debug", "--task", "gym_CartPole-v1", "--batch_size", "4",
     "--run.train_ratio", "4",
-    "--run.report_every", "0", "--run.log_every", "1", "--logger.outputs", "terminal", "jsonl",
+    "--run.report_every", "0", "--run.log_every", "0.2", "--logger.outputs", "terminal", "jsonl",
     "--jax.platform", "cpu", "--jax.mock_devices", "2", "--jax.devices", "0", "--jax.fast_compile",
     "true",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ def command(tmp_path, cache):
 
 
 def test_a_learner_that_is_killed_resumes_and_no_step_is_lost_or_counted_twice(command):
-    command.wait(lambda: len(command.saved.steps()) > 1)
+    command.wait(command.saved.steps)
     learner = command.learner()
     learner.suspend()
     # From now on it saves no more, and nobody has noticed.
