@@ -136,11 +136,11 @@ class Agent:
         It comes from the host: on a device each of its arrays would be a program to compile.
         """
         dyn = self.config.dyn
-        state = State(
-            np.zeros((batch, dyn.deter), self.dtype), np.full((batch, dyn.stoch), -1, np.int32)
-        )
+        deter = np.zeros((batch, dyn.deter), self.dtype)
+        stoch = np.full((batch, dyn.stoch), -1, np.int32)
         prevact = {k: s.zeros(batch) for k, s in self.act_space.items()}
-        return jax.device_put(Carry(state, prevact))
+        deter, stoch, prevact = jax.device_put((deter, stoch, prevact))
+        return Carry(State(deter, stoch), prevact)
 
     def policy(
         self,
