@@ -99,9 +99,13 @@ EXPERIMENTS = {
             "minigrid.wrappers:ImgObsWrapper",
             "gymnasium.wrappers:FlattenObservation",
         ),
+        label="classes of cells",
     ),
     "minigrid_pixels": Experiment(
-        (*SMALL, "minigrid"), {"gym_minigrid:MiniGrid-Empty-8x8-v0": 30_000}
+        (*SMALL, "minigrid"),
+        {"gym_minigrid:MiniGrid-Empty-8x8-v0": 30_000},
+        beside="minigrid",
+        label="pixels",
     ),
     "dmc": Experiment(
         ("dmc_proprio",),
