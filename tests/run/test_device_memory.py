@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from reverie import cli
-from reverie.config.errors import Note
+from reverie.config.errors import Note, own_notes
 from reverie.learner.checkpoint import Checkpointer
 from reverie.learner.compiler import Compiler
 from reverie.run.device_memory import DeviceMemoryError
@@ -78,7 +78,7 @@ def test_the_command_tells_the_error_before_the_save_that_failed(error):
 def test_notes_of_libraries_explain_nothing():
     error = RuntimeError("a mistake")
     error.add_note("For simplicity, JAX has removed its internal frames.")
-    assert not cli._explained(error)
+    assert not own_notes(error)
     error.add_note(Note("Environment 1 raised it."))
-    assert cli._explained(error)
+    assert own_notes(error)
     assert "JAX" not in cli._message(error)
