@@ -59,7 +59,7 @@ EXPERIMENTS = {
             "gym_tasks:Catch-v0": 10_000,
             "gym_tasks:Sliders-v0": 30_000,
             "gym_tasks:Console-v0": 10_000,
-            "gym_MountainCarContinuous-v0": 20_000,
+            "gym_MountainCarContinuous-v0": 50_000,
             "gym_LunarLander-v3": 50_000,
         },
         (0, 1),
