@@ -166,5 +166,5 @@ def test_a_worker_that_is_never_built_is_left_soon(run, saved, tmp_path):
     assert outcome.steps == 0
     assert "before its first step" in outcome.summary()
     assert stuck.exists()
-    assert time.monotonic() - sent[0] < 100
+    assert time.monotonic() - sent[0] < 60
     assert saved() == []
