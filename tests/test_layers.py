@@ -12,6 +12,7 @@ LAYERS = {
     "spaces": -1,  # The vocabulary: everybody may use it.
     "disk": -1,
     "clocks": -1,
+    "machine": -1,
     "extras": -2,
     "options": -2,
     "catalog": -1,

@@ -24,7 +24,7 @@ def machine(monkeypatch, tmp_path):
         memory = collections.namedtuple("Memory", "available")(ram)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
         monkeypatch.setattr("shutil.disk_usage", lambda path: Disk(disk))
-        monkeypatch.setattr(budget, "_CGROUPS", tmp_path / "cgroup")
+        monkeypatch.setattr("reverie.machine._CGROUPS", tmp_path / "cgroup")
 
     return free
 
@@ -134,15 +134,3 @@ def test_auto_takes_ram_if_everything_fits_with_room_for_training(machine, tmp_p
     assert choose(1e9, "ram").bound is None
     assert "replay.storage disk" in choose(1e9, "ram").problem
     assert choose(100e9, "disk").bound == 2e9
-
-
-def test_the_limit_of_a_container_counts(machine, tmp_path):
-    machine(20e9, 100e9)
-    group = tmp_path / "cgroup"
-    group.mkdir()
-    (group / "memory.max").write_text("max\n")
-    assert budget.available_ram() == 20e9
-    (group / "memory.max").write_text("8000\n")
-    (group / "memory.current").write_text("5000\n")
-    (group / "memory.stat").write_text("anon 4000\nactive_file 300\ninactive_file 200\n")
-    assert budget.available_ram() == 3500

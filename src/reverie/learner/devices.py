@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from reverie.envs.vector.backend import cores
 from reverie.extras import install
 from reverie.learner.cache import configure_cache
 from reverie.learner.hosts import Hosts
+from reverie.machine import cores
 
 MAX_CPU_DEVICES = 8
 """CPU devices that share a batch unless told otherwise; each holds a copy of the agent's state."""

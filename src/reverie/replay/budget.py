@@ -5,9 +5,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from reverie.disk import free_space
+from reverie.machine import available_ram
 from reverie.replay.chunk import Layout
 
 INDEX = 60
@@ -15,8 +14,6 @@ INDEX = 60
 
 SHARE = 0.75
 """Of the memory that is available, what `choose_budget` gives to steps; training needs some too."""
-
-_CGROUPS = Path("/sys/fs/cgroup")
 
 MODEL = "choose a smaller model, such as --configs size12m or size1m"
 
@@ -187,11 +184,6 @@ def estimate_budget(
     )
 
 
-def available_ram() -> float:
-    """Bytes of memory that can be used without swapping, within the limits of the container."""
-    return min([float(psutil.virtual_memory().available), *_container_limits()])
-
-
 def available_disk(folder: Path, shares: int = 1) -> float:
     """Bytes that files in a folder may take, with those of the files that it holds already.
 
@@ -202,33 +194,6 @@ def available_disk(folder: Path, shares: int = 1) -> float:
     # Shards have folders of their own in it.
     own = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return free_space(folder) / shares + own
-
-
-def _container_limits() -> list[float]:
-    """What each control group above this process leaves it; none where there are no limits."""
-    found = []
-    for folder in (_CGROUPS, *_own_groups()):
-        try:
-            limit = int((folder / "memory.max").read_text())
-            used = int((folder / "memory.current").read_text())
-            lines = (folder / "memory.stat").read_text().splitlines()
-        except (OSError, ValueError):
-            continue  # No such file, or the limit is the word "max".
-        stat = dict(line.split() for line in lines)
-        # The system drops cached files before it runs out of memory.
-        cached = int(stat.get("active_file", 0)) + int(stat.get("inactive_file", 0))
-        found.append(float(max(0, limit - used + cached)))
-    return found
-
-
-def _own_groups() -> list[Path]:
-    """The control group of this process and those above it, without the root."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    names = [Path(line[3:].strip("/")) for line in lines if line.startswith("0::/")]
-    return [_CGROUPS / group for name in names for group in (name, *name.parents) if group.name]
 
 
 def _gb(size: float) -> str:

@@ -8,7 +8,7 @@ import jax
 
 from reverie.config.schema import Config
 from reverie.learner.learner import Learner
-from reverie.replay.budget import available_ram
+from reverie.machine import available_ram
 
 
 class DeviceMemoryError(RuntimeError):

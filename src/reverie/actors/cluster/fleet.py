@@ -15,7 +15,7 @@ from reverie.actors.cluster.engine.package import import_ray, init
 from reverie.actors.cluster.evaluator import EvalActor
 from reverie.actors.cluster.inference.server import InferenceServer
 from reverie.config.parallel import RayConfig
-from reverie.envs.vector import backend
+from reverie.machine import cores
 from reverie.replay.shards.place import here
 
 INFERENCE = "inference"
@@ -125,9 +125,9 @@ def _open(ray: Any, options: RayConfig, namespace: str, stack: contextlib.ExitSt
         init(ray, address=address, namespace=namespace)
         stack.callback(ray.shutdown)
         notes = [f"A local Ray was started; what its processes write is in {folder}."]
-        if options.actors >= (cores := backend.cores()):
+        if options.actors >= (usable := cores()):
             notes.append(
-                f"{options.actors} actors and the learner share {cores} cores: more actors help "
+                f"{options.actors} actors and the learner share {usable} cores: more actors help "
                 "only where environments wait for something else than this machine's cores."
             )
         return notes

@@ -15,8 +15,8 @@ from gymnasium import spaces as gs
 
 from reverie.envs.errors import MissingPackageError, OptionError, SpaceError, unknown_task
 from reverie.envs.flat.converter import Bounds
-from reverie.envs.vector.backend import cores
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine, Results, row, stacked
+from reverie.machine import cores
 
 OURS = ("num_envs", "batch_size", "seed", "env_type")
 """Arguments of EnvPool that are not the user's to give."""

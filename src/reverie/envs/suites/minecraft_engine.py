@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from reverie.machine import cores
+
 log = logging.getLogger("reverie.envs")
 
 ATTEMPTS = 3
@@ -115,7 +117,7 @@ def launch_turn() -> Iterator[None]:
     A launch keeps two cores busy for a minute; many at once exceed the time limits of MineRL. The
     operating system gives a turn back whatever becomes of the process that has it.
     """
-    turns = max(1, len(os.sched_getaffinity(0)) // 2)
+    turns = max(1, cores() // 2)
     folder = pathlib.Path(tempfile.gettempdir())
     names = [folder / f"reverie-minecraft-{os.getuid()}-{turn}.lock" for turn in range(turns)]
     with contextlib.ExitStack() as stack:

@@ -1,6 +1,5 @@
 """Whether environments step in this process or in processes of their own."""
 
-import os
 import pickle
 from collections.abc import Callable, Sequence
 
@@ -48,13 +47,6 @@ def choose(
             f"{problem}. Build everything inside the factory, or use backend='sync'."
         )
     return "async", "as configured."
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _pickle_problem(factory: Callable[[], gymnasium.Env]) -> str:
