@@ -185,7 +185,7 @@ def _plan(words: list[str]) -> int:
 
 
 def _config(words: list[str]) -> int:
-    from reverie.config.foreign import from_folder
+    from reverie.config.foreign import SavedRun, from_folder
     from reverie.config.load import load
     from reverie.config.printing import describe
 
@@ -193,7 +193,8 @@ def _config(words: list[str]) -> int:
     options, rest = from_folder(folder) if folder else ({}, [])
     for note in rest:
         print(f"# Left out: {note}")
-    print(describe(load(words, overrides=options, expand=False)), end="")
+    saved = SavedRun(options, {}, f"file {os.path.join(folder, 'config.yaml')}")
+    print(describe(load(words, saved=saved, expand=False)), end="")
     return 0
 
 

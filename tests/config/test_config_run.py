@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from reverie import cli
 from reverie.config.errors import ConfigError
 from reverie.config.load import RUN_CONFIG, load, load_run
 
@@ -71,3 +72,12 @@ def test_a_wrong_logdir_is_reported_as_ever(tmp_path):
     (tmp_path / RUN_CONFIG).write_text("[")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_run(["--logdir", str(tmp_path)])
+
+
+def test_the_options_of_a_run_are_printed_for_another_one(saved, capsys, tmp_path):
+    assert cli.main(["config", "--from", saved.logdir, "--configs", "size1m", "--seed", "3"]) == 0
+    (tmp_path / "mine.yaml").write_text(printed := capsys.readouterr().out)
+    assert f"batch_size: 2  # set by file {saved.logdir}/config.yaml; default 16" in printed
+    printed = load(["--configs", str(tmp_path / "mine.yaml")])
+    assert printed.agent.dyn.deter == 512
+    assert (printed.seed, printed.task, printed.jax) == (3, saved.task, saved.jax)
