@@ -121,6 +121,28 @@ def test_python_without_a_standard_output_trains(tmp_path, monkeypatch):
     assert outcome.steps == 20
 
 
+def test_what_can_only_write_may_stand_in_for_the_standard_output(tmp_path, monkeypatch):
+    class Both:
+        """Copies what is printed into a file, as many scripts do."""
+
+        def __init__(self, *files):
+            self.files = files
+
+        def write(self, text):
+            for file in self.files:
+                file.write(text)
+
+        def flush(self):
+            for file in self.files:
+                file.flush()
+
+    with open(tmp_path / "log", "w") as log:
+        monkeypatch.setattr(sys, "stdout", Both(sys.stdout, log))
+        options = {"random_agent": True, "run.steps": 20}
+        reverie.train("CartPole-v1", configs="debug", logdir=tmp_path / "run", **options)
+    assert "step 20/20 (100%)" in (tmp_path / "log").read_text()
+
+
 def test_modules_in_the_current_folder_stand_behind_all_others(loud, monkeypatch):
     monkeypatch.chdir(loud)
     monkeypatch.setattr(sys, "path", [*sys.path])

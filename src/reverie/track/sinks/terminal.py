@@ -321,7 +321,9 @@ class _Eta:
 
 
 def _interactive(file: TextIO) -> bool:
-    return file.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    # What people put in place of the standard output can often do no more than write and flush.
+    terminal = getattr(file, "isatty", bool)()
+    return terminal and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def _unicode(file: TextIO) -> bool:
@@ -329,7 +331,7 @@ def _unicode(file: TextIO) -> bool:
     everything, ctype, lang = (os.environ.get(x, "") for x in ("LC_ALL", "LC_CTYPE", "LANG"))
     if ctype == "C.UTF-8" and lang in ("", "C", "POSIX"):
         ctype = ""  # Python itself has set it, where there is no locale.
-    return _utf8(file.encoding or "") and _utf8(everything or ctype or lang)
+    return _utf8(getattr(file, "encoding", "") or "") and _utf8(everything or ctype or lang)
 
 
 def _utf8(name: str) -> bool:
