@@ -9,16 +9,13 @@ from pathlib import Path
 
 
 class DiskFullError(OSError):
-    """Something could not be written. What was saved before is whole and stays.
+    """Something could not be written. What was saved before is whole and stays."""
 
-    Args:
-        folder: Where.
-        needed: Bytes for which there is no room, if that is known.
-    """
-
-    def __init__(self, folder: Path, needed: int = 0):
+    @classmethod
+    def of(cls, folder: Path, needed: int = 0) -> "DiskFullError":
+        """That of a folder, where so many bytes have no room, if their number is known."""
         wanted = f", and the next save may take {needed / 1e6:,.0f} MB" if needed else ""
-        super().__init__(
+        return cls(
             f"The disk is full: {folder} has {free_space(folder) / 1e6:,.0f} MB left{wanted}. What "
             "was saved before is whole. Free some space, or pass a lower --replay.size, and go on "
             "with the same command."
@@ -75,7 +72,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
     except Exception as error:
         if not is_full(error):
             raise
-        raise DiskFullError(folder) from error
+        raise DiskFullError.of(folder) from error
 
 
 def is_full(error: BaseException | None) -> bool:

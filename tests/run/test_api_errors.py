@@ -1,6 +1,8 @@
 """Errors of the Python interface."""
 
 import inspect
+import pathlib
+import pickle
 import traceback
 
 import gymnasium
@@ -8,6 +10,9 @@ import pytest
 
 import reverie
 from reverie.config.errors import ConfigError
+from reverie.disk import DiskFullError
+from reverie.envs.errors import WorkerError
+from reverie.learner.transfer import MismatchedTransferError
 
 
 @pytest.mark.parametrize(
@@ -39,6 +44,22 @@ def test_other_errors_keep_their_frames(tmp_path):
     with pytest.raises(RuntimeError, match="no simulator") as caught:
         reverie.train(Broken, configs="debug", logdir=tmp_path / "run")
     assert len(traceback.extract_tb(caught.value.__traceback__)) > 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DiskFullError.of(pathlib.Path("/"), 10),
+        WorkerError(1, "raised", "Environment 1 raised", "its traceback"),
+        MismatchedTransferError("1 parameter does not fit", ("params/x",)),
+    ],
+)
+def test_an_error_finds_its_way_out_of_a_pool(error):
+    # One that cannot be unpickled leaves whoever waits for it waiting.
+    error.add_note("where it was")
+    found = pickle.loads(pickle.dumps(error))
+    assert type(found) is type(error)
+    assert (str(found), vars(found)) == (str(error), vars(error))
 
 
 def test_the_interface_keeps_its_signature():

@@ -107,7 +107,7 @@ def test_a_command_says_that_its_output_cannot_be_written(tmp_path):
 
 def test_a_full_disk_is_explained_without_a_traceback(tmp_path, monkeypatch, capfd):
     def fail(words):
-        raise DiskFullError(tmp_path)
+        raise DiskFullError.of(tmp_path)
 
     monkeypatch.setitem(cli._COMMANDS, "envs", (fail, ""))
     assert cli.main(["envs"]) == 2

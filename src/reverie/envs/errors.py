@@ -60,10 +60,14 @@ class WorkerError(RuntimeError):
     """
 
     def __init__(self, index: int, reason: str, message: str, trace: str = ""):
-        super().__init__(message)
+        # All of them, so that it can be pickled on its way out of a pool.
+        super().__init__(index, reason, message, trace)
         self.index = index
         self.reason = reason
         self.trace = trace
+
+    def __str__(self) -> str:
+        return self.args[2]
 
 
 def unknown_task(suite: str, name: str, known: Iterable[str], advice: str = "") -> UnknownTaskError:

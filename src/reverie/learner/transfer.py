@@ -126,8 +126,11 @@ class MismatchedTransferError(CheckpointError):
     """
 
     def __init__(self, message: str, names: tuple[str, ...]):
-        super().__init__(message)
+        super().__init__(message, names)
         self.names = names
+
+    def __str__(self) -> str:
+        return self.args[0]
 
     def without(self) -> str:
         """A regular expression that leaves the modules of these parameters out."""

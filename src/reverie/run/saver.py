@@ -59,7 +59,7 @@ class Saver:
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_SECONDS
             if free_space(self._folder) < self._reserve:
-                raise DiskFullError(self._folder, self._reserve)
+                raise DiskFullError.of(self._folder, self._reserve)
 
     def wait(self) -> None:
         """Returns when the save in progress, if there is one, is durable.
