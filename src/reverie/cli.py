@@ -109,8 +109,11 @@ def _run_config(words: list[str]) -> "Config":
     trust, words = flag(words, "trust")
     config = load_run(words, trust=trust)
     if "task" not in config.sources:
+        given = not config.sources["logdir"].startswith("default")
+        empty = given and not os.path.exists(f"{config.logdir}/config.yaml")
+        found = f", and {config.logdir} holds no run to go on with" if empty else ""
         raise UsageError(
-            "No --task given: say what to train on, for example --task CartPole-v1 or "
+            f"No --task given{found}: say what to train on, for example --task CartPole-v1 or "
             "--configs quickstart; `reverie envs` lists the suites."
         )
     return config
