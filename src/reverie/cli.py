@@ -170,7 +170,8 @@ def _plot(words: list[str]) -> int:
         take([], "logdir", "plot")  # Raises.
     from reverie.run.plot import plot_one, plot_runs
 
-    alone = len(folders) == 1 and not baseline and axis == "steps" and not output.endswith(".html")
+    picture = not output or output.endswith(".png")
+    alone = len(folders) == 1 and not baseline and axis == "steps" and picture
     paths = plot_one(folders[0], output) if alone else []
     for path in paths or plot_runs(folders, output, axis, baseline):
         print(path)

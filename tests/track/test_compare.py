@@ -183,6 +183,7 @@ def test_several_runs_are_plotted_into_the_current_folder(runs, capsys, monkeypa
         ([".", "--baseline", "mine"], "--baseline is mine; expected published or original."),
         ([".", "--x", "hours", "--baseline", "original"], "over steps, not over hours"),
         (["runs", "--output", "x.pdf"], "--output is x.pdf; expected a name that ends in .png"),
+        (["runs/b0", "--output", "x.pdf"], "--output is x.pdf; expected a name that ends in .png"),
         (["a", "--smooth", "3"], "reverie plot does not know --smooth"),
         (["empty", "empty"], "There is no run with a finished episode in empty, empty."),
     ],
