@@ -130,6 +130,13 @@ def test_more_of_the_only_environment_are_refused():
         custom.limited(config, custom.resolve(Attached()))
 
 
+@pytest.mark.parametrize("env", [Counting, Counting()])
+def test_arguments_that_nothing_takes_are_refused(env):
+    config = load(overrides={"task": "custom_x", "env.gym.kwargs.length": 3})
+    with pytest.raises(ConfigError, match=r"env.gym.kwargs is {'length': 3}, .* functools.partial"):
+        custom.limited(config, custom.resolve(env))
+
+
 def test_a_function_that_returns_one_object_twice_is_refused():
     env = Counting()
     with pytest.raises(OptionError, match="Environment 1 is the same object"):

@@ -45,8 +45,15 @@ def limited(config: Config, source: EnvSource) -> Config:
     """The configuration within the limits of environments, which win over presets.
 
     Raises:
-        ConfigError: If the user asked for something beyond them.
+        ConfigError: If the user asked for something beyond them, or for arguments that
+            nothing takes.
     """
+    kwargs = config.env.gym.kwargs
+    if source.custom and kwargs and config.sources.get("env.gym.kwargs") == "overrides":
+        raise ConfigError(
+            f"env.gym.kwargs is {kwargs}, but an environment that is passed is made as it is. Pass "
+            "it with its arguments, such as functools.partial(MyEnv, size=3)."
+        )
     for name, value in source.limits.items():
         key, asked = f"run.{name}", getattr(config.run, name)
         if config.sources.get(key) == "overrides" and asked not in (value, "auto"):
