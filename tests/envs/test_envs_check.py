@@ -261,6 +261,7 @@ def vector():
         (BadEnd, "warning", ["close() raised OSError: gone"]),
         (NoEnv, "error", ["NoEnv", "gymnasium.Env"]),
         (vector, "error", ["vector of environments", "run.envs"]),
+        (vector(), "error", ["vector of environments", "run.envs"]),
         (3, "error", ["3 is neither"]),
         (lambda: None, "error", ["no gymnasium.Env"]),
         (lambda size: Good(), "error", ["cannot be built", "size"]),

@@ -137,6 +137,12 @@ def test_arguments_that_nothing_takes_are_refused(env):
         custom.limited(config, custom.resolve(env))
 
 
+def test_a_vector_of_environments_says_what_to_pass():
+    vector = gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync")
+    with pytest.raises(TypeError, match=r"vector of environments .* run.envs"):
+        custom.resolve(vector)
+
+
 def test_a_function_that_returns_one_object_twice_is_refused():
     env = Counting()
     with pytest.raises(OptionError, match="Environment 1 is the same object"):

@@ -10,6 +10,7 @@ import gymnasium
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
 from reverie.envs.registry import full_name
+from reverie.envs.wrappers import require_env
 from reverie.run.identity import lost, tag
 from reverie.run.source import CUSTOM, EnvSource
 
@@ -27,10 +28,12 @@ def resolve(env: EnvLike) -> EnvSource:
     environment, stepped in this process, and closed by whoever made it.
 
     Raises:
-        TypeError: If it is none of the kinds.
+        TypeError: If it is none of the kinds, such as a vector of environments.
     """
     if isinstance(env, str):
         return EnvSource(full_name(env))
+    if isinstance(env, gymnasium.vector.VectorEnv):
+        require_env(env)
     if isinstance(env, gymnasium.Env):
         return _instance(env)
     if callable(env):
