@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+import types
 
 import cloudpickle
 import gymnasium
@@ -238,6 +239,19 @@ def test_a_class_is_trained_by_its_name(beside, backend):
     outcome = launch(config)
     lengths = {r["episode/length"] for r in read_jsonl(outcome.logdir / "scores.jsonl")}
     assert lengths == {7}
+
+
+def test_a_class_of_a_script_that_was_spawned_goes_to_processes(beside, monkeypatch):
+    # So does multiprocessing name the script, and no other process has a module of that name.
+    script = types.ModuleType("__mp_main__")
+    monkeypatch.setitem(sys.modules, script.__name__, script)
+    exec((beside / "own_env.py").read_text(), vars(script))
+    source = custom.resolve(script.Target)
+    try:
+        with VectorEnv([source.factory()], backend="async") as vector:
+            assert vector.reset()["obs"].shape == (1, 2)
+    finally:
+        cloudpickle.unregister_pickle_by_value(script)
 
 
 def test_names_of_classes_that_are_not_there(beside):

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable
 
 import cloudpickle
@@ -32,6 +33,9 @@ def resolve(env: EnvLike) -> EnvSource:
     """
     if isinstance(env, str):
         return EnvSource(full_name(env))
+    if script := sys.modules.get("__mp_main__"):
+        # What multiprocessing has spawned knows its script by a name that no process of ours does.
+        cloudpickle.register_pickle_by_value(script)
     if isinstance(env, gymnasium.vector.VectorEnv):
         require_env(env)
     if isinstance(env, gymnasium.Env):
