@@ -124,6 +124,9 @@ def test_an_error_in_a_callback_ends_the_run_saved(tmp_path):
     ("extras", "message"),
     [
         ({"callbacks": [60]}, "callbacks has 60 in it: expected functions that take the run"),
+        ({"callbacks": print}, r"callbacks is <.*print>: expected a list"),
+        ({"callbacks": map(str, [])}, "callbacks is <map .* expected a list"),
+        ({"sinks": None}, r"sinks is None: expected a list, such as sinks=\[mine\]"),
         ({"sinks": [print]}, "without write, episode, note, close"),
         ({"callbacks": [print], "script": "eval_only"}, "script is eval_only"),
     ],

@@ -55,6 +55,9 @@ def launch(
 
 def _check(callbacks: Sequence[Hook], sinks: Sequence[Sink], collector: Collector | None) -> None:
     """Raises ConfigError if one of them cannot be used as such."""
+    for name, given in (("callbacks", callbacks), ("sinks", sinks)):
+        if not isinstance(given, Sequence):
+            raise ConfigError(f"{name} is {given!r}: expected a list, such as {name}=[mine].")
     for callback in callbacks:
         if not callable(callback):
             raise ConfigError(
