@@ -121,8 +121,9 @@ def test_the_device_is_the_callers_choice(finished, agent):
     (action, state), (wanted, _) = other.policy(obs), agent.policy(obs)
     assert action == wanted
     assert jax.tree.leaves(state.carry)[0].devices() == {device}
-    with pytest.raises(DeviceError, match="device is 'cpu:99', but JAX finds no such device"):
-        reverie.load(finished.logdir, device="cpu:99")
+    for name in ("cpu:99", 0):
+        with pytest.raises(DeviceError, match=f"device is {name!r}, but JAX finds no such device"):
+            reverie.load(finished.logdir, device=name)
 
 
 def test_one_of_many_acts_as_one_alone(finished):

@@ -122,9 +122,9 @@ def choose(wanted: Device | str | None) -> Device:
     if wanted is None:
         (found,) = jnp.zeros(()).devices()
         return found
-    if not isinstance(wanted, str):
+    if isinstance(wanted, jax.Device):
         return wanted
-    platform, _, index = wanted.partition(":")
+    platform, _, index = str(wanted).partition(":")
     try:
         return jax.devices(platform)[int(index or 0)]
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
