@@ -162,6 +162,17 @@ def test_environments_begin_anew_where_is_first_says_so(agent):
     assert np.abs(deter(later)[1] - deter(begun)[1]).max() > 1e-4
 
 
+def test_one_environment_begins_anew_where_is_first_says_so(agent):
+    obs = np.ones(4, np.float32)
+    action, state = agent.policy(obs)
+    assert not action.shape
+    deter = lambda x: np.asarray(jax.tree.leaves(x[1].carry)[0])  # noqa: E731
+    begun = deter(agent.policy(obs))
+    for first in (True, np.True_):
+        np.testing.assert_allclose(deter(agent.policy(obs, state, is_first=first)), begun, 1e-5)
+    assert np.abs(deter(agent.policy(obs, state, is_first=False)) - begun).max() > 1e-4
+
+
 def test_numbers_of_environments_that_do_not_fit_are_refused(agent):
     obs = np.ones((2, 4), np.float32)
     _, state = agent.policy(obs, is_first=[True, True])

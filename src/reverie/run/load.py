@@ -103,17 +103,17 @@ class TrainedAgent:
         state: PolicyState | None = None,
         mode: Literal["train", "eval"] = "eval",
         *,
-        is_first: Sequence[bool] | np.ndarray | None = None,
+        is_first: Sequence[bool] | np.ndarray | bool | None = None,
     ) -> tuple[Any, PolicyState]:
         """Chooses an action for one observation, or actions for those of many environments.
 
         Args:
-            obs: An observation as the environment returns it; with `is_first` those of N
+            obs: An observation as the environment returns it; with several `is_first` those of N
                 environments, as a vector environment of gymnasium returns them.
             state: From the previous call in this episode; None at the start of an episode, and of
                 all environments.
             mode: `eval` takes the most likely action, `train` samples as in training.
-            is_first: For N environments: which of them begin an episode with this observation.
+            is_first: Whether an episode begins with this observation; for N environments in which.
 
         Returns:
             An action as the environment takes it, or those that a vector environment takes; and
@@ -130,8 +130,8 @@ class TrainedAgent:
                 f"The state is a {type(state).__name__}: expected what the previous call of "
                 "policy returned beside the action, or None at the start of an episode."
             )
-        converter, many = self._converter, is_first is not None
-        first = np.array(is_first if many else [False], bool)
+        converter, many = self._converter, np.ndim(is_first) > 0
+        first = np.array(is_first, bool, ndmin=1)
         try:
             rows = self._rows(obs, len(first)) if many else [obs]
             seen = [converter.observation(row) for row in rows]
