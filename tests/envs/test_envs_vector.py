@@ -170,6 +170,25 @@ def test_earlier_transitions_do_not_change(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_environments_may_show_what_they_draw_into_together(backend):
+    screen = np.zeros(2, np.float32)
+
+    class Shown(Noise):
+        def reset(self, *, seed=None, options=None):
+            self.seed = seed % 1000
+            screen[:] = self.seed, 0
+            return screen, {}
+
+        def step(self, action):
+            screen[:] = self.seed, 1
+            return screen, 0.0, False, False, {}
+
+    with VectorEnv([Shown] * 2, backend, seeds=[3, 4]) as vector:
+        assert vector.reset()["obs"].tolist() == [[3, 0], [4, 0]]
+        assert vector.step({"action": np.zeros(2, np.int32)})["obs"].tolist() == [[3, 1], [4, 1]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_environments_are_seeded_apart_and_repeatably(backend):
     def play(seeds):
         with VectorEnv([Noise] * 3, backend, seeds=seeds) as vector:

@@ -64,7 +64,9 @@ class LocalEnv:
         """
         try:
             if self._env is not None:
-                return play(self._env, *self._request)
+                obs, *others = play(self._env, *self._request)
+                # Some draw into one buffer together, and the next one does before this is stacked.
+                return {key: np.array(value) for key, value in obs.items()}, *others
             self._env = self._build()
             return self._env.observation_space, self._env.action_space
         except Exception as error:
