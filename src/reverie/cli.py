@@ -20,6 +20,9 @@ from reverie.extras import install
 if TYPE_CHECKING:
     from reverie.config.schema import Config
 
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What the system answers where files are not to be read or written."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
@@ -62,7 +65,10 @@ def _run(words: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             print(f"reverie: The output could not be written: {error.strerror}.", file=sys.stderr)
             return 2
-        if os.environ.get("REVERIE_DEBUG") or not (is_own(error) or own_notes(error)):
+        # What others own or mount read-only is nobody's bug; the error names the file.
+        refused = isinstance(error, OSError) and error.errno in _REFUSED
+        told = is_own(error) or own_notes(error) or (refused and error.filename)
+        if os.environ.get("REVERIE_DEBUG") or not told:
             raise
         print(f"reverie: {_message(error)}", file=sys.stderr)
         return 2

@@ -74,6 +74,18 @@ def test_eval_prints_json_and_plot_draws(copied, capfd, tmp_path):
     assert str(picture) in capfd.readouterr().out
 
 
+def test_what_the_system_refuses_is_one_line(copied, capsys, monkeypatch):
+    # Not even root makes files there.
+    assert cli.main(["plot", str(copied), "--output", "/sys/curve.png"]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith(("reverie: PermissionError: ", "reverie: OSError: [Errno 30] "))
+    assert error.endswith(": '/sys/.curve.partial.png'")
+    assert hint == "REVERIE_DEBUG=1 shows the traceback."
+    monkeypatch.setenv("REVERIE_DEBUG", "1")
+    with pytest.raises(OSError, match=r"curve\.partial\.png"):
+        cli.main(["plot", str(copied), "--output", "/sys/curve.png"])
+
+
 def test_video_films_and_leaves_the_evaluation_alone(copied, capsys, tmp_path):
     pytest.importorskip("pygame")
     before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
