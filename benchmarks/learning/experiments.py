@@ -118,8 +118,9 @@ EXPERIMENTS = {
         bin=10_000,
         published="dmc_proprio",
     ),
+    # A ratio of 32 makes 938 updates, all of them in the warm-up: the policy was still random.
     "crafter": Experiment(
-        ("crafter", "size1m"), {"crafter_reward": 30_000}, options=("--run.train_ratio", "32")
+        ("crafter", "size1m"), {"crafter_reward": 30_000}, options=("--run.train_ratio", "128")
     ),
 }
 """By name: what is trained, and how."""

@@ -15,6 +15,7 @@ from reverie.run.card import LAUNCH, launches
 from reverie.run.device_memory import DeviceMemoryError
 from reverie.run.plan import plan
 from reverie.run.scripts import launch
+from reverie.run.start import updates_line
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,6 +48,17 @@ def test_a_plan_tells_memory_updates_and_time(planned):
     assert 0 < made.policy < made.step * 2
     assert made.largest_batch > config.batch_size
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(("warmup", "told"), [(2500, False), (2501, True), (9000, True)])
+def test_a_run_that_is_mostly_warm_up_is_told(make_config, tmp_path, warmup, told):
+    """As one with a low train ratio, whose policy is nearly random when it ends."""
+    words = ["--run.steps", "5000", "--batch_size", "8", "--batch_length", "8"]
+    words += ["--run.train_ratio", "64", "--agent.opt.warmup", str(warmup)]
+    line = updates_line(make_config(tmp_path / "run", *words))
+    assert "5,000 in all" in line
+    risen = f"the learning rate rises until update {warmup:,} (agent.opt.warmup)"
+    assert (risen in line) == told
 
 
 def test_a_plan_of_random_actions_has_no_model(make_config, tmp_path):

@@ -117,8 +117,10 @@ def model_line(state: AgentState) -> str:
 def updates_line(config: Config) -> str:
     """What the train ratio means for a run."""
     per_step = config.run.train_ratio / (config.batch_size * config.batch_length)
+    updates, warmup = config.run.steps * per_step, config.agent.opt.warmup
+    mostly = f"; the learning rate rises until update {warmup:,} (agent.opt.warmup)"
     return (
         f"{per_step:.3g} per environment step (train_ratio {config.run.train_ratio:g} / "
         f"{config.batch_size} sequences of {config.batch_length} steps), "
-        f"{config.run.steps * per_step:,.0f} in all"
+        f"{updates:,.0f} in all{mostly if warmup > updates / 2 else ''}"
     )
