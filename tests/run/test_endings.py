@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -15,6 +16,8 @@ from gymnasium import spaces as gs
 
 from reverie.config.load import load
 from reverie.learner.checkpoint import Checkpointer
+from reverie.run import saver
+from reverie.run.folder import FolderGoneError
 from reverie.run.scripts import launch
 from reverie.run.source import EnvSource
 from reverie.track.sinks.jsonl import read_jsonl
@@ -112,6 +115,25 @@ def test_a_save_that_fails_at_once_is_made_again(run, saved, monkeypatch):
     with pytest.raises(OSError, match="away for a moment"):
         run(Ending, callbacks=[at_step])
     assert saved() == [20]
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_folder_that_is_moved_or_removed_ends_the_run(run, tmp_path, monkeypatch, moved):
+    first, then = tmp_path / "first", tmp_path / "then"
+    monkeypatch.setattr(saver, "LOOK_SECONDS", 0)
+
+    def at_step(run):
+        if run.steps == 20:
+            run.save_now()
+            first.rename(then) if moved else shutil.rmtree(first)
+
+    with pytest.raises(FolderGoneError, match=f"{first} was moved or removed while"):
+        run(Ending, "--logdir", str(first), "--run.save_every", "1e3", callbacks=[at_step])
+    assert not first.exists()
+    if moved:
+        assert list(Checkpointer(then / "checkpoints").steps()) == [20]
+        words = ["--logdir", str(then), "--run.steps", "40", "--run.final_eval_eps", "0"]
+        assert run(Ending, *words).steps == 40
 
 
 def ignore_signals():

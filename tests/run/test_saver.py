@@ -7,6 +7,7 @@ import pytest
 
 from reverie.disk import DiskFullError, explain_full_disk
 from reverie.run import saver
+from reverie.run.folder import RunFolder
 
 
 @pytest.fixture
@@ -15,8 +16,15 @@ def notes():
 
 
 @pytest.fixture
-def made(notes, tmp_path):
-    made = saver.Saver(tmp_path, notes.append, reserve=1)
+def folder(tmp_path):
+    folder = RunFolder(tmp_path)
+    with folder.locked():
+        yield folder
+
+
+@pytest.fixture
+def made(notes, folder):
+    made = saver.Saver(folder, notes.append, reserve=1)
     yield made
     made.close()
 
@@ -55,9 +63,9 @@ def test_what_a_save_raises_arrives_once(made, notes):
     assert notes == []
 
 
-def test_too_little_room_for_the_next_save(tmp_path):
-    tight = saver.Saver(tmp_path, print, reserve=1 << 60)
-    with pytest.raises(DiskFullError, match=f"{tmp_path} has .* MB left, and the next save may"):
+def test_too_little_room_for_the_next_save(folder):
+    tight = saver.Saver(folder, print, reserve=1 << 60)
+    with pytest.raises(DiskFullError, match=f"{folder.root} has .* MB left, and the next save may"):
         tight.check()
     tight.close()
 

@@ -34,6 +34,10 @@ class FolderInUseError(RuntimeError):
     """Another process trains in the run folder."""
 
 
+class FolderGoneError(RuntimeError):
+    """The run folder was moved or removed while a run trained in it."""
+
+
 class RunFolder:
     """Paths in a run folder.
 
@@ -131,6 +135,18 @@ class RunFolder:
             file.truncate(0)
             print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
             yield
+
+    def check_kept(self) -> None:
+        """Checks that the folder is still the one in which a run trains: it would make a new one.
+
+        Raises:
+            FolderGoneError: If nothing of the run is there.
+        """
+        if not (self.own / LOCK).exists() and not self.config.exists():
+            raise FolderGoneError(
+                f"{self.root} was moved or removed while the run trained in it, which stops "
+                "without a save. Where the folder is now it goes on from its last checkpoint."
+            )
 
     def _unmakeable(self, error: OSError, path: pathlib.Path) -> ConfigError:
         return ConfigError(

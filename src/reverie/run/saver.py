@@ -3,12 +3,12 @@
 import concurrent.futures
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from reverie.disk import DiskFullError, free_space
+from reverie.run.folder import RunFolder
 
 LOOK_SECONDS = 1.0
-"""How often the free space of the disk is looked at."""
+"""How often the folder and the free space of its disk are looked at."""
 
 
 class Saver:
@@ -20,7 +20,7 @@ class Saver:
         reserve: Bytes that the next save may need, at most.
     """
 
-    def __init__(self, folder: Path, note: Callable[[str], None], reserve: int):
+    def __init__(self, folder: RunFolder, note: Callable[[str], None], reserve: int):
         self._folder = folder
         self._note = note
         self._reserve = reserve
@@ -52,14 +52,16 @@ class Saver:
 
         Raises:
             DiskFullError: If the disk has no more room than the next save needs.
+            FolderGoneError: If the folder was moved or removed.
             Exception: What a save has raised.
         """
         if self._job is not None and self._job.done():
             self.wait()
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_SECONDS
-            if free_space(self._folder) < self._reserve:
-                raise DiskFullError.of(self._folder, self._reserve)
+            self._folder.check_kept()
+            if free_space(self._folder.root) < self._reserve:
+                raise DiskFullError.of(self._folder.root, self._reserve)
 
     def wait(self) -> None:
         """Returns when the save in progress, if there is one, is durable.

@@ -194,7 +194,7 @@ def _begin(
     run.previews = stack.enter_context(experience.batches(run.share, run.replay, report=True))
     state = run.learner.nbytes if run.learner else 0
     reserve = experience.unsaved_bytes(run.share, run.replay) + state
-    saver = Saver(folder.root, run.logger.note, reserve)
+    saver = Saver(folder, run.logger.note, reserve)
     run.saver = stack.enter_context(contextlib.closing(saver))
 
 

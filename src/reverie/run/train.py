@@ -18,6 +18,7 @@ from reverie.learner.nonfinite import NonFiniteError
 from reverie.run.debug import check_numbers
 from reverie.run.device_memory import check_update, explain_device_memory
 from reverie.run.evaluation import Evaluations, finish, open_evaluations
+from reverie.run.folder import FolderGoneError
 from reverie.run.hooks import Hook, make_hooks
 from reverie.run.monitor import Monitor
 from reverie.run.result import Outcome
@@ -69,6 +70,7 @@ def train(
         DeviceMemoryError: If a device has not enough memory; the run is saved first, where what
             was being computed has left the agent's state.
         DiskFullError: If the disk is full; the run is saved first, for which room is kept.
+        FolderGoneError: If the run folder was moved or removed.
         BaseException: Whatever an environment raises; the run is saved first.
     """
     outcome = Outcome(pathlib.Path(config.logdir).expanduser(), 0, 0)
@@ -124,8 +126,8 @@ def work(
                 loop(run, collector, evaluations, callbacks)
         except NonFiniteError:
             raise  # What is broken is the agent itself: its last checkpoint is the better one.
-        except HostsError:
-            raise  # One process alone cannot save the run.
+        except (HostsError, FolderGoneError):
+            raise  # One process alone cannot save the run, nor can any without its folder.
         except (Stopped, Cancelled):
             run.together.end()
         except BaseException as error:
