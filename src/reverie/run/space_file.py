@@ -49,15 +49,18 @@ def encode(space: gymnasium.Space) -> dict[str, Any]:
         TypeError: If it is of a kind that Reverie cannot use.
     """
     kind = type(space).__name__
-    if isinstance(space, gs.Dict):
-        if all(isinstance(key, str) for key in space):
-            return {"kind": "Dict", "spaces": {key: encode(part) for key, part in space.items()}}
+    if isinstance(space, gs.Dict) and all(isinstance(key, str) for key in space):
+        return {"kind": "Dict", "spaces": {key: encode(part) for key, part in space.items()}}
+    if isinstance(space, gs.Dict) and all(isinstance(key, str | int) for key in space):
         # JSON would make text of whole numbers.
         return {"kind": "Dict", "entries": [[key, encode(part)] for key, part in space.items()]}
     if isinstance(space, gs.Tuple):
         return {"kind": "Tuple", "spaces": [encode(part) for part in space]}
     if isinstance(space, gs.Discrete):
-        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+        counts = {"n": int(space.n), "start": int(space.start)}
+        # Not all releases of gymnasium have a choice.
+        dtype = {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
+        return {"kind": "Discrete", **counts, **dtype}
     if isinstance(space, gs.MultiDiscrete):
         counts = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
         return {"kind": "MultiDiscrete", **counts, "dtype": str(space.dtype)}
@@ -81,7 +84,8 @@ def decode(content: dict[str, Any]) -> gymnasium.Space:
     if kind == "Tuple":
         return gs.Tuple([decode(part) for part in content["spaces"]])
     if kind == "Discrete":
-        return gs.Discrete(content["n"], start=content["start"])
+        given: Any = {"dtype": _dtype(content["dtype"])} if "dtype" in content else {}
+        return gs.Discrete(content["n"], start=content["start"], **given)
     if kind == "MultiDiscrete":
         dtype = _dtype(content["dtype"])
         return gs.MultiDiscrete(content["nvec"], dtype=dtype, start=content["start"])

@@ -129,7 +129,8 @@ def is_text(space: gymnasium.Space) -> bool:
 
 
 def join(path: Path) -> str:
-    return "/".join(str(part) for part in path)
+    # An enumeration of strings is not always the text that str() makes of it.
+    return "/".join(part if isinstance(part, str) else str(part) for part in path)
 
 
 def _walk(space: gymnasium.Space, path: Path) -> Iterator[tuple[Path, gymnasium.Space]]:
