@@ -125,7 +125,7 @@ def _build_and_inspect(
 
 
 def _inspect(
-    env: gymnasium.Env, steps: int, agent: AgentConfig | None, suite: str, sized: bool = False
+    env: Any, steps: int, agent: AgentConfig | None, suite: str, sized: bool = False
 ) -> Iterator[Finding]:
     try:
         require_env(env)

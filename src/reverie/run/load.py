@@ -130,8 +130,8 @@ class TrainedAgent:
                 f"The state is a {type(state).__name__}: expected what the previous call of "
                 "policy returned beside the action, or None at the start of an episode."
             )
-        converter, many = self._converter, np.ndim(is_first) > 0
-        first = np.array(is_first, bool, ndmin=1)
+        first = np.array(is_first, bool)
+        converter, many, first = self._converter, first.ndim > 0, np.atleast_1d(first)
         try:
             rows = self._rows(obs, len(first)) if many else [obs]
             seen = [converter.observation(row) for row in rows]
