@@ -57,7 +57,7 @@ def test_calls_without_a_seed_play_other_episodes_and_repeat_when_loaded_again(a
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_a_seed_repeats_the_episodes(agent, deterministic):
     first = play(agent, 3, seed=5, deterministic=deterministic)
-    assert play(agent, 3, seed=5, deterministic=deterministic) == first
+    assert play(agent, 3, seed=np.int64(5), deterministic=deterministic) == first
     assert play(agent, 3, seed=6, deterministic=deterministic)[0] != first[0]
 
 
@@ -67,9 +67,10 @@ def test_actions_may_be_drawn(agent):
     assert likely[1] != drawn[1]
 
 
-def test_a_seed_below_zero_is_refused(agent):
-    with pytest.raises(ValueError, match="The seed is -1: expected None, or 0 or more"):
-        agent.evaluate(make, 1, seed=-1)
+@pytest.mark.parametrize("seed", [-1, 1.5, "1"])
+def test_a_seed_that_is_none_is_refused(agent, seed):
+    with pytest.raises(ValueError, match=f"The seed is {seed!r}: expected None, or 0 or more"):
+        agent.evaluate(make, 1, seed=seed)
 
 
 @pytest.mark.parametrize("episodes", [0, "3", 1.5])

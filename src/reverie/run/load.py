@@ -199,8 +199,8 @@ class TrainedAgent:
             # Of a kind of its own: the episodes of evaluations in training were others.
             seed = build.eval_seed(build.eval_seed(config.seed), self._evaluations)
             self._evaluations += 1
-        elif seed < 0:
-            raise ValueError(f"The seed is {seed}: expected None, or 0 or more.")
+        elif not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"The seed is {seed!r}: expected None, or 0 or more.")
         if env is None or env == self.make_env:  # A name goes to processes, an agent does not.
             self._permitted()
             source = EnvSource(config.task, config.env)

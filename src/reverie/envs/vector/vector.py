@@ -206,7 +206,7 @@ def open_envs(
 def _spread(seeds: int | Sequence[int] | None, num: int) -> list[int] | None:
     if seeds is None:
         return None
-    if isinstance(seeds, int):
+    if isinstance(seeds, int | np.integer):
         return env_seeds(seeds, num)
     if len(seeds) != num:
         raise ValueError(f"{len(seeds)} seeds for {num} environments: give one for each.")
