@@ -137,6 +137,13 @@ def test_bare_ids_belong_to_the_gym_suite():
     assert full_name("gym_some_module:Env-v0") == "gym_some_module:Env-v0"
     assert full_name("dmc_walker_walk") == "dmc_walker_walk"
     assert full_name("nothing") == "nothing"
+    assert full_name("CartPole-v99") == "gym_CartPole-v99"
+    assert full_name("envpool_Pong-v99") == "envpool_Pong-v99"
+
+
+def test_a_bare_id_of_another_version_names_the_one_there_is(capsys):
+    assert cli.main(["envs", "check", "CartPole-v99"]) == 1
+    assert "Did you mean gym_CartPole-v1" in capsys.readouterr().out
 
 
 def test_what_is_registered_under_the_whole_name_wins(monkeypatch):

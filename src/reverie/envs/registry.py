@@ -4,6 +4,7 @@ import difflib
 import functools
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -132,6 +133,8 @@ def full_name(task: str) -> str:
         return f"gym_{task}" if meant else task
     # The id of an environment may look like the name of a class, which `gym` finds as well.
     is_id = colon and not all(part.isidentifier() for part in name.split("."))
+    # Gymnasium knows the nearest versions of an id that it does not have, or not any more.
+    is_id = is_id or (prefix not in all_suites() and re.search(r"-v\d+$", task))
     return f"gym_{task}" if is_id else task
 
 
