@@ -263,7 +263,8 @@ def vector():
         (vector, "error", ["vector of environments", "run.envs"]),
         (vector(), "error", ["vector of environments", "run.envs"]),
         (3, "error", ["3 is neither"]),
-        (lambda: None, "error", ["no gymnasium.Env"]),
+        (lambda: None, "error", ["has returned None. Return an instance"]),
+        (lambda: Good, "error", ["has returned <class", "Return an instance"]),
         (lambda size: Good(), "error", ["cannot be built", "size"]),
     ],
 )

@@ -15,6 +15,7 @@ from reverie.config.errors import ConfigError
 from reverie.config.named import by_name
 from reverie.envs.errors import NotAnEnvError, SpaceError
 from reverie.envs.flat.conform import Conform, is_wrapped, name_of
+from reverie.envs.flat.convert import short
 from reverie.envs.flat.converter import Bounds
 from reverie.envs.flat.logs import merged
 from reverie.envs.flat.masks import InfoMasks, MaskFromInfo, gives_masks
@@ -117,6 +118,11 @@ def require_env(env: Any) -> None:
         raise NotAnEnvError(
             f"This is a vector of environments ({kind}). Pass what makes a single one, and set "
             "their number with run.envs."
+        )
+    if kind.startswith("builtins."):
+        raise NotAnEnvError(
+            f"What makes the environment has returned {short(env)}. Return an instance of a "
+            "gymnasium.Env."
         )
     raise NotAnEnvError(
         f"This is no gymnasium.Env but a {kind}. Derive its class from gymnasium.Env"
