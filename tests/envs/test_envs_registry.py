@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from reverie.catalog import SUITES
-from reverie.envs.errors import MissingPackageError, UnknownTaskError
+from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
 from reverie.envs.flat.conform import is_wrapped
 from reverie.envs.registry import factory_of, make, split, tasks
 from reverie.envs.suites.gym import PACKAGES
@@ -57,6 +57,11 @@ def test_unknown_tasks_name_the_nearest(task, words):
         make(task)
     for word in words:
         assert word in str(error.value)
+
+
+def test_an_option_says_what_it_expects():
+    with pytest.raises(OptionError, match=r"env.gym.size = \[64\]: expected two integers"):
+        make("gym_CartPole-v1", {"size": [64]})
 
 
 def test_unknown_options_name_the_nearest():

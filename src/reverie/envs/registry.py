@@ -175,6 +175,7 @@ def _complete(suite: Suite, options: Mapping[str, Any]) -> dict[str, Any]:
     """Checks options and adds the defaults of the others."""
     # The configuration loads the suites of other packages, which may import this module.
     from reverie.config.env import EnvConfig
+    from reverie.config.keys import leaves
 
     section = suite.options or type(getattr(EnvConfig(), suite.name))
     known = section.model_fields
@@ -190,8 +191,10 @@ def _complete(suite: Suite, options: Mapping[str, Any]) -> dict[str, Any]:
         checked = section(**options)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, (suite.name, *first["loc"])))
-        raise OptionError(f"env.{key} = {first['input']!r}: {first['msg']}.") from None
+        key = str(first["loc"][0])
+        raise OptionError(
+            f"env.{suite.name}.{key} = {options[key]!r}: expected {leaves(section)[key].expects}."
+        ) from None
     return {key: getattr(checked, key) for key in known}
 
 
