@@ -184,6 +184,21 @@ def test_a_film_shows_whole_episodes_with_reward_and_value_at_their_speed(agent,
         assert colored(panel, color) > 20
 
 
+class Plot(Long):
+    """Draws pictures that grow."""
+
+    def render(self):
+        return np.full((300 + self.time, 400, 3), (10 * self.time, 0, 0), np.uint8)
+
+
+def test_pictures_of_several_sizes_make_a_film(agent, tmp_path):
+    result = agent.evaluate(Plot, 1, video=tmp_path / "film.gif")
+    with Image.open(result.video) as film:
+        film.seek(film.n_frames - 1)
+        last = np.asarray(film.convert("RGB"))
+    assert last[:300, :, 0].mean() == pytest.approx(10 * result.lengths[0], abs=5)
+
+
 def test_a_gif_ends_before_it_fills_the_memory(agent, tmp_path, monkeypatch):
     monkeypatch.setattr("reverie.track.video.GIF_FRAMES", 5)
     with pytest.warns(UserWarning, match=r"ends after 5 frames.*-e '\.\[video\]'"):

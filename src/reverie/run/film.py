@@ -16,6 +16,7 @@ from reverie.actors.evaluate import Evaluation, evaluate
 from reverie.actors.host import Actor
 from reverie.envs.errors import MissingPackageError
 from reverie.envs.flat.conform import name_of
+from reverie.envs.images import resize
 from reverie.envs.vector.vector import VectorEnv
 from reverie.extras import install
 from reverie.learner.policy import Policy
@@ -53,11 +54,15 @@ class Filmed(gymnasium.ObservationWrapper):
         self._image = next((k for k, s in sorted(spaces.items()) if _is_image(s)), None)
         obs, _ = env.reset()
         frame = self._frame(obs)
+        self._size = frame.shape[0], frame.shape[1]
         self.observation_space = gs.Dict({**spaces, PICTURE: gs.Box(0, 255, frame.shape, np.uint8)})
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The observation with the picture."""
-        return {**observation, PICTURE: self._frame(observation)}
+        frame = self._frame(observation)
+        if frame.shape[:2] != self._size:  # As plots are, cut to what is on them.
+            frame = resize(frame, self._size)
+        return {**observation, PICTURE: frame}
 
     def _frame(self, obs: dict[str, np.ndarray]) -> np.ndarray:
         if self._image is not None:
