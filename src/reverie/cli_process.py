@@ -5,13 +5,15 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from types import FrameType
 
 
 def take_signals() -> None:
     """Until there is a run to save, signals end the process with a line and their exit code.
 
     Ctrl-C does so as a KeyboardInterrupt, or at once where Python would ignore that, as in
-    callbacks of imports and of the garbage collector. SIGHUP stays ignored under `nohup`.
+    callbacks of the garbage collector, and in imports: compiled modules may crash when Python code
+    that they call raises. SIGHUP stays ignored under `nohup`.
     """
     previous = sys.unraisablehook
 
@@ -25,7 +27,16 @@ def take_signals() -> None:
             leave(signal.SIGINT, None)
         previous(what)
 
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        while frame:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                leave(number, frame)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
     sys.unraisablehook = ignored
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, leave)

@@ -208,3 +208,21 @@ def test_ctrl_c_before_there_is_a_run_ends_the_command_although_python_would_ign
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped by SIGINT.\n")
+
+
+def test_ctrl_c_in_an_import_raises_nothing_in_compiled_modules(tmp_path):
+    (tmp_path / "compiled.py").write_text(
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    os.abort()\n"
+    )
+    script = (
+        "import signal; from reverie import cli_process; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); cli_process.take_signals(); "
+        f"import sys; sys.path.append({str(tmp_path)!r}); import compiled"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped by SIGINT.\n")
