@@ -245,9 +245,15 @@ def test_the_evaluation_at_the_end_is_filmed(make):
     assert not any("video" in name for name in names)
 
 
-def test_what_cannot_be_rendered_is_evaluated_without_a_film(make, capsys):
+class NoDisplay(Worlds):
+    def render(self):
+        raise OSError("no display")
+
+
+@pytest.mark.parametrize("env", [Worlds, NoDisplay])
+def test_what_cannot_be_rendered_is_evaluated_without_a_film(make, capsys, env):
     words = ["--run.steps", "20", "--run.final_eval_eps", "2", "--run.final_eval_video", "true"]
-    outcome = make(Worlds, *words)
+    outcome = make(env, *words)
     assert outcome.evaluation
     assert len(outcome.evaluation.scores) == 2
     assert "The evaluation is not filmed: " in capsys.readouterr().out

@@ -77,6 +77,9 @@ class Filmed(gymnasium.ObservationWrapper):
                 f"{name_of(self.env)} cannot be filmed, because a package is missing: "
                 f"{install('video')} ({error})"
             ) from error
+        except Exception as error:
+            said = f"render() raised {type(error).__name__}: {error}"
+            raise FilmingError(f"{name_of(self.env)} cannot be filmed: {said}") from error
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
             raise FilmingError(
                 f"{name_of(self.env)} cannot be filmed: it has no image observation, and "
