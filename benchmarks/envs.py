@@ -38,7 +38,7 @@ from reverie.actors.random_policy import RandomPolicy
 from reverie.config.load import load
 from reverie.envs import wrappers
 from reverie.envs.vector.vector import VectorEnv
-from reverie.run import build
+from reverie.run.parts import build
 from reverie.spaces import Space
 
 LENGTH = 1000

@@ -29,10 +29,10 @@ from jax.experimental import topologies
 from reverie.config.load import load
 from reverie.config.schema import Config
 from reverie.extras import install
-from reverie.learner.programs import compiler_options
-from reverie.run import build
-from reverie.run.card import CARDS, LAUNCH, batch, shapes
-from reverie.run.flops import count_flops
+from reverie.learner.compilation.programs import compiler_options
+from reverie.run.parts import build
+from reverie.run.planning.card import CARDS, LAUNCH, batch, shapes
+from reverie.run.planning.flops import count_flops
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE / "speed"))

@@ -36,7 +36,7 @@ SETTINGS = {
     "latency hiding": "--xla_gpu_enable_latency_hiding_scheduler=true",
 }
 """Name -> XLA_FLAGS, chosen by XLA's documentation and accepted by its compiler for a described
-H100. What a card shows to be better becomes the default in `reverie.learner.programs`."""
+H100. What a card shows to be better becomes the default in `learner/compilation/programs.py`."""
 
 SIZES = (("size1m", "vector"), ("size12m", "image"), ("size50m", "image"), ("size200m", "image"))
 TINY = (("debug", "vector"),)
@@ -117,7 +117,7 @@ def workload(size: str, obs: str, *words: str) -> Any:
 
 def update(size: str, obs: str, count: str) -> Record:
     """Milliseconds of an update that is waited for, and memory beside its estimate."""
-    from reverie.run.card import CARDS, estimate
+    from reverie.run.planning.card import CARDS, estimate
 
     work = workload(size, obs, "--jax.compute_dtype", "bfloat16")
     learner, batch = work.learner, work.batch(0)
@@ -162,7 +162,7 @@ def gradients(size: str, obs: str) -> Record:
     import numpy as np
 
     from reverie.agent.agent import Agent
-    from reverie.learner.programs import compiler_options
+    from reverie.learner.compilation.programs import compiler_options
     from reverie.nn.draws import RandomDraws
 
     class Blind(RandomDraws):

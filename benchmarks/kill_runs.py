@@ -21,7 +21,7 @@ import time
 
 import psutil
 
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 
 SAVED = re.compile(r"Saved at ([\d,]+) environment steps")
 RESUMED = re.compile(r"Resumed at ([\d,]+) environment steps .* with ([\d,]+) steps in replay")

@@ -28,18 +28,17 @@ LAYERS = {
     "run": 6,
     "api": 8,
     "cli": 8,
-    "cli_help": 7,
-    "cli_info": 6,
-    "cli_metrics": 7,
-    "cli_train": 7,
-    "completion": 7,
-    "cli_parallel": 6,
-    "cli_process": 7,
-    "cli_words": -2,
+    "commands": 7,
     "doctor": 7,
     "view": 7,
     "__init__": 9,
     "__main__": 9,
+}
+WINGS = {
+    # Within a package: the lowest first, and above them all the files that are in no wing.
+    "learner": ("compilation checkpoints", "placement"),
+    "run": ("saved environments", "parts", "reports planning"),
+    "track": ("encoding", "sinks", "pictures", "runs"),
 }
 FORBIDDEN = {
     "config": {"jax", "gymnasium"},
@@ -67,6 +66,25 @@ def imports_of(path: pathlib.Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def wing_of(package: str, parts: list[str]) -> tuple[int, str]:
+    """Floor and name of the wing in which a module lies."""
+    floors = WINGS[package]
+    found = [(i, parts[0]) for i, floor in enumerate(floors) if parts[0] in floor.split()]
+    return found[0] if found else (len(floors), "")
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_wings_of_a_package_know_lower_ones_only(package):
+    for path in (SOURCE / package).rglob("*.py"):
+        if path == SOURCE / package / "__init__.py":
+            continue
+        floor, wing = wing_of(package, list(path.relative_to(SOURCE / package).parts))
+        for name in imports_of(path):
+            if name.startswith(f"reverie.{package}."):
+                below, other = wing_of(package, name.split(".")[2:])
+                assert below < floor or other == wing, f"{path} imports {name}"
 
 
 def test_every_package_has_a_layer():

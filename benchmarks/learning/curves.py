@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 from experiments import EXPERIMENTS, Experiment
 
-from reverie.track import compare
-from reverie.track.aggregate import interquartile
-from reverie.track.compare_picture import draw_comparison
-from reverie.track.names import task_title
-from reverie.track.published import original_curve, published_curve
+from reverie.track.encoding.names import task_title
+from reverie.track.runs import compare
+from reverie.track.runs.aggregate import interquartile
+from reverie.track.runs.compare_picture import draw_comparison
+from reverie.track.runs.published import original_curve, published_curve
 from reverie.track.sinks.jsonl import read_jsonl
 
 HERE = pathlib.Path(__file__).parent

@@ -13,7 +13,7 @@ class Experiment:
         seeds: Of the runs.
         options: Further options, as on the command line.
         bin: Environment steps whose training episodes are averaged into one point.
-        published: Table of published curves to draw beside ours, of `reverie.track.published`.
+        published: Table of published curves to draw beside ours, of `reverie.track.runs.published`.
         beside: Another experiment to draw beside this one.
         label: What the curves are called in the legend.
     """

@@ -11,8 +11,8 @@ from machine import peak_memory
 from product import Product
 from workload import Arrays, Workload, make_workload
 
-from reverie.learner.devices import configure
-from reverie.run.flops import Count, count_flops
+from reverie.learner.placement.devices import configure
+from reverie.run.planning.flops import Count, count_flops
 
 WARMUP = 2
 """Updates that are not timed, after the first one."""

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from reverie.run.state import PARTS
+from reverie.run.parts.state import PARTS
 
 RUNS = {
     "debug": ["--configs", "debug", "--task", "dummy_disc"],  # Only to try this program.
@@ -67,7 +67,7 @@ def in_process(name: str, seconds: float) -> dict[str, float]:
 def measure(words: list[str], seconds: float) -> dict[str, float]:
     """Trains for some seconds after the first update."""
     from reverie.config.load import load
-    from reverie.run.plan import plan
+    from reverie.run.planning.plan import plan
     from reverie.run.scripts import launch
 
     with tempfile.TemporaryDirectory() as root:

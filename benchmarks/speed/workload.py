@@ -9,7 +9,7 @@ from cases import SPACES
 from reverie.config.schema import Config
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
-from reverie.run import build
+from reverie.run.parts import build
 from reverie.spaces import FLAGS, Space
 
 Arrays = dict[str, np.ndarray]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reverie.envs.notes import Finding
     from reverie.run.hooks import Hook
     from reverie.run.load import TrainedAgent
-    from reverie.run.result import Outcome
+    from reverie.run.saved.result import Outcome
     from reverie.track.sinks.base import Sink
 
 P = ParamSpec("P")
@@ -88,7 +88,7 @@ def train(
     """
     from reverie.config.errors import ConfigError
     from reverie.config.load import load_run
-    from reverie.run import custom
+    from reverie.run.environments import custom
     from reverie.run.scripts import launch
 
     if "task" in overrides:
@@ -101,7 +101,7 @@ def train(
     if outcome.interrupted == signal.SIGINT:
         raise KeyboardInterrupt(outcome.summary())
     if outcome.interrupted:
-        from reverie.learner.compiler import leave_with
+        from reverie.learner.compilation.compiler import leave_with
 
         print(outcome.summary(), file=sys.stderr)
         leave_with(outcome.exit_code)
@@ -156,7 +156,7 @@ def make(task: str, **options: Any) -> "gymnasium.Env":
     """
     from reverie.envs import registry
     from reverie.envs.flat.conform import native
-    from reverie.run.custom import resolve
+    from reverie.run.environments.custom import resolve
 
     return native(registry.make(resolve(task).task, options))
 

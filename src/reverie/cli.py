@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reverie import cli_help
-from reverie.cli_process import find_modules_here, kept_for_document, open_streams, take_signals
-from reverie.cli_words import UsageError, flag, take
+from reverie.commands import help_texts, process
+from reverie.commands.words import UsageError, flag, take
 from reverie.config.errors import is_own, own_notes
 from reverie.extras import install
 
@@ -34,15 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 for success, 2 for an error that was explained, 128 plus the signal's number
         after Ctrl-C (130) or SIGTERM (143), when the run has been saved.
     """
-    open_streams()
+    process.open_streams()
     if argv is None:
-        take_signals()
-    find_modules_here()
+        process.take_signals()
+    process.find_modules_here()
     code = _run(list(sys.argv[1:] if argv is None else argv))
-    compiler = sys.modules.get("reverie.learner.compiler")
+    compiler = sys.modules.get("reverie.learner.compilation.compiler")
     if argv is None and compiler:
         compiler.leave(code)
-        if hosts := sys.modules.get("reverie.learner.hosts"):
+        if hosts := sys.modules.get("reverie.learner.placement.hosts"):
             hosts.vanish(code)
     return code
 
@@ -66,8 +65,8 @@ def _run(words: list[str]) -> int:
             print(f"reverie: The output could not be written: {error.strerror}.", file=sys.stderr)
             return 2
         # What others own or mount read-only is nobody's bug; the error names the file.
-        refused = isinstance(error, OSError) and error.errno in _REFUSED
-        told = is_own(error) or own_notes(error) or (refused and error.filename)
+        refused = isinstance(error, OSError) and error.filename and error.errno in _REFUSED
+        told = is_own(error) or own_notes(error) or refused
         if os.environ.get("REVERIE_DEBUG") or not told:
             raise
         print(f"reverie: {_message(error)}", file=sys.stderr)
@@ -77,7 +76,7 @@ def _run(words: list[str]) -> int:
 def _dispatch(words: list[str]) -> int:
     command, *rest = words or ["--help"]
     if command in ("--help", "-h", "help"):
-        print(cli_help.USAGE)
+        print(help_texts.USAGE)
         return 0
     if command == "--version":
         from reverie import __version__
@@ -85,8 +84,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"reverie {__version__}")
         return 0
     if command == "--learner":  # Of script parallel, which starts itself so.
-        from reverie.cli_parallel import learn
-        from reverie.cli_train import train_one
+        from reverie.commands.parallel import learn
+        from reverie.commands.train import train_one
 
         return learn(rest, lambda *args: train_one(*args).exit_code)
     if command not in _COMMANDS:
@@ -102,7 +101,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
-    from reverie.cli_train import train, train_seeds
+    from reverie.commands.train import train, train_seeds
 
     if any(word.partition("=")[0] == "--seeds" for word in words):
         return train_seeds(words, _run_config)
@@ -131,7 +130,7 @@ def _eval(words: list[str]) -> int:
     logdir, trust, words = _episodes(words, "eval", 10)
     from reverie.run.eval_only import eval_run
 
-    with kept_for_document() if as_json else contextlib.nullcontext():
+    with process.kept_for_document() if as_json else contextlib.nullcontext():
         outcome = eval_run(logdir, words, video=video, trust=trust)
     assert outcome.evaluation is not None
     print(json.dumps(outcome.evaluation.to_json()) if as_json else outcome.summary())
@@ -187,7 +186,7 @@ def _plot(words: list[str]) -> int:
 def _plan(words: list[str]) -> int:
     card, words = take(words, "card", default="this")
     config = _run_config(words)
-    from reverie.run.plan import plan
+    from reverie.run.planning.plan import plan
 
     made = plan(config, card=card)
     print(made)
@@ -261,7 +260,7 @@ def _doctor(words: list[str]) -> int:
     from reverie.doctor.line import as_json as to_json
     from reverie.doctor.line import as_text, exit_code
 
-    with kept_for_document() if as_json else contextlib.nullcontext():
+    with process.kept_for_document() if as_json else contextlib.nullcontext():
         lines = examine_env(task, words) if task else examine_run(logdir, trust)
     print(to_json(lines) if as_json else as_text(lines))
     return exit_code(lines)
@@ -292,7 +291,7 @@ def _look(command: str, default: str, words: list[str]) -> int:
         raise UsageError(
             f"reverie {command} does not know {' '.join(words)}. See reverie {command} --help."
         )
-    from reverie.cli_info import print_info, print_runs
+    from reverie.commands.info import print_info, print_runs
 
     {"info": print_info, "runs": print_runs}[command](folder, as_json)
     return 0
@@ -301,14 +300,14 @@ def _look(command: str, default: str, words: list[str]) -> int:
 def _metrics(words: list[str]) -> int:
     if unknown := [word for word in words if word.startswith("-")]:
         raise UsageError(f"reverie metrics does not know {unknown[0]}. See reverie metrics --help.")
-    from reverie.cli_metrics import print_metrics
+    from reverie.commands.metrics import print_metrics
 
     print_metrics(words)
     return 0
 
 
 def _completion(words: list[str]) -> int:
-    from reverie.completion import SHELLS, script
+    from reverie.commands.completion import SHELLS, script
 
     if len(words) != 1 or words[0] not in SHELLS:
         raise UsageError(f"reverie completion takes one of {', '.join(SHELLS)}.")
@@ -317,19 +316,19 @@ def _completion(words: list[str]) -> int:
 
 
 _COMMANDS = {
-    "train": (_train, cli_help.TRAIN),
-    "eval": (_eval, cli_help.EVAL),
-    "video": (_video, cli_help.VIDEO),
-    "plan": (_plan, cli_help.PLAN),
-    "plot": (_plot, cli_help.PLOT),
-    "doctor": (_doctor, cli_help.DOCTOR),
-    "view": (_view, cli_help.VIEW),
-    "runs": (functools.partial(_look, "runs", "."), cli_help.RUNS),
-    "info": (functools.partial(_look, "info", ""), cli_help.INFO),
-    "metrics": (_metrics, cli_help.METRICS),
-    "config": (_config, cli_help.CONFIG),
-    "envs": (_envs, cli_help.ENVS),
-    "completion": (_completion, cli_help.COMPLETION),
+    "train": (_train, help_texts.TRAIN),
+    "eval": (_eval, help_texts.EVAL),
+    "video": (_video, help_texts.VIDEO),
+    "plan": (_plan, help_texts.PLAN),
+    "plot": (_plot, help_texts.PLOT),
+    "doctor": (_doctor, help_texts.DOCTOR),
+    "view": (_view, help_texts.VIEW),
+    "runs": (functools.partial(_look, "runs", "."), help_texts.RUNS),
+    "info": (functools.partial(_look, "info", ""), help_texts.INFO),
+    "metrics": (_metrics, help_texts.METRICS),
+    "config": (_config, help_texts.CONFIG),
+    "envs": (_envs, help_texts.ENVS),
+    "completion": (_completion, help_texts.COMPLETION),
 }
 
 

@@ -15,7 +15,7 @@ from reverie.config.foreign import read_config
 from reverie.config.keys import groups, leaves
 from reverie.config.load import load
 from reverie.config.schema import Config, RunConfig
-from reverie.track.published import action_repeat
+from reverie.track.runs.published import action_repeat
 
 
 def test_every_option_and_section_is_documented():

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from reverie import cli
-from reverie.cli_metrics import entries, pattern
+from reverie.commands.metrics import entries, pattern
 from reverie.config.load import load
 from reverie.run.scripts import launch
 from reverie.track.sinks.jsonl import read_jsonl

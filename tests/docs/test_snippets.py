@@ -18,7 +18,8 @@ import sys
 import pytest
 
 import reverie
-from reverie import catalog, cli, cli_help
+from reverie import catalog, cli
+from reverie.commands import help_texts
 from reverie.config.flags import split
 from reverie.config.keys import groups
 from reverie.config.load import load
@@ -204,7 +205,7 @@ def test_commands_in_blocks_are_right(document, line):
 
 
 def test_commands_in_the_help_and_in_examples_are_right():
-    texts = [cli_help.USAGE, reverie.train.__doc__, *(text for _, text in cli._COMMANDS.values())]
+    texts = [help_texts.USAGE, reverie.train.__doc__, *(text for _, text in cli._COMMANDS.values())]
     lines = [line for text in texts for line in commands(text)]
     for path in (ROOT / "examples").glob("*.py"):
         lines += commands(ast.get_docstring(ast.parse(path.read_text())))
@@ -267,7 +268,7 @@ def desk(tmp_path, monkeypatch):
     """An empty folder in which commands are run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("reverie.run.plan.SECONDS", 0.3)
+    monkeypatch.setattr("reverie.run.planning.plan.SECONDS", 0.3)
     monkeypatch.setattr("sys.path", [*sys.path, str(tmp_path)])
     return tmp_path
 

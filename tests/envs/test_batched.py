@@ -14,8 +14,8 @@ from reverie.envs.images import resize
 from reverie.envs.registry import factory_of
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine
 from reverie.envs.vector.vector import VectorEnv
-from reverie.run.build import vector_env
-from reverie.run.source import EnvSource
+from reverie.run.environments.source import EnvSource
+from reverie.run.parts.build import vector_env
 
 
 class Counters(Engine):

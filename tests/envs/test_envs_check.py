@@ -9,7 +9,7 @@ from gymnasium import spaces as gs
 
 from reverie.config.load import load
 from reverie.envs.check import check
-from reverie.run.source import EnvSource
+from reverie.run.environments.source import EnvSource
 
 
 class Good(gymnasium.Env):

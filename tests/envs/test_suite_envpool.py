@@ -16,8 +16,8 @@ from reverie.envs.flat.leaves import random_actions
 from reverie.envs.images import resize
 from reverie.envs.registry import factory_of, make, make_vec, tasks
 from reverie.envs.vector.vector import VectorEnv
-from reverie.run.build import vector_env
-from reverie.run.source import EnvSource
+from reverie.run.environments.source import EnvSource
+from reverie.run.parts.build import vector_env
 
 
 def vector(name, num, seed=0, **kwargs):

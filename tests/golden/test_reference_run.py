@@ -11,9 +11,9 @@ from reverie.agent.agent import Agent
 from reverie.config.errors import ConfigError
 from reverie.config.foreign import from_folder
 from reverie.config.load import load
-from reverie.learner import tree
-from reverie.learner.checkpoint import CheckpointError
-from reverie.run import pretrained
+from reverie.learner.checkpoints import tree
+from reverie.learner.checkpoints.checkpoint import CheckpointError
+from reverie.run.saved import pretrained
 
 GREEN, RED = (0, 255, 0), (255, 0, 0)
 

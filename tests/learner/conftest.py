@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.learner.devices import configure
 from reverie.learner.learner import Learner
+from reverie.learner.placement.devices import configure
 from reverie.learner.policy import Policy
 from reverie.spaces import Space
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from reverie.agent.agent import Agent
 from reverie.config.load import load
-from reverie.learner.devices import configure
-from reverie.learner.hosts import connect
+from reverie.learner.checkpoints.tree import flatten
 from reverie.learner.learner import Learner
-from reverie.learner.tree import flatten
+from reverie.learner.placement.devices import configure
+from reverie.learner.placement.hosts import connect
 from reverie.spaces import Space
 
 OBS = {

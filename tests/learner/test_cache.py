@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from reverie.learner import cache
-from reverie.learner.devices import configure
+from reverie.learner.compilation import cache
 from reverie.learner.learner import Learner
+from reverie.learner.placement.devices import configure
 from reverie.learner.policy import Policy
 
 EVENTS = []

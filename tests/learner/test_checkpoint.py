@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from reverie.learner import checkpoint
-from reverie.learner.checkpoint import Checkpointer, CheckpointError, locate
+from reverie.learner.checkpoints import checkpoint
+from reverie.learner.checkpoints.checkpoint import Checkpointer, CheckpointError, locate
 
 ARRAYS = {
     "params/enc/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -208,7 +208,7 @@ def test_killed_while_saving_leaves_the_previous_one(tmp_path):
         """
         import os, pathlib, signal, sys
         import numpy as np
-        from reverie.learner import checkpoint
+        from reverie.learner.checkpoints import checkpoint
 
         checkpointer = checkpoint.Checkpointer(pathlib.Path(sys.argv[1]))
         arrays = {"x": np.arange(10.0)}

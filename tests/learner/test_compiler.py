@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from reverie.learner import compiler
+from reverie.learner.compilation import compiler
+from reverie.learner.compilation.programs import Program
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
-from reverie.learner.programs import Program
 
 
 def test_programs_are_compiled_in_the_order_of_their_preparation(
@@ -70,7 +70,7 @@ def test_closing_waits_for_nothing_and_gives_up_what_is_next(slow, placement, ba
 
 LEAVING = """
     import sys, threading
-    from reverie.learner import compiler
+    from reverie.learner.compilation import compiler
 
     def compile():
         import jax, jax.numpy as jnp
@@ -111,7 +111,7 @@ def test_a_process_ends_while_it_compiles(end, code):
 
 def test_an_ordinary_end_waits_for_the_compiler_and_keeps_its_code():
     script = (
-        "import sys, time; from reverie.learner import compiler; "
+        "import sys, time; from reverie.learner.compilation import compiler; "
         "compiler.background(lambda: (time.sleep(1), print('done', flush=True))); sys.exit(3)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

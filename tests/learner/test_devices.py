@@ -9,8 +9,8 @@ import types
 
 import pytest
 
-from reverie.learner import devices
-from reverie.learner.devices import DeviceError, Placement, configure, resolve_dtype
+from reverie.learner.placement import devices
+from reverie.learner.placement.devices import DeviceError, Placement, configure, resolve_dtype
 
 
 def test_auto_precision_is_float32_on_cpu(placement):
@@ -44,8 +44,8 @@ def test_an_error_of_jax_without_a_text_leaves_no_brackets(monkeypatch):
 
 def test_no_devices_beyond_the_cores_are_simulated_unasked():
     script = """
-        from reverie.learner import devices
-        from reverie.learner.devices import DeviceError, configure
+        from reverie.learner.placement import devices
+        from reverie.learner.placement.devices import DeviceError, configure
         devices.cores = lambda: 2
         try:
             configure("cpu", devices=[7], cache_dir="off")
@@ -63,7 +63,7 @@ SCRIPT = """
     import numpy as np
     sys.path.insert(0, {folder!r})
     from conftest import FakeAgent
-    from reverie.learner.devices import configure
+    from reverie.learner.placement.devices import configure
     from reverie.learner.learner import Learner
     from reverie.learner.policy import Policy
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 
 WORDS = [
     "--configs", "debug",

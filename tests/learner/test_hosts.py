@@ -7,12 +7,12 @@ import textwrap
 
 import pytest
 
-from reverie.learner import hosts
-from reverie.learner.hosts import Hosts, HostsError, connect
+from reverie.learner.placement import hosts
+from reverie.learner.placement.hosts import Hosts, HostsError, connect
 
 SCRIPT = """
     import sys
-    from reverie.learner.hosts import HostsError, connect
+    from reverie.learner.placement.hosts import HostsError, connect
 
     hosts = connect("slurm", 1, 0, 200)
     assert all(hosts.gather([i, hosts.index]) == [[i, 0], [i, 1]] for i in range(250))

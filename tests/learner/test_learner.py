@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from reverie.learner.checkpoints.tree import MismatchError
 from reverie.learner.nonfinite import NonFiniteError
 from reverie.learner.pending import MetricVector
-from reverie.learner.tree import MismatchError
 
 
 def kernel(learner):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from reverie.learner.checkpoint import Checkpointer, CheckpointError
+from reverie.learner.checkpoints.checkpoint import Checkpointer, CheckpointError
 from reverie.learner.nonfinite import NonFiniteError
 from reverie.learner.policy import Params, read_params
 

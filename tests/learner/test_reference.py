@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reverie.learner import reference
-from reverie.learner.checkpoint import CheckpointError
-from reverie.learner.reference_names import convert
+from reverie.learner.checkpoints import reference
+from reverie.learner.checkpoints.checkpoint import CheckpointError
+from reverie.learner.checkpoints.reference_names import convert
 
 ARRAYS = [
     np.arange(3).astype(ml_dtypes.bfloat16),

@@ -9,10 +9,10 @@ import pytest
 
 from reverie.agent import loss_scale, optimizer
 from reverie.config.agent import OptimizerConfig
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
+from reverie.learner.checkpoints.tree import MismatchError
 from reverie.learner.learner import Learner
 from reverie.learner.nonfinite import NonFiniteError
-from reverie.learner.tree import MismatchError
 
 CONFIG = OptimizerConfig(lr=0.1, warmup=0)
 

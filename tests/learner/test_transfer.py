@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from reverie.learner import transfer
-from reverie.learner.checkpoint import CheckpointError
+from reverie.learner.checkpoints import transfer
+from reverie.learner.checkpoints.checkpoint import CheckpointError
 
 STATE = "states/actor_critic"
 SAVED = {

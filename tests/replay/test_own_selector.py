@@ -15,7 +15,7 @@ from reverie.replay.files.storage import RamStorage
 from reverie.replay.selectors.base import Selector
 from reverie.replay.selectors.mixture import Mixture
 from reverie.replay.selectors.uniform import Uniform
-from reverie.run import experience
+from reverie.run.parts import experience
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 

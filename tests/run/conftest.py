@@ -47,9 +47,12 @@ def undrawn(monkeypatch):
         path.touch()
         return path
 
-    monkeypatch.setattr("reverie.run.report.horizon_plot", lambda _, path, **__: touch(path))
     monkeypatch.setattr(
-        "reverie.run.report.openloop_plot", lambda true, pred, observed, path, **_: touch(path)
+        "reverie.run.reports.report.horizon_plot", lambda _, path, **__: touch(path)
+    )
+    monkeypatch.setattr(
+        "reverie.run.reports.report.openloop_plot",
+        lambda true, pred, observed, path, **_: touch(path),
     )
 
 

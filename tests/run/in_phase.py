@@ -77,9 +77,9 @@ def prepare():
     if PHASE in ("imports", "building", "collecting"):
         return
 
-    from reverie.learner.checkpoint import Checkpointer
+    from reverie.learner.checkpoints.checkpoint import Checkpointer
     from reverie.learner.learner import Learner
-    from reverie.run import evaluation
+    from reverie.run.reports import evaluation
 
     where = {
         "compiling": (Learner, "wait"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.run.eval_only import eval_run
 from reverie.run.scripts import launch
 from reverie.track.sinks.jsonl import read_jsonl

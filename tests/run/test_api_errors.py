@@ -12,7 +12,7 @@ import reverie
 from reverie.config.errors import ConfigError
 from reverie.disk import DiskFullError
 from reverie.envs.errors import WorkerError
-from reverie.learner.transfer import MismatchedTransferError
+from reverie.learner.checkpoints.transfer import MismatchedTransferError
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from reverie import cli
 from reverie.envs.vector.vector import VectorEnv
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 
 
 @pytest.fixture

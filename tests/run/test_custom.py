@@ -17,8 +17,8 @@ from reverie.config.load import load
 from reverie.envs.errors import OptionError
 from reverie.envs.registry import factory_of, make
 from reverie.envs.vector.vector import VectorEnv
-from reverie.run import custom
-from reverie.run.source import EnvSource
+from reverie.run.environments import custom
+from reverie.run.environments.source import EnvSource
 from reverie.track.sinks.jsonl import read_jsonl
 
 
@@ -192,7 +192,7 @@ def test_different_functions_have_different_names():
 
 def test_names_are_the_same_in_every_process(capsys):
     code = (
-        "import functools\nfrom reverie.run import custom\n"
+        "import functools\nfrom reverie.run.environments import custom\n"
         "class A:\n    pass\n"
         "for made in (lambda: A({'b', 'c'}), functools.partial(A, x={'b': 1, 'a': (A, 2.5)})):\n"
         "    print(custom.resolve(made).task)"

@@ -12,8 +12,8 @@ from reverie.config.presets import sizes
 from reverie.config.schema import unset
 from reverie.replay import budget
 from reverie.replay.budget import BudgetError
-from reverie.run import build, defaults
-from reverie.run.folder import RunFolder
+from reverie.run.parts import build, defaults
+from reverie.run.saved.folder import RunFolder
 from reverie.run.scripts import launch
 from reverie.spaces import Space
 

@@ -6,9 +6,9 @@ import pytest
 
 from reverie import cli
 from reverie.config.errors import Note, own_notes
-from reverie.learner.checkpoint import Checkpointer
-from reverie.learner.compiler import Compiler
-from reverie.run.device_memory import DeviceMemoryError
+from reverie.learner.checkpoints.checkpoint import Checkpointer
+from reverie.learner.compilation.compiler import Compiler
+from reverie.run.planning.device_memory import DeviceMemoryError
 from reverie.run.scripts import launch
 
 SAID = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 12884901888 bytes."

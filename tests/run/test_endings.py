@@ -15,11 +15,11 @@ import pytest
 from gymnasium import spaces as gs
 
 from reverie.config.load import load
-from reverie.learner.checkpoint import Checkpointer
-from reverie.run import saver
-from reverie.run.folder import FolderGoneError
+from reverie.learner.checkpoints.checkpoint import Checkpointer
+from reverie.run.environments.source import EnvSource
+from reverie.run.saved import saver
+from reverie.run.saved.folder import FolderGoneError
 from reverie.run.scripts import launch
-from reverie.run.source import EnvSource
 from reverie.track.sinks.jsonl import read_jsonl
 
 # Some packages install a package `tests` of their own, which worker processes would find.

@@ -21,13 +21,13 @@ from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.learner import Learner
 from reverie.replay.files import format
 from reverie.replay.files.archive import path_of, serials
-from reverie.run import build
+from reverie.run.environments.source import EnvSource
 from reverie.run.eval_only import eval_only
-from reverie.run.evaluation import play
+from reverie.run.parts import build
+from reverie.run.parts.shutdown import Shutdown, Stopped
+from reverie.run.parts.state import Run
+from reverie.run.reports.evaluation import play
 from reverie.run.scripts import launch
-from reverie.run.shutdown import Shutdown, Stopped
-from reverie.run.source import EnvSource
-from reverie.run.state import Run
 from reverie.spaces import Space
 from reverie.track.logger import Logger
 from reverie.track.sinks.base import OutputError

@@ -15,9 +15,9 @@ from gymnasium import spaces as gs
 
 from reverie import api
 from reverie.learner import learner
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.replay.batches import Batches
-from reverie.run import state
+from reverie.run.parts import state
 
 ENVS, LENGTH = 2, 10
 """Episodes of ten steps: with the first one an environment gives eleven observations in each."""

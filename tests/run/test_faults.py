@@ -14,7 +14,7 @@ from reverie.catalog import SUITES
 from reverie.config.load import load
 from reverie.envs.suites import dummy
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.run.scripts import launch
 from reverie.track.sinks.jsonl import read_jsonl
 

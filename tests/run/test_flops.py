@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from reverie.run.flops import Count, count_flops
+from reverie.run.planning.flops import Count, count_flops
 
 A, B = jnp.ones((3, 4)), jnp.ones((4, 5))
 AB = 2 * 3 * 4 * 5

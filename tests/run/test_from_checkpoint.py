@@ -10,8 +10,8 @@ import pytest
 
 import reverie
 from reverie.config.load import load, load_run
-from reverie.learner import checkpoint
-from reverie.learner.checkpoint import Checkpointer, CheckpointError
+from reverie.learner.checkpoints import checkpoint
+from reverie.learner.checkpoints.checkpoint import Checkpointer, CheckpointError
 from reverie.run.eval_only import eval_run
 from reverie.run.scripts import launch
 

@@ -20,17 +20,17 @@ import reverie
 from reverie.actors.random_policy import RandomPolicy
 from reverie.cli import main
 from reverie.config.errors import ConfigError
-from reverie.learner import checkpoint
-from reverie.learner.checkpoint import Checkpointer, CheckpointError
+from reverie.learner.checkpoints import checkpoint
+from reverie.learner.checkpoints.checkpoint import Checkpointer, CheckpointError
 from reverie.replay.files import format
 from reverie.replay.files.format import DamagedFile
-from reverie.run import build, experience, state
-from reverie.run.folder import open_run
-from reverie.run.ratio import Ratio
-from reverie.run.shutdown import Shutdown
-from reverie.run.source import EnvSource
-from reverie.run.space_file import read_spaces
-from reverie.track.curve import learning_curve
+from reverie.run.environments.source import EnvSource
+from reverie.run.parts import build, experience, state
+from reverie.run.parts.ratio import Ratio
+from reverie.run.parts.shutdown import Shutdown
+from reverie.run.saved.folder import open_run
+from reverie.run.saved.space_file import read_spaces
+from reverie.track.pictures.curve import learning_curve
 
 
 @pytest.fixture(autouse=True)

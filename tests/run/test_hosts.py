@@ -14,10 +14,10 @@ from ports import held_port
 
 from reverie.config.load import load
 from reverie.config.schema import unset
-from reverie.learner.checkpoint import Checkpointer
-from reverie.learner.hosts import Hosts
-from reverie.run import build, setup, together
-from reverie.run.shutdown import Shutdown
+from reverie.learner.checkpoints.checkpoint import Checkpointer
+from reverie.learner.placement.hosts import Hosts
+from reverie.run.parts import build, setup, together
+from reverie.run.parts.shutdown import Shutdown
 from reverie.track.sinks.jsonl import read_jsonl
 
 WORDS = [

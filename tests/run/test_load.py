@@ -15,15 +15,15 @@ import reverie
 from reverie.config.load import load
 from reverie.envs.errors import ValueMismatchError
 from reverie.envs.flat.converter import Converter
-from reverie.learner import tree
-from reverie.learner.checkpoint import Checkpointer
-from reverie.learner.devices import DeviceError
-from reverie.learner.programs import state_shapes
-from reverie.run import build
-from reverie.run.folder import RunFolder
+from reverie.learner.checkpoints import tree
+from reverie.learner.checkpoints.checkpoint import Checkpointer
+from reverie.learner.compilation.programs import state_shapes
+from reverie.learner.placement.devices import DeviceError
+from reverie.run.environments.source import EnvSource
 from reverie.run.load import TrainedAgent
-from reverie.run.source import EnvSource
-from reverie.run.space_file import write_spaces
+from reverie.run.parts import build
+from reverie.run.saved.folder import RunFolder
+from reverie.run.saved.space_file import write_spaces
 
 
 def call(script, *args):

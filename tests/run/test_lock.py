@@ -10,11 +10,11 @@ import sys
 
 import pytest
 
-from reverie.run.folder import FolderInUseError, RunFolder
+from reverie.run.saved.folder import FolderInUseError, RunFolder
 
 HOLD = """
 import pathlib, subprocess, sys
-from reverie.run.folder import RunFolder
+from reverie.run.saved.folder import RunFolder
 with RunFolder(pathlib.Path(sys.argv[1])).locked():
     child = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)

@@ -10,8 +10,8 @@ import pytest
 import reverie
 from reverie.config.errors import ConfigError
 from reverie.config.load import load_run
-from reverie.learner import checkpoint
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints import checkpoint
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.learner import Learner
 from reverie.run.scripts import launch
 from reverie.track.sinks.jsonl import read_jsonl

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from reverie import cli
-from reverie.run import device_memory
-from reverie.run.card import LAUNCH, launches
-from reverie.run.device_memory import DeviceMemoryError
-from reverie.run.plan import plan
+from reverie.run.parts.start import updates_line
+from reverie.run.planning import device_memory
+from reverie.run.planning.card import LAUNCH, launches
+from reverie.run.planning.device_memory import DeviceMemoryError
+from reverie.run.planning.plan import plan
 from reverie.run.scripts import launch
-from reverie.run.start import updates_line
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quickly():
     """Measures for a moment each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reverie.run.plan.SECONDS", 0.3)
+        patch.setattr("reverie.run.planning.plan.SECONDS", 0.3)
         yield
 
 
@@ -98,7 +98,7 @@ def test_a_plan_says_what_does_not_fit(planned):
 
 
 def test_a_plan_that_does_not_fit_has_an_exit_code(capsys, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("reverie.run.plan.available", lambda learner: 1000.0)
+    monkeypatch.setattr("reverie.run.planning.plan.available", lambda learner: 1000.0)
     words = ["--configs", "debug", "--task", "CartPole-v1", "--jax.cache_dir", cache]
     assert cli.main(["plan", *words, "--logdir", str(tmp_path / "run")]) == 1
     assert "does not fit" in capsys.readouterr().out
@@ -137,7 +137,7 @@ def test_ctrl_c_ends_a_plan_and_promises_no_save(make_config, tmp_path, monkeypa
     def interrupted(*_):
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("reverie.run.plan._measure", interrupted)
+    monkeypatch.setattr("reverie.run.planning.plan._measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         plan(make_config(tmp_path / "run"))
     assert "SIGINT: stopping.\n" in capfd.readouterr().err

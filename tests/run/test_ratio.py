@@ -5,7 +5,7 @@ import fractions
 import hypothesis
 import hypothesis.strategies as st
 
-from reverie.run.ratio import Ratio
+from reverie.run.parts.ratio import Ratio
 
 
 def test_fractions_carry_over():

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from reverie.disk import DiskFullError
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.replay.budget import BudgetError
 from reverie.replay.files.format import MissingCodecError
-from reverie.run import saver
+from reverie.run.saved import saver
 from reverie.run.scripts import launch
 
 RANDOM = ("--task", "dummy_disc", "--random_agent", "true", "--run.save_every", "0")

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from reverie.run.report import plots, report
+from reverie.run.reports.report import plots, report
 from reverie.track.logger import Logger
 from reverie.track.sinks.base import Sink
 
@@ -109,7 +109,7 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_stops_nothing(tmp_path, monk
             notes.append(text)
 
     notes, memory = [], Notes()
-    module = importlib.import_module("reverie.run.report")
+    module = importlib.import_module("reverie.run.reports.report")
     monkeypatch.setattr(module, "openloop_plot", lambda *args, **options: 1 / 0)
     with Logger([memory], lambda: 0) as logger:
         assert report(Model(), Batches(), logger, tmp_path) == []

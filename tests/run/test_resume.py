@@ -15,7 +15,7 @@ from gymnasium import spaces as gs
 import reverie
 from reverie.config.errors import ConfigError
 from reverie.config.foreign import read_config
-from reverie.learner.checkpoint import CheckpointError
+from reverie.learner.checkpoints.checkpoint import CheckpointError
 from reverie.run.scripts import launch
 
 

@@ -9,7 +9,7 @@ import pytest
 from reverie.config.errors import ConfigError
 from reverie.config.foreign import read_config
 from reverie.config.load import load
-from reverie.run.folder import RunFolder
+from reverie.run.saved.folder import RunFolder
 from reverie.run.scripts import launch
 
 RANDOM = ["--configs", "debug", "--random_agent", "true", "--run.steps", "4"]

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from reverie.disk import DiskFullError, explain_full_disk
-from reverie.run import saver
-from reverie.run.folder import RunFolder
+from reverie.run.saved import saver
+from reverie.run.saved.folder import RunFolder
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import signal
 import pytest
 import yaml
 
-from reverie import cli, cli_train
-from reverie.run.result import Outcome
+from reverie import cli
+from reverie.commands import train as command
+from reverie.run.saved.result import Outcome
 
 CARTPOLE = ["train", "--configs", "debug", "--task", "CartPole-v1", "--logger.outputs", "jsonl"]
 
@@ -45,7 +46,7 @@ def test_a_signal_ends_all_seeds(tmp_path, monkeypatch):
         return Outcome(tmp_path, 3, 0, interrupted=signal.SIGINT)
 
     trained = []
-    monkeypatch.setattr(cli_train, "train_one", train)
+    monkeypatch.setattr(command, "train_one", train)
     words = [*CARTPOLE, "--logdir", str(tmp_path / "{task}-{seed}-{timestamp}"), "--seeds", "2,1"]
     assert cli.main(words) == 130
     (config,) = trained

@@ -6,9 +6,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
+from reverie.run.environments.source import EnvSource
 from reverie.run.scripts import launch
-from reverie.run.source import EnvSource
 from reverie.track.sinks.jsonl import read_jsonl
 
 MIXTURE = [

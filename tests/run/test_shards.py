@@ -19,7 +19,7 @@ from reverie.config.load import load
 from reverie.replay.batches import Batches
 from reverie.replay.chunk import Layout
 from reverie.replay.replay import Replay
-from reverie.run import experience
+from reverie.run.parts import experience
 from reverie.spaces import Space
 from reverie.track.sinks.jsonl import read_jsonl
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.learner.programs import Program
+from reverie.learner.compilation.programs import Program
+from reverie.run.parts.state import Run
 from reverie.run.scripts import launch
-from reverie.run.state import Run
 from reverie.track.sinks.jsonl import read_jsonl
 
 

@@ -12,8 +12,8 @@ import types
 
 import pytest
 
-from reverie.run import shutdown as module
-from reverie.run.shutdown import Shutdown, Stopped
+from reverie.run.parts import shutdown as module
+from reverie.run.parts.shutdown import Shutdown, Stopped
 
 
 def send(number):
@@ -173,7 +173,7 @@ def test_other_threads_leave_signals_alone():
 def test_a_second_ctrl_c_ends_a_process_that_nothing_else_would_end():
     code = """
         import signal, time
-        from reverie.run.shutdown import Shutdown
+        from reverie.run.parts.shutdown import Shutdown
         with Shutdown() as shutdown:
             print("ready", flush=True)
             while True:
@@ -200,9 +200,9 @@ def test_a_second_ctrl_c_ends_a_process_that_nothing_else_would_end():
 
 def test_ctrl_c_before_there_is_a_run_ends_the_command_although_python_would_ignore_it():
     script = (
-        "import gc, os, signal, time; from reverie import cli_process; "
+        "import gc, os, signal, time; from reverie.commands import process; "
         # Shells ignore it in the background.
-        "signal.signal(signal.SIGINT, signal.default_int_handler); cli_process.take_signals(); "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); process.take_signals(); "
         "gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT)); gc.collect(); "
         "time.sleep(60); print('It went on.')"
     )
@@ -220,8 +220,8 @@ def test_ctrl_c_in_an_import_raises_nothing_in_compiled_modules(tmp_path):
         "    os.abort()\n"
     )
     script = (
-        "import signal; from reverie import cli_process; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); cli_process.take_signals(); "
+        "import signal; from reverie.commands import process; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); process.take_signals(); "
         f"import sys; sys.path.append({str(tmp_path)!r}); import compiled"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -8,8 +8,8 @@ from ray import exceptions
 
 from reverie.actors.cluster.chunk import ActorError, Failure
 from reverie.config.load import load
-from reverie.run import side_evaluation
-from reverie.run.side_evaluation import SideEvaluations
+from reverie.run.reports import side_evaluation
+from reverie.run.reports.side_evaluation import SideEvaluations
 
 
 @dataclasses.dataclass(eq=False)

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from reverie.learner.checkpoint import Checkpointer
-from reverie.run.shutdown import AGAIN_SECONDS
+from reverie.learner.checkpoints.checkpoint import Checkpointer
+from reverie.run.parts.shutdown import AGAIN_SECONDS
 
 PHASES = (
     "imports", "building", "compiling", "collecting", "updating", "evaluating", "reporting",

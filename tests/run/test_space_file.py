@@ -11,7 +11,7 @@ from gymnasium import spaces as gs
 from reverie.envs import errors, registry
 from reverie.envs.flat import conform
 from reverie.envs.flat.converter import Converter
-from reverie.run.space_file import decode, encode, read_spaces, write_spaces
+from reverie.run.saved.space_file import decode, encode, read_spaces, write_spaces
 
 SPACES = [
     gs.Discrete(5, start=-2),

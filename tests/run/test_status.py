@@ -12,8 +12,8 @@ import pytest
 
 import reverie
 from reverie.config.errors import ConfigError
+from reverie.track.runs.status import find_runs, is_run, read_status
 from reverie.track.sinks.jsonl import last_records
-from reverie.track.status import find_runs, is_run, read_status
 
 RANDOM = {"configs": "debug", "random_agent": True, "run.log_every": 1e-9, "run.envs": 1}
 RANDOM |= {"logger.outputs": ["jsonl"], "run.save_every": 0}

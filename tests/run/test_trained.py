@@ -10,8 +10,8 @@ from PIL import Image, ImageSequence
 
 import reverie
 from reverie.envs.errors import SpaceError
-from reverie.run.film import FilmingError
-from reverie.track import style
+from reverie.run.environments.film import FilmingError
+from reverie.track.pictures import style
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_pictures_of_several_sizes_make_a_film(agent, tmp_path):
 
 
 def test_a_gif_ends_before_it_fills_the_memory(agent, tmp_path, monkeypatch):
-    monkeypatch.setattr("reverie.track.video.GIF_FRAMES", 5)
+    monkeypatch.setattr("reverie.track.encoding.video.GIF_FRAMES", 5)
     with pytest.warns(UserWarning, match=r"ends after 5 frames.*-e '\.\[video\]'"):
         result = agent.evaluate(Long, 1, video=tmp_path / "film.gif")
     assert result.lengths[0] > 5

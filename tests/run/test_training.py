@@ -12,11 +12,11 @@ import reverie
 from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.envs.errors import ValueMismatchError
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.nonfinite import NonFiniteError
+from reverie.run.environments.source import EnvSource
 from reverie.run.eval_only import eval_run
 from reverie.run.scripts import launch
-from reverie.run.source import EnvSource
 from reverie.track.sinks.jsonl import read_jsonl
 
 

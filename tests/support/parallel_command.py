@@ -10,7 +10,7 @@ import time
 import psutil
 from ray_nodes import cmdline
 
-from reverie.learner.checkpoint import Checkpointer
+from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.replay.files import format
 from reverie.track.sinks.jsonl import read_jsonl
 

@@ -15,8 +15,8 @@ import pytest
 
 from reverie.agent.agent import Agent
 from reverie.learner import learner, policy
-from reverie.learner.programs import Program, state_shapes
-from reverie.run import build
+from reverie.learner.compilation.programs import Program, state_shapes
+from reverie.run.parts import build
 
 agents, lowered, shapes = {}, {}, {}
 

@@ -10,11 +10,11 @@ from PIL import Image
 
 from reverie import cli
 from reverie.config.load import load
-from reverie.track import style
-from reverie.track.aggregate import interquartile, middle
-from reverie.track.compare import NothingToPlot, compare, read_runs
-from reverie.track.compare_picture import draw_comparison
-from reverie.track.published import original_curve, published_curve, published_for
+from reverie.track.pictures import style
+from reverie.track.runs.aggregate import interquartile, middle
+from reverie.track.runs.compare import NothingToPlot, compare, read_runs
+from reverie.track.runs.compare_picture import draw_comparison
+from reverie.track.runs.published import original_curve, published_curve, published_for
 
 CHROMIUM = "/usr/bin/chromium"
 

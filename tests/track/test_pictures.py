@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reverie.track import openloop, style
-from reverie.track.aggregate import interquartile
-from reverie.track.compare import Comparison, Experiment
-from reverie.track.compare_picture import draw_comparison
-from reverie.track.curve import learning_curve
-from reverie.track.openloop import openloop_plot
-from reverie.track.published import Curve, published_curve
+from reverie.track.pictures import openloop, style
+from reverie.track.pictures.curve import learning_curve
+from reverie.track.pictures.openloop import openloop_plot
+from reverie.track.runs.aggregate import interquartile
+from reverie.track.runs.compare import Comparison, Experiment
+from reverie.track.runs.compare_picture import draw_comparison
+from reverie.track.runs.published import Curve, published_curve
 
 SEED = np.random.default_rng(0)
 
@@ -228,7 +228,7 @@ def test_openloop_plot_arguments_are_checked(tmp_path, true, pred, observed, mes
 def test_drawing_needs_no_pyplot_and_no_display(tmp_path):
     write_scores(tmp_path, [(1, 1.0), (2, 2.0)])
     code = (
-        "import sys, reverie.track.curve as t; t.learning_curve(sys.argv[1]);"
+        "import sys, reverie.track.pictures.curve as t; t.learning_curve(sys.argv[1]);"
         "print('matplotlib.pyplot' in sys.modules)"
     )
     run = subprocess.run(

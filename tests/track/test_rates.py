@@ -62,7 +62,8 @@ def test_usage_sees_memory_workers_and_work():
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    names = ("curve", "logger", "openloop", "stats", "video", "sinks.registry", "sinks.terminal")
+    names = ("pictures.curve", "pictures.openloop", "encoding.video", "runs.status", "logger")
+    names += ("stats", "sinks.registry", "sinks.terminal")
     modules = [f"reverie.track.{name}" for name in names]
     code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
     loaded = subprocess.run(

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from reverie.track.encoding.names import file_name
+from reverie.track.encoding.video import write_image, write_video
 from reverie.track.logger import Logger
-from reverie.track.names import file_name
 from reverie.track.sinks.media import MediaSink
-from reverie.track.video import write_image, write_video
 
 
 def clip(shape=(6, 20, 300, 3)):

@@ -104,7 +104,7 @@ def test_films_show_a_path_frame_by_frame(hybrid, connect, format):
 
 
 def test_server_says_what_is_wrong_and_goes_on(hybrid, connect, monkeypatch):
-    monkeypatch.setattr("reverie.track.video.GIF_FRAMES", 2)
+    monkeypatch.setattr("reverie.track.encoding.video.GIF_FRAMES", 2)
     with connect(hybrid, "hybrid") as socket:
         line = Line(socket)
         for words, says in [

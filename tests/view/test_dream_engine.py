@@ -12,8 +12,8 @@ from reverie.agent.openloop import open_loop  # noqa: E402
 from reverie.learner.policy import read_params  # noqa: E402
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of  # noqa: E402
-from reverie.run.folder import RunFolder, open_run  # noqa: E402
 from reverie.run.load import saved_spaces  # noqa: E402
+from reverie.run.saved.folder import RunFolder, open_run  # noqa: E402
 from reverie.spaces import FLAGS  # noqa: E402
 from reverie.view.dream import recording as recordings  # noqa: E402
 from reverie.view.dream import tree  # noqa: E402

@@ -14,8 +14,8 @@ testclient = pytest.importorskip("starlette.testclient", reason="the extra view 
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of, serials  # noqa: E402
 from reverie.run.eval_only import eval_run  # noqa: E402
-from reverie.run.folder import RunFolder, open_run  # noqa: E402
 from reverie.run.load import load_policy, saved_spaces  # noqa: E402
+from reverie.run.saved.folder import RunFolder, open_run  # noqa: E402
 from reverie.view.app import make_app  # noqa: E402
 from reverie.view.dream.recording import episodes  # noqa: E402
 from reverie.view.folders import Folders  # noqa: E402

@@ -16,7 +16,7 @@ from starlette.routing import WebSocketRoute  # noqa: E402
 from starlette.websockets import WebSocketDisconnect  # noqa: E402
 
 from reverie import cli  # noqa: E402
-from reverie.track.names import printable  # noqa: E402
+from reverie.track.encoding.names import printable  # noqa: E402
 from reverie.view.app import make_app  # noqa: E402
 from reverie.view.folders import Folders, ViewError  # noqa: E402
 from reverie.view.guard import Guard  # noqa: E402

@@ -1,7 +1,7 @@
 """Options of the agent: its networks, losses, optimizer and normalizers.
 
 The defaults are the size200m model; `presets.yaml` holds the other sizes. Where nothing sets a
-size, a run chooses one by the machine (`reverie.run.defaults`).
+size, a run chooses one by the machine (`reverie.run.parts.defaults`).
 """
 
 from typing import Annotated, Literal

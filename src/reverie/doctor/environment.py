@@ -15,10 +15,10 @@ from reverie.doctor.line import Level, Line
 from reverie.doctor.predictions import predict, read_sequences
 from reverie.envs.check import check
 from reverie.learner.learner import Learner
-from reverie.run.setup import set_up
-from reverie.run.shutdown import Shutdown
-from reverie.run.start import open_collector, prepare
-from reverie.run.state import Run
+from reverie.run.parts.setup import set_up
+from reverie.run.parts.shutdown import Shutdown
+from reverie.run.parts.start import open_collector, prepare
+from reverie.run.parts.state import Run
 
 STEPS, UPDATES, SECONDS = 500, 1500, 80.0
 """Random steps; updates on them, and when these end at the latest."""

@@ -10,13 +10,13 @@ from reverie.agent.agent import Agent
 from reverie.config.schema import Config
 from reverie.doctor import model, predictions, records
 from reverie.doctor.line import Line
-from reverie.learner.checkpoint import Checkpointer
-from reverie.learner.devices import choose
+from reverie.learner.checkpoints.checkpoint import Checkpointer
+from reverie.learner.compilation.programs import state_shapes
+from reverie.learner.placement.devices import choose
 from reverie.learner.policy import read_params
-from reverie.learner.programs import state_shapes
-from reverie.run import build
-from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import saved_spaces
+from reverie.run.parts import build
+from reverie.run.saved.folder import RunFolder, open_run
 
 
 def examine_run(logdir: str | os.PathLike[str], trust: bool = False) -> list[Line]:

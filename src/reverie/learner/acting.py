@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 
-from reverie.learner.layout import Layout
+from reverie.learner.compilation.programs import local
+from reverie.learner.placement.layout import Layout
 from reverie.learner.policy import Params
-from reverie.learner.programs import local
 
 Arrays = list[Any]
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reverie.learner import tree
+from reverie.learner.checkpoints import tree
 
 PyTree = Any
 

@@ -8,14 +8,15 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from reverie.learner import lag, nonfinite, tree
+from reverie.learner import lag, nonfinite
 from reverie.learner.acting import Acting
-from reverie.learner.compiler import Compiler, background
-from reverie.learner.devices import Placement
-from reverie.learner.layout import Layout
+from reverie.learner.checkpoints import tree
+from reverie.learner.compilation.compiler import Compiler, background
+from reverie.learner.compilation.programs import narrow, size, state_shapes
 from reverie.learner.pending import Batch, IssuedUpdate
+from reverie.learner.placement.devices import Placement
+from reverie.learner.placement.layout import Layout
 from reverie.learner.policy import Params
-from reverie.learner.programs import narrow, size, state_shapes
 from reverie.learner.updating import make_programs
 
 PyTree = Any

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from reverie.learner import checkpoint, nonfinite, tree
-from reverie.learner.checkpoint import Checkpoint, CheckpointError
-from reverie.learner.compiler import Compiler
-from reverie.learner.programs import Batch, Program, narrow, size, specs, state_shapes
-from reverie.learner.transfer import PARAMS
+from reverie.learner import nonfinite
+from reverie.learner.checkpoints import checkpoint, tree
+from reverie.learner.checkpoints.checkpoint import Checkpoint, CheckpointError
+from reverie.learner.checkpoints.transfer import PARAMS
+from reverie.learner.compilation.compiler import Compiler
+from reverie.learner.compilation.programs import Batch, Program, narrow, size, specs, state_shapes
 
 PyTree = Any
 Arrays = dict[str, np.ndarray]

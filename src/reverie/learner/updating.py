@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from reverie.learner.layout import Layout
+from reverie.learner.compilation.programs import Program, size, specs
 from reverie.learner.pending import MetricVector
-from reverie.learner.programs import Program, size, specs
+from reverie.learner.placement.layout import Layout
 
 
 def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 
 from reverie.run.hooks import Hook
-from reverie.run.state import Run
+from reverie.run.parts.state import Run
 
 # Names of options in glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4

@@ -10,15 +10,15 @@ import numpy as np
 from reverie.actors.evaluate import Evaluation
 from reverie.config.load import load_saved, set_by
 from reverie.config.schema import Config
-from reverie.learner.checkpoint import CheckpointError
+from reverie.learner.checkpoints.checkpoint import CheckpointError
 from reverie.learner.policy import Policy
-from reverie.run import build, defaults
-from reverie.run.film import film_episodes
-from reverie.run.folder import RunFolder, open_run
+from reverie.run.environments.film import film_episodes
+from reverie.run.environments.source import EnvSpaces
 from reverie.run.load import load_policy
-from reverie.run.recorded import Recorder
-from reverie.run.result import Outcome, write_json
-from reverie.run.source import EnvSpaces
+from reverie.run.parts import build, defaults
+from reverie.run.reports.recorded import Recorder
+from reverie.run.saved.folder import RunFolder, open_run
+from reverie.run.saved.result import Outcome, write_json
 from reverie.track.sinks.registry import check_outputs
 
 Records = list[dict[str, Any]]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from reverie.actors.collector import Arrays
 from reverie.clocks import Every
-from reverie.run.evaluation import Evaluations
 from reverie.run.monitor import Monitor
-from reverie.run.report import report
-from reverie.run.state import Run
+from reverie.run.parts.state import Run
+from reverie.run.reports.evaluation import Evaluations
+from reverie.run.reports.report import report
 
 Hook = Callable[[Run], object]
 """Is called with the run after every step of the loop."""

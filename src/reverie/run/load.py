@@ -16,16 +16,16 @@ from reverie.envs import errors
 from reverie.envs.flat.convert import short
 from reverie.envs.flat.converter import Converter
 from reverie.envs.vector.vector import VectorEnv
-from reverie.learner.checkpoint import Checkpoint, CheckpointError
-from reverie.learner.devices import Device, choose
+from reverie.learner.checkpoints.checkpoint import Checkpoint, CheckpointError
+from reverie.learner.placement.devices import Device, choose
 from reverie.learner.policy import Policy, params_of, read_params
 from reverie.options import ForeignConfig
-from reverie.run import build, custom, pretrained
-from reverie.run.film import film_episodes
-from reverie.run.folder import RunFolder, open_run
-from reverie.run.result import Evaluation
-from reverie.run.source import EnvSource
-from reverie.run.space_file import read_spaces
+from reverie.run.environments import custom, film
+from reverie.run.environments.source import EnvSource
+from reverie.run.parts import build
+from reverie.run.saved import pretrained, space_file
+from reverie.run.saved.folder import RunFolder, open_run
+from reverie.run.saved.result import Evaluation
 from reverie.spaces import Space
 
 _AROUND = (
@@ -210,17 +210,17 @@ class TrainedAgent:
             settings = settings.model_copy(update={**limits, **source.limits})
         mode = "eval" if deterministic else "train"
         self._policy.restore({f"{mode}_calls": 0})  # So that equal seeds repeat.
-        film = None
+        path = None
         if video is not False:
             folder = pathlib.Path(config.logdir)
-            film = folder / "evaluation" if video is True else pathlib.Path(video)
+            path = folder / "evaluation" if video is True else pathlib.Path(video)
             source = dataclasses.replace(source.resolved(config), filmed=True)
             settings = settings.model_copy(update={"eval_envs": 1})
         with build.vector_env(source, settings, config.seed, episodes) as vector:
             self._check(vector)
             how = {"seed": seed, "mode": mode}
             fps = source.fps(config.logger.fps)
-            return film_episodes(self._policy, vector, episodes, film, fps, **how)[0]
+            return film.film_episodes(self._policy, vector, episodes, path, fps, **how)[0]
 
     def _rows(self, obs: Any, count: int) -> list[Any]:
         """The observations of many environments one by one."""
@@ -287,7 +287,7 @@ def saved_spaces(folder: RunFolder, config: Config) -> Converter:
     section = getattr(config.env, config.suite)
     # Other suites draw their images in the size of the option.
     size = section.size if isinstance(section, ForeignConfig) else ()
-    return Converter(*read_spaces(folder.spaces), size, config.task)
+    return Converter(*space_file.read_spaces(folder.spaces), size, config.task)
 
 
 def load_policy(

@@ -9,8 +9,8 @@ from reverie.actors.collector import Collector, Rollout
 from reverie.agent.optimizer import learning_rate
 from reverie.config.agent import OptimizerConfig
 from reverie.learner.learner import Learner
-from reverie.run.device_memory import device_usage
-from reverie.run.state import Run
+from reverie.run.parts.state import Run
+from reverie.run.planning.device_memory import device_usage
 from reverie.track.rates import Rates
 from reverie.track.stats import EpisodeStats
 from reverie.track.usage import usage

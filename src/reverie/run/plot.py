@@ -4,12 +4,12 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from reverie.run.folder import open_run
-from reverie.track.compare import NothingToPlot, compare, read_runs
-from reverie.track.compare_page import write_page
-from reverie.track.compare_picture import draw_comparison
-from reverie.track.curve import learning_curve
-from reverie.track.status import find_runs, is_run
+from reverie.run.saved.folder import open_run
+from reverie.track.pictures.curve import learning_curve
+from reverie.track.runs.compare import NothingToPlot, compare, read_runs
+from reverie.track.runs.compare_page import write_page
+from reverie.track.runs.compare_picture import draw_comparison
+from reverie.track.runs.status import find_runs, is_run
 
 
 def plot_one(folder: str, output: str = "") -> list[pathlib.Path]:

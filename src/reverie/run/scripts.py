@@ -7,10 +7,10 @@ from reverie.actors.cluster.fleet import Fleet, open_fleet
 from reverie.actors.collector import Collector
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
+from reverie.run.environments.source import EnvSource
 from reverie.run.eval_only import eval_only
 from reverie.run.hooks import Hook
-from reverie.run.result import Outcome
-from reverie.run.source import EnvSource
+from reverie.run.saved.result import Outcome
 from reverie.run.train import train
 from reverie.track.sinks.base import Sink
 

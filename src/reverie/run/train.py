@@ -12,22 +12,22 @@ from reverie.config.errors import Note
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
 from reverie.envs.errors import Cancelled
-from reverie.learner.hosts import HostsError
 from reverie.learner.learner import Learner
 from reverie.learner.nonfinite import NonFiniteError
+from reverie.learner.placement.hosts import HostsError
 from reverie.run.debug import check_numbers
-from reverie.run.device_memory import check_update, explain_device_memory
-from reverie.run.evaluation import Evaluations, finish, open_evaluations
-from reverie.run.folder import FolderGoneError
+from reverie.run.environments.source import EnvSource
 from reverie.run.hooks import Hook, make_hooks
 from reverie.run.monitor import Monitor
-from reverie.run.result import Outcome
-from reverie.run.setup import set_up
-from reverie.run.shutdown import Shutdown, Stopped
-from reverie.run.source import EnvSource
-from reverie.run.start import open_collector, prepare
-from reverie.run.state import Run
-from reverie.run.together import Turn
+from reverie.run.parts.setup import set_up
+from reverie.run.parts.shutdown import Shutdown, Stopped
+from reverie.run.parts.start import open_collector, prepare
+from reverie.run.parts.state import Run
+from reverie.run.parts.together import Turn
+from reverie.run.planning.device_memory import check_update, explain_device_memory
+from reverie.run.reports.evaluation import Evaluations, finish, open_evaluations
+from reverie.run.saved.folder import FolderGoneError
+from reverie.run.saved.result import Outcome
 from reverie.track.sinks.base import Sink
 
 SWITCH_SECONDS = 0.0005
@@ -115,7 +115,7 @@ def work(
                 collector = open_collector(run, stack, collector, fleet)
                 evaluations = open_evaluations(run, stack)
                 if fleet and fleet.evaluators:
-                    from reverie.run.side_evaluation import SideEvaluations  # It needs Ray.
+                    from reverie.run.reports.side_evaluation import SideEvaluations  # It needs Ray.
 
                     callbacks = [SideEvaluations(run, fleet), *callbacks]
             with (

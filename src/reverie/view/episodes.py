@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from reverie.run.folder import RunFolder
+from reverie.run.saved.folder import RunFolder
 from reverie.spaces import Space
 from reverie.view.content import Json, number, numbers, png
 from reverie.view.errors import told

@@ -5,8 +5,8 @@ import pathlib
 import time
 
 from reverie.config.load import RUN_CONFIG
+from reverie.track.runs.status import LOCK, find_runs, is_run
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
-from reverie.track.status import LOCK, find_runs, is_run
 
 PARTS = (
     RUN_CONFIG,

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from reverie.config.schema import Config
 from reverie.envs.flat.converter import Converter
-from reverie.learner.devices import choose
+from reverie.learner.placement.devices import choose
 from reverie.learner.policy import read_params
-from reverie.run.folder import RunFolder, open_run
 from reverie.run.load import saved_spaces
+from reverie.run.saved.folder import RunFolder, open_run
 from reverie.spaces import Space
 from reverie.view.dream.model import Model, load_model, newest_step
 from reverie.view.folders import Folders

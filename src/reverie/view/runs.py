@@ -16,10 +16,10 @@ from starlette.routing import BaseRoute, Route
 from reverie.config.keys import leaves
 from reverie.config.load import RUN_CONFIG
 from reverie.config.schema import Config
-from reverie.track.names import encodable
-from reverie.track.published import published_for
+from reverie.track.encoding.names import encodable
+from reverie.track.runs.published import published_for
+from reverie.track.runs.status import LOCK, UNREADABLE, read_options, read_status
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
-from reverie.track.status import LOCK, UNREADABLE, read_options, read_status
 from reverie.view.content import Json
 from reverie.view.folders import Folders, ViewError
 from reverie.view.records import read_new

@@ -7,7 +7,7 @@ import socket
 
 import uvicorn
 
-from reverie.track.names import printable
+from reverie.track.encoding.names import printable
 from reverie.view.app import make_app
 from reverie.view.folders import Folders, ViewError
 from reverie.view.guard import is_loopback

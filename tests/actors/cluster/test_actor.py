@@ -31,7 +31,7 @@ class Nobody:
 def started(monkeypatch):
     """An actor with two environments, as far as it is when it has started."""
     monkeypatch.setattr("reverie.learner.policy.Policy", lambda *args, **options: Nobody())
-    monkeypatch.setattr("reverie.learner.cache.configure_cache", lambda folder: "")
+    monkeypatch.setattr("reverie.learner.compilation.cache.configure_cache", lambda folder: "")
     monkeypatch.setattr(module, "_ENVIRON", {})
     monkeypatch.setattr(module, "Printed", lambda: type("P", (), {"take": lambda self: ()})())
     monkeypatch.setattr("sys.path", [*__import__("sys").path])

@@ -89,7 +89,7 @@ class ActorProcess:
 
 def _own(work: Work, seed: int) -> Any:
     # Only now is the path complete, and the device library told that it has a CPU.
-    from reverie.learner.cache import configure_cache
+    from reverie.learner.compilation.cache import configure_cache
     from reverie.learner.policy import Policy
 
     assert work.agent

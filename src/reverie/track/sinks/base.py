@@ -10,7 +10,7 @@ import numpy as np
 
 from reverie.config.keys import flatten
 from reverie.config.schema import LoggerConfig
-from reverie.track.names import encodable
+from reverie.track.encoding.names import encodable
 
 Scalar = int | float | str
 Value = Scalar | np.ndarray

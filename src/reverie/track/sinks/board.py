@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
-from reverie.track.names import printable
+from reverie.track.encoding.names import printable
 from reverie.track.sinks.base import RunInfo, Scalar
 from reverie.track.sinks.format import format_duration, format_number, short_name
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.track.names import file_name
+from reverie.track.encoding.names import file_name
+from reverie.track.encoding.video import write_image, write_video
 from reverie.track.sinks.base import Sink, Value
-from reverie.track.video import write_image, write_video
 
 
 class MediaSink(Sink):
     """Writes `videos/<name>_<step>.mp4` (or `.gif`) and `images/<name>_<step>.png`.
 
-    Names are those of `reverie.track.names.file_name`; steps are padded with zeros so that files
+    Names are those of `track.encoding.names.file_name`; steps are padded with zeros so that files
     sort by time. Half-written files are never seen under these names.
 
     Args:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reverie.track.names import digest
+from reverie.track.encoding.names import digest
+from reverie.track.encoding.video import even_rgb
 from reverie.track.sinks.base import RunInfo, Sink, Value, showable
-from reverie.track.video import even_rgb
 
 FOLDER = "scope"
 LONGEST = 100

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from reverie.track.names import printable
+from reverie.track.encoding.names import printable
+from reverie.track.encoding.video import even_rgb, gif, png
 from reverie.track.sinks.base import RunInfo, Sink, Value, showable
-from reverie.track.video import even_rgb, gif, png
 
 
 def check() -> None:

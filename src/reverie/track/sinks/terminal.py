@@ -17,7 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from reverie.track.names import printable
+from reverie.track.encoding.names import printable
 from reverie.track.sinks.base import RunInfo, Scalar, Sink, Value, compiled
 from reverie.track.sinks.board import (
     ASCII,

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from reverie.track.names import printable
+from reverie.track.encoding.names import printable
+from reverie.track.encoding.video import write_image, write_video
 from reverie.track.sinks.base import RunInfo, Sink, Value, kept, showable
-from reverie.track.video import write_image, write_video
 
 NAME = "trackio_run.txt"
 """Keeps the name of the run in its folder, so that a resume goes on with the same run."""

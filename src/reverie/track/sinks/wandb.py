@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from reverie.track.names import printable
+from reverie.track.encoding.names import printable
+from reverie.track.encoding.video import gif
 from reverie.track.sinks.background import PATIENCE
 from reverie.track.sinks.base import OutputError, RunInfo, Sink, Value, kept, showable
-from reverie.track.video import gif
 
 ID = "wandb_id.txt"
 """Keeps the id of the run in its folder, so that a resume goes on with the same run."""

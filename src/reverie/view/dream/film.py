@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from reverie.track import style
-from reverie.track.openloop import IMAGINED, SEEN
-from reverie.track.panel import Panel
-from reverie.track.video import VideoWriter
+from reverie.track.encoding.video import VideoWriter
+from reverie.track.pictures import style
+from reverie.track.pictures.openloop import IMAGINED, SEEN
+from reverie.track.pictures.panel import Panel
 from reverie.view.content import decoded, visible
 from reverie.view.dream.errors import DreamError
 from reverie.view.dream.tree import Frame

@@ -20,15 +20,15 @@ from reverie.agent.precision import cast_floats
 from reverie.agent.sequences import Sequences, observe
 from reverie.config.checks import check_spaces
 from reverie.config.schema import Config
-from reverie.learner.cache import configure_cache
-from reverie.learner.checkpoint import Checkpointer, CheckpointError
-from reverie.learner.compiler import Compiler
-from reverie.learner.devices import choose
+from reverie.learner.checkpoints.checkpoint import Checkpointer, CheckpointError
+from reverie.learner.compilation.cache import configure_cache
+from reverie.learner.compilation.compiler import Compiler
+from reverie.learner.compilation.programs import Program, specs, state_shapes
+from reverie.learner.placement.devices import choose
 from reverie.learner.policy import Params, read_params
-from reverie.learner.programs import Program, specs, state_shapes
 from reverie.nn.dists import Categorical
 from reverie.nn.functional import split_widths
-from reverie.run import build
+from reverie.run.parts import build
 from reverie.spaces import Space
 from reverie.view.dream.said import Arrays, Chance, Said, Seen
 from reverie.world.features import encode_flat

@@ -11,8 +11,8 @@ from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
 from reverie.envs import errors
 from reverie.envs.flat.conform import spaces
-from reverie.run.film import FilmingError
-from reverie.run.source import EnvSource
+from reverie.run.environments.film import FilmingError
+from reverie.run.environments.source import EnvSource
 from reverie.spaces import PICTURE, Space
 from reverie.view.content import jpeg
 from reverie.view.dream.errors import DreamError

@@ -10,7 +10,7 @@ import numpy as np
 from reverie.agent.agent import Agent
 from reverie.replay.files.archive import path_of, serials
 from reverie.replay.files.format import DamagedFile, File
-from reverie.run.folder import RunFolder
+from reverie.run.saved.folder import RunFolder
 from reverie.spaces import FLAGS, LATENT_PREFIX
 from reverie.view.dream.errors import DreamError
 from reverie.view.dream.truth import Step

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 
 const MOST = 5000; // Points after which a file is read anew, as means over more lines.
-// Longer breaks, in which the run was stopped, do not count as hours of it; as in track/compare.py.
+// Longer breaks, in which the run was stopped, do not count as hours of it; as in track/runs/compare.py.
 const PAUSE = 900;
 
 /** One file of records of one run: columns of numbers, texts, and what to ask for next. */

@@ -15,10 +15,10 @@ from reverie.actors.cluster.chunk import Failure
 from reverie.actors.cluster.inference.server import Answer, InferenceServer, Model
 from reverie.agent.agent import Agent
 from reverie.config.load import load
-from reverie.learner.devices import DeviceError
+from reverie.learner.compilation.programs import state_shapes
 from reverie.learner.nonfinite import NonFiniteError
+from reverie.learner.placement.devices import DeviceError
 from reverie.learner.policy import Params, Policy
-from reverie.learner.programs import state_shapes
 from reverie.spaces import Space
 
 ENVS = 2
@@ -71,7 +71,9 @@ def params():
 def make(monkeypatch):
     """Makes a server with a seed for three actors at most, on the device of this process."""
     place = types.SimpleNamespace(policy=jax.devices()[0])
-    monkeypatch.setattr("reverie.learner.devices.configure", lambda *args, **options: place)
+    monkeypatch.setattr(
+        "reverie.learner.placement.devices.configure", lambda *args, **options: place
+    )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     return lambda: InferenceServer([], ".", None)
 
@@ -227,7 +229,7 @@ def test_a_device_that_is_not_there_is_told(make, params, monkeypatch):
     def missing(*args, **options):
         raise RuntimeError("no such device")
 
-    monkeypatch.setattr("reverie.learner.devices.configure", missing)
+    monkeypatch.setattr("reverie.learner.placement.devices.configure", missing)
     failure = asyncio.run(start(make(), params[0]))
     assert str(failure.error("It")) == "no such device"
 
@@ -236,7 +238,7 @@ def test_what_the_device_lacks_is_told_with_the_options_of_this_process(make, pa
     def none(*args, **options):
         raise DeviceError("jax.policy_device is [5]")
 
-    monkeypatch.setattr("reverie.learner.devices.configure", none)
+    monkeypatch.setattr("reverie.learner.placement.devices.configure", none)
     failure = asyncio.run(start(make(), params[0]))
     assert "ray.inference_device: jax.policy_device is [5]" in str(failure.error("It"))
 

@@ -169,7 +169,7 @@ class InferenceServer:
         import jax
 
         # The path is complete only now, and the devices can still be chosen.
-        from reverie.learner.devices import configure
+        from reverie.learner.placement.devices import configure
         from reverie.learner.policy import Policy
 
         self._model: Model = cloudpickle.loads(model)
@@ -212,7 +212,7 @@ class InferenceServer:
 
 def _explained(error: Exception) -> Exception:
     """An error of the device, with the options of this process in place of the learner's."""
-    from reverie.learner.devices import DeviceError
+    from reverie.learner.placement.devices import DeviceError
 
     if isinstance(error, DeviceError):
         return ActorError(f"ray.inference_platform and ray.inference_device: {error}")

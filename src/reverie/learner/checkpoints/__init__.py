@@ -1,0 +1,1 @@
+"""Arrays by name in files: checkpoints, those of others too."""

@@ -1,0 +1,1 @@
+"""Functions as programs for devices: traced, compiled ahead, kept between runs."""

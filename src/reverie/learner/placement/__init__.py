@@ -1,0 +1,1 @@
+"""Which devices and processes compute, and how the agent's state lies on them."""

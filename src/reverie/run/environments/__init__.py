@@ -1,0 +1,1 @@
+"""Where the environments of a run come from, and films of them."""

@@ -1,0 +1,1 @@
+"""Numbers and predictions of a run, drawn."""
