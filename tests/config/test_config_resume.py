@@ -67,7 +67,8 @@ def test_what_shapes_model_spaces_or_replay_must_stay(key, value):
 
 
 def test_the_number_of_shards_must_stay():
-    saved, new = (load(["--script", "parallel", "--ray.replay_shards", n]) for n in "23")
+    words = ["--logdir", "/runs/a", "--script", "parallel", "--ray.replay_shards"]
+    saved, new = (load([*words, number]) for number in "23")
     (difference,) = compare(saved, new)
     assert (difference.key, difference.allowed) == ("ray.replay_shards", False)
 
