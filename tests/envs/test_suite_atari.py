@@ -279,9 +279,9 @@ def test_misuse_is_explained():
     for action in (-1, 4):
         with pytest.raises(ValueError, match=f"action is {action}, expected 0 to 3"):
             env.step(action)
-    with pytest.raises(ValueError, match="lives = 'discont': Input should be 'unused', 'disc"):
+    with pytest.raises(ValueError, match="lives = 'discont': expected one of 'unused', 'discount'"):
         make("atari_pong", {"lives": "discont"})
-    with pytest.raises(ValueError, match="pooling = 0: Input should be greater than or equal"):
+    with pytest.raises(ValueError, match="pooling = 0: expected an integer >= 1"):
         make("atari_pong", {"pooling": 0})
 
 

@@ -165,8 +165,8 @@ def test_settings_have_their_effect_and_the_defaults_of_the_configuration():
         ({"size": [64, 60]}, "square"),
         ({"size": [64, 64], "view": 1}, r"view=1 .* \[63, 63\]"),
         ({"size": [3, 3]}, r"\[5, 5\]"),
-        ({"view": 0}, "view = 0: Input should be"),
-        ({"vocab": 14}, "vocab = 14: .* equal to 15"),
+        ({"view": 0}, "view = 0: expected an integer >= 1"),
+        ({"vocab": 14}, "vocab = 14: expected an integer >= 15"),
         ({"length": 0}, "length = 0"),
     ],
 )

@@ -205,7 +205,7 @@ def test_settings_have_their_effect_and_the_defaults_of_the_configuration():
     ("options", "words"),
     [
         ({"size": [60, 64]}, "multiples of 16"),
-        ({"size": [0, 0]}, "size.0 = 0"),
+        ({"size": [0, 0]}, r"size = \[0, 0\]: expected a list of 2 integers >= 3"),
         ({"length": 0}, "length = 0"),
     ],
 )
