@@ -35,7 +35,8 @@ LAYERS = {
     "__main__": 9,
 }
 WINGS = {
-    # Within a package: the lowest first, and above them all the files that are in no wing.
+    # Folders and files within a package: the lowest first, and above them all others.
+    "commands": ("words help_texts", "process completion info parallel"),
     "learner": ("compilation checkpoints", "placement"),
     "run": ("saved environments", "parts", "reports planning"),
     "track": ("encoding", "sinks", "pictures", "runs"),
@@ -69,9 +70,9 @@ def imports_of(path: pathlib.Path) -> set[str]:
 
 
 def wing_of(package: str, parts: list[str]) -> tuple[int, str]:
-    """Floor and name of the wing in which a module lies."""
-    floors = WINGS[package]
-    found = [(i, parts[0]) for i, floor in enumerate(floors) if parts[0] in floor.split()]
+    """Floor and name of the wing, or of the file, in which a module lies."""
+    floors, name = WINGS[package], parts[0].removesuffix(".py")
+    found = [(i, name) for i, floor in enumerate(floors) if name in floor.split()]
     return found[0] if found else (len(floors), "")
 
 
