@@ -88,6 +88,12 @@ def test_wings_of_a_package_know_lower_ones_only(package):
                 assert below < floor or other == wing, f"{path} imports {name}"
 
 
+def test_every_folder_with_code_is_a_package():
+    """A wheel leaves out what git ignores, as a folder once was that had a common name."""
+    folders = {path.parent for path in FILES}
+    assert [each for each in folders if not (each / "__init__.py").exists()] == []
+
+
 def test_every_package_has_a_layer():
     assert {package_of(path) for path in FILES} == set(LAYERS)
 

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reverie.track.runs.aggregate import interquartile
-from reverie.track.pictures.curve import latest
 from reverie.track.encoding.names import task_title
+from reverie.track.pictures.curve import latest
+from reverie.track.runs.aggregate import interquartile
 from reverie.track.runs.published import Curve, action_repeat, original_curve, published_for
-from reverie.track.sinks.jsonl import METRICS, SCORES, read_jsonl
 from reverie.track.runs.status import UNREADABLE, find_runs, read_options
+from reverie.track.sinks.jsonl import METRICS, SCORES, read_jsonl
 
 Axis = Literal["steps", "frames", "hours"]
 Baseline = Literal["", "published", "original"]

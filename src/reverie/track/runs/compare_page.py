@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from reverie.disk import whole_file
+from reverie.track.pictures.curve import AXES
 from reverie.track.runs.compare import Axis, Comparison
 from reverie.track.runs.compare_picture import COLORS, label_of
-from reverie.track.pictures.curve import AXES
 
 
 def write_page(

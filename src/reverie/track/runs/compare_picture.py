@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reverie.track.pictures import style
-from reverie.track.runs.compare import Axis, Comparison, Experiment
-from reverie.track.pictures.curve import label
 from reverie.track.encoding.names import plain
+from reverie.track.pictures import style
+from reverie.track.pictures.curve import label
+from reverie.track.runs.compare import Axis, Comparison, Experiment
 from reverie.track.runs.published import Curve
 
 if TYPE_CHECKING:
