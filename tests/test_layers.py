@@ -37,6 +37,8 @@ LAYERS = {
 WINGS = {
     # Folders and files within a package: the lowest first, and above them all others.
     "commands": ("words help_texts", "process completion info parallel"),
+    "envs": ("errors images", "flat", "wrappers notes probe", "vector", "suites", "registry"),
+    "envs.suites": ("_common",),
     "learner": ("compilation checkpoints", "placement"),
     "run": ("saved environments", "parts", "reports planning"),
     "track": ("encoding", "sinks", "pictures", "runs"),
@@ -78,13 +80,14 @@ def wing_of(package: str, parts: list[str]) -> tuple[int, str]:
 
 @pytest.mark.parametrize("package", WINGS)
 def test_wings_of_a_package_know_lower_ones_only(package):
-    for path in (SOURCE / package).rglob("*.py"):
-        if path == SOURCE / package / "__init__.py":
+    folder, whole = SOURCE / package.replace(".", "/"), f"reverie.{package}."
+    for path in folder.rglob("*.py"):
+        if path == folder / "__init__.py":
             continue
-        floor, wing = wing_of(package, list(path.relative_to(SOURCE / package).parts))
+        floor, wing = wing_of(package, list(path.relative_to(folder).parts))
         for name in imports_of(path):
-            if name.startswith(f"reverie.{package}."):
-                below, other = wing_of(package, name.split(".")[2:])
+            if name.startswith(whole):
+                below, other = wing_of(package, name.removeprefix(whole).split("."))
                 assert below < floor or other == wing, f"{path} imports {name}"
 
 

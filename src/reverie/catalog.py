@@ -31,8 +31,8 @@ class Suite:
             a package asks for others that do harm; or where to read how it is built.
         batched: Whether one engine steps its environments together, see `registry.make_vec`.
         slow: Whether a step takes so long that each environment is worth a process.
-        module: Where its `make(name, **options)` and `tasks()` are. Empty: in our file of its name,
-            and for a suite that a package announces where its entry point leads.
+        module: Where its `make(name, **options)` and `tasks()` are. Empty: in our file of its name
+            in `envs/suites`, and for a suite that a package announces where its entry point leads.
         options: Class of its options, of a package that announces it; ours are in the
             configuration.
     """
@@ -77,8 +77,22 @@ _OURS = (
         "dmc", "dm_control", "dmc", "DeepMind Control Suite, proprioception or images", slow=True
     ),
     Suite("crafter", "crafter", "crafter", "open-world survival: reward, noreward", slow=True),
-    Suite("atari", "ale_py", "atari", "Atari 2600 games, full protocol", slow=True),
-    Suite("atari100k", "ale_py", "atari", "Atari 2600 games, 100k protocol", slow=True),
+    Suite(
+        "atari",
+        "ale_py",
+        "atari",
+        "Atari 2600 games, full protocol",
+        slow=True,
+        module="reverie.envs.suites.atari.env",
+    ),
+    Suite(
+        "atari100k",
+        "ale_py",
+        "atari",
+        "Atari 2600 games, 100k protocol",
+        slow=True,
+        module="reverie.envs.suites.atari.atari100k",
+    ),
     Suite("bsuite", "bsuite", "bsuite", "behaviour suite: experiments by id, catch/0"),
     Suite("pinpad", "numpy", "", "coloured pads in the right order: three to eight"),
     Suite(
@@ -96,8 +110,24 @@ _OURS = (
         "memmaze", "memory_maze", "memmaze", "Memory Maze: 9x9 to 15x15, with variants", slow=True
     ),
     Suite("loconav", "dm_control", "dmc", "walkers in mazes and corridors: ant_maze_m", slow=True),
-    Suite("dmlab", "deepmind_lab", "", "DeepMind Lab: DMLab-30 and other levels", DMLAB, slow=True),
-    Suite("minecraft", "minerl", "", "Minecraft: wood, climb, diamond", MINERL, slow=True),
+    Suite(
+        "dmlab",
+        "deepmind_lab",
+        "",
+        "DeepMind Lab: DMLab-30 and other levels",
+        DMLAB,
+        slow=True,
+        module="reverie.envs.suites.dmlab.env",
+    ),
+    Suite(
+        "minecraft",
+        "minerl",
+        "",
+        "Minecraft: wood, climb, diamond",
+        MINERL,
+        slow=True,
+        module="reverie.envs.suites.minecraft.env",
+    ),
     Suite("dummy", "numpy", "", "fast test tasks: disc, cont, multi, hybrid"),
 )
 SUITES = {suite.name: suite for suite in _OURS}

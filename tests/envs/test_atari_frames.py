@@ -7,7 +7,7 @@ from PIL import Image
 pytest.importorskip("ale_py")
 
 from reverie.config.env import AtariConfig
-from reverie.envs.suites.atari_frames import Frames, area, bilinear
+from reverie.envs.suites.atari.frames import Frames, area, bilinear
 
 
 def test_bilinear_resize_by_hand():

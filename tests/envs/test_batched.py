@@ -1,6 +1,9 @@
 """Engines that step environments together: spaces, values, seeds, ends, errors."""
 
 import dataclasses
+import importlib.util
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -230,8 +233,9 @@ def test_the_engine_of_a_suite_is_taken_unless_environments_are_filmed(monkeypat
     assert choice("native", filmed=True) == choice("native", max_steps=9) == "sync"
 
 
-def test_suites_that_promise_an_engine_are_those_that_offer_one():
+def test_suites_are_where_the_catalog_says_and_have_the_engines_that_it_promises():
     for suite in SUITES.values():
-        path = f"src/reverie/envs/suites/{suite.name}.py"
-        with open(path) as file:
-            assert ("def make_vec(" in file.read()) == suite.batched, suite.name
+        found = importlib.util.find_spec(suite.module or f"reverie.envs.suites.{suite.name}")
+        source = pathlib.Path(found.origin).read_text()
+        assert re.search(r"^(def make\(|make = )", source, re.MULTILINE), suite.name
+        assert ("def make_vec(" in source) == suite.batched, suite.name

@@ -9,7 +9,7 @@ import pytest
 
 from reverie.envs.errors import RenderingError
 from reverie.envs.registry import make
-from reverie.envs.suites import rendering
+from reverie.envs.suites._common import rendering
 
 
 @pytest.fixture

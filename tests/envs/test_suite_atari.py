@@ -15,7 +15,7 @@ from reverie.envs.check import check
 from reverie.envs.errors import UnknownTaskError
 from reverie.envs.flat.conform import name_of
 from reverie.envs.registry import factory_of, make, tasks
-from reverie.envs.suites.atari import Atari
+from reverie.envs.suites.atari.env import Atari
 from reverie.envs.vector.vector import VectorEnv
 
 GAMES = """

@@ -18,7 +18,7 @@ from reverie.envs.errors import SpaceError, UnknownTaskError  # noqa: E402
 from reverie.envs.flat.conform import spaces  # noqa: E402
 from reverie.envs.flat.leaves import random_actions  # noqa: E402
 from reverie.envs.registry import make, tasks  # noqa: E402
-from reverie.envs.suites.dm_env import DmEnv  # noqa: E402
+from reverie.envs.suites._common.dm_env import DmEnv  # noqa: E402
 
 HERE = "dm_fake_tasks"
 

@@ -6,7 +6,8 @@ import pytest
 from reverie.envs.flat.conform import spaces
 from reverie.envs.flat.leaves import random_actions
 from reverie.envs.registry import make, tasks
-from reverie.envs.suites import dmc, rendering
+from reverie.envs.suites import dmc
+from reverie.envs.suites._common import rendering
 
 draws = pytest.mark.skipif(
     not any(map(rendering.works, rendering.APT)), reason="draws nothing here"

@@ -23,7 +23,7 @@ from reverie.envs.flat.leaves import random_actions
 from reverie.envs.registry import factory_of, make, tasks
 from reverie.envs.vector.vector import VectorEnv
 
-MODULES = ("deepmind_lab", "reverie.envs.suites.dmlab")
+MODULES = ("deepmind_lab", "reverie.envs.suites.dmlab.env")
 FORWARD = 0
 
 
@@ -40,7 +40,7 @@ def engine(monkeypatch):
 
 @pytest.fixture
 def suite(engine):
-    return importlib.import_module("reverie.envs.suites.dmlab")
+    return importlib.import_module("reverie.envs.suites.dmlab.env")
 
 
 def play(env, steps, seed=0, rng=0):
@@ -197,7 +197,7 @@ def test_the_text_itself_is_in_the_info(engine, suite):
 
 
 def test_words_become_fixed_numbers_of_unit_variance():
-    from reverie.envs.suites.dmlab_text import BOUND, embed
+    from reverie.envs.suites.dmlab.text import BOUND, embed
 
     one = embed("Pick the red object.")
     np.testing.assert_array_equal(one, embed("  pick THE red  object ."))
@@ -230,7 +230,7 @@ def test_compiled_maps_are_kept_on_disk_and_shared(engine, tmp_path):
 
 
 def test_keys_of_maps_cannot_leave_the_folder(tmp_path):
-    from reverie.envs.suites.dmlab_cache import LevelCache
+    from reverie.envs.suites.dmlab.cache import LevelCache
 
     cache = LevelCache(tmp_path / "maps")
     source, target = tmp_path / "source", tmp_path / "target"

@@ -7,7 +7,7 @@ import pytest
 from reverie.envs.check import check
 from reverie.envs.errors import UnknownTaskError
 from reverie.envs.registry import make, tasks
-from reverie.envs.suites.submodules import import_submodule
+from reverie.envs.suites._common.submodules import import_submodule
 
 pytest.importorskip("labmaze")
 suite = pytest.importorskip("reverie.envs.suites.memmaze", exc_type=ImportError)

@@ -22,10 +22,10 @@ from reverie.envs.errors import MissingPackageError, UnknownTaskError
 from reverie.envs.flat.conform import spaces
 from reverie.envs.flat.leaves import random_actions
 from reverie.envs.registry import make, tasks
-from reverie.envs.suites import minecraft_engine
-from reverie.envs.suites.minecraft_engine import EngineError
+from reverie.envs.suites.minecraft import engine as minecraft_engine
+from reverie.envs.suites.minecraft.engine import EngineError
 
-MODULES = [f"reverie.envs.suites.minecraft{part}" for part in ("", "_spec")]
+MODULES = [f"reverie.envs.suites.minecraft.{part}" for part in ("env", "spec")]
 WAYS = {
     "craft_planks": ("craft", "planks"),
     "craft_stick": ("craft", "stick"),
@@ -354,7 +354,7 @@ def test_games_are_launched_in_turns_and_a_dead_process_gives_its_turn_back(tmp_
     monkeypatch.setattr(minecraft_engine.os, "sched_getaffinity", lambda pid: {0, 1})
     holds = (
         "import os, sys, tempfile; sys.path[:] = eval(sys.argv[2]); tempfile.tempdir = sys.argv[1];"
-        "from reverie.envs.suites import minecraft_engine as engine;"
+        "from reverie.envs.suites.minecraft import engine;"
         "engine.os.sched_getaffinity = lambda pid: {0, 1};"
         "turn = engine.launch_turn(); turn.__enter__(); print('held', flush=True); input()"
     )

@@ -16,7 +16,7 @@ from bsuite.utils import datasets, wrappers
 
 from reverie.config.env import BsuiteConfig
 from reverie.envs.errors import MissingDataError, OptionError, UnknownTaskError
-from reverie.envs.suites.dm_env import DmEnv
+from reverie.envs.suites._common.dm_env import DmEnv
 
 MNIST_FILES = tuple(
     f"{part}-{kind}-ubyte.gz"

@@ -11,7 +11,7 @@ import dm_env as package
 import gymnasium
 
 from reverie.envs.errors import UnknownTaskError
-from reverie.envs.suites.dm_env import DmEnv
+from reverie.envs.suites._common.dm_env import DmEnv
 
 SEEDS = ("seed", "random_state", "random")
 """Parameters by which factories usually take a seed."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from reverie.config.env import DmcConfig
 from reverie.envs.errors import OptionError, unknown_task
-from reverie.envs.suites.control import ControlEnv, composed, quiet
-from reverie.envs.suites.rendering import prepare
+from reverie.envs.suites._common.control import ControlEnv, composed, quiet
+from reverie.envs.suites._common.rendering import prepare
 
 CAMERAS = {"quadruped": 2}
 """Cameras of published results; all other domains use 0."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from reverie.config.env import LoconavConfig
 from reverie.envs.errors import OptionError, unknown_task
-from reverie.envs.suites.control import ControlEnv, composed, reseed_maze
-from reverie.envs.suites.rendering import prepare
+from reverie.envs.suites._common.control import ControlEnv, composed, reseed_maze
+from reverie.envs.suites._common.rendering import prepare
 
 MAZES = {"s": (7, 2), "m": (11, 4), "l": (15, 6), "xl": (21, 9)}
 """Name of a maze -> its cells per side with the outer walls, and the most rooms it has."""

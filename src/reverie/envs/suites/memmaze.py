@@ -13,9 +13,9 @@ from gymnasium import spaces as gs
 
 from reverie.config.env import MemmazeConfig
 from reverie.envs.errors import unknown_task
-from reverie.envs.suites.control import ControlEnv, quiet, reseed_maze
-from reverie.envs.suites.rendering import prepare
-from reverie.envs.suites.submodules import import_submodule
+from reverie.envs.suites._common.control import ControlEnv, quiet, reseed_maze
+from reverie.envs.suites._common.rendering import prepare
+from reverie.envs.suites._common.submodules import import_submodule
 
 SIZES = ("9x9", "11x11", "13x13", "15x15")
 

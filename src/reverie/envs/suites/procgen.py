@@ -12,7 +12,7 @@ from PIL import Image
 
 from reverie.config.env import ProcgenConfig
 from reverie.envs.errors import OptionError, unknown_task
-from reverie.envs.suites.submodules import import_submodule
+from reverie.envs.suites._common.submodules import import_submodule
 
 _env = import_submodule("procgen", "env")
 GAMES: tuple[str, ...] = tuple(_env.ENV_NAMES)

@@ -17,9 +17,9 @@ from gymnasium import spaces as gs
 
 from reverie.config.env import DmlabConfig
 from reverie.envs.errors import OptionError
-from reverie.envs.suites.dmlab_cache import LevelCache
-from reverie.envs.suites.dmlab_levels import find, names
-from reverie.envs.suites.dmlab_text import BOUND, WIDTH, WORDS, embed
+from reverie.envs.suites.dmlab.cache import LevelCache
+from reverie.envs.suites.dmlab.levels import find, names
+from reverie.envs.suites.dmlab.text import BOUND, WIDTH, WORDS, embed
 
 IMAGE = "RGB_INTERLEAVED"
 TEXT = "INSTR"
@@ -57,7 +57,7 @@ class DmLab(gymnasium.Env):
     """One level: a Discrete action, and a Dict of observations.
 
     Observations are `image`, uint8 [height, width, 3], and with instructions `instruction`, float32
-    [32, 32], the words of the level's text (see `dmlab_text.embed`); the text itself is
+    [32, 32], the words of the level's text (see `text.embed`); the text itself is
     `info["instruction"]`.
 
     Almost every level ends when its clock runs out, which an agent cannot see and which the engine
@@ -69,7 +69,7 @@ class DmLab(gymnasium.Env):
     A reset with a seed makes this and all later episodes repeat themselves.
 
     Args:
-        name: A level, see `dmlab_levels.find`.
+        name: A level, see `levels.find`.
         **options: Those of `DmlabConfig`. `repeat` counts frames, of which a second has 60.
 
     Raises:

@@ -14,7 +14,7 @@ from ale_py import roms
 
 from reverie.config.env import AtariConfig
 from reverie.envs.errors import UnknownTaskError, unknown_task
-from reverie.envs.suites.atari_frames import Frames
+from reverie.envs.suites.atari.frames import Frames
 
 FRAME_LIMIT = 108_000
 """Frames of a game after which it is cut off: half an hour of play."""

@@ -14,10 +14,10 @@ from gymnasium import spaces as gs
 
 from reverie.config.env import MinecraftConfig
 from reverie.envs.errors import unknown_task
-from reverie.envs.suites.minecraft_actions import ACTIONS, Controls
-from reverie.envs.suites.minecraft_engine import Engine
-from reverie.envs.suites.minecraft_rewards import MILESTONES, Player, Progress
-from reverie.envs.suites.minecraft_spec import build
+from reverie.envs.suites.minecraft.actions import ACTIONS, Controls
+from reverie.envs.suites.minecraft.engine import Engine
+from reverie.envs.suites.minecraft.rewards import MILESTONES, Player, Progress
+from reverie.envs.suites.minecraft.spec import build
 
 LIFE, FOOD, AIR = 20, 20, 300
 """What the game calls a full bar of health, of hunger and of breath."""

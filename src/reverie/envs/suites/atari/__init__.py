@@ -1,0 +1,1 @@
+"""Atari 2600 games of the Arcade Learning Environment, under two protocols."""
