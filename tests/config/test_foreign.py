@@ -46,6 +46,13 @@ CODE = [
 ]
 
 
+def test_a_saved_configuration_that_was_emptied_is_not_that_of_the_defaults(folder):
+    root = folder()
+    (root / "config.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"config\.yaml: it is empty, as a full disk"):
+        read_run(root)
+
+
 @pytest.mark.parametrize(("options", "named"), CODE)
 def test_code_that_somebody_else_names_is_refused_in_one_line(folder, options, named):
     root = folder(**options)

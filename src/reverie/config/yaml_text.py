@@ -110,7 +110,7 @@ def parse(content: str, saved: bool = False) -> Any:
 
 
 def read(path: str | os.PathLike[str], saved: bool = False) -> dict[Any, Any]:
-    """The mapping in a YAML file; an empty file is an empty mapping.
+    """The mapping in a YAML file; an empty one that a user wrote is an empty mapping.
 
     Args:
         path: The file.
@@ -127,6 +127,11 @@ def read(path: str | os.PathLike[str], saved: bool = False) -> dict[Any, Any]:
         raise ConfigError(f"Cannot read the configuration file {name}: {error.strerror}.") from None
     except (ConfigError, UnicodeDecodeError) as error:
         raise ConfigError(f"Cannot read the configuration file {name}: {error}.") from None
+    if content is None and saved:
+        raise ConfigError(
+            f"Cannot read the configuration file {name}: it is empty, as a full disk or an editor "
+            "may leave it. Put it back from a copy of the folder, or start the run in another one."
+        )
     if content is None:
         return {}
     if not isinstance(content, dict):
