@@ -10,7 +10,7 @@ from typing import Any
 
 from reverie.config import flags, yaml_text
 from reverie.config.checks import check
-from reverie.config.errors import ConfigError, suggestion
+from reverie.config.errors import ConfigError, shorten, suggestion
 from reverie.config.foreign import SavedRun, read_run
 from reverie.config.keys import leaves
 from reverie.config.overlay import Overlay
@@ -138,7 +138,7 @@ def _saved(wanted: Mapping[str, Any], trust: bool) -> SavedRun | None:
     if not isinstance(logdir, str | os.PathLike) or not os.fspath(logdir):
         return None
     folder = pathlib.Path(logdir).expanduser()
-    if not (folder / RUN_CONFIG).is_file():
+    if not os.path.isfile(folder / RUN_CONFIG):
         return None
     saved = read_run(folder, trust)
     task = task_name(wanted.get("task"))
@@ -196,6 +196,11 @@ def _fill_in(overlay: Overlay, now: datetime.datetime | None) -> None:
         return
     logdir = re.sub("|".join(map(re.escape, values)), lambda found: values[found[0]], raw)
     logdir = os.path.expanduser(logdir)
+    if any(len(os.fsencode(name)) > 255 for name in logdir.split(os.sep)):
+        raise ConfigError(
+            f"Option logdir = {shorten(repr(raw))} from {source}: no file system takes a name of "
+            "more than 255 bytes. Choose a shorter one."
+        )
     overlay.set("logdir", os.path.abspath(logdir), source if logdir == raw else f"{source} ({raw})")
     for key in (key for key, leaf in leaves(Config).items() if leaf.path and key != "logdir"):
         path = os.path.expanduser(overlay.get(key))

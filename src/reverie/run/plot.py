@@ -1,5 +1,6 @@
 """Plots the scores of runs: of one, or of several beside each other."""
 
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ def plot_one(folder: str, output: str = "") -> list[pathlib.Path]:
         NothingToPlot: If it has no scores.
     """
     root = pathlib.Path(folder).expanduser()
-    if not is_run(root) and root.is_dir() and next(find_runs(root), None):
+    if not is_run(root) and os.path.isdir(root) and next(find_runs(root), None):
         return []
     run, config, _ = open_run(folder)
     try:

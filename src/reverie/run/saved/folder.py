@@ -236,7 +236,7 @@ def open_run(
         ConfigError: If there is no run in it, or its configuration is damaged.
     """
     folder = RunFolder(pathlib.Path(logdir).expanduser().absolute())
-    if not folder.config.exists():
+    if not os.path.exists(folder.config):  # Of a name that is too long pathlib raises an error.
         raise ConfigError(
             f"There is no run in {folder.root}: it has no {RUN_CONFIG}. Pass the --logdir that the "
             "training command printed."
