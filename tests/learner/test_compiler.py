@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 
+import jax
 import pytest
 
+from reverie.config.errors import ConfigError
 from reverie.learner.compilation import compiler
 from reverie.learner.compilation.programs import Program
 from reverie.learner.learner import Learner
@@ -29,6 +31,11 @@ def test_programs_are_compiled_in_the_order_of_their_preparation(
     learner.update(batch)
     policy.act(policy.init(2), obs, "eval")
     assert kinds == ["act", "train", "evaluate"]
+
+
+def test_what_cannot_run_without_compiling_says_so_at_once():
+    with jax.disable_jit(), pytest.raises(ConfigError, match="JAX_DISABLE_JIT is set"):
+        Program("update", lambda x: x, lambda x: (x,), "cpu")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from reverie.config.errors import ConfigError
 from reverie.learner.compilation.cache import PREFIX
 
 PyTree = Any
@@ -24,6 +25,9 @@ class Program:
         fast: Whether to leave optimizations out, which compiles several times faster, to a slower
             program.
         **options: Of `jax.jit`.
+
+    Raises:
+        ConfigError: If JAX is told to compile nothing.
     """
 
     def __init__(
@@ -43,6 +47,11 @@ class Program:
 
         # The name under which the program is kept.
         named.__name__ = f"{PREFIX}{name}"
+        if jax.config.jax_disable_jit:
+            raise ConfigError(
+                "JAX_DISABLE_JIT is set (or jax.disable_jit), but programs are compiled before "
+                "they are called. Unset it; --run.debug true checks every transition and batch."
+            )
         self._jitted = jax.jit(named, compiler_options=compiler_options(platform, fast), **options)
 
     def lower(self, batch: Batch) -> jax.stages.Lowered:
