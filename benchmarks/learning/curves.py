@@ -71,7 +71,9 @@ def train(experiment: Experiment, task: str, seed: int, folder: pathlib.Path) ->
     """Trains one task with one seed, or goes on with it."""
     words = command(experiment, task, seed, folder)
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    subprocess.run(words, check=True, env={**os.environ, "PYTHONPATH": path})
+    code = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}).returncode
+    if code:  # The training has said why.
+        sys.exit(code)
 
 
 def command(experiment: Experiment, task: str, seed: int, folder: pathlib.Path) -> list[str]:

@@ -26,6 +26,13 @@ def test_every_training_has_a_valid_configuration():
     assert count > 20
 
 
+def test_a_training_that_fails_ends_the_program_with_its_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "command", lambda *_: [sys.executable, "-c", "exit(130)"])
+    with pytest.raises(SystemExit) as end:
+        curves.train(curves.EXPERIMENTS["quickstart"], "gym_CartPole-v1", 0, tmp_path)
+    assert end.value.code == 130
+
+
 @pytest.mark.parametrize(
     ("task", "name"),
     [
