@@ -86,6 +86,16 @@ EXPERIMENTS = {
             "bsuite_memory_len/5": 70_000,
         },
     ),
+    # Its reward is reached by chance once in a thousand episodes, as long as actions stay random:
+    # with the paper's entropy the cost of each right move has ended that before.
+    "deep_sea": Experiment(
+        SMALL,
+        {"bsuite_deep_sea/0": 30_000},
+        tuple(range(3)),
+        ("--agent.imag_loss.actent", "3e-2"),
+        beside="bsuite",
+        label="a hundred times the entropy",
+    ),
     "minigrid": Experiment(
         (*SMALL, "minigrid"),
         {
