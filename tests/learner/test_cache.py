@@ -27,7 +27,7 @@ def run(agent, batch, obs, cache_dir):
     learner.update(batch)
     learner.synchronize()
     learner.acting(newest=True)
-    copies = learner.snapshot()()
+    copies = learner.arrays(), learner.held()
     results = acted, learner.pop_metrics(), learner.report(batch), copies
     return results, EVENTS.count("/jax/compilation_cache/cache_hits")
 

@@ -258,8 +258,8 @@ def test_batches_that_were_drawn_survive_a_restart(
     with Batches(replay, **options) as stream:
         for _ in range(taken):
             stream.next()
-        meta, fetch = stream.held()
-        meta, arrays = json.loads(json.dumps(meta)), fetch()
+        meta, arrays = stream.held()
+        meta = json.loads(json.dumps(meta))
         replay.save(tmp_path / "run", "here").wait()
         shutil.copytree(tmp_path / "run", tmp_path / "copy")
         fill(replay, 2, 9, start=60)
@@ -294,12 +294,12 @@ def test_what_updates_gave_arrives_after_a_restart(make_replay, fill, tmp_path):
                 }
                 stream.postpone(ids, latents, np.full((2, 4), number + 1, np.float32))
             if restart:
-                meta, fetch = stream.held()
+                meta, arrays = stream.held()
                 replay.save(tmp_path, "here").wait()
                 replay = make_replay(**kwargs, selector=Prioritized())
                 assert replay.load(tmp_path, "here").exact
                 stream = stack.enter_context(Batches(replay, **options))
-                stream.take_back(meta, fetch())
+                stream.take_back(meta, arrays)
             found = [stream.next() for _ in range(8)]
             stream.postpone(np.zeros((0, 4), int), {})
             stored.append([(x.ids.tolist(), x.batch["latent/deter"].tolist()) for x in found])
@@ -312,11 +312,10 @@ def test_batches_of_another_shape_are_left_out(make_replay, fill):
     options = {"batch_size": 2, "batch_length": 4}
     with Batches(replay, **options) as stream:
         stream.next()
-        meta, fetch = stream.held()
-        arrays = fetch()
+        meta, arrays = stream.held()
     for more in ({}, {"batch_size": 3}):
         with Batches(replay, **{**options, **more}) as stream:
             stream.take_back({}, {})
-            assert not stream.held()[1]()
+            assert not stream.held()[1]
             stream.take_back(meta, {k: x[:1] for k, x in arrays.items()} if not more else arrays)
-            assert not stream.held()[1]()
+            assert not stream.held()[1]

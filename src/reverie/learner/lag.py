@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from reverie.learner.checkpoints import tree
@@ -12,21 +10,17 @@ from reverie.learner.checkpoints import tree
 PyTree = Any
 
 
-def hold(params: PyTree, acting: Sequence[Any], carry: PyTree) -> Callable[[], dict[str, Any]]:
-    """Takes hold of the parameters that act and of the recurrent state of updates.
+def hold(params: PyTree, acting: Sequence[Any], carry: PyTree) -> dict[str, np.ndarray]:
+    """Copies of the parameters that act and of the recurrent state of updates, by name.
 
     Args:
         params: The agent's parameters, for the names.
-        acting: Those that act, which nothing overwrites.
+        acting: Those that act.
         carry: Recurrent state, which the next update overwrites; None before the first one.
-
-    Returns:
-        Gives them as host arrays by name.
     """
     named = {f"acting/{name}": x for name, x in zip(tree.flatten(params), acting, strict=True)}
-    copies = jax.tree.map(jnp.copy, carry)
-    named |= {f"carry/{name}": x for name, x in tree.flatten(copies).items()}
-    return lambda: {name: np.asarray(x) for name, x in named.items()}
+    named |= {f"carry/{name}": x for name, x in tree.flatten(carry).items()}
+    return {name: np.array(x) for name, x in named.items()}
 
 
 def take(arrays: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree | None:

@@ -2,7 +2,7 @@
 
 import pathlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -224,36 +224,20 @@ class Learner:
                 state never reaches a checkpoint.
         """
         self.synchronize()
-        return self._checked(self._layout.fetch(self.state), self.updates)
+        arrays = self._layout.fetch(self.state)
+        if bad := nonfinite.offending_arrays(arrays):
+            nonfinite.stop(self._dump_folder, f"state-{self.updates}", f"The agent's arrays {bad}")
+        return arrays
 
-    def snapshot(self) -> Callable[[], tuple[Arrays, Arrays]]:
-        """Takes hold of what a checkpoint keeps, to be fetched later in another thread.
+    def held(self, first: bool = True) -> Arrays:
+        """Arrays by name that decide the next calls besides the state, for a checkpoint.
 
-        On CPU this does not wait for the update that is under way. Other devices are faster, and
-        have less memory to keep a copy in: there it does, as it does for a state that is cut.
-
-        Returns:
-            Gives what `arrays` returns, and the arrays by name that decide the next calls besides
-            them: parameters that act, and the recurrent state of updates. Raises NonFiniteError
-            if one of the former is not finite.
+        Args:
+            first: Whether to give the parameters that act, which all processes of a run share, and
+                not the recurrent state of updates alone.
         """
-        carry = self.placement.local(self._carry)
-        held = lag.hold(self.shapes.params, self.acting().leaves, carry)
-        if self.placement.platform != "cpu" or self._layout.cuts:
-            both = self.arrays(), held()
-            return lambda: both
-        copies = self._layout.copied(jax.tree.leaves(self.state))
-        named, updates = list(tree.flatten(self.shapes)), self.updates
-
-        def fetch() -> tuple[Arrays, Arrays]:
-            arrays = dict(zip(named, jax.device_get(copies), strict=True))
-            return self._checked(arrays, updates), held()
-
-        return fetch
-
-    def held(self) -> Callable[[], Arrays]:
-        """As `snapshot`, but only what belongs to this process and to no other of the run."""
-        return lag.hold({}, (), self.placement.local(self._carry))
+        params, leaves = (self.shapes.params, self.acting().leaves) if first else ({}, ())
+        return lag.hold(params, leaves, self.placement.local(self._carry))
 
     def load(
         self,
@@ -267,8 +251,7 @@ class Learner:
             arrays: Arrays by the names that `arrays` uses; the others stay as they are.
             counters: Counts from `counters`, to go on with the random keys of a saved run; other
                 names are left alone.
-            held: What `snapshot` gave besides the arrays; what is missing or does not fit is made
-                anew.
+            held: What `held` gave; what is missing or does not fit is made anew.
 
         Raises:
             tree.MismatchError: If a name is unknown or a shape differs.
@@ -298,11 +281,6 @@ class Learner:
         """The number of calls so far; an array of fixed type, so that nothing is recompiled."""
         self._counts[counter] += 1
         return np.uint32(self._counts[counter] - 1)
-
-    def _checked(self, arrays: Arrays, updates: int) -> Arrays:
-        if bad := nonfinite.offending_arrays(arrays):
-            nonfinite.stop(self._dump_folder, f"state-{updates}", f"The agent's arrays {bad}")
-        return arrays
 
     def _finish(self, issued: IssuedUpdate | None) -> None:
         if issued is not None:

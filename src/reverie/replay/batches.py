@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -162,12 +162,13 @@ class Batches:
             self.write_back(*self._postponed)
         self._postponed = (ids, latents, priority)
 
-    def held(self) -> tuple[dict[str, Any], Callable[[], Arrays]]:
+    def held(self) -> tuple[dict[str, Any], Arrays]:
         """What decides the next batches besides replay, for a checkpoint.
 
+        It waits until batches that were drawn are copied and priorities computed.
+
         Returns:
-            Values that JSON can hold, and what gives arrays by name: it waits until batches that
-            were drawn are copied and priorities computed, and may run in another thread.
+            Values that JSON can hold, and arrays by name.
         """
         postponed = [] if self._postponed is None else [self._postponed]
         entries, keys = [*self._queue, *postponed], sorted(self.example())
@@ -176,15 +177,12 @@ class Batches:
             meta |= {"chunk": self._chunk, "starts": self._plan.starts}
             meta["abandoned"] = self._plan.abandoned.tolist()
 
-        def fetch() -> Arrays:
-            # Numbers, because names of keys may hold anything.
-            return {
-                f"{number}/{part}": np.asarray(array)
-                for number, entry in enumerate(entries)
-                for part, array in _arrays(entry, keys, self._replay.layout.latents).items()
-            }
-
-        return meta, fetch
+        # Numbers, because names of keys may hold anything.
+        return meta, {
+            f"{number}/{part}": np.asarray(array)
+            for number, entry in enumerate(entries)
+            for part, array in _arrays(entry, keys, self._replay.layout.latents).items()
+        }
 
     def take_back(self, meta: Mapping[str, Any], arrays: Arrays) -> None:
         """Go on with what `held` gave, unless batches have another shape."""

@@ -38,8 +38,6 @@ callbacks."""
 MEET_SECONDS = 600.0
 """How long a save waits for those of the other processes."""
 
-Arrays = dict[str, Any]
-
 _DRAWN = "drawn/"
 """Prefix of the arrays of batches that were drawn and not trained, and of what updates gave."""
 
@@ -180,19 +178,24 @@ class Run:
 
 
 def snapshot(run: Run) -> Callable[[], None]:
-    """Takes hold of what a run has reached, to be written in another thread.
+    """Copies what a run has reached, to be written in another thread.
 
     Returns:
         Writes replay, then a checkpoint. In this order a kill between the two leaves replay newer
         than the checkpoint, never the other way round: every step that the counters know of is
-        there. Raises NonFiniteError if the agent holds a NaN or an infinity; the old checkpoint
-        then stays.
+        there.
+
+    Raises:
+        NonFiniteError: If the agent holds a NaN or an infinity; the old checkpoint then stays.
     """
     mark = uuid.uuid4().hex
     folder, done, learner, hosts = run.folder, run.progress, run.learner, run.together.hosts
+    # The agent's are those of the first process.
+    arrays = learner.arrays() if learner and hosts.first else {}
+    held = learner.held(hosts.first) if learner else {}
+    drawn, batches = run.batches.held()
+    held |= {f"{_DRAWN}{name}": x for name, x in batches.items()}
     saving = run.replay.save(folder.replay, mark)
-    fetch = _fetcher(learner, hosts.first)
-    drawn, fetch_drawn = run.batches.held()
     step = done.saved = done.steps
     meta = {
         "steps": step,
@@ -212,8 +215,6 @@ def snapshot(run: Run) -> Callable[[], None]:
     meta |= {"collector": resumable.counters} if resumable else {}
 
     def checkpoint() -> None:
-        arrays, held = fetch()
-        held |= {f"{_DRAWN}{name}": x for name, x in fetch_drawn().items()}
         # A part is there before its checkpoint, whose two predecessors still need theirs.
         keep = 2 if hosts.first else 3
         with explain_full_disk(folder.root):
@@ -237,16 +238,6 @@ def snapshot(run: Run) -> Callable[[], None]:
             resumable.durable(meta["collector"])
 
     return write
-
-
-def _fetcher(learner: Learner | None, first: bool) -> Callable[[], tuple[Arrays, Arrays]]:
-    """What gives the arrays of a checkpoint; the agent's are those of the first process."""
-    if learner is None:
-        return lambda: ({}, {})
-    if first:
-        return learner.snapshot()
-    held = learner.held()
-    return lambda: ({}, held())
 
 
 def restore(run: Run) -> list[str]:
