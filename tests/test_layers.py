@@ -37,6 +37,14 @@ LAYERS = {
 WINGS = {
     # Folders and files within a package: the lowest first, and above them all others.
     "commands": ("words help_texts", "process completion info parallel"),
+    "config": (
+        "errors sections",
+        "syntax named",
+        "schema",
+        "overlay checks",
+        "presets saved_runs",
+        "printing",
+    ),
     "envs": ("errors images", "flat", "wrappers notes probe", "vector", "suites", "registry"),
     "envs.suites": ("_common",),
     "learner": ("compilation checkpoints", "placement"),

@@ -194,9 +194,9 @@ def _plan(words: list[str]) -> int:
 
 
 def _config(words: list[str]) -> int:
-    from reverie.config.foreign import SavedRun, from_folder
     from reverie.config.load import load
     from reverie.config.printing import describe
+    from reverie.config.saved_runs.foreign import SavedRun, from_folder
 
     folder, words = take(words, "from", default="")
     options, rest = from_folder(folder) if folder else ({}, [])

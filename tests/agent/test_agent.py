@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from reverie.agent.agent import Agent
-from reverie.config.agent import AgentConfig
 from reverie.config.load import load
+from reverie.config.sections.agent import AgentConfig
 from reverie.spaces import Space
 
 OBS = {

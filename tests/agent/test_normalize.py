@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from reverie.agent import normalize
-from reverie.config.agent import NormConfig
+from reverie.config.sections.agent import NormConfig
 
 X = jnp.linspace(0, 100, 101)
 

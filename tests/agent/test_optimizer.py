@@ -5,7 +5,7 @@ import pytest
 
 from reverie.agent import loss_scale, optimizer
 from reverie.agent.loss_scale import LossScale
-from reverie.config.agent import OptimizerConfig
+from reverie.config.sections.agent import OptimizerConfig
 from reverie.nn.layers import Linear
 
 CONFIG = OptimizerConfig(lr=0.1, warmup=0, eps=1e-20)

@@ -7,8 +7,8 @@ import sys
 import curves
 import pytest
 
-from reverie.config.flags import split
 from reverie.config.load import load
+from reverie.config.syntax.flags import split
 
 
 def test_every_training_has_a_valid_configuration():

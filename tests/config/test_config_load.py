@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reverie.config.errors import ELSEWHERE, ConfigError
-from reverie.config.keys import leaves
 from reverie.config.load import load, load_run
 from reverie.config.schema import Config
+from reverie.config.syntax.keys import leaves
 
 
 def error(argv=None, **kwargs) -> str:

@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 import reverie.config
-from reverie.config.agent import NormConfig
 from reverie.config.errors import ConfigError
-from reverie.config.foreign import read_config
-from reverie.config.keys import groups, leaves
 from reverie.config.load import load
+from reverie.config.saved_runs.foreign import read_config
 from reverie.config.schema import Config, RunConfig
+from reverie.config.sections.agent import NormConfig
+from reverie.config.syntax.keys import groups, leaves
 from reverie.track.runs.published import action_repeat
 
 
@@ -141,7 +141,7 @@ def test_a_saved_file_may_lack_options_but_not_hold_unknown_ones(tmp_path):
 
 def test_the_package_needs_neither_jax_nor_gymnasium():
     root = pathlib.Path(reverie.config.__file__).parent
-    for path in root.glob("*.py"):
+    for path in root.rglob("*.py"):
         source = path.read_text()
         assert "import jax" not in source, path
         assert "gymnasium import" not in source, path

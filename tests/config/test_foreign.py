@@ -4,10 +4,11 @@ import os
 
 import pytest
 
-from reverie.config import foreign, yaml_text
 from reverie.config.errors import ConfigError
-from reverie.config.foreign import read_run
 from reverie.config.load import load, load_run
+from reverie.config.saved_runs import foreign
+from reverie.config.saved_runs.foreign import read_run
+from reverie.config.syntax import yaml_text
 
 
 @pytest.fixture(autouse=True)

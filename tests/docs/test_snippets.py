@@ -20,12 +20,12 @@ import pytest
 import reverie
 from reverie import catalog, cli
 from reverie.commands import help_texts
-from reverie.config.flags import split
-from reverie.config.keys import groups
 from reverie.config.load import load
 from reverie.config.overlay import Overlay
 from reverie.config.presets import presets
 from reverie.config.schema import Config
+from reverie.config.syntax.flags import split
+from reverie.config.syntax.keys import groups
 from reverie.envs.suites import gym
 from reverie.run.load import TrainedAgent
 

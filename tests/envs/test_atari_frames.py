@@ -6,7 +6,7 @@ from PIL import Image
 
 pytest.importorskip("ale_py")
 
-from reverie.config.env import AtariConfig
+from reverie.config.sections.env import AtariConfig
 from reverie.envs.suites.atari.frames import Frames, area, bilinear
 
 

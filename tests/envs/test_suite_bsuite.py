@@ -12,8 +12,8 @@ from bsuite import sweep  # noqa: E402
 from bsuite.logging import csv_load  # noqa: E402
 from bsuite.utils import datasets  # noqa: E402
 
-from reverie.config.env import BsuiteConfig  # noqa: E402
 from reverie.config.load import load  # noqa: E402
+from reverie.config.sections.env import BsuiteConfig  # noqa: E402
 from reverie.envs.check import check  # noqa: E402
 from reverie.envs.errors import MissingDataError, UnknownTaskError  # noqa: E402
 from reverie.envs.flat.conform import spaces  # noqa: E402

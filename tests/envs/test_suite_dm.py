@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 dm_env = pytest.importorskip("dm_env")
 from dm_env import specs  # noqa: E402
 
-from reverie.config.env import DmConfig  # noqa: E402
+from reverie.config.sections.env import DmConfig  # noqa: E402
 from reverie.envs.check import check  # noqa: E402
 from reverie.envs.errors import SpaceError, UnknownTaskError  # noqa: E402
 from reverie.envs.flat.conform import spaces  # noqa: E402

@@ -8,7 +8,7 @@ from gymnasium.utils.env_checker import check_env
 package = pytest.importorskip("langroom")
 game = pytest.importorskip("langroom.langroom")
 
-from reverie.config.env import LangroomConfig  # noqa: E402
+from reverie.config.sections.env import LangroomConfig  # noqa: E402
 from reverie.envs.check import check  # noqa: E402
 from reverie.envs.errors import UnknownTaskError  # noqa: E402
 from reverie.envs.flat.conform import spaces  # noqa: E402

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from reverie.config.env import PinpadConfig
+from reverie.config.sections.env import PinpadConfig
 from reverie.envs.check import check
 from reverie.envs.errors import UnknownTaskError
 from reverie.envs.registry import make, tasks

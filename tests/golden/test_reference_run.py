@@ -9,8 +9,8 @@ import pytest
 
 from reverie.agent.agent import Agent
 from reverie.config.errors import ConfigError
-from reverie.config.foreign import from_folder
 from reverie.config.load import load
+from reverie.config.saved_runs.foreign import from_folder
 from reverie.learner.checkpoints import tree
 from reverie.learner.checkpoints.checkpoint import CheckpointError
 from reverie.run.saved import pretrained

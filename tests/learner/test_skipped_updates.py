@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reverie.agent import loss_scale, optimizer
-from reverie.config.agent import OptimizerConfig
+from reverie.config.sections.agent import OptimizerConfig
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.checkpoints.tree import MismatchError
 from reverie.learner.learner import Learner

@@ -6,9 +6,9 @@ import jax
 import pytest
 
 import reverie
-from reverie.config.foreign import read_config
 from reverie.config.load import load
 from reverie.config.presets import sizes
+from reverie.config.saved_runs.foreign import read_config
 from reverie.config.schema import unset
 from reverie.replay import budget
 from reverie.replay.budget import BudgetError

@@ -14,8 +14,8 @@ from gymnasium import spaces as gs
 
 from reverie.actors import evaluate
 from reverie.actors.random_policy import RandomPolicy
-from reverie.config.foreign import read_run
 from reverie.config.load import load, load_saved
+from reverie.config.saved_runs.foreign import read_run
 from reverie.envs.vector.seeds import env_seed
 from reverie.envs.vector.vector import VectorEnv
 from reverie.learner.learner import Learner

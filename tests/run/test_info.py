@@ -8,9 +8,9 @@ import subprocess
 import pytest
 
 from reverie import cli
-from reverie.config.keys import leaves
 from reverie.config.presets import presets
 from reverie.config.schema import Config
+from reverie.config.syntax.keys import leaves
 
 
 def test_info_tells_versions_and_devices(capsys):

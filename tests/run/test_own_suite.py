@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from reverie.config import yaml_text
+from reverie.config.syntax import yaml_text
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "own_suite"
 SOURCE = pathlib.Path(__file__).parents[2] / "src"

@@ -14,7 +14,7 @@ from gymnasium import spaces as gs
 
 import reverie
 from reverie.config.errors import ConfigError
-from reverie.config.foreign import read_config
+from reverie.config.saved_runs.foreign import read_config
 from reverie.learner.checkpoints.checkpoint import CheckpointError
 from reverie.run.scripts import launch
 

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from reverie.config.errors import ConfigError
-from reverie.config.foreign import read_config
 from reverie.config.load import load
+from reverie.config.saved_runs.foreign import read_config
 from reverie.run.saved.folder import RunFolder
 from reverie.run.scripts import launch
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.config.agent import SimpleDecoderConfig
+from reverie.config.sections.agent import SimpleDecoderConfig
 from reverie.nn.dists import Categorical, SymlogMSE
 from reverie.spaces import Space
 from reverie.world.decoder import ImagePrediction, SimpleDecoder

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.config.agent import SimpleEncoderConfig
+from reverie.config.sections.agent import SimpleEncoderConfig
 from reverie.spaces import Space
 from reverie.world.encoder import SimpleEncoder
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fixed_draws import FixedDraws
 
-from reverie.config.agent import ContinueHeadConfig, PolicyConfig, RewardHeadConfig
+from reverie.config.sections.agent import ContinueHeadConfig, PolicyConfig, RewardHeadConfig
 from reverie.nn.dists import Categorical, Normal
 from reverie.nn.draws import RandomDraws
 from reverie.spaces import Space

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fixed_draws import FixedDraws
 
-from reverie.config.agent import DynamicsConfig
+from reverie.config.sections.agent import DynamicsConfig
 from reverie.nn.draws import RandomDraws
 from reverie.nn.layers import from_blocks
 from reverie.world.rssm import RSSM, State, entropy

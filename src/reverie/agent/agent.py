@@ -19,7 +19,7 @@ from reverie.agent.optimizer import OptState
 from reverie.agent.precision import cast_floats
 from reverie.agent.preview import predictions
 from reverie.agent.sequences import Sequences, observe
-from reverie.config.agent import AgentConfig
+from reverie.config.sections.agent import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
 from reverie.nn.functional import sg, where_mask
 from reverie.spaces import LATENT_PREFIX, Space

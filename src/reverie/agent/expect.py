@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from reverie.agent.networks import Networks
-from reverie.config.agent import AgentConfig
+from reverie.config.sections.agent import AgentConfig
 
 
 def expectations(

@@ -8,8 +8,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Key
 
-from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError
+from reverie.config.sections.agent import AgentConfig
 from reverie.nn.draws import Draws
 from reverie.spaces import Space, mask_keys
 from reverie.world.encoder import Encoder, load_encoder

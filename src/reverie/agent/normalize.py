@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from reverie.config.agent import NormConfig
+from reverie.config.sections.agent import NormConfig
 from reverie.nn.functional import f32, sg
 
 

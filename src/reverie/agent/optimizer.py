@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from reverie.agent import loss_scale
 from reverie.agent.loss_scale import LossScale
-from reverie.config.agent import OptimizerConfig
+from reverie.config.sections.agent import OptimizerConfig
 
 Params = TypeVar("Params")
 Metrics = dict[str, Float[Array, ""]]

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reverie.config.keys import Leaf, leaves
 from reverie.config.presets import presets
 from reverie.config.schema import Config
+from reverie.config.syntax.keys import Leaf, leaves
 
 SHELLS = ("bash", "zsh", "fish")
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from reverie.config.errors import ConfigError, shorten, suggestion
-from reverie.config.keys import Leaf, flatten, groups, leaves
 from reverie.config.schema import Config
+from reverie.config.syntax.keys import Leaf, flatten, groups, leaves
 
 _REGEX_SIGNS = frozenset(r"*+?[](){}|^$\\")
 

@@ -6,8 +6,8 @@ import importlib.resources
 import re
 from typing import Any
 
-from reverie.config import yaml_text
 from reverie.config.overlay import Overlay
+from reverie.config.syntax import yaml_text
 
 
 def presets() -> dict[str, dict[str, Any]]:

@@ -3,10 +3,10 @@
 import textwrap
 from collections.abc import Iterator
 
-from reverie.config import yaml_text
-from reverie.config.keys import entries
 from reverie.config.presets import sizes
 from reverie.config.schema import Config
+from reverie.config.syntax import yaml_text
+from reverie.config.syntax.keys import entries
 
 _WIDTH = 100
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, PrivateAttr, Strict
 
-from reverie.config import yaml_text
-from reverie.config.agent import AgentConfig
-from reverie.config.devices import JaxConfig
-from reverie.config.env import EnvConfig
-from reverie.config.keys import groups, leaves
-from reverie.config.parallel import RayConfig
+from reverie.config.sections.agent import AgentConfig
+from reverie.config.sections.devices import JaxConfig
+from reverie.config.sections.env import EnvConfig
+from reverie.config.sections.parallel import RayConfig
+from reverie.config.syntax import yaml_text
+from reverie.config.syntax.keys import groups, leaves
 from reverie.disk import whole_file
 from reverie.options import (
     Bool,

@@ -8,8 +8,8 @@ import cloudpickle
 import gymnasium
 import numpy as np
 
-from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError
+from reverie.config.sections.agent import AgentConfig
 from reverie.envs.errors import (
     MissingDataError,
     MissingPackageError,
@@ -208,7 +208,7 @@ def _check_brightness(wrapped: gymnasium.Env, record: list) -> Iterator[Finding]
 
 def _foreign(suite: str) -> bool:
     """Whether a suite has any package's environments, whose images training resizes."""
-    from reverie.config.env import EnvConfig  # As above.
+    from reverie.config.sections.env import EnvConfig  # As above.
 
     return isinstance(getattr(EnvConfig(), suite), ForeignConfig)
 

@@ -174,8 +174,8 @@ def _module(suite: Suite) -> ModuleType:
 def _complete(suite: Suite, options: Mapping[str, Any]) -> dict[str, Any]:
     """Checks options and adds the defaults of the others."""
     # The configuration loads the suites of other packages, which may import this module.
-    from reverie.config.env import EnvConfig
-    from reverie.config.keys import leaves
+    from reverie.config.sections.env import EnvConfig
+    from reverie.config.syntax.keys import leaves
 
     section = suite.options or type(getattr(EnvConfig(), suite.name))
     known = section.model_fields

@@ -7,7 +7,7 @@ import numpy as np
 
 from reverie.actors.collector import Collector, Rollout
 from reverie.agent.optimizer import learning_rate
-from reverie.config.agent import OptimizerConfig
+from reverie.config.sections.agent import OptimizerConfig
 from reverie.learner.learner import Learner
 from reverie.run.parts.state import Run
 from reverie.run.planning.device_memory import device_usage

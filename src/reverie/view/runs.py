@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reverie.config.keys import leaves
 from reverie.config.load import RUN_CONFIG
 from reverie.config.schema import Config
+from reverie.config.syntax.keys import leaves
 from reverie.track.encoding.names import encodable
 from reverie.track.runs.published import published_for
 from reverie.track.runs.status import LOCK, UNREADABLE, read_options, read_status

@@ -13,7 +13,7 @@ from reverie.actors.cluster.engine.package import ClusterError, import_ray
 from reverie.actors.cluster.fleet import open_fleet
 from reverie.config.errors import ConfigError
 from reverie.config.load import load
-from reverie.config.parallel import RayConfig
+from reverie.config.sections.parallel import RayConfig
 from reverie.run.scripts import launch
 
 

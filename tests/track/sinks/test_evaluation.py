@@ -5,8 +5,8 @@ import importlib
 import pytest
 
 from reverie import cli
-from reverie.config import foreign
 from reverie.config.load import load
+from reverie.config.saved_runs import foreign
 
 # The package has a function of the same name.
 eval_only = importlib.import_module("reverie.run.eval_only")

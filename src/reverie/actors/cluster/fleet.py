@@ -14,7 +14,7 @@ from reverie.actors.cluster.engine.nodes import check_nodes
 from reverie.actors.cluster.engine.package import import_ray, init
 from reverie.actors.cluster.evaluator import EvalActor
 from reverie.actors.cluster.inference.server import InferenceServer
-from reverie.config.parallel import RayConfig
+from reverie.config.sections.parallel import RayConfig
 from reverie.machine import cores
 from reverie.replay.shards.place import here
 

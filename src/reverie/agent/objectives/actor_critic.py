@@ -16,7 +16,7 @@ from reverie.agent.objectives.base import Loss, Metrics, Objective
 from reverie.agent.precision import cast_floats
 from reverie.agent.returns import imagined_return, replay_return
 from reverie.agent.sequences import Observed
-from reverie.config.agent import AgentConfig, SlowValueConfig
+from reverie.config.sections.agent import AgentConfig, SlowValueConfig
 from reverie.nn.dists import Categorical
 from reverie.nn.functional import sg
 from reverie.world.heads import PolicyHead, TwoHotHead

@@ -14,7 +14,7 @@ from bsuite import bsuite, sweep
 from bsuite.logging import base, csv_logging
 from bsuite.utils import datasets, wrappers
 
-from reverie.config.env import BsuiteConfig
+from reverie.config.sections.env import BsuiteConfig
 from reverie.envs.errors import MissingDataError, OptionError, UnknownTaskError
 from reverie.envs.suites._common.dm_env import DmEnv
 

@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from crafter import constants, engine
 
-from reverie.config.env import CrafterConfig
+from reverie.config.sections.env import CrafterConfig
 from reverie.envs.errors import unknown_task
 from reverie.extras import install
 

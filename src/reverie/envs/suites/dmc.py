@@ -5,7 +5,7 @@ Tassa et al., "dm_control: Software and Tasks for Continuous Control" (arXiv 200
 
 from typing import Any
 
-from reverie.config.env import DmcConfig
+from reverie.config.sections.env import DmcConfig
 from reverie.envs.errors import OptionError, unknown_task
 from reverie.envs.suites._common.control import ControlEnv, composed, quiet
 from reverie.envs.suites._common.rendering import prepare

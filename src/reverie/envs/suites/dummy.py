@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.config.env import DummyConfig
+from reverie.config.sections.env import DummyConfig
 from reverie.envs.errors import unknown_task
 
 FRAMES = 16

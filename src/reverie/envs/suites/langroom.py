@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces as gs
 from langroom import langroom as game
 
-from reverie.config.env import LangroomConfig
+from reverie.config.sections.env import LangroomConfig
 from reverie.envs.errors import OptionError, unknown_task
 
 MOVES = 5

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reverie.config.env import LoconavConfig
+from reverie.config.sections.env import LoconavConfig
 from reverie.envs.errors import OptionError, unknown_task
 from reverie.envs.suites._common.control import ControlEnv, composed, reseed_maze
 from reverie.envs.suites._common.rendering import prepare

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.config.env import MemmazeConfig
+from reverie.config.sections.env import MemmazeConfig
 from reverie.envs.errors import unknown_task
 from reverie.envs.suites._common.control import ControlEnv, quiet, reseed_maze
 from reverie.envs.suites._common.rendering import prepare

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.config.env import PinpadConfig
+from reverie.config.sections.env import PinpadConfig
 from reverie.envs.errors import OptionError, unknown_task
 
 COLUMNS, ROWS = 16, 14

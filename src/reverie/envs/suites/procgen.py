@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from PIL import Image
 
-from reverie.config.env import ProcgenConfig
+from reverie.config.sections.env import ProcgenConfig
 from reverie.envs.errors import OptionError, unknown_task
 from reverie.envs.suites._common.submodules import import_submodule
 

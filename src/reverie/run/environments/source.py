@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium
 
 from reverie.config.checks import fitting_size
-from reverie.config.env import EnvConfig
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, RunConfig
+from reverie.config.sections.env import EnvConfig
 from reverie.envs import registry, wrappers
 from reverie.envs.flat.conform import native
 from reverie.envs.flat.converter import Converter

@@ -10,12 +10,12 @@ import jax
 
 from reverie.actors.random_policy import RandomPolicy
 from reverie.agent.agent import Agent
-from reverie.config import foreign
 from reverie.config.checks import check_spaces
-from reverie.config.keys import flatten, groups
 from reverie.config.load import STAMP
-from reverie.config.resume import check_resume, inherit
+from reverie.config.saved_runs import foreign
+from reverie.config.saved_runs.resume import check_resume, inherit
 from reverie.config.schema import Config, with_values
+from reverie.config.syntax.keys import flatten, groups
 from reverie.learner.compilation.compiler import Compiler
 from reverie.learner.learner import Learner
 from reverie.learner.placement.devices import Placement

@@ -17,8 +17,8 @@ import gymnasium
 from gymnasium import spaces as gs
 
 from reverie.config.errors import ConfigError
-from reverie.config.foreign import SavedRun, read_config, read_run
 from reverie.config.load import RUN_CONFIG, load_saved
+from reverie.config.saved_runs.foreign import SavedRun, read_config, read_run
 from reverie.config.schema import Config
 from reverie.envs.flat.leaves import Leaf, Role, leaves
 from reverie.learner.checkpoints.checkpoint import Checkpointer

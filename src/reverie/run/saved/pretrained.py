@@ -6,12 +6,12 @@ import pathlib
 import numpy as np
 
 from reverie.agent.agent import Agent
-from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError
-from reverie.config.foreign import read_agent
 from reverie.config.load import RUN_CONFIG
-from reverie.config.resume import Difference, compare
+from reverie.config.saved_runs.foreign import read_agent
+from reverie.config.saved_runs.resume import Difference, compare
 from reverie.config.schema import Config
+from reverie.config.sections.agent import AgentConfig
 from reverie.learner.checkpoints import checkpoint, reference, transfer, tree
 from reverie.learner.checkpoints.checkpoint import CheckpointError
 from reverie.learner.checkpoints.reference_names import convert

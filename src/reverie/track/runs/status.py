@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from reverie.config import yaml_text
 from reverie.config.errors import ConfigError
-from reverie.config.keys import flatten, groups, leaves
-from reverie.config.original import is_original
 from reverie.config.presets import options_of, sizes
+from reverie.config.saved_runs.original import is_original
 from reverie.config.schema import Config
+from reverie.config.syntax import yaml_text
+from reverie.config.syntax.keys import flatten, groups, leaves
 from reverie.track.sinks.jsonl import METRICS, SCORES, last_records
 
 LOCK = ".lock"

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from reverie.config.keys import flatten
 from reverie.config.schema import LoggerConfig
+from reverie.config.syntax.keys import flatten
 from reverie.track.encoding.names import encodable
 
 Scalar = int | float | str

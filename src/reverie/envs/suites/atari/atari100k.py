@@ -3,7 +3,7 @@
 Kaiser et al., "Model-Based Reinforcement Learning for Atari" (arXiv 1903.00374).
 """
 
-from reverie.config.env import Atari100kConfig
+from reverie.config.sections.env import Atari100kConfig
 from reverie.envs.suites.atari.env import Atari, tasks
 
 __all__ = ["make", "tasks"]

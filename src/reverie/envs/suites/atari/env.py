@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from ale_py import roms
 
-from reverie.config.env import AtariConfig
+from reverie.config.sections.env import AtariConfig
 from reverie.envs.errors import UnknownTaskError, unknown_task
 from reverie.envs.suites.atari.frames import Frames
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from reverie.config.env import AtariConfig
+from reverie.config.sections.env import AtariConfig
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in a gray image (ITU-R BT.601)."""

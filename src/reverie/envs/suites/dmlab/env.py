@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.config.env import DmlabConfig
+from reverie.config.sections.env import DmlabConfig
 from reverie.envs.errors import OptionError
 from reverie.envs.suites.dmlab.cache import LevelCache
 from reverie.envs.suites.dmlab.levels import find, names

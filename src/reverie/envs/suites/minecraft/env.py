@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.config.env import MinecraftConfig
+from reverie.config.sections.env import MinecraftConfig
 from reverie.envs.errors import unknown_task
 from reverie.envs.suites.minecraft.actions import ACTIONS, Controls
 from reverie.envs.suites.minecraft.engine import Engine

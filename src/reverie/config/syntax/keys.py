@@ -11,8 +11,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from reverie.config import yaml_text
 from reverie.config.errors import ConfigError, shorten, suggestion
+from reverie.config.syntax import yaml_text
 from reverie.options import as_text, bare
 
 _NAMES = {

@@ -13,13 +13,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from reverie.catalog import SUITES
-from reverie.config import yaml_text
-from reverie.config.agent import AgentConfig
 from reverie.config.errors import ConfigError, shorten
-from reverie.config.keys import flatten, groups, leaves
-from reverie.config.original import is_original, original_options
 from reverie.config.overlay import Overlay
+from reverie.config.saved_runs.original import is_original, original_options
 from reverie.config.schema import Config
+from reverie.config.sections.agent import AgentConfig
+from reverie.config.syntax import yaml_text
+from reverie.config.syntax.keys import flatten, groups, leaves
 from reverie.disk import whole_file
 
 _log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from reverie.config.devices import Platform
+from reverie.config.sections.devices import Platform
 from reverie.options import Float, Int, Section, Text, option
 
 

@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-from reverie.config import yaml_text
 from reverie.config.errors import ConfigError
-from reverie.config.keys import leaves
 from reverie.config.schema import Config, with_values
+from reverie.config.syntax import yaml_text
+from reverie.config.syntax.keys import leaves
 
 _SHOWN = 6
 """So many differences are listed with their values; of the others the keys are named."""

@@ -1,0 +1,1 @@
+"""How options are written: their keys, YAML, and flags of the command."""
