@@ -12,8 +12,8 @@ from reverie.agent.openloop import open_loop  # noqa: E402
 from reverie.learner.policy import read_params  # noqa: E402
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of  # noqa: E402
-from reverie.run.load import saved_spaces  # noqa: E402
-from reverie.run.saved.folder import RunFolder, open_run  # noqa: E402
+from reverie.run.load import open_saved  # noqa: E402
+from reverie.run.saved.folder import RunFolder  # noqa: E402
 from reverie.spaces import FLAGS  # noqa: E402
 from reverie.view.dream import recording as recordings  # noqa: E402
 from reverie.view.dream import tree  # noqa: E402
@@ -31,22 +31,20 @@ OBSERVED, AHEAD = 5, 6
 
 @pytest.fixture(scope="module")
 def run(hybrid):
-    return open_run(hybrid / "hybrid")
+    return open_saved(hybrid / "hybrid")
 
 
 @pytest.fixture(scope="module")
 def model(run):
-    folder, config, _ = run
-    return load_model(config, *saved_spaces(folder, config).spaces)
+    return load_model(run.config, *run.converter.spaces)
 
 
 @pytest.fixture(scope="module")
 def exact(run):
     """The same model without chance."""
-    folder, config, _ = run
-    spaces = saved_spaces(folder, config).spaces
+    config, spaces = run.config, run.converter.spaces
     agent = Agent(config.agent, *spaces, context=config.replay_context, draws=FixedDraws())
-    params, saved = read_params(folder.root, agent, jax.devices()[0])
+    params, saved = read_params(run.folder.root, agent, jax.devices()[0])
     return Model(agent, params, saved.step, jax.devices()[0], fast_compile=True)
 
 
@@ -71,9 +69,8 @@ def dream(model, recording):
 
 @pytest.fixture
 def reality(run, model):
-    _, config, saved = run
     spaces = model.agent.obs_space, model.agent.act_space
-    world = open_reality(config, *spaces, 3, saved.refuse)
+    world = open_reality(run.config, *spaces, 3, run.permitted)
     yield world
     world.close()
 

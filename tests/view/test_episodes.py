@@ -14,8 +14,8 @@ testclient = pytest.importorskip("starlette.testclient", reason="the extra view 
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of, serials  # noqa: E402
 from reverie.run.eval_only import eval_run  # noqa: E402
-from reverie.run.load import load_policy, saved_spaces  # noqa: E402
-from reverie.run.saved.folder import RunFolder, open_run  # noqa: E402
+from reverie.run.load import load_policy, open_saved  # noqa: E402
+from reverie.run.saved.folder import RunFolder  # noqa: E402
 from reverie.view.app import make_app  # noqa: E402
 from reverie.view.dream.recording import episodes  # noqa: E402
 from reverie.view.folders import Folders  # noqa: E402
@@ -111,8 +111,8 @@ def test_what_is_shown_of_an_evaluation_is_what_acted(evaluated):
         _, steps = steps_of(client, "cartpole", found)
     replay = folder / "cartpole" / "eval" / "replay"
     kept = format.read(path_of(replay, found["serial"], "latents"))[1]
-    run, config, _ = open_run(folder / "cartpole")
-    policy, _ = load_policy(config, *saved_spaces(run, config).spaces, jax.devices()[0])
+    run = open_saved(folder / "cartpole")
+    policy, _ = load_policy(run.config, *run.converter.spaces, jax.devices()[0])
     latents = {key: value[: len(steps)] for key, value in kept.items()}
     # Not the value: that of a young agent is a difference of large numbers.
     expected = np.minimum(policy.expect(latents)["continue"], 1.0)
@@ -177,10 +177,10 @@ def test_a_file_that_is_deleted_meanwhile_is_left_out(runs):
 
 def test_a_newer_checkpoint_is_for_who_asks_then(runs):
     models = Models(Folders(runs))
-    before = models.load("cartpole")
+    _, before = models.load("cartpole")
     *_, saved = sorted((runs / "cartpole" / "checkpoints").iterdir())
     shutil.copytree(saved, saved.with_name("000000000999"))
-    assert (models.load("cartpole").step, before.step) == (999, 120)
+    assert (models.load("cartpole")[1].step, before.step) == (999, 120)
 
 
 def test_a_damaged_step_is_told_after_those_before_it(open_page, hybrid, tmp_path):

@@ -14,9 +14,9 @@ from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.compilation.programs import state_shapes
 from reverie.learner.placement.devices import choose
 from reverie.learner.policy import read_params
-from reverie.run.load import saved_spaces
+from reverie.run.load import open_saved
 from reverie.run.parts import build
-from reverie.run.saved.folder import RunFolder, open_run
+from reverie.run.saved.folder import RunFolder
 
 
 def examine_run(logdir: str | os.PathLike[str], trust: bool = False) -> list[Line]:
@@ -31,9 +31,8 @@ def examine_run(logdir: str | os.PathLike[str], trust: bool = False) -> list[Lin
             the folder was made elsewhere.
         CheckpointError: If there are checkpoints and none is valid.
     """
-    folder, config, saved = open_run(logdir, trust)
-    saved.refuse(allowed=[key for key in saved.code if not key.startswith("agent.")])
-    obs, act = saved_spaces(folder, config).spaces
+    folder, config, converter, _ = open_saved(logdir, trust)
+    obs, act = converter.spaces
     found = records.read_records(folder.root, config, act)
     lines = list(records.lines(found))
     if config.random_agent:

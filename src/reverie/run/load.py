@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -270,24 +270,46 @@ def load_agent(
             the folder was made elsewhere.
         CheckpointError: If it has no valid checkpoint.
     """
-    folder, config, saved = open_run(logdir, trust)
-    environment = [key for key in saved.code if not key.startswith("agent.")]
-    saved.refuse(allowed=environment)
-    converter = saved_spaces(folder, config)
-    policy, step = load_policy(config, *converter.spaces, choose(device))
-    return TrainedAgent(policy, config, converter, step, saved.refuse)
+    run = open_saved(logdir, trust)
+    policy, step = load_policy(run.config, *run.converter.spaces, choose(device))
+    return TrainedAgent(policy, run.config, run.converter, step, run.permitted)
 
 
-def saved_spaces(folder: RunFolder, config: Config) -> Converter:
-    """What translates between the environment of a run and its agent, by the saved spaces.
+class OpenedRun(NamedTuple):
+    """A run as far as it can be read without its agent.
+
+    Attributes:
+        folder: Where it lies.
+        config: Of the run.
+        converter: Translates between its environment and its agent, by the saved spaces.
+        permitted: Raises ConfigError where its environment must not be made.
+    """
+
+    folder: RunFolder
+    config: Config
+    converter: Converter
+    permitted: Callable[[], None]
+
+
+def open_saved(logdir: str | os.PathLike[str], trust: bool = False) -> OpenedRun:
+    """Opens the folder of a run whose agent is to be loaded.
+
+    Args:
+        logdir: Run folder.
+        trust: Whether the user trusts whoever made it, so that it may name code.
 
     Raises:
-        ConfigError: If their file is missing or damaged.
+        ConfigError: If there is no run in the folder, its files are damaged, or its networks are
+            code that must not be imported because the folder was made elsewhere.
     """
+    folder, config, saved = open_run(logdir, trust)
+    # The environment is code too, but is not made here.
+    saved.refuse(allowed=[key for key in saved.code if not key.startswith("agent.")])
     section = getattr(config.env, config.suite)
     # Other suites draw their images in the size of the option.
     size = section.size if isinstance(section, ForeignConfig) else ()
-    return Converter(*space_file.read_spaces(folder.spaces), size, config.task)
+    converter = Converter(*space_file.read_spaces(folder.spaces), size, config.task)
+    return OpenedRun(folder, config, converter, saved.refuse)
 
 
 def load_policy(

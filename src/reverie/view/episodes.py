@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,6 @@ def routes(folders: Folders) -> list[BaseRoute]:
 class _Episodes:
     def __init__(self, folders: Folders):
         self._folders = folders
-        self._kept: Models | None = None
 
     def listing(self, request: Request) -> Response:
         """The episodes of the last evaluation of a run, and the newest in its saved replay."""
@@ -60,27 +60,26 @@ class _Episodes:
 
         return StreamingResponse(stream(), media_type="application/x-ndjson")
 
-    @property
+    @functools.cached_property
     def _models(self) -> "Models":
         from reverie.view.models import Models
 
-        self._kept = self._kept or Models(self._folders)
-        return self._kept
+        return Models(self._folders)
 
     def _lines(self, name: str, source: str, serial: int, begin: int, end: int) -> Iterator[str]:
         from reverie.view.dream.recording import Recording, recorded_in
         from reverie.view.dream.said import Chance
 
-        model = self._models.load(name)
-        run = self._models.open(name)
+        run, model = self._models.load(name)
+        obs_space, act_space = model.agent.obs_space, model.agent.act_space
         folder = recorded_in(run.folder, source)
         recording = Recording(folder, model.agent, serial, begin, observed=1)
         yield _line(
             {
                 "step": model.step,
                 "discount": 1 - 1 / run.config.agent.horizon,
-                "observations": {k: dataclasses.asdict(x) for k, x in run.obs_space.items()},
-                "actions": {k: dataclasses.asdict(x) for k, x in run.act_space.items()},
+                "observations": {k: dataclasses.asdict(x) for k, x in obs_space.items()},
+                "actions": {k: dataclasses.asdict(x) for k, x in act_space.items()},
             }
         )
         initial = model.initial()
@@ -97,10 +96,10 @@ class _Episodes:
             action = done if done is not None else model.idle()
             flags = {"reward": step.reward, "last": step.is_last, "terminal": step.is_terminal}
             shown = {
-                "observed": _arrays(step.obs, run.obs_space),
-                "action": done and _arrays(done, run.act_space),
+                "observed": _arrays(step.obs, obs_space),
+                "action": done and _arrays(done, act_space),
             }
-            yield _line(flags | shown | _predictions(said, seen, run.obs_space))
+            yield _line(flags | shown | _predictions(said, seen, obs_space))
             if done is None:
                 break
 

@@ -10,6 +10,7 @@ from gymnasium import spaces as gs
 
 from reverie.envs.flat.leaves import leaves, used_range
 from reverie.learner.policy import read_params
+from reverie.run.load import open_saved
 from reverie.spaces import Space
 from reverie.view.content import SHOWN, number, numbers, png
 from reverie.view.dream.errors import DreamError
@@ -18,7 +19,6 @@ from reverie.view.dream.model import load_model, newest_step
 from reverie.view.dream.reality import open_reality
 from reverie.view.dream.recording import Recording, episodes, recorded_in
 from reverie.view.dream.tree import Dream, Frame, dream_of_reality, dream_of_recording
-from reverie.view.models import open_saved
 
 MOST_OBSERVED = 64
 """Steps that a dream may begin with."""
@@ -40,19 +40,19 @@ class Session:
 
     def __init__(self, root: pathlib.Path, trust: bool = False):
         self._run = open_saved(root, trust)
-        self._model = load_model(self._run.config, self._run.obs_space, self._run.act_space)
+        self._model = load_model(self._run.config, *self._run.converter.spaces)
         # While the user chooses where to begin.
         self._model.prepare()
         self._dream: Dream | None = None
 
     def about(self) -> dict[str, Any]:
         """What the page needs to know before a dream begins."""
-        obs = self._run.obs_space
+        obs = self._model.agent.obs_space
         return {
             "task": self._run.config.task,
             "step": self._model.step,
             "actions": _controls(self._run.converter.native_act),
-            "observations": [_described(key, space) for key, space in sorted(obs.items())],
+            "observations": [_described(key, space) for key, space in obs.items()],
             "decoded": "dec" in self._model.heads,
             **self._episodes(),
         }
@@ -102,8 +102,9 @@ class Session:
         """The pictures of a recorded step."""
         recording = Recording(self._folder(source), self._model.agent, serial, row, 1)
         obs = recording.step(0).obs
-        images = [key for key, space in self._run.obs_space.items() if space.kind == "image"]
-        return {"pictures": sorted(images)}, [png(obs[key]) for key in sorted(images)]
+        spaces = self._model.agent.obs_space.items()
+        images = [key for key, space in spaces if space.kind == "image"]
+        return {"pictures": images}, [png(obs[key]) for key in images]
 
     def _replay(self, source: str, serial: int, row: int, observed: int, seed: int = 0) -> Answer:
         """Begins a dream with recorded steps."""
@@ -114,8 +115,8 @@ class Session:
     def _reset(self, observed: int, episode: int = 0, seed: int = 0) -> Answer:
         """Begins a dream with the first steps of an episode of the environment."""
         steps = _whole("observed", observed, 1, MOST_OBSERVED)
-        run = self._run
-        spaces = run.obs_space, run.act_space
+        run, agent = self._run, self._model.agent
+        spaces = agent.obs_space, agent.act_space
         world = open_reality(run.config, *spaces, _seed(episode), run.permitted)
         try:
             content, blobs = self._begun(dream_of_reality(self._model, world, steps, _seed(seed)))
@@ -175,7 +176,7 @@ class Session:
     def _shown(self, *frames: Frame) -> Answer:
         dream, blobs, shown = self._begun_one(), [], []
         for frame in frames:
-            content, pictures = _show(frame, self._run.obs_space)
+            content, pictures = _show(frame, self._model.agent.obs_space)
             shown.append(content)
             blobs += pictures
         about = {"truth": dream.truth.name, "note": dream.truth.note}
@@ -185,8 +186,8 @@ class Session:
 def _show(frame: Frame, obs_space: Mapping[str, Space]) -> Answer:
     """What a page shows of a frame, and its pictures."""
     said, known = frame.said, frame.known
-    images = sorted(k for k, space in obs_space.items() if space.kind == "image")
-    vectors = sorted(set(obs_space) - set(images))
+    images = [key for key, space in obs_space.items() if space.kind == "image"]
+    vectors = [key for key in obs_space if key not in images]
     pictures = [("dream", key, png(said.obs[key])) for key in images if key in said.obs]
     if known:
         pictures += [("truth", key, png(known.step.obs[key])) for key in images]
