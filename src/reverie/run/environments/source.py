@@ -170,19 +170,6 @@ class EnvSource:
     def _factory(self) -> Factory:
         if self.custom is not None:
             return functools.partial(wrappers.made, self.custom, self._wrapping())
-        return registry.factory_of(self.task, self._options())
-
-    def _wrapping(self) -> dict[str, Any]:
-        """Options of `wrappers.wrap` for environments of the user."""
-        return {key: value for key, value in self._gym_options().items() if key != "kwargs"}
-
-    def _gym_options(self) -> dict[str, Any]:
-        options = self.config.gym.model_dump()
-        if self.seen is not None and options["info_mask"] == "auto":
-            options["info_mask"] = "use" if self.seen.masked else "ignore"
-        return options
-
-    def _options(self) -> dict[str, Any]:
         if self.task.startswith(f"{CUSTOM}_"):
             raise ConfigError(
                 f"The task {self.task!r} is an environment that was passed from Python, which no "
@@ -190,10 +177,17 @@ class EnvSource:
                 "evaluate it by reverie.load(logdir).evaluate(env), or by reverie eval FOLDER "
                 "--task module:Class where that is its class or what makes it."
             )
+        return registry.factory_of(self.task, self._options())
+
+    def _wrapping(self) -> dict[str, Any]:
+        """Options of `wrappers.wrap` for environments of the user."""
+        return {key: value for key, value in self._options().items() if key != "kwargs"}
+
+    def _options(self) -> dict[str, Any]:
         section = getattr(self.config, self.suite, None)
         options = section.model_dump() if section else {}
-        if self.suite == "gym":
-            options = self._gym_options()
+        if self.seen is not None and options.get("info_mask") == "auto":
+            options["info_mask"] = "use" if self.seen.masked else "ignore"
         if self.folder is None:
             options.pop("record", None)
         elif options.get("record") and options.get("folder") == "":
