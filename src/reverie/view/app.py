@@ -34,22 +34,13 @@ def make_app(folders: Folders, token: str | None = None) -> Starlette:
     """
     routes = [route for page in PAGES for route in page.routes(folders)]
     return Starlette(
-        routes=[Route("/", _frame), *routes, Mount("/static", _Static(directory=STATIC))],
+        routes=[Route("/", _frame), *routes, Mount("/static", StaticFiles(directory=STATIC))],
         middleware=[Middleware(Guard, token=token), Middleware(_Told)],
     )
 
 
 async def _frame(request: Request) -> Response:
-    return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
-
-
-class _Static(StaticFiles):
-    """Asked for again after an update of the package; what is as it was is not sent again."""
-
-    async def get_response(self, path, scope):
-        answer = await super().get_response(path, scope)
-        answer.headers["cache-control"] = "no-cache"
-        return answer
+    return FileResponse(STATIC / "index.html")
 
 
 class _Told:

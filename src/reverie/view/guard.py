@@ -9,7 +9,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SECURITY = {
+HEADERS = {
+    # Asked for again after an update of the package; what is as it was is not sent again.
+    "cache-control": "no-cache",
     # Scripts, styles and connections of this server alone; media may be made in the page.
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
@@ -55,7 +57,7 @@ class Guard:
 
             async def secured(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    added = [(k.encode(), v.encode()) for k, v in SECURITY.items()]
+                    added = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
                     message = {**message, "headers": [*message["headers"], *added]}
                 await send(message)
 
@@ -95,7 +97,7 @@ class Guard:
         # Without the token in the address bar: it stays out of the history and of screenshots.
         rest = [(k, v) for k, v in parse_qsl(scope["query_string"].decode()) if k != "token"]
         query = f"?{urlencode(rest)}" if rest else ""
-        answer = RedirectResponse(f"/{scope['path'].lstrip('/')}{query}", 303, SECURITY)
+        answer = RedirectResponse(f"/{scope['path'].lstrip('/')}{query}", 303, HEADERS)
         answer.set_cookie(name, token, httponly=True, samesite="strict")
         return answer
 

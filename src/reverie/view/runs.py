@@ -133,7 +133,7 @@ class _Runs:
         path = self._folders.file(asked.get("run", ""), asked.get("file", ""))
         if path.suffix.lower() not in MEDIA or not path.is_file():
             raise ViewError(f"There is no film or picture {asked.get('file', '')!r}.")
-        return FileResponse(path, headers={"cache-control": "no-cache"})
+        return FileResponse(path)
 
     async def doctor(self, request: Request) -> Response:
         """What `reverie doctor` says, in a process that gives its memory back; one at a time."""
