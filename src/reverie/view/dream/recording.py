@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -125,14 +125,10 @@ class Recording:
 
     def before(self, initial: State) -> tuple[State, dict[str, np.ndarray]]:
         """State and action before the first step that is observed."""
-        act = {key: space.zeros() for key, space in self._agent.act_space.items()}
         if self.first == 0:
-            return initial, act
-        row = self.first - 1
-        act = _rows(self._file, row, 1, tuple(self._agent.act_space))
-        action = {key: value[0] for key, value in act.items()}
-        stored = self._stored(row, initial) if self._agent.context else None
-        return stored or initial, action
+            return initial, {key: space.zeros() for key, space in self._agent.act_space.items()}
+        stored = self.state(-1, initial) if self._agent.context else None
+        return stored or initial, self._row(-1, self._agent.act_space)
 
     def state(self, index: int, initial: State) -> State | None:
         """The state that is stored with a step; None if there is none.
@@ -141,13 +137,10 @@ class Recording:
             index: As of `step`.
             initial: The state before an episode, for sizes and types.
         """
-        return self._stored(self.first + index, initial)
-
-    def _stored(self, row: int, initial: State) -> State | None:
         names = {key: f"{LATENT_PREFIX}{key}" for key in State._fields}
         if not set(names.values()) <= set(self._latents.arrays):
             return None
-        stored = _rows(self._latents, row, 1, tuple(names.values()))
+        stored = _rows(self._latents, self.first + index, 1, names.values())
         parts = {key: stored[name] for key, name in names.items()}
         if any(parts[k].shape != getattr(initial, k).shape for k in parts):
             raise DreamError(
@@ -158,18 +151,14 @@ class Recording:
 
     def step(self, index: int) -> Step:
         """The step some rows after the first one that is observed."""
-        rows = _rows(self._file, self.first + index, 1, self._keys)
-        value = {key: x[0] for key, x in rows.items()}
+        value = self._row(index, self._keys)
         first, last, terminal = (bool(value[key]) for key in FLAGS)
         obs = {key: value[key] for key in self._agent.obs_space}
         return Step(obs, float(value["reward"]), first, last, terminal)
 
     def action(self, index: int) -> dict[str, np.ndarray] | None:
         """What was done at a step; None where the recording ends."""
-        if self._ends(index):
-            return None
-        act = _rows(self._file, self.first + index, 1, tuple(self._agent.act_space))
-        return {key: value[0] for key, value in act.items()}
+        return None if self._ends(index) else self._row(index, self._agent.act_space)
 
     def after(
         self, history: list[dict[str, np.ndarray]], action: Mapping[str, np.ndarray], last: Step
@@ -183,6 +172,10 @@ class Recording:
 
     def close(self) -> None:
         """Nothing: its files close with the last use of it."""
+
+    def _row(self, index: int, keys: Iterable[str]) -> dict[str, Any]:
+        rows = _rows(self._file, self.first + index, 1, keys)
+        return {key: value[0] for key, value in rows.items()}
 
     def _first(self, row: int, observed: int) -> int:
         """The first step that is observed: of the same episode, and after one with its latents."""
@@ -200,7 +193,7 @@ class Recording:
         return bool(flags["is_last"][0] or flags["is_first"][1])
 
 
-def _rows(file: File, start: int, count: int, keys: tuple[str, ...]) -> dict[str, Any]:
+def _rows(file: File, start: int, count: int, keys: Iterable[str]) -> dict[str, Any]:
     """Some rows of a file by key."""
     specs = {key: file.arrays[key] for key in keys}
     found = {k: np.empty((count, *x["shape"][1:]), np.dtype(x["dtype"])) for k, x in specs.items()}

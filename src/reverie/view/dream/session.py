@@ -67,7 +67,7 @@ class Session:
             DreamError: If that is not possible.
         """
         known = {
-            "episodes": self._list,
+            "episodes": lambda: (self._episodes(), []),
             "look": self._look,
             "replay": self._replay,
             "reset": self._reset,
@@ -92,16 +92,13 @@ class Session:
         found = episodes(self._run.folder)
         return {"episodes": [dataclasses.asdict(x) for x in found]}
 
-    def _folder(self, source: str) -> pathlib.Path:
-        return recorded_in(self._run.folder, source)
-
-    def _list(self) -> Answer:
-        return self._episodes(), []
+    def _recording(self, source: str, serial: int, row: int, observed: int) -> Recording:
+        folder = recorded_in(self._run.folder, source)
+        return Recording(folder, self._model.agent, serial, row, observed)
 
     def _look(self, source: str, serial: int, row: int) -> Answer:
         """The pictures of a recorded step."""
-        recording = Recording(self._folder(source), self._model.agent, serial, row, 1)
-        obs = recording.step(0).obs
+        obs = self._recording(source, serial, row, 1).step(0).obs
         spaces = self._model.agent.obs_space.items()
         images = [key for key, space in spaces if space.kind == "image"]
         return {"pictures": images}, [png(obs[key]) for key in images]
@@ -109,7 +106,7 @@ class Session:
     def _replay(self, source: str, serial: int, row: int, observed: int, seed: int = 0) -> Answer:
         """Begins a dream with recorded steps."""
         steps = _whole("observed", observed, 1, MOST_OBSERVED)
-        recording = Recording(self._folder(source), self._model.agent, serial, row, steps)
+        recording = self._recording(source, serial, row, steps)
         return self._begun(dream_of_recording(self._model, recording, _seed(seed)))
 
     def _reset(self, observed: int, episode: int = 0, seed: int = 0) -> Answer:
