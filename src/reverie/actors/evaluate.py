@@ -19,7 +19,6 @@ PATIENCE = 120.0
 """Seconds without the end of an episode after which the user is told."""
 
 Callback = Callable[[Rollout], object]
-Film = Callable[[Mapping[str, np.ndarray]], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +77,6 @@ def evaluate(
     mode: Literal["train", "eval"] = "eval",
     over: Callable[[], bool] = lambda: False,
     note: Callable[[str], object] = lambda text: None,
-    film: Film | None = None,
 ) -> tuple[Evaluation, list[dict[str, Any]]]:
     """Plays episodes.
 
@@ -95,8 +93,6 @@ def evaluate(
         mode: How actions are chosen.
         over: Ends the evaluation early, with the episodes that have ended so far.
         note: Told if no episode ends for long.
-        film: Is given every step in which the first environment plays an episode that counts. Its
-            pictures stay out of the records.
 
     Returns:
         Scores and lengths, and the full record of every episode for the logger.
@@ -112,10 +108,7 @@ def evaluate(
         for callback in callbacks:
             callback(rollout)
         (transition,) = rollout.rows()
-        if film is not None:
-            if missing[0]:
-                film(transition)
-            transition = {k: x for k, x in transition.items() if k != PICTURE}
+        transition.pop(PICTURE, None)  # It is for films alone.
         ended = np.flatnonzero(transition["is_last"])
         for index, record in zip(ended, stats.add(transition), strict=True):
             if missing[index]:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import error as gym_error
 from gymnasium import spaces as gs
 
+from reverie.actors.collector import Rollout
 from reverie.actors.evaluate import Evaluation, evaluate
 from reverie.actors.host import Actor
 from reverie.envs.errors import MissingPackageError
@@ -148,7 +149,8 @@ def film_episodes(
     try:
         with writer:
             film = _Film(writer, policy, share, round(HOLD * fps))
-            played = evaluate(policy, envs, episodes, film=film, **how)
+            callbacks = [*how.pop("callbacks", ()), film]
+            played = evaluate(policy, envs, episodes, callbacks, **how)
     except RuntimeError as error:
         # The episodes are worth more.
         if played is None or "note" not in how:
@@ -166,12 +168,12 @@ def film_episodes(
 
 
 class _Film:
-    """Writes the steps of the first environment as they come.
+    """Writes the steps of the first environment as they come, as a callback of `evaluate`.
 
     Args:
         writer: Receives the frames.
         policy: Says what the agent expects.
-        episodes: How many there are going to be.
+        episodes: How many of its episodes count; what it plays beyond them is left out.
         hold: How often the last picture of each is repeated.
 
     Attributes:
@@ -187,7 +189,10 @@ class _Film:
         self._panel = Panel()
         self.cut = False
 
-    def __call__(self, step: Mapping[str, np.ndarray]) -> None:
+    def __call__(self, rollout: Rollout) -> None:
+        if self._ended == self._episodes:
+            return
+        (step,) = rollout.rows()
         if self._writer.count >= self._writer.most:
             self.cut = True
             return
