@@ -1,13 +1,14 @@
 """Reads files of JSON lines that grow, each time only what is new."""
 
 import collections
-import json
 import os
 import pathlib
 import re
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
+
+from reverie.track.sinks.jsonl import parse
 
 POINTS = 2000
 """A file with more lines than this gives means over neighbouring ones, at least half as many."""
@@ -74,11 +75,7 @@ class _Rows:
         self._texts: collections.deque[list[Any]] = collections.deque(maxlen=POINTS)
 
     def add(self, line: bytes) -> None:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(row, dict):
+        if (row := parse(line)) is None:
             return
         if not self._open:
             self._rows.append({})
@@ -87,12 +84,9 @@ class _Rows:
             if isinstance(value, str):
                 self._texts.append([_number(row.get("time")), key, value])
             elif isinstance(value, int | float) and -LARGEST < value < LARGEST:
-                if key in sums:
-                    entry = sums[key]
-                    entry[0] += value
-                    entry[1] += 1
-                else:
-                    sums[key] = [value, 1]
+                entry = sums.setdefault(key, [0, 0])
+                entry[0] += value
+                entry[1] += 1
         self._open = (self._open + 1) % self._width
         if len(self._rows) == POINTS and not self._open:
             self._halve()

@@ -84,7 +84,7 @@ def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
     *lines, torn = path.read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(lines, start=1):
-        record = _parse(line)
+        record = parse(line)
         if record is None:
             raise RecordsError(
                 f"{path}, line {number} is not a JSON object: {line[:80]!r}. "
@@ -92,7 +92,7 @@ def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
             )
         records.append(record)
     # A file that was not ended by a newline may still hold a whole record.
-    last = _parse(torn)
+    last = parse(torn)
     if last is not None:
         records.append(last)
     return [{k: math.nan if v is None else v for k, v in r.items()} for r in records]
@@ -117,7 +117,7 @@ def last_records(path: str | pathlib.Path, count: int, key: str = "step") -> lis
         while True:
             file.seek(max(0, size - length))
             _, *lines = (b"\n" * (length >= size) + file.read(length)).split(b"\n")
-            newest = (record for line in reversed(lines) if (record := _parse(line)))
+            newest = (record for line in reversed(lines) if (record := parse(line)))
             found = list(itertools.islice((x for x in newest if key in x), count))
             if len(found) >= count or length >= size:
                 break
@@ -169,9 +169,9 @@ def _mend(path: pathlib.Path, latest: float = math.inf) -> None:
         return
     content = path.read_bytes()
     *lines, torn = content.split(b"\n")
-    if _parse(torn) is not None:
+    if parse(torn) is not None:
         lines.append(torn)
-    while lines and (record := _parse(lines[-1])) and record.get("step", 0) > latest:
+    while lines and (record := parse(lines[-1])) and record.get("step", 0) > latest:
         lines.pop()
     size = sum(len(line) + 1 for line in lines)
     if size > len(content):
@@ -181,7 +181,7 @@ def _mend(path: pathlib.Path, latest: float = math.inf) -> None:
         os.truncate(path, size)
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse(line: bytes) -> dict[str, Any] | None:
     """Decodes one line, or returns None when it is not a JSON object."""
     try:
         record = json.loads(line)
