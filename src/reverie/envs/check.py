@@ -148,7 +148,8 @@ def _inspect(
         mend = f"Random actions {which} must work; so must a reset in mid-episode."
         if isinstance(error, TypeError):
             mend = "The signatures are reset(*, seed=None, options=None) and step(action)."
-        yield Finding("error", f"{name_of(env)} raised {_say(error)}{_place(error)}.", mend)
+        place = f" ({place})" if (place := own_frame(error)) else ""
+        yield Finding("error", f"{name_of(env)} raised {_say(error)}{place}.", mend)
 
 
 def _suite(source: str | Callable[[], gymnasium.Env]) -> str:
@@ -301,12 +302,6 @@ class _Recorder:
 
 def _copy(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {key: np.array(value) for key, value in values.items()}
-
-
-def _place(error: BaseException) -> str:
-    """Where in the user's own code an error comes from."""
-    place = own_frame(error)
-    return f" ({place})" if place else ""
 
 
 def _say(error: BaseException) -> str:

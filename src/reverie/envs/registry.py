@@ -104,10 +104,8 @@ def split(task: str) -> tuple[Suite, str]:
     if task in gymnasium.registry:
         raise UnknownTaskError(f"The task {task!r} is a gymnasium id: write it as 'gym_{task}'.")
     if prefix in known:
-        raise UnknownTaskError(
-            f"The task {task!r} has no name after its suite; try one of "
-            f"{_some(tasks(prefix), prefix)}."
-        )
+        some = ", ".join(f"{prefix}_{each}" for each in tasks(prefix)[:3])
+        raise UnknownTaskError(f"The task {task!r} has no name after its suite; try one of {some}.")
     if prefix in announced()[1]:
         raise MissingPackageError(announced()[1][prefix])
     near = difflib.get_close_matches(prefix, known, n=3, cutoff=0.5)
@@ -196,7 +194,3 @@ def _complete(suite: Suite, options: Mapping[str, Any]) -> dict[str, Any]:
             f"env.{suite.name}.{key} = {options[key]!r}: expected {leaves(section)[key].expects}."
         ) from None
     return {key: getattr(checked, key) for key in known}
-
-
-def _some(names: list[str], prefix: str) -> str:
-    return ", ".join(f"{prefix}_{name}" for name in names[:3])

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.envs.errors import SpaceError
 from reverie.envs.flat.converter import Bounds, Converter
 from reverie.envs.flat.leaves import LARGEST, describe
 from reverie.spaces import Space
@@ -99,17 +99,15 @@ class Conform(gymnasium.Wrapper):
 
     def _reward(self, reward: Any) -> float:
         if isinstance(reward, np.ndarray) and reward.ndim:
-            raise self._wrong(f"has shape {reward.shape}. Return a single number.")
+            shape = reward.shape
+            raise self.converter.error(f"the reward has shape {shape}. Return a single number.")
         try:
             value = float(reward)
         except (TypeError, ValueError) as error:
-            raise self._wrong(f"is {reward!r}. Return a number.") from error
+            raise self.converter.error(f"the reward is {reward!r}. Return a number.") from error
         if not abs(value) <= LARGEST:
-            raise self._wrong(f"is {value}. Return a finite number.")
+            raise self.converter.error(f"the reward is {value}. Return a finite number.")
         return value
-
-    def _wrong(self, reward: str) -> ValueMismatchError:
-        return self.converter.error(f"the reward {reward}")
 
 
 def native(env: gymnasium.Env) -> gymnasium.Env:

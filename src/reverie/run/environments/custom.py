@@ -112,10 +112,7 @@ def _makers(env: gymnasium.Env) -> list[tuple[str, Callable[[], Maker]]]:
         makers.append(("gymnasium.make", lambda: functools.partial(gymnasium.make, spec)))
     # Copying one that pickles its arguments is calling its constructor too.
     if not (makers and isinstance(env.unwrapped, gymnasium.utils.EzPickle)):
-        makers.append(("copying it", functools.partial(_copies, env)))
+        makers.append(
+            ("copying it", lambda: functools.partial(cloudpickle.loads, cloudpickle.dumps(env)))
+        )
     return makers
-
-
-def _copies(env: gymnasium.Env) -> Maker:
-    """Makes copies of an environment as it is now."""
-    return functools.partial(cloudpickle.loads, cloudpickle.dumps(env))

@@ -6,7 +6,7 @@ the library calls that products become on accelerators. Here the program is read
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -66,7 +66,7 @@ def _count_equation(equation: Any) -> Count:
         return Count(_convolution(equation))
     if name in OPAQUE:
         return Count(uncounted=frozenset([name]))
-    inner = [_count(jaxpr) for jaxpr in _inner(params)]
+    inner = [_count(jaxpr) for jaxpr in core.jaxprs_in_params(params)]
     if name == "cond":
         most = max(inner, key=lambda count: count.flops)
         return dataclasses.replace(most, uncounted=frozenset().union(*(c.uncounted for c in inner)))
@@ -77,11 +77,6 @@ def _count_equation(equation: Any) -> Count:
         # How often it runs is known only when it runs; once is the least.
         return total + Count(uncounted=frozenset(["while"]))
     return total
-
-
-def _inner(params: dict[str, Any]) -> Iterable[Any]:
-    """Programs inside an equation."""
-    return core.jaxprs_in_params(params)
 
 
 def _dot(equation: Any) -> int:

@@ -87,7 +87,8 @@ class Panel:
         # What hardly moves is to look like it.
         least = 0.1 if name == "reward" and not any(self._history[name]) else 1e-9
         room = max(high - low, least, 0.1 * max(abs(low), abs(high)))
-        draw.rectangle(_fine(left, top, width - SIDE, bottom), fill="#f4f6f8")
+        box = [FINE * x for x in (left, top, width - SIDE, bottom)]
+        draw.rectangle(box, fill="#f4f6f8")
         newest = self._history[name][-1]
         show = lambda x: f"{0.0 if abs(x) < room / 1000 else x:.3g}"  # noqa: E731
         self._write(draw, (SIDE, top + 4), f"{name} {show(newest)}", style.INK)
@@ -104,11 +105,10 @@ class Panel:
             if "pred" in self._history:
                 text = f"expected {show(self._history['pred'][-1])}"
                 self._write(draw, (SIDE, top + 24), text, style.ORANGE, size=11)
-        lines = {"value": style.BLUE} if name == "value" else {"pred": style.ORANGE}
-        for line, color in lines.items():
-            points = [at(i, x) for i, x in enumerate(_last(self._history.get(line, ()), shown))]
-            if len(points) > 1:
-                draw.line(points, color, FINE * 2, joint="curve")
+        line, color = ("value", style.BLUE) if name == "value" else ("pred", style.ORANGE)
+        points = [at(i, x) for i, x in enumerate(_last(self._history.get(line, ()), shown))]
+        if len(points) > 1:
+            draw.line(points, color, FINE * 2, joint="curve")
 
     def _write(
         self, draw: "ImageDraw", at: tuple[int, int], text: str, color: str, anchor: str = "la",
@@ -130,10 +130,6 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
     picture = picture.repeat(3, -1) if picture.shape[-1] == 1 else picture[..., :3]
     factor = -(-MIN_WIDTH // picture.shape[1])
     return picture.repeat(factor, 0).repeat(factor, 1)
-
-
-def _fine(*numbers: int) -> list[int]:
-    return [FINE * number for number in numbers]
 
 
 def _width(text: str) -> float:
