@@ -12,7 +12,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ MIN_WIDTH = 256
 
 GIF_FRAMES = 1000
 """Frames of a gif for which there is memory on any machine: some hundred MB."""
+
+
+Add = Callable[[np.ndarray], object]
+"""Takes the next frame."""
 
 
 class VideoWriter(contextlib.AbstractContextManager):
@@ -61,7 +65,9 @@ class VideoWriter(contextlib.AbstractContextManager):
         self.path = pathlib.Path(f"{os.fspath(path)}.{format}").expanduser()
         self.count = 0
         self.most = GIF_FRAMES if format == "gif" else math.inf
-        self._encoder = (_Mp4 if format == "mp4" else _Gif)(fps)
+        if format == "mp4":
+            _ffmpeg()
+        self._encoder, self._fps = _mp4 if format == "mp4" else _gif, fps
         self._stack = contextlib.ExitStack()
 
     def add(self, frame: np.ndarray) -> None:
@@ -73,8 +79,9 @@ class VideoWriter(contextlib.AbstractContextManager):
         frame = even_rgb(frame[None])[0]
         if not self.count:
             partial = self._stack.enter_context(whole_file(self.path))
-            self._stack.push(self._encoder.open(partial, frame.shape))
-        self._encoder.add(frame)
+            encoder = self._encoder(partial, frame.shape, self._fps)
+            self._add = self._stack.enter_context(encoder)
+        self._add(frame)
         self.count += 1
 
     def __exit__(self, *error: Any) -> None:
@@ -148,11 +155,9 @@ def png(image: np.ndarray) -> bytes:
 def gif(video: np.ndarray, fps: float) -> bytes:
     """Encodes a uint8 video [T, H, W, C] as an animated gif, for viewers that play nothing else."""
     data = io.BytesIO()
-    encoder = _Gif(fps)
-    close = encoder.open(data, video.shape[1:])
-    for frame in even_rgb(video):
-        encoder.add(frame)
-    close(None)
+    with _gif(data, video.shape[1:], fps) as add:
+        for frame in even_rgb(video):
+            add(frame)
     return data.getvalue()
 
 
@@ -180,78 +185,62 @@ def _enlarge(frames: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.pad(frames, ((0, 0), *odd, (0, 0)), mode="edge"))
 
 
-class _Mp4:
-    """Pipes frames to ffmpeg."""
+def _ffmpeg() -> str:
+    """Path of the program."""
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise ImportError(
+            f"mp4 files need the package imageio-ffmpeg: {install('video')}; or write 'gif' files."
+        ) from error
+    return imageio_ffmpeg.get_ffmpeg_exe()
 
-    def __init__(self, fps: float):
-        try:
-            import imageio_ffmpeg
-        except ImportError as error:
-            raise ImportError(
-                f"mp4 files need the package imageio-ffmpeg: {install('video')}; or write 'gif' "
-                "files."
-            ) from error
-        self._ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-        self._fps = fps
 
-    def open(self, path: pathlib.Path, shape: tuple[int, ...]) -> Callable[..., None]:
-        """Starts to write; returns what ends it, given an error or None."""
-        size = f"{shape[1]}x{shape[0]}"
-        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", f"{self._fps:g}"]
-        # yuv420p is the one pixel format that every player knows; the index in front lets browsers
-        # start before they have loaded the whole file.
-        coded = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-        command = [*self._ffmpeg, *raw, "-i", "pipe:0", *coded, str(path)]
-        self._name = path.name
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 Closed with the process.
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors
+@contextlib.contextmanager
+def _mp4(path: pathlib.Path, shape: tuple[int, ...], fps: float) -> Iterator[Add]:
+    """Pipes frames to ffmpeg; without an error inside, the file is there at the end."""
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{shape[1]}x{shape[0]}", "-r", f"{fps:g}"]
+    # yuv420p is the one pixel format that every player knows; the index in front lets browsers
+    # start before they have loaded the whole file.
+    coded = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    command = [_ffmpeg(), "-v", "error", "-y", *raw, "-i", "pipe:0", *coded, str(path)]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
         )
-        return self._close
+        pipe = process.stdin
+        assert pipe
 
-    def add(self, frame: np.ndarray) -> None:
-        assert self._process.stdin
-        # One that has ended says why when it is closed.
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(frame.tobytes())
+        def add(frame: np.ndarray) -> None:
+            with contextlib.suppress(BrokenPipeError):  # One that has ended says why at the end.
+                pipe.write(frame.tobytes())
 
-    def _close(self, kind: type[BaseException] | None, *_: Any) -> None:
-        with self._errors:
-            if kind is not None:
-                self._process.kill()
+        try:
+            yield add
+        except BaseException:
+            process.kill()
+            raise
+        finally:
             with contextlib.suppress(BrokenPipeError):
-                self._process.communicate()
-            code = self._process.wait()
-            if kind is None and code:
-                self._errors.seek(0)
-                reason = self._errors.read().decode(errors="replace").strip()
-                reason = reason or f"exit code {code}"
-                raise RuntimeError(f"ffmpeg could not write {self._name}: {reason}")
+                process.communicate()
+            code = process.wait()
+        if code:
+            errors.seek(0)
+            reason = errors.read().decode(errors="replace").strip() or f"exit code {code}"
+            raise RuntimeError(f"ffmpeg could not write {path.name}: {reason}")
 
 
-class _Gif:
+@contextlib.contextmanager
+def _gif(file: pathlib.Path | io.BytesIO, shape: tuple[int, ...], fps: float) -> Iterator[Add]:
     """Keeps the frames until the end, as the format needs them all."""
+    from PIL import Image
 
-    def __init__(self, fps: float):
-        self._fps = fps
-        self._frames: list[Any] = []
-
-    def open(self, file: pathlib.Path | io.BytesIO, shape: tuple[int, ...]) -> Callable[..., None]:
-        """Returns what writes the file, unless it is given an error."""
-
-        def close(kind: type[BaseException] | None, *_: Any) -> None:
-            if kind is None:
-                first, *rest = self._frames
-                # Gif counts in hundredths of a second: rounding the sums keeps the length right.
-                ends = np.round(100 / self._fps * np.arange(len(self._frames) + 1))
-                durations = [10 * int(d) for d in np.diff(ends)]
-                first.save(file, "GIF", save_all=True, append_images=rest, duration=durations,
-                           loop=0)  # fmt: skip
-
-        return close
-
-    def add(self, frame: np.ndarray) -> None:
-        from PIL import Image
-
-        # As it would be written: a third of the memory.
-        self._frames.append(Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE))
+    frames: list[Image.Image] = []
+    # As it would be written: a third of the memory.
+    palette = {"mode": "P", "palette": Image.Palette.ADAPTIVE}
+    yield lambda frame: frames.append(Image.fromarray(frame).convert(**palette))
+    # Gif counts in hundredths of a second: rounding the sums keeps the length right.
+    ends = np.round(100 / fps * np.arange(len(frames) + 1))
+    durations = [10 * int(d) for d in np.diff(ends)]
+    how: dict[str, Any] = {"save_all": True, "duration": durations, "loop": 0}
+    frames[0].save(file, "GIF", append_images=frames[1:], **how)
