@@ -46,14 +46,8 @@ REFRESH = 1.0
 PAST_EPISODES = 500
 """Newest episodes of earlier processes that the curve of a resumed run begins with."""
 
-FIRST = ("fps/policy",)
-"""Metrics that come right after the scores, before the losses."""
-
 WIDTH = 120
 """A plain line is at most this long; what does not fit is in metrics.jsonl."""
-
-Cell = tuple[str, str]
-"""What a number is, and the number."""
 
 
 class TerminalSink(Sink):
@@ -169,13 +163,10 @@ class TerminalSink(Sink):
             atexit.unregister(self.close)
 
     def _print(self, line: str) -> None:
-        self._file.write(self._encodable(line) + "\n")
-        self._file.flush()
-
-    def _encodable(self, text: str) -> str:
-        """A text without what the output's encoding lacks, such as a letter of a name in a pipe."""
+        # Without what the output's encoding lacks, such as a letter of a name in a pipe.
         encoding = getattr(self._file, "encoding", None) or "utf-8"
-        return text.encode(encoding, "backslashreplace").decode(encoding)
+        self._file.write(f"{line}\n".encode(encoding, "backslashreplace").decode(encoding))
+        self._file.flush()
 
     def _print_line(self, step: int) -> None:
         """Prints what was just written, unless it says nothing new."""
@@ -184,14 +175,19 @@ class TerminalSink(Sink):
         self._printed = step
         if nothing_new and not any(key.startswith(LOSS) for key in metrics):
             return
-        first, others = self._cells(metrics)
         losses = loss_terms(metrics, self._chosen)
-        parts = [f" | {name} {value}" for name, value in self._head(step) + first]
+        # Scores of the latest episodes are newer than what was last written.
+        recent = {key: x for key, x in self._recent().items() if self._chosen.search(key)}
+        metrics |= recent
+        first = [*recent, *(key for key in metrics if key == "fps/policy")]
+        others = [key for key in metrics if key not in first and not key.startswith(LOSS)]
+        cell = lambda key: printable(f" | {short_name(key)} {format_number(metrics[key])}")  # noqa: E731
+        parts = [f" | {part}" for part in self._head(step)] + [*map(cell, first)]
         parts += [
             f"{', ' if i else ' | loss '}{printable(name)} {format_number(x)}"
             for i, (name, x) in enumerate(losses)
         ]
-        parts += [f" | {name} {value}" for name, value in others]
+        parts += map(cell, others)
         line = f"{datetime.datetime.now():%H:%M:%S}"
         for part in parts:
             if len(line) + len(part) > WIDTH:
@@ -201,31 +197,16 @@ class TerminalSink(Sink):
         # An evaluation is told once; training goes on under its lines.
         self._means = {k: x for k, x in self._means.items() if k.startswith("episode/")}
 
-    def _head(self, step: int) -> list[Cell]:
+    def _head(self, step: int) -> list[str]:
         """Step, progress and time left."""
-        total = self._run.total_steps
-        cells = [("step", f"{step:,}")]
-        if total > 0:
-            cells = [("step", f"{step:,}/{total:,} ({min(step / total, 1):.0%})")]
+        total, left = self._run.total_steps, self._eta.left(step)
+        of = f"/{total:,} ({min(step / total, 1):.0%})" if total > 0 else ""
+        parts = [f"step {step:,}{of}"]
         if self._run.repeat > 1:
-            cells.append(("frames", format_number(step * self._run.repeat)))
-        left = self._eta.left(step)
+            parts.append(f"frames {format_number(step * self._run.repeat)}")
         if left is not None and left < MAX_ETA:
-            cells.append(("eta", format_duration(left)))
-        return cells
-
-    def _cells(self, metrics: Mapping[str, Scalar]) -> tuple[list[Cell], list[Cell]]:
-        """Scores and what is as important, and other metrics than losses."""
-        # Scores of the latest episodes are newer than what was last written.
-        recent = {key: x for key, x in self._recent().items() if self._chosen.search(key)}
-        metrics = {**metrics, **recent}
-        first = [*recent, *(key for key in FIRST if key in metrics and key not in recent)]
-        others = [key for key in metrics if key not in first and not key.startswith(LOSS)]
-        cells = {
-            key: (printable(short_name(key)), printable(format_number(metrics[key])))
-            for key in metrics
-        }
-        return [cells[key] for key in first], [cells[key] for key in others]
+            parts.append(f"eta {format_duration(left)}")
+        return parts
 
     def _recent(self) -> dict[str, float]:
         return {key: sum(xs) / len(xs) for key, xs in self._means.items()}
