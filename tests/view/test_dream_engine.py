@@ -17,12 +17,12 @@ from reverie.run.saved.folder import RunFolder  # noqa: E402
 from reverie.spaces import FLAGS  # noqa: E402
 from reverie.view.dream import recording as recordings  # noqa: E402
 from reverie.view.dream import tree  # noqa: E402
-from reverie.view.dream.errors import DreamError  # noqa: E402
 from reverie.view.dream.model import Model, load_model  # noqa: E402
 from reverie.view.dream.reality import Reality, open_reality  # noqa: E402
 from reverie.view.dream.recording import Recording, episodes  # noqa: E402
 from reverie.view.dream.said import Chance  # noqa: E402
 from reverie.view.dream.tree import dream_of_reality, dream_of_recording  # noqa: E402
+from reverie.view.dream.truth import DreamError  # noqa: E402
 from reverie.world.rssm import State  # noqa: E402
 from tests.support.fixed_draws import FixedDraws  # noqa: E402
 

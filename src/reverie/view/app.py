@@ -12,9 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reverie.config.errors import is_own
 from reverie.view import episodes, runs
-from reverie.view.content import Json
+from reverie.view.content import Json, told
 from reverie.view.dream import routes as dream
-from reverie.view.errors import told
 from reverie.view.folders import Folders
 from reverie.view.guard import Guard
 

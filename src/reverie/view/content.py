@@ -1,11 +1,15 @@
-"""Numbers, texts and pictures as pages get them."""
+"""Numbers, texts, pictures and errors as pages get them."""
 
 import io
 import json
+import sys
+import traceback
 from typing import Any
 
 import numpy as np
 from starlette.responses import JSONResponse
+
+from reverie.config.errors import is_own, own_notes
 
 SHOWN = 64
 """Entries of a vector that are sent."""
@@ -17,6 +21,17 @@ class Json(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Encodes the content."""
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def told(error: Exception) -> str:
+    """What the page shows of an error: the message of ours alone, of others with their type.
+
+    The traceback of others goes to the terminal.
+    """
+    if is_own(error):
+        return "\n".join([str(error), *own_notes(error)])
+    traceback.print_exception(error, file=sys.stderr)
+    return f"{type(error).__name__}: {error}. The terminal of `reverie view` shows where."
 
 
 def number(value: Any) -> float | None:

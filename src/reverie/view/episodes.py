@@ -14,8 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from reverie.run.saved.folder import RunFolder
 from reverie.spaces import Space
-from reverie.view.content import Json, number, numbers, png
-from reverie.view.errors import told
+from reverie.view.content import Json, number, numbers, png, told
 from reverie.view.folders import Folders, ViewError
 
 if TYPE_CHECKING:

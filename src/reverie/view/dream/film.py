@@ -12,8 +12,8 @@ from reverie.track.pictures import style
 from reverie.track.pictures.openloop import IMAGINED, SEEN
 from reverie.track.pictures.panel import Panel
 from reverie.view.content import decoded, visible
-from reverie.view.dream.errors import DreamError
 from reverie.view.dream.tree import Frame
+from reverie.view.dream.truth import DreamError
 
 SIDE, STRIP, GAP, HEAD, EDGE = 256, 56, 12, 26, 3
 """Sizes in pixels: of a picture, of lines, between both, of a line of text, of a frame."""

@@ -15,8 +15,7 @@ from reverie.run.environments.film import FilmingError
 from reverie.run.environments.source import EnvSource
 from reverie.spaces import PICTURE, Space
 from reverie.view.content import jpeg
-from reverie.view.dream.errors import DreamError
-from reverie.view.dream.truth import Step
+from reverie.view.dream.truth import DreamError, Step
 
 _ALONE = "From here on you see the dream alone."
 

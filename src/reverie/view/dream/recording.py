@@ -12,8 +12,7 @@ from reverie.replay.files.archive import path_of, serials
 from reverie.replay.files.format import DamagedFile, File
 from reverie.run.saved.folder import RunFolder
 from reverie.spaces import FLAGS, LATENT_PREFIX
-from reverie.view.dream.errors import DreamError
-from reverie.view.dream.truth import Step
+from reverie.view.dream.truth import DreamError, Step
 from reverie.world.rssm import State
 
 MOST_EPISODES = 200

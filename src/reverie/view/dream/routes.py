@@ -11,7 +11,7 @@ from typing import Any
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from reverie.view.errors import told
+from reverie.view.content import told
 from reverie.view.folders import Folders
 
 MOST = 4

@@ -13,12 +13,12 @@ from reverie.learner.policy import read_params
 from reverie.run.load import open_saved
 from reverie.spaces import Space
 from reverie.view.content import SHOWN, number, numbers, png
-from reverie.view.dream.errors import DreamError
 from reverie.view.dream.film import film
 from reverie.view.dream.model import load_model, newest_step
 from reverie.view.dream.reality import open_reality
 from reverie.view.dream.recording import Recording, episodes, recorded_in
 from reverie.view.dream.tree import Dream, Frame, dream_of_reality, dream_of_recording
+from reverie.view.dream.truth import DreamError
 
 MOST_OBSERVED = 64
 """Steps that a dream may begin with."""

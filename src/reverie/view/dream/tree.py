@@ -8,12 +8,11 @@ import jax
 import numpy as np
 
 from reverie.spaces import Space
-from reverie.view.dream.errors import DreamError
 from reverie.view.dream.model import Model
 from reverie.view.dream.reality import Reality
 from reverie.view.dream.recording import Recording
 from reverie.view.dream.said import Arrays, Chance, Said, Seen
-from reverie.view.dream.truth import Step, Truth
+from reverie.view.dream.truth import DreamError, Step, Truth
 from reverie.world.rssm import State
 
 Driver = Literal["you", "policy", "recording"]

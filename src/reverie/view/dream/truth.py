@@ -6,6 +6,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 
+class DreamError(RuntimeError):
+    """A dream cannot begin or go on; the message says why and what to do."""
+
+
 class Step(NamedTuple):
     """One step as it happened.
 
