@@ -22,7 +22,7 @@ export function color(name, alpha = 1) {
  * `color` is a name of style.css, `dots` draws points alone, `marks` points on the line, `steps` draws
  * steps, and `low` and `high` make a band.
  * A series without a label is not named in the readout. `pick` is called with the place of a click; `range`
- * are the limits of the y axis, or a function that gives them for the least and the largest value.
+ * gives the limits of the y axis for the chart, the least and the largest value.
  */
 export class Chart {
   constructor(root, { height = 300, x = "", small = false, sync = null, pick = null, range = null } = {}) {
@@ -114,7 +114,7 @@ export class Chart {
         drag: { x: !this.small, y: false, setScale: !this.small },
         ...(this.sync ? { sync: { key: this.sync, setSeries: false } } : {}),
       },
-      scales: { x: { time: false }, y: this.#scale() },
+      scales: { x: { time: false }, y: this.range ? { range: this.range } : {} },
       axes: [
         {
           ...axis,
@@ -134,12 +134,6 @@ export class Chart {
       series: [{}, ...lines.map((s) => this.#style(s))],
       hooks: { setCursor: [(u) => this.#read(u)], draw: [(u) => this.#draw(u)] },
     };
-  }
-
-  #scale() {
-    const { range } = this;
-    if (typeof range === "function") return { range: (_, low, high) => range(low, high) };
-    return range ? { range: () => range } : {};
   }
 
   #style(s) {

@@ -61,15 +61,15 @@ function heads() {
   return [
     { name: "Reward", range: least(0.1), title: "Predicted on the way into each frame, and received",
       lines: [["dream", "c0", (f) => f.reward], ["truth", "muted", known((k) => k.reward)]] },
-    { name: "Value", range: (low, high) => least(0.02 * Math.max(Math.abs(low), Math.abs(high), 1e-3))(low, high),
+    { name: "Value", range: (u, low, high) => least(0.02 * Math.max(Math.abs(low), Math.abs(high), 1e-3))(u, low, high),
       title: "Expected return from here on, in the dream and having seen what happened",
       lines: [["dream", "c0", (f) => f.value], ["having seen", "muted", known((k) => k.value)]] },
     { name: "Continue", range: () => [0, 1.05], title: "Probability that the episode goes on",
       lines: [["dream", "c0", (f) => f.con], ["truth", "muted", known((k) => (k.terminal ? 0 : 1))]] },
-    { name: "Entropy, surprise", unit: "nats", range: (low, high) => [Math.min(0, low), high * 1.05],
+    { name: "Entropy, surprise", unit: "nats", range: (_, low, high) => [Math.min(0, low), high * 1.05],
       title: "Entropy of the prior, and divergence of the posterior from it, which is what an observation tells",
       lines: [["entropy of the prior", "c0", (f) => f.entropy], ["surprise", "c1", known((k) => k.surprise)]] },
-    { name: "Observation error", range: (low, high) => [0, high * 1.05 || 1],
+    { name: "Observation error", range: (_, low, high) => [0, high * 1.05 || 1],
       title: "Loss of what is dreamt against what happened, and of the reconstruction of what is seen",
       lines: [["dream", "c0", known((k) => k.error)], ["reconstruction", "c2", known((k) => k.seen_error)]] },
   ];
@@ -95,7 +95,7 @@ function vectors({ observations }) {
 const tidy = (x) => short(Math.abs(x) < 1e-4 ? 0 : x);
 
 /** A range of a chart that has at least some size. */
-const least = (size) => (low, high) => {
+const least = (size) => (_, low, high) => {
   const more = Math.max(0, size - (high - low)) / 2;
   const pad = 0.05 * Math.max(size, high - low);
   return [low - more - pad, high + more + pad];

@@ -187,7 +187,7 @@ class Episodes {
       { title: "Reward", series: [plain("reward", "received", "c0", { steps: true }), plain("expected", "predicted", "c1", { dash: [5, 3] })] },
       { title: "Value", series: [plain("value", "predicted", "c1"), { ...plain("", "discounted return that followed", "c0", { dash: [5, 3] }), all: () => this.#returns() }] },
       { title: "Surprise", series: [plain("surprise", "KL of posterior and prior, nats", "c3"), plain("entropy", "entropy of the prior", "c7", { width: 1, dash: [2, 3] })] },
-      { title: "Continue", range: [-0.05, 1.05], series: [plain("continue", "probability", "c2")] },
+      { title: "Continue", range: () => [-0.05, 1.05], series: [plain("continue", "probability", "c2")] },
     ];
     const vector = (part, key, i, more) => ({ width: 1.5, color: `c${i % LINES}`, ...more, of: (step) => step[part]?.[key]?.[i] });
     for (const [key, space] of Object.entries(about.actions)) {
