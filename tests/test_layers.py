@@ -36,6 +36,12 @@ LAYERS = {
 }
 WINGS = {
     # Folders and files within a package: the lowest first, and above them all others.
+    "agent": (
+        "networks precision training",
+        "action_mask sequences",
+        "imagination",
+        "objectives predictions",
+    ),
     "commands": ("words help_texts", "process completion info parallel"),
     "config": (
         "errors sections",

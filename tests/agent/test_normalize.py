@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import normalize
+from reverie.agent.training import normalize
 from reverie.config.sections.agent import NormConfig
 
 X = jnp.linspace(0, 100, 101)

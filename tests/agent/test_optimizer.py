@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import loss_scale, optimizer
-from reverie.agent.loss_scale import LossScale
+from reverie.agent.training import loss_scale, optimizer
+from reverie.agent.training.loss_scale import LossScale
 from reverie.config.sections.agent import OptimizerConfig
 from reverie.nn.layers import Linear
 

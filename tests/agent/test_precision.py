@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import loss_scale
 from reverie.agent.agent import Agent
+from reverie.agent.training import loss_scale
 from reverie.config.load import load
 from reverie.nn.draws import RandomDraws
 from reverie.spaces import Space

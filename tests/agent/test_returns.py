@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from reverie.agent.returns import imagined_return, replay_return
+from reverie.agent.training.returns import imagined_return, replay_return
 
 
 def test_imagined_return_by_hand():

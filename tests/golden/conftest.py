@@ -12,8 +12,8 @@ import yaml
 from fixed_draws import FixedDraws
 
 from reverie.agent.agent import Agent, AgentState
-from reverie.agent.normalize import NormState
 from reverie.agent.objectives.actor_critic import ActorCriticState, Norms
+from reverie.agent.training.normalize import NormState
 from reverie.config.sections.agent import AgentConfig
 from reverie.learner.checkpoints.reference_names import our_layout, our_name
 from reverie.spaces import FLAGS, Space

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reverie.agent import loss_scale, optimizer
+from reverie.agent.training import loss_scale, optimizer
 from reverie.config.sections.agent import OptimizerConfig
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.checkpoints.tree import MismatchError

@@ -8,7 +8,7 @@ jnp = jax.numpy
 
 from reverie.agent.agent import Agent  # noqa: E402
 from reverie.agent.imagination import imagine  # noqa: E402
-from reverie.agent.openloop import open_loop  # noqa: E402
+from reverie.agent.predictions.openloop import open_loop  # noqa: E402
 from reverie.learner.policy import read_params  # noqa: E402
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of  # noqa: E402

@@ -7,18 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
-from reverie.agent import optimizer
 from reverie.agent.action_mask import masked
-from reverie.agent.expect import expectations
 from reverie.agent.imagination import action_noise, sample_actions
-from reverie.agent.loss_scale import keep_if
 from reverie.agent.networks import Networks, Spec
 from reverie.agent.objectives.base import Metrics
 from reverie.agent.objectives.registry import check_heads, loss_scales, make_objectives
-from reverie.agent.optimizer import OptState
 from reverie.agent.precision import cast_floats
-from reverie.agent.preview import predictions
+from reverie.agent.predictions.expect import expectations
+from reverie.agent.predictions.preview import predictions
 from reverie.agent.sequences import Sequences, observe
+from reverie.agent.training import optimizer
+from reverie.agent.training.loss_scale import keep_if
+from reverie.agent.training.optimizer import OptState
 from reverie.config.sections.agent import AgentConfig
 from reverie.nn.draws import Draws, RandomDraws
 from reverie.nn.functional import sg, where_mask

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reverie.agent.ahead import FLAT, relative_errors
+from reverie.agent.predictions.ahead import FLAT, relative_errors
 from reverie.doctor.line import Line, graded
 from reverie.doctor.predictions import Predictions
 

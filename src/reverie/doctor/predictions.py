@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from reverie.agent.agent import Agent
-from reverie.agent.ahead import Ahead, predict_ahead, starts_and_horizons
 from reverie.agent.networks import Networks
 from reverie.agent.precision import cast_floats
+from reverie.agent.predictions.ahead import Ahead, predict_ahead, starts_and_horizons
 from reverie.replay.files import format
 from reverie.replay.files.archive import path_of, serials
 from reverie.spaces import FLAGS, LATENT_PREFIX

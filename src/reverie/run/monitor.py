@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from reverie.actors.collector import Collector, Rollout
-from reverie.agent.optimizer import learning_rate
+from reverie.agent.training.optimizer import learning_rate
 from reverie.config.sections.agent import OptimizerConfig
 from reverie.learner.learner import Learner
 from reverie.run.parts.state import Run

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
-from reverie.agent import normalize
 from reverie.agent.action_mask import masked
 from reverie.agent.imagination import Imagined, imagine, trained_heads
 from reverie.agent.networks import Networks, Spec
-from reverie.agent.normalize import NormState
 from reverie.agent.objectives.base import Loss, Metrics, Objective
 from reverie.agent.precision import cast_floats
-from reverie.agent.returns import imagined_return, replay_return
 from reverie.agent.sequences import Observed
+from reverie.agent.training import normalize
+from reverie.agent.training.normalize import NormState
+from reverie.agent.training.returns import imagined_return, replay_return
 from reverie.config.sections.agent import AgentConfig, SlowValueConfig
 from reverie.nn.dists import Categorical
 from reverie.nn.functional import sg

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reverie.agent.preview import SAYS
+from reverie.agent.predictions.preview import SAYS
 from reverie.learner.learner import Learner
 from reverie.replay.batches import Batches
 from reverie.track.encoding.names import file_name

@@ -13,10 +13,10 @@ from jax.sharding import SingleDeviceSharding
 
 from reverie.agent.action_mask import masked, predicted_masks
 from reverie.agent.agent import Agent
-from reverie.agent.expect import expectations
 from reverie.agent.imagination import action_noise, sample_actions
 from reverie.agent.networks import Networks
 from reverie.agent.precision import cast_floats
+from reverie.agent.predictions.expect import expectations
 from reverie.agent.sequences import Sequences, observe
 from reverie.config.checks import check_spaces
 from reverie.config.schema import Config

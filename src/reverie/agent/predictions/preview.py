@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from reverie.agent.ahead import predict_ahead, relative_errors, starts_and_horizons
 from reverie.agent.networks import Networks, Spec
-from reverie.agent.openloop import open_loop
+from reverie.agent.predictions.ahead import predict_ahead, relative_errors, starts_and_horizons
+from reverie.agent.predictions.openloop import open_loop
 from reverie.agent.sequences import Sequences
 from reverie.world.rssm import State
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent.action_mask import masked, predicted_masks
-from reverie.agent.expect import expectations
 from reverie.agent.imagination import action_noise, sample_actions
 from reverie.agent.networks import Networks, Spec
+from reverie.agent.predictions.expect import expectations
 from reverie.agent.sequences import Sequences, flat_samples, observe
 from reverie.nn.draws import Draws
 from reverie.world.features import encode_flat

@@ -14,8 +14,8 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from reverie.agent import loss_scale
-from reverie.agent.loss_scale import LossScale
+from reverie.agent.training import loss_scale
+from reverie.agent.training.loss_scale import LossScale
 from reverie.config.sections.agent import OptimizerConfig
 
 Params = TypeVar("Params")

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
-from reverie.agent.expect import expectations
 from reverie.agent.networks import Networks, Spec
-from reverie.agent.openloop import roll
-from reverie.agent.returns import replay_return
+from reverie.agent.predictions.expect import expectations
+from reverie.agent.predictions.openloop import roll
 from reverie.agent.sequences import Sequences, flat_samples, observe
+from reverie.agent.training.returns import replay_return
 from reverie.nn.dists import Categorical, SymlogMSE
 from reverie.nn.functional import split_widths
 from reverie.spaces import Space

@@ -1,0 +1,1 @@
+"""What an agent expects and foresees, and how right it is."""

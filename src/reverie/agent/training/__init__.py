@@ -1,0 +1,1 @@
+"""What training is made of: returns, running statistics, the optimizer and its loss scale."""
