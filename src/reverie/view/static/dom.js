@@ -11,6 +11,17 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Buttons of which one is pressed: `act` is called with the key of one, `set` presses it. */
+export function choice(name, options, act) {
+  const buttons = Object.entries(options).map(([key, text]) =>
+    h("button", { type: "button", "data-key": key, click: () => act(key) }, text));
+  return {
+    root: h("div", { class: "segments", role: "group", "aria-label": name }, buttons),
+    set: (key) => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.key === key))),
+    press: act,
+  };
+}
+
 /** Shows an error in place of what an element holds. */
 export function fail(root, error) {
   console.debug(error);

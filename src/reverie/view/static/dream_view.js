@@ -1,7 +1,7 @@
 // A dream that has begun: pictures, curves, who drives, and the way through its frames.
 
 import { every } from "./api.js";
-import { h, short } from "./dom.js";
+import { choice, h, short } from "./dom.js";
 import { Controls } from "./dream_controls.js";
 import { Curves } from "./dream_curves.js";
 import { icon, keysTable } from "./dream_parts.js";
@@ -298,15 +298,4 @@ export class View {
       this.save.disabled = false;
     }
   }
-}
-
-/** Buttons of which one is pressed. */
-function choice(name, options, act) {
-  const buttons = Object.entries(options).map(([key, text]) =>
-    h("button", { type: "button", "data-key": key, click: () => act(key) }, text));
-  return {
-    root: h("div", { class: "segments", role: "group", "aria-label": name }, buttons),
-    set: (key) => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.key === key))),
-    press: act,
-  };
 }

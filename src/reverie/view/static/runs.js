@@ -2,7 +2,7 @@
 
 import { every, get } from "./api.js";
 import { Chart, means, smooth } from "./chart.js";
-import { fail, h, short, span } from "./dom.js";
+import { choice, fail, h, short, span } from "./dom.js";
 import { records } from "./store.js";
 import { TABS } from "./tabs.js";
 
@@ -212,16 +212,14 @@ class Runs {
   }
 
   #tools() {
-    const choice = (value, text) => h("button", { type: "button", "aria-pressed": String(this.x === value), "data-x": value,
-      click: (event) => {
-        this.x = value;
-        localStorage.setItem("runs.x", value);
-        for (const button of event.target.parentElement.children) {
-          button.setAttribute("aria-pressed", String(button.dataset.x === value));
-        }
-        this.#curves();
-        this.open?.update?.();
-      } }, text);
+    const axis = choice("Horizontal axis", { steps: "Steps", hours: "Hours" }, (x) => {
+      this.x = x;
+      axis.set(x);
+      localStorage.setItem("runs.x", x);
+      this.#curves();
+      this.open?.update?.();
+    });
+    axis.set(this.x);
     return [
       h("label", { class: "row small" }, "Smoothing", h("input", { type: "range", min: 0, max: 0.1, step: 0.002, value: this.factor,
         title: "Width of the Gaussian window, as a share of the axis",
@@ -237,7 +235,7 @@ class Runs {
           localStorage.setItem("runs.published", this.reference ? "yes" : "no");
           this.#curves();
         } }), "Published"),
-      h("div", { class: "segments", role: "group", "aria-label": "Horizontal axis" }, choice("steps", "Steps"), choice("hours", "Hours")),
+      axis.root,
     ];
   }
 
