@@ -1,9 +1,7 @@
 """Reading back what `archive` wrote, whatever state a killed run has left it in."""
 
-import concurrent.futures
 import dataclasses
 import logging
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +16,6 @@ from reverie.replay.files.storage import Storage
 from reverie.replay.index import Index
 from reverie.replay.selectors.base import KeepsState
 from reverie.spaces import LATENT_PREFIX
-
-THREADS = 4
-"""That read chunks at once; each has memory for one."""
 
 _log = logging.getLogger(__name__)
 
@@ -174,24 +169,16 @@ def _load_all(
     found: list[_Files], storage: Storage, stride: int, damaged: list[str]
 ) -> Iterator[Chunk]:
     """The chunks that agree with their checksums, in order; the reasons for others in `damaged`."""
-    lock = threading.Lock()
-
-    def load(files: _Files) -> Chunk | Exception:
+    for files in found:
         try:
-            return _load(files, storage, stride, lock)
+            chunk = _load(files, storage, stride)
         except (DamagedFile, FileNotFoundError) as error:
-            return error
-
-    # Reading and computing checksums leave the interpreter to other threads.
-    with concurrent.futures.ThreadPoolExecutor(THREADS, "replay-load") as pool:
-        for chunk in pool.map(load, found):
-            if isinstance(chunk, Exception):
-                _skip(chunk, damaged)
-            else:
-                yield chunk
+            _skip(error, damaged)
+        else:
+            yield chunk
 
 
-def _load(files: _Files, storage: Storage, stride: int, lock: threading.Lock) -> Chunk:
+def _load(files: _Files, storage: Storage, stride: int) -> Chunk:
     """One chunk, read as a whole; it is closed, unless a stream goes on in it.
 
     Raises:
@@ -205,8 +192,7 @@ def _load(files: _Files, storage: Storage, stride: int, lock: threading.Lock) ->
     chunk.filled = files.rows
     chunk.origin = tuple(fields["origin"])
     if chunk.filled == chunk.rows:
-        with lock:
-            storage.land(chunk, files.steps)
+        storage.land(chunk, files.steps)
     return chunk
 
 
