@@ -9,7 +9,7 @@ import pytest
 
 from reverie.learner.checkpoints.tree import MismatchError
 from reverie.learner.nonfinite import NonFiniteError
-from reverie.learner.pending import MetricVector
+from reverie.learner.updating import MetricVector
 
 
 def kernel(learner):

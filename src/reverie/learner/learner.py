@@ -13,14 +13,14 @@ from reverie.learner.acting import Acting
 from reverie.learner.checkpoints import tree
 from reverie.learner.compilation.compiler import Compiler, background
 from reverie.learner.compilation.programs import narrow, size, state_shapes
-from reverie.learner.pending import Batch, IssuedUpdate
 from reverie.learner.placement.devices import Placement
 from reverie.learner.placement.layout import Layout
 from reverie.learner.policy import Params
-from reverie.learner.updating import make_programs
+from reverie.learner.updating import MetricVector, make_programs
 
 PyTree = Any
 Arrays = dict[str, np.ndarray]
+Batch = Arrays
 Kind = Literal["train", "report"]
 
 
@@ -78,7 +78,8 @@ class Learner:
         self._programs = make_programs(agent, self._layout, fast_compile)
         self._state: PyTree = None
         self._carry: PyTree = None
-        self._previous: IssuedUpdate | None = None
+        # Number, batch and metrics of the last update, until these are there.
+        self._previous: tuple[int, Batch, MetricVector] | None = None
         self._finished: list[dict[str, float]] = []
         self._counts: dict[str, int] = dict.fromkeys(("updates", "reports"), 0)
         self._acting = Acting(self._layout, lambda: self._hand_out.result())
@@ -167,8 +168,7 @@ class Learner:
             self.state, self._carry, device_batch, self._train_key, count
         )
         self._acting.push(self.updates, acting)
-        issued = IssuedUpdate(self.updates, batch, metrics)
-        previous, self._previous = self._previous, issued
+        previous, self._previous = self._previous, (self.updates, batch, metrics)
         self._finish(previous)
         return self.placement.local(outputs)
 
@@ -282,6 +282,16 @@ class Learner:
         self._counts[counter] += 1
         return np.uint32(self._counts[counter] - 1)
 
-    def _finish(self, issued: IssuedUpdate | None) -> None:
-        if issued is not None:
-            self._finished.append(issued.finish(self._dump_folder))
+    def _finish(self, issued: tuple[int, Batch, MetricVector] | None) -> None:
+        """Waits for the metrics of an update and checks them."""
+        if issued is None:
+            return
+        number, batch, vector = issued
+        metrics = vector.unpack()
+        if bad := nonfinite.offending_metrics(metrics):
+            event, subject = f"update-{number}", f"Metrics {bad}"
+            nonfinite.stop(self._dump_folder, event, subject, batch, metrics)
+        if nonfinite.skipped(metrics):
+            # An overflowed gradient has no norm; its infinity would hide those of other updates.
+            metrics = {name: value for name, value in metrics.items() if np.isfinite(value)}
+        self._finished.append(metrics)
