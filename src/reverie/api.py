@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from reverie.actors.collector import Collector
     from reverie.envs.notes import Finding
     from reverie.run.hooks import Hook
-    from reverie.run.load import TrainedAgent
     from reverie.run.saved.result import Outcome
+    from reverie.run.trained import TrainedAgent
     from reverie.track.sinks.base import Sink
 
 P = ParamSpec("P")

@@ -27,7 +27,7 @@ from reverie.config.schema import Config
 from reverie.config.syntax.flags import split
 from reverie.config.syntax.keys import groups
 from reverie.envs.suites import gym
-from reverie.run.load import TrainedAgent
+from reverie.run.trained import TrainedAgent
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

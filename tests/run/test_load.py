@@ -20,10 +20,10 @@ from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.compilation.programs import state_shapes
 from reverie.learner.placement.devices import DeviceError
 from reverie.run.environments.source import EnvSource
-from reverie.run.load import TrainedAgent
 from reverie.run.parts import build
 from reverie.run.saved.folder import RunFolder
 from reverie.run.saved.space_file import write_spaces
+from reverie.run.trained import TrainedAgent
 
 
 def call(script, *args):

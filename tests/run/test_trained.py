@@ -1,5 +1,7 @@
 """Evaluations of a trained agent from Python."""
 
+import pickle
+import re
 import sys
 
 import gymnasium
@@ -115,6 +117,11 @@ def test_an_agent_says_what_it_is(agent, finished):
     )
     assert "Discrete(2)" in text
     assert "Box(" in text
+
+
+def test_an_agent_for_another_process_is_loaded_there(agent, finished):
+    with pytest.raises(TypeError, match=re.escape(f"Call reverie.load({str(finished.logdir)!r})")):
+        pickle.dumps(agent)
 
 
 def test_an_evaluation_has_a_deviation(agent):
