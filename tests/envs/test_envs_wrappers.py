@@ -351,3 +351,18 @@ def test_what_is_around_an_environment_is_not_put_there_again():
 def test_a_wrapper_that_cannot_be_is_named(name, message):
     with pytest.raises(ConfigError, match=f"env.gym.wrappers: .*{message}"):
         wrap(Script(), wrappers=[name])
+
+
+class Proxy(Script):
+    """Answers every attribute, as one of a remote environment does."""
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *args: None
+
+
+def test_an_environment_that_answers_everything_is_not_one_of_ours():
+    wrapped = wrap(Proxy(steps=[(1.0, False, False, {})] * 2), wrappers=[f"{__name__}:add_one"])
+    wrapped.reset()
+    assert wrapped.step({"action": np.int32(0)})[1] == 2.0

@@ -57,7 +57,7 @@ def wrap(
         return env
     if repeat < 1:
         raise ValueError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
-    inner = env if env.has_wrapper_attr("reverie_prepared") else _prepared(env, repeat, wrappers)
+    inner = env if _is_prepared(env) else _prepared(env, repeat, wrappers)
     conform = Conform(inner, bounds, size)
     wanted = info_mask == "use" or (info_mask == "auto" and gives_masks(conform))
     if wanted and not conform.converter.masked:
@@ -73,14 +73,21 @@ def wrap(
 class Prepared(gymnasium.Wrapper):
     """Has the user's wrappers and the repeats, which `wrap` does not put around it again."""
 
-    reverie_prepared = True
-
 
 def _prepared(env: gymnasium.Env, repeat: int, wrappers: Sequence[str]) -> gymnasium.Env:
     for name in wrappers:
         env = _wrapped_by(name, env)
     env = Repeat(env, repeat) if repeat > 1 else env
     return Prepared(env) if wrappers or repeat > 1 else env
+
+
+def _is_prepared(env: gymnasium.Env) -> bool:
+    """Whether it is one that `wrap` had wrapped, as `TrainedAgent.make_env` gives it."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, Prepared):
+            return True
+        env = env.env
+    return False
 
 
 def _wrapped_by(name: str, env: gymnasium.Env) -> gymnasium.Env:
