@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from reverie.nn import layers
-from reverie.nn.reuse import reused_linear
 from reverie.nn.scan import scan
 
 KEY = jax.random.key(0)
@@ -94,34 +93,6 @@ def test_unequal_blocks_are_refused():
 def test_convolution_shapes(stride, transposed, side):
     conv = layers.Conv2D(3, 5, 5, stride, transposed=transposed, key=KEY)
     assert conv(normal(2, 8, 8, 3)).shape == (2, side, side, 5)
-
-
-def test_mlp_goes_on_from_its_first_layer():
-    mlp = layers.MLP(6, 4, 3, key=KEY)
-    x = normal(5, 6)
-    np.testing.assert_array_equal(mlp.from_first(mlp.layers[0].linear(x)), mlp(x))
-
-
-def test_reused_linear_equals_the_linear_layer():
-    left, right = normal(3, 4, 2), normal(3, 4, 5) + 1
-    kernel, bias = normal(7, 6), normal(6)
-
-    def linear(kernel, bias, left, right):
-        y = jnp.concatenate([left, right], -1) @ kernel
-        return y + jnp.broadcast_to(bias, y.shape)
-
-    def plain(*arguments):
-        return jnp.sin(linear(*arguments)).sum()
-
-    def reused(*arguments):
-        known = jax.lax.stop_gradient(linear(*arguments))
-        return jnp.sin(reused_linear(*arguments, known)).sum()
-
-    arguments = (kernel, bias, left, right)
-    expected = jax.value_and_grad(plain, range(4))(*arguments)
-    result = jax.value_and_grad(reused, range(4))(*arguments)
-    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(result), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def cell(modules, carry, x):

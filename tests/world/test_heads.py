@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from fixed_draws import FixedDraws
 
 from reverie.config.sections.agent import ContinueHeadConfig, PolicyConfig, RewardHeadConfig
@@ -68,13 +67,3 @@ def test_uniform_mix_holds_for_each_entry_of_an_action():
     for probs in (jnp.exp(logits[:, :2]), jnp.exp(logits[:, 2:])):
         np.testing.assert_allclose(probs.sum(-1), 1, rtol=1e-5)
         np.testing.assert_allclose(probs.min(), 0.3 / probs.shape[-1], rtol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "make", [policy, lambda: TwoHotHead(6, layers=2, units=8, bins=5, outscale=1.0, key=KEY)]
-)
-def test_going_on_from_the_first_layer_gives_the_same(make):
-    head, x = make(), features(4)
-    whole, rest = head(x), head.from_first(head.mlp.layers[0].linear(x))
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(rest), strict=True):
-        np.testing.assert_array_equal(a, b)

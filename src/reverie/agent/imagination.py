@@ -5,20 +5,18 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent.action_mask import Masks, masked, predicted_masks
 from reverie.agent.networks import Networks
 from reverie.nn.dists import Categorical, Normal
 from reverie.nn.draws import Draws
-from reverie.nn.functional import sg, split_widths
-from reverie.nn.reuse import reused_linear
+from reverie.nn.functional import sg
 from reverie.nn.scan import loop
 from reverie.spaces import Space
 from reverie.world.features import encode_flat
 from reverie.world.heads import TwoHotHead
-from reverie.world.rssm import RSSM, State
+from reverie.world.rssm import State
 
 
 class Imagined(NamedTuple):
@@ -26,7 +24,6 @@ class Imagined(NamedTuple):
 
     Attributes:
         state: Input of the heads.
-        first: First-layer results of policy and value, side by side, for `trained_heads`.
         action: Sampled at each state.
         reward: Expected reward on the way into each state.
         con: Predicted continue probability.
@@ -35,7 +32,6 @@ class Imagined(NamedTuple):
     """
 
     state: State
-    first: Float[Array, "h n P"]
     action: dict[str, Shaped[Array, "h n ..."]]
     reward: Float[Array, "h n"]
     con: Float[Array, "h n"]
@@ -79,7 +75,7 @@ def imagine(
     once after it.
 
     Args:
-        nets: Dynamics and the heads of reward, continue, policy and value.
+        nets: Dynamics and the heads of reward, continue and policy.
         slow: Slow copy of the value head.
         start: Posterior states [n].
         act_space: Action keys.
@@ -114,66 +110,22 @@ def _roll(
     on_the_way: bool,
 ) -> Imagined:
     """`imagine`, given the noise; all heads are evaluated on the way, or the policy alone."""
-    dyn, heads, dtype = nets.dyn, nets.heads, start.deter.dtype
-    others = (heads["val"], slow, heads["rew"], heads["con"])
-    layers = _FirstLayers(dyn, dtype, heads["pol"], *(others if on_the_way else ()))
+    dyn, heads = nets.dyn, nets.heads
 
-    def evaluate(val, slow_val, rew, con):
-        reward, slow_value = heads["rew"].from_first(rew), slow.from_first(slow_val)
-        return val, reward.pred(), heads["con"].from_first(con).prob(), slow_value.pred()
+    def evaluate(features):
+        return heads["rew"](features).pred(), heads["con"](features).prob(), slow(features).pred()
 
     def step(carry, inputs):
         action_noise_t, state_noise_t = inputs
         valid = predicted_masks(nets, carry.state, act_space, masks)
-        pol, *rest = layers(carry.state)
-        dists = masked(heads["pol"].from_first(pol), valid)
+        features = dyn.features(carry.state)
+        dists = masked(heads["pol"](features), valid)
         action = sample_actions(dists, action_noise_t, draws)
         encoded = encode_flat(action, act_space, squash=False, batch_ndim=1)
         after = dyn.imagine_step(carry, encoded, state_noise_t, draws)
-        return after, (carry.state, pol, action, valid, evaluate(*rest) if rest else None)
+        return after, (carry.state, action, valid, evaluate(features) if on_the_way else None)
 
     # The step after the last state is for nothing, but cheaper than appending that state.
-    _, (state, pol, action, valid, said) = loop(step, dyn.imagine_start(start), noises)
-    val, reward, con, slow_value = said or evaluate(*_FirstLayers(dyn, dtype, *others)(state))
-    first = jnp.concatenate([pol, val], -1)
-    return Imagined(state, first, action, reward, con, slow_value, valid)
-
-
-def trained_heads(
-    nets: Networks, imagined: Imagined, start_features: Float[Array, "n F"] | None = None
-) -> tuple[Float[Array, "h n _"], Float[Array, "h n _"]]:
-    """First-layer results of policy and value on a rollout, with gradients.
-
-    Args:
-        nets: Networks that made the rollout.
-        imagined: The rollout.
-        start_features: Features of its first states, to let gradients flow into them.
-    """
-    dtype, dyn = imagined.state.deter.dtype, nets.dyn
-    layers = _FirstLayers(dyn, dtype, nets.heads["pol"], nets.heads["val"])
-    deter, stoch = imagined.state.deter, dyn.flat_onehot(imagined.state.stoch, dtype)
-    if start_features is not None:
-        deter = jnp.concatenate([start_features[None, :, : dyn.deter], deter[1:]], 0)
-        stoch = jnp.concatenate([start_features[None, :, dyn.deter :], stoch[1:]], 0)
-    first = reused_linear(layers.kernel, layers.bias, deter, stoch, imagined.first)
-    pol, val = split_widths(first, layers.widths)
-    return pol, val
-
-
-class _FirstLayers:
-    """First layers of heads side by side: they share their input, so they are one product."""
-
-    def __init__(self, dyn: RSSM, dtype, *heads):
-        layers = [head.mlp.layers[0].linear for head in heads]
-        self.dyn = dyn
-        self.kernel = jnp.concatenate([layer.kernel for layer in layers], -1).astype(dtype)
-        self.bias = jnp.concatenate([layer.bias for layer in layers], -1).astype(dtype)
-        self.widths = tuple(len(layer.bias) for layer in layers)
-        # Cut here, because XLA would cut in every step of a loop.
-        self.parts = self.kernel[: dyn.deter], self.kernel[dyn.deter :]
-
-    def __call__(self, state: State) -> list[Float[Array, "*n _"]]:
-        """Their results, without forming the features."""
-        stoch = self.dyn.flat_onehot(state.stoch, state.deter.dtype)
-        first = state.deter @ self.parts[0] + stoch @ self.parts[1]
-        return split_widths(first + jax.lax.broadcast_to_rank(self.bias, first.ndim), self.widths)
+    _, (state, action, valid, said) = loop(step, dyn.imagine_start(start), noises)
+    reward, con, slow_value = said or evaluate(dyn.features(state))
+    return Imagined(state, action, reward, con, slow_value, valid)

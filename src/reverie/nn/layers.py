@@ -188,13 +188,6 @@ class MLP(eqx.Module):
             x = layer(x)
         return x
 
-    def from_first(self, x: Float[Array, "*b u"]) -> Float[Array, "*b u"]:
-        """Goes on from the result of the first linear layer."""
-        x = self.layers[0].activate(x)
-        for layer in self.layers[1:]:
-            x = layer(x)
-        return x
-
 
 class Conv2D(eqx.Module):
     """A 2D convolution, NHWC, SAME padding.

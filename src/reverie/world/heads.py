@@ -36,10 +36,6 @@ class TwoHotHead(eqx.Module):
     def __call__(self, features: Float[Array, "*b F"]) -> TwoHot:
         return TwoHot(self.out(self.mlp(features)).astype(f32))
 
-    def from_first(self, x: Float[Array, "*b u"]) -> TwoHot:
-        """Goes on from the result of the first linear layer."""
-        return TwoHot(self.out(self.mlp.from_first(x)).astype(f32))
-
 
 class ContinueHead(eqx.Module):
     """MLP with one logit: the probability that the episode goes on."""
@@ -56,10 +52,6 @@ class ContinueHead(eqx.Module):
 
     def __call__(self, features: Float[Array, "*b F"]) -> Bernoulli:
         return Bernoulli(self.out(self.mlp(features)).astype(f32)[..., 0])
-
-    def from_first(self, x: Float[Array, "*b u"]) -> Bernoulli:
-        """Goes on from the result of the first linear layer."""
-        return Bernoulli(self.out(self.mlp.from_first(x)).astype(f32)[..., 0])
 
 
 class PolicyHead(eqx.Module):
@@ -112,13 +104,7 @@ class PolicyHead(eqx.Module):
         self.minstd, self.maxstd, self.unimix = minstd, maxstd, unimix
 
     def __call__(self, features: Float[Array, "*b F"]) -> dict[str, Categorical | Normal]:
-        return self._dists(self.mlp(features))
-
-    def from_first(self, x: Float[Array, "*b u"]) -> dict[str, Categorical | Normal]:
-        """Goes on from the result of the first linear layer."""
-        return self._dists(self.mlp.from_first(x))
-
-    def _dists(self, x: Float[Array, "*b u"]) -> dict[str, Categorical | Normal]:
+        x = self.mlp(features)
         return {name: self._dist(x, name, space) for name, space in self.act_space}
 
     def _dist(self, x: Float[Array, "*b units"], name: str, space: Space) -> Categorical | Normal:

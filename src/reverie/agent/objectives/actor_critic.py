@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from reverie.agent.action_mask import masked
-from reverie.agent.imagination import Imagined, imagine, trained_heads
+from reverie.agent.imagination import Imagined, imagine
 from reverie.agent.networks import Networks, Spec
 from reverie.agent.objectives.base import Loss, Metrics, Objective
 from reverie.agent.precision import cast_floats
@@ -131,10 +131,12 @@ def imagined_loss(
         Losses per rollout, R_0 of each rollout, updated statistics, metrics.
     """
     options = config.imag_loss
-    pol_first, val_first = trained_heads(nets, imagined, start_features)
+    features = nets.dyn.features(imagined.state)
+    if start_features is not None:
+        features = jnp.concatenate([start_features[None], features[1:]], 0)
     # The last states are left out of the losses, at the end: cutting here would copy everything.
-    policy = masked(nets.heads["pol"].from_first(pol_first), imagined.masks)
-    value = nets.heads["val"].from_first(val_first)
+    policy = masked(nets.heads["pol"](features), imagined.masks)
+    value = nets.heads["val"](features)
     reward, con = imagined.reward, imagined.con
     discount = 1.0 if config.contdisc else 1 - 1 / config.horizon
     weight = jnp.cumprod(con * discount, 0) / (discount or 1.0)
