@@ -47,7 +47,7 @@ class Program:
 
         # The name under which the program is kept.
         named.__name__ = f"{PREFIX}{name}"
-        if jax.config.jax_disable_jit:
+        if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
             raise ConfigError(
                 "JAX_DISABLE_JIT is set (or jax.disable_jit), but programs are compiled before "
                 "they are called. Unset it; --run.debug true checks every transition and batch."
