@@ -203,68 +203,20 @@ class TwoHot(eqx.Module):
         Each target is spread over its two neighbouring bins by distance; beyond the range it
         falls on the end bin. No gradient flows into the targets.
         """
-        places = [two_hot(sg(target), self._bins()) for target in targets]
-        below, share = zip(*places, strict=True)
-        return list(two_hot_losses(self.logits.astype(f32), below, share))
+        log_probs = jax.nn.log_softmax(self.logits.astype(f32), -1)
+        return [-(two_hot(sg(target), self._bins()) * log_probs).sum(-1) for target in targets]
 
     def loss(self, target: Float[Array, "*b"]) -> Float[Array, "*b"]:
         """Cross-entropy to one target, see `losses`."""
         return self.losses(target)[0]
 
 
-def two_hot(
-    target: Float[Array, "*b"], bins: Float[Array, " bins"]
-) -> tuple[Int[Array, "*b"], Float[Array, "*b"]]:
-    """The bin below a target, and the share of the bin after that one; the rest is its own."""
-    below = jnp.minimum(bin_below(target, bins), len(bins) - 2)
-    low, high = bins[below], bins[below + 1]
-    return below, jnp.clip((target - low) / (high - low), 0.0, 1.0)
-
-
-@jax.custom_vjp
-def two_hot_losses(
-    logits: Float[Array, "*b bins"],
-    below: tuple[Int[Array, "*b"], ...],
-    share: tuple[Float[Array, "*b"], ...],
-) -> tuple[Float[Array, "*b"], ...]:
-    """Cross-entropies of `softmax(logits)` to several two-hot targets of `two_hot`.
-
-    Two logits per target are looked up. The gradient is one pass over the logits, where that of
-    a look-up would be a slow scatter.
-    """
-    return _two_hot_forward(logits, below, share)[0]
-
-
-def _two_hot_forward(logits, below, share):
-    norm = jax.nn.logsumexp(logits, -1)
-    at = lambda index: jnp.take_along_axis(logits, index[..., None], -1)[..., 0]  # noqa: E731
-    losses = [norm - (1 - s) * at(b) - s * at(b + 1) for b, s in zip(below, share, strict=True)]
-    return tuple(losses), (logits, norm, below, share)
-
-
-def _two_hot_backward(residuals, d_losses):
-    logits, norm, below, share = residuals
-    bins = jax.lax.broadcast_to_rank(jnp.arange(logits.shape[-1]), logits.ndim)
-    total = jnp.stack(d_losses).sum(0)
-    gradient = jnp.exp(logits - norm[..., None]) * total[..., None]
-    for b, s, d in zip(below, share, d_losses, strict=True):
-        gradient -= jnp.where(bins == b[..., None], ((1 - s) * d)[..., None], 0.0)
-        gradient -= jnp.where(bins == b[..., None] + 1, (s * d)[..., None], 0.0)
-    return gradient, None, None
-
-
-two_hot_losses.defvjp(_two_hot_forward, _two_hot_backward)
-
-
-def bin_below(target: Float[Array, "*b"], bins: Float[Array, " bins"]) -> Int[Array, "*b"]:
-    """Index of the largest bin that is not above the target, 0 if all are.
-
-    The bins are an even grid in symlog space, which gives the index up to rounding; one
-    comparison to each side mends that. Comparing with all 255 bins costs ten times more.
-    """
-    last = bins.shape[0] - 1
-    limit = symlog(bins[last])
-    guess = jnp.floor((symlog(target) + limit) * (last / (2 * limit)))
-    guess = jnp.clip(guess, 0, last - 1).astype(jnp.int32)
-    guess += (bins[guess + 1] <= target).astype(jnp.int32)
-    return guess - ((bins[guess] > target) & (guess > 0)).astype(jnp.int32)
+def two_hot(target: Float[Array, "*b"], bins: Float[Array, " bins"]) -> Float[Array, "*b bins"]:
+    """The shares of the two bins around a target; beyond the range the end bin has all."""
+    above = jnp.clip(jnp.searchsorted(bins, target, side="right"), 1, len(bins) - 1)
+    low, high = bins[above - 1], bins[above]
+    share = jnp.clip((target - low) / (high - low), 0.0, 1.0)[..., None]
+    indices = jax.lax.broadcast_to_rank(jnp.arange(len(bins)), share.ndim)
+    # Masks, because the gradient of a look-up is a slow scatter.
+    below = jnp.where(indices == above[..., None] - 1, 1 - share, 0.0)
+    return below + jnp.where(indices == above[..., None], share, 0.0)
