@@ -157,7 +157,10 @@ class Batches:
         self._queue.append(_Priorities(ids, target, self._replay.worker.submit(write)))
 
     def postpone(self, ids: np.ndarray, latents: Mapping[str, Any], priority: Any = None) -> None:
-        """As `write_back`, but at the next call, when more has been given to the device to do."""
+        """As `write_back`, but at the next call, when more has been given to the device to do.
+
+        What an update with a NaN gave never arrives: the next one has raised before.
+        """
         if self._postponed is not None:
             self.write_back(*self._postponed)
         self._postponed = (ids, latents, priority)
