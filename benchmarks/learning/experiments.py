@@ -85,6 +85,7 @@ EXPERIMENTS = {
             "bsuite_memory_len/4": 60_000,
             "bsuite_memory_len/5": 70_000,
         },
+        label="entropy of the paper",
     ),
     # Its reward is reached by chance once in a thousand episodes, as long as actions stay random:
     # with the paper's entropy the cost of each right move has ended that before.
