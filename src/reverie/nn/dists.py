@@ -213,7 +213,9 @@ class TwoHot(eqx.Module):
 
 def two_hot(target: Float[Array, "*b"], bins: Float[Array, " bins"]) -> Float[Array, "*b bins"]:
     """The shares of the two bins around a target; beyond the range the end bin has all."""
-    above = jnp.clip(jnp.searchsorted(bins, target, side="right"), 1, len(bins) - 1)
+    # Its default method is a loop, of which a GPU launches every step.
+    above = jnp.searchsorted(bins, target, side="right", method="compare_all")
+    above = jnp.clip(above, 1, len(bins) - 1)
     low, high = bins[above - 1], bins[above]
     share = jnp.clip((target - low) / (high - low), 0.0, 1.0)[..., None]
     indices = jax.lax.broadcast_to_rank(jnp.arange(len(bins)), share.ndim)
