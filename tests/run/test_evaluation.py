@@ -1,5 +1,6 @@
 """Evaluations inside a run and at its end."""
 
+import functools
 import os
 import signal
 import sys
@@ -18,9 +19,11 @@ from reverie.config.load import load, load_saved
 from reverie.config.saved_runs.foreign import read_run
 from reverie.envs.vector.seeds import env_seed
 from reverie.envs.vector.vector import VectorEnv
+from reverie.envs.wrappers import wrap
 from reverie.learner.learner import Learner
 from reverie.replay.files import format
 from reverie.replay.files.archive import path_of, serials
+from reverie.run.environments.film import filmed
 from reverie.run.environments.source import EnvSource
 from reverie.run.eval_only import eval_only
 from reverie.run.parts import build
@@ -258,6 +261,26 @@ def test_what_cannot_be_rendered_is_evaluated_without_a_film(make, capsys, env):
     assert len(outcome.evaluation.scores) == 2
     assert "The evaluation is not filmed: " in capsys.readouterr().out
     assert [path.name for path in outcome.files if path.stem == "evaluation"] == ["evaluation.json"]
+
+
+class Flickering(Pictures):
+    def render(self):
+        if self.time == 2:
+            raise OSError("the display is gone")
+        return super().render()
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_episode(caplog):
+    make = functools.partial(filmed, lambda: wrap(Flickering()), lambda: wrap(Flickering()))
+    with VectorEnv([make], seeds=0) as envs:
+        pictures = []
+        evaluate.evaluate(
+            RandomPolicy(ACTIONS, 0), envs, 2, [lambda rollout: pictures.append(rollout.steps)]
+        )
+    shades = [int(steps["log/video"].max()) // 20 for steps in pictures]
+    assert shades == [0, 1, 1, 3] * 2
+    told = [text for text in caplog.messages if "render() raised OSError: the display is" in text]
+    assert len(told) == 1
 
 
 def recorded(logdir):

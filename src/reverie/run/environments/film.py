@@ -54,16 +54,22 @@ class Filmed(gymnasium.ObservationWrapper):
         spaces = dict(env.observation_space.spaces)
         self._image = next((k for k, s in sorted(spaces.items()) if _is_image(s)), None)
         obs, _ = env.reset()
-        frame = self._frame(obs)
+        self._last = frame = self._frame(obs)
         self._size = frame.shape[0], frame.shape[1]
         self.observation_space = gs.Dict({**spaces, PICTURE: gs.Box(0, 255, frame.shape, np.uint8)})
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The observation with the picture."""
-        frame = self._frame(observation)
-        if frame.shape[:2] != self._size:  # As plots are, cut to what is on them.
-            frame = resize(frame, self._size)
-        return {**observation, PICTURE: frame}
+        """The observation with the picture; where none can be drawn, the one before stays."""
+        try:
+            frame = self._frame(observation)
+            if frame.shape[:2] != self._size:  # As plots are, cut to what is on them.
+                frame = resize(frame, self._size)
+            self._last = frame
+        except FilmingError as error:  # The episodes are worth more.
+            self.env.get_wrapper_attr("converter").warnings[PICTURE] = (
+                f"In a part of the film the picture before it stays: {error}"
+            )
+        return {**observation, PICTURE: self._last}
 
     def _frame(self, obs: dict[str, np.ndarray]) -> np.ndarray:
         if self._image is not None:
