@@ -32,6 +32,12 @@ def test_the_logdir_alone_goes_on_with_the_saved_configuration(saved):
     assert load_run(overrides={"logdir": saved.logdir}) == expected
 
 
+def test_a_run_goes_on_in_a_folder_with_braces(tmp_path):
+    folder = tmp_path / "{x}" / "run"
+    load(["--task", "gym_CartPole-v1"]).to_yaml(folder / RUN_CONFIG)
+    assert load_run(["--logdir", str(folder)]).logdir == str(folder)
+
+
 def test_flags_and_overrides_lie_over_it(saved):
     config = load_run(["--logdir", saved.logdir, "--run.steps", "77", r"--.*\.lr", "0.5"])
     assert (config.run.steps, config.agent.opt.lr) == (77, 0.5)

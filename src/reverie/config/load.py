@@ -187,7 +187,9 @@ def _fill_in(overlay: Overlay, now: datetime.datetime | None) -> None:
         "{task}": re.sub(r"[^\w.-]+", "_", overlay.get("task")),
         "{seed}": str(overlay.get("seed")),
     }
-    if unknown := sorted({*re.findall(r"\{[^{}]*\}", raw)} - {*values}):
+    unknown = sorted({*re.findall(r"\{[^{}]*\}", raw)} - {*values})
+    # Of a run that is there, moved or made below such a folder, they are the name.
+    if unknown and not os.path.exists(os.path.expanduser(f"{raw}/{RUN_CONFIG}")):
         raise ConfigError(
             f"Option logdir = {raw!r} from {source}: expected no placeholder but {{timestamp}}, "
             f"{{task}} and {{seed}}, got {', '.join(unknown)}."
