@@ -1,6 +1,7 @@
 """What users may pass as environment, and what becomes of it."""
 
 import functools
+import re
 import subprocess
 import sys
 import types
@@ -188,6 +189,13 @@ def test_different_functions_have_different_names():
     assert all(task.startswith("custom_") for task in tasks)
     assert custom.resolve(Counting).task == "custom_Counting"
     assert custom.resolve(names).task == "custom_names"
+
+
+def test_a_function_that_calls_itself_has_a_name():
+    def make(levels=3):
+        return make(levels - 1) if levels else Counting()
+
+    assert re.fullmatch("custom_make_[0-9a-f]{8}", custom.resolve(make).task)
 
 
 def test_names_are_the_same_in_every_process(capsys):

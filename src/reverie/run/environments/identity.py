@@ -122,7 +122,8 @@ def _told(value: Any) -> str:
     if isinstance(value, types.CodeType):
         return _told_code(value)
     if isinstance(value, types.FunctionType):
-        cells = inspect.getclosurevars(value).nonlocals
+        outer = inspect.getclosurevars(value).nonlocals
+        cells = {k: x for k, x in outer.items() if x is not value}  # It may call itself.
         brought = cells, value.__defaults__, value.__kwdefaults__
         return f"{value.__name__}({_told_code(value.__code__)}, {_told(brought)})"
     if isinstance(value, Mapping):
