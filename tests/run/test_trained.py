@@ -1,5 +1,6 @@
 """Evaluations of a trained agent from Python."""
 
+import os
 import pickle
 import re
 import sys
@@ -122,6 +123,13 @@ def test_an_agent_says_what_it_is(agent, finished):
 def test_an_agent_for_another_process_is_loaded_there(agent, finished):
     with pytest.raises(TypeError, match=re.escape(f"Call reverie.load({str(finished.logdir)!r})")):
         pickle.dumps(agent)
+
+
+@pytest.mark.parametrize("act", ["policy", "evaluate"])
+def test_an_agent_in_a_fork_of_its_process_says_what_to_do(agent, monkeypatch, act):
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with pytest.raises(RuntimeError, match=r"get_context\('spawn'\)"):
+        getattr(agent, act)(np.zeros(4, np.float32))
 
 
 def test_an_evaluation_has_a_deviation(agent):
