@@ -173,6 +173,12 @@ def test_a_server_that_an_environment_has_left_behind_does_not_hide_its_death(tm
         assert error.value.reason == "died"
 
 
+def test_a_path_object_among_the_folders_of_modules_is_no_obstacle(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    with VectorEnv([Fragile], "async") as vector:
+        vector.reset()
+
+
 def test_errors_while_building_arrive_too():
     def broken():
         raise LookupError("no such level")

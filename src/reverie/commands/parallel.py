@@ -81,7 +81,7 @@ class _Learner:
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(number), json.dumps(sys.path)],
+                [sys.executable, "-c", _BOOT, str(number), json.dumps(sys.path, default=str)],
                 pass_fds=[number],
                 process_group=0,
             )

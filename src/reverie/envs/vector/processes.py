@@ -54,7 +54,14 @@ class ForkServer:
             piped = type(sys.stdout).__module__ == "rich.file_proxy"
             unbuffered = ["-u"] * piped
             self._process = subprocess.Popen(
-                [sys.executable, *unbuffered, "-c", _BOOT, *map(str, ends), json.dumps(sys.path)],
+                [
+                    sys.executable,
+                    *unbuffered,
+                    "-c",
+                    _BOOT,
+                    *map(str, ends),
+                    json.dumps(sys.path, default=str),
+                ],
                 pass_fds=ends,
                 stdout=subprocess.PIPE if piped else None,
                 stderr=subprocess.STDOUT if piped and os.isatty(2) else None,
