@@ -1,9 +1,11 @@
 """Checkpoints: round trip, damage, kills, old ones removed, partial loading."""
 
+import errno
 import json
 import os
 import resource
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -70,6 +72,19 @@ def test_anyone_can_read_the_files(tmp_path):
         assert (size, checksum) == (len(content), zlib.crc32(content))
     assert {*manifest, "manifest.json"} == {path.name for path in folder.iterdir()}
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
+def test_a_file_system_on_which_no_folder_can_be_synced_holds_checkpoints(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    Checkpointer(tmp_path).save(1, ARRAYS, {})
+    assert_equal(Checkpointer(tmp_path).restore().arrays, ARRAYS)
 
 
 def test_some_arrays_are_read_without_the_others(tmp_path):
