@@ -14,6 +14,7 @@ from reverie.learner.checkpoints import checkpoint
 from reverie.learner.checkpoints.checkpoint import Checkpointer, CheckpointError
 from reverie.run.eval_only import eval_run
 from reverie.run.scripts import launch
+from reverie.track.sinks.jsonl import read_jsonl
 
 STATE = "states/actor_critic"
 
@@ -35,6 +36,14 @@ def test_the_agent_of_a_run_is_its_own_whatever_it_started_from(finished, tuned)
     assert eval_run(str(tuned.logdir), ["--run.eval_eps", "1"]).steps == tuned.steps
     again = ["--logdir", str(tuned.logdir), "--script", "eval_only", "--run.eval_eps", "1"]
     assert launch(load_run(again)).steps == tuned.steps
+
+
+def test_a_run_that_goes_on_says_that_it_takes_no_parameters(finished, tuned, make_config):
+    words = ["--run.steps", "40", "--seed", "9", "--run.report_every", "0"]
+    other = str(finished.logdir / "checkpoints")
+    launch(make_config(tuned.logdir, *words, "--run.from_checkpoint", other))
+    notes = [record["note"] for record in read_jsonl(tuned.logdir / "notes.jsonl")]
+    assert any("run.from_checkpoint has no effect" in note for note in notes)
 
 
 def test_a_run_without_a_checkpoint_has_no_agent(tuned, tmp_path):

@@ -137,7 +137,13 @@ def _resumed(config: Config, folder: RunFolder) -> tuple[Config, list[str]]:
     # Older runs have not saved what `auto` was. What it decided is compared with replay later.
     changes = check_resume(inherit(config, saved), config, str(folder.root))
     changes = [change for change in changes if not foreign.of_machine(change.key)]
-    return config, [f"Resuming with another value of {change}." for change in changes]
+    notes = [f"Resuming with another value of {change}." for change in changes]
+    if config.run.from_checkpoint not in ("", saved.run.from_checkpoint):
+        notes.append(
+            f"run.from_checkpoint has no effect: the run in {folder.root} goes on with its own "
+            "parameters. A new logdir begins with those of another one."
+        )
+    return config, notes
 
 
 def _agent(
