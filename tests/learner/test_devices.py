@@ -33,11 +33,21 @@ def test_missing_device_and_platform_are_named():
         devices._find("cuda")
 
 
-def test_an_error_of_jax_without_a_text_leaves_no_brackets(monkeypatch):
+@pytest.fixture
+def no_devices(monkeypatch):
     def missing(*_):
         raise AssertionError
 
     monkeypatch.setattr(devices.jax, "devices", missing)
+
+
+@pytest.mark.parametrize("wanted", [None, "cpu"])
+def test_what_keeps_jax_from_starting_is_told_to_who_acts(no_devices, wanted):
+    with pytest.raises(DeviceError, match=r"JAX_PLATFORMS is '.*', but JAX finds no"):
+        devices.choose(wanted)
+
+
+def test_an_error_of_jax_without_a_text_leaves_no_brackets(no_devices):
     with pytest.raises(DeviceError, match=r"no such device\. .*'.\[tpu\]'"):
         devices._find("tpu")
 

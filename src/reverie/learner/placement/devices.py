@@ -119,6 +119,7 @@ def choose(wanted: Device | str | None) -> Device:
     Raises:
         DeviceError: If there is none of that name.
     """
+    _find("auto")  # Says what to do where JAX cannot start.
     if wanted is None:
         (found,) = jnp.zeros(()).devices()
         return found
@@ -302,9 +303,12 @@ def _find(platform: str) -> list[Device]:
     except (RuntimeError, AssertionError) as error:  # JAX asserts that a plugin is installed.
         detail = f" ({error})" if str(error) else ""
         extra = "tpu" if platform == "tpu" else "cuda"
+        name, value = "--jax.platform", platform
+        if platform == "auto":  # JAX takes a CPU where it is not told what to take.
+            name, value = "JAX_PLATFORMS", jax.config.values["jax_platforms"]
         raise DeviceError(
-            f"jax.platform is '{platform}', but JAX finds no such device{detail}. Set "
-            f"--jax.platform cpu, or install what JAX needs for it: `{install(extra)}`."
+            f"{name} is '{value}', but JAX finds no such device{detail}. Set {name} to cpu, or "
+            f"install what JAX needs for it: `{install(extra)}`."
         ) from error
 
 
