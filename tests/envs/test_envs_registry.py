@@ -5,12 +5,14 @@ import pathlib
 import re
 import sys
 import tomllib
+import types
 
 import gymnasium
 import numpy as np
 import pytest
 
 from reverie.catalog import SUITES
+from reverie.config.errors import ConfigError
 from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
 from reverie.envs.flat.conform import is_wrapped
 from reverie.envs.registry import factory_of, make, split, tasks
@@ -116,6 +118,17 @@ def test_a_missing_package_of_gymnasium_ids_says_how_to_install_it(module, monke
     with pytest.raises(MissingPackageError) as error:
         make(f"gym_{module}:Some-v0")
     assert str(error.value).endswith(f"{module}: {PACKAGES[module]}")
+
+
+def test_a_wrapper_that_its_module_cannot_import_is_told(monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    lazy = types.ModuleType("lazy")
+    monkeypatch.setattr(lazy, "__getattr__", absent, raising=False)
+    monkeypatch.setitem(sys.modules, "lazy", lazy)
+    with pytest.raises(ConfigError, match=r"env.gym.wrappers: cannot load .*named 'torch'"):
+        make("gym_CartPole-v1", {"wrappers": ["lazy:Thing"]})
 
 
 def test_a_made_environment_is_wrapped_and_seeded_by_its_resets():

@@ -31,6 +31,7 @@ def by_name(option: str, name: str, known: Mapping[str, Callable[..., Any]]) -> 
     cannot = f"{option}: cannot load {name!r}"
     try:
         loaded = importlib.import_module(module)
+        found = getattr(loaded, attribute, None)  # Some modules import it only now.
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise ConfigError(f"{cannot}: {_raised(error)}") from error
@@ -40,7 +41,6 @@ def by_name(option: str, name: str, known: Mapping[str, Callable[..., Any]]) -> 
         ) from error
     except Exception as error:
         raise ConfigError(f"{cannot}: {_raised(error)}") from error
-    found = getattr(loaded, attribute, None)
     if not callable(found):
         raise ConfigError(
             f"{cannot}: {module} has no function or class {attribute!r}. "
