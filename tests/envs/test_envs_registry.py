@@ -120,6 +120,30 @@ def test_a_missing_package_of_gymnasium_ids_says_how_to_install_it(module, monke
     assert str(error.value).endswith(f"{module}: {PACKAGES[module]}")
 
 
+class Sized(gymnasium.Env):
+    def __init__(self, size):
+        self.size = len(size)
+
+
+@pytest.mark.parametrize(
+    ("task", "kwargs", "reason"),
+    [
+        ("gym_CartPole-v1", {"nope": 3}, "unexpected keyword argument 'nope'"),
+        ("own_zoo:Sized", {}, "missing 1 required positional argument: 'size'"),
+    ],
+)
+def test_arguments_that_an_environment_does_not_take_are_told(monkeypatch, task, kwargs, reason):
+    monkeypatch.setitem(sys.modules, "own_zoo", sys.modules[__name__])
+    with pytest.raises(OptionError, match=f"env.gym.kwargs is {kwargs}, but .*: .*{reason}"):
+        make(task, {"kwargs": kwargs})
+
+
+def test_an_error_inside_of_a_constructor_stays_what_it_is(monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_zoo", sys.modules[__name__])
+    with pytest.raises(TypeError, match="has no len"):
+        make("own_zoo:Sized", {"kwargs": {"size": 3}})
+
+
 def test_a_wrapper_that_its_module_cannot_import_is_told(monkeypatch):
     def absent(name):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")

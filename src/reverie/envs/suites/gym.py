@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 from gymnasium import error as gym_error
 
-from reverie.envs.errors import MissingPackageError, UnknownTaskError
+from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
 from reverie.extras import install
 
 EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
@@ -40,12 +40,21 @@ def make(name: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
     Raises:
         UnknownTaskError: The id is not registered, or its module cannot be imported.
         MissingPackageError: The environment needs a package that is not installed.
+        OptionError: It takes other arguments.
     """
     try:
         own = _own(name)
         # Reverie checks values itself, with errors in place of gymnasium's warnings.
         build = own or functools.partial(gymnasium.make, name, disable_env_checker=True)
         return build(**(kwargs or {}))
+    except TypeError as error:
+        call = error.__cause__ or error  # gymnasium.make tells it in its own words.
+        if call.__traceback__ and call.__traceback__.tb_next:
+            raise  # Not the call has failed, but something inside.
+        given = dict(kwargs or {})
+        raise OptionError(
+            f"env.gym.kwargs is {given}, but {name} is made otherwise: {call}."
+        ) from error
     except gym_error.DependencyNotInstalled as error:
         raise MissingPackageError(_install(name, error)) from error
     except ModuleNotFoundError as error:
