@@ -14,7 +14,7 @@ from dm_env import specs  # noqa: E402
 
 from reverie.config.sections.env import DmConfig  # noqa: E402
 from reverie.envs.check import check  # noqa: E402
-from reverie.envs.errors import SpaceError, UnknownTaskError  # noqa: E402
+from reverie.envs.errors import NotAnEnvError, SpaceError, UnknownTaskError  # noqa: E402
 from reverie.envs.flat.conform import spaces  # noqa: E402
 from reverie.envs.flat.leaves import random_actions  # noqa: E402
 from reverie.envs.registry import make, tasks  # noqa: E402
@@ -276,7 +276,7 @@ def test_tasks_that_name_no_factory_are_errors(task, words):
 
 
 def test_a_factory_of_something_else_is_an_error():
-    with pytest.raises(TypeError, match=r"int, not a dm_env\.Environment"):
+    with pytest.raises(NotAnEnvError, match=r"int, not a dm_env\.Environment"):
         make(f"dm_{HERE}:no_environment")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import dm_env as package
 import gymnasium
 
-from reverie.envs.errors import UnknownTaskError
+from reverie.envs.errors import NotAnEnvError, UnknownTaskError
 from reverie.envs.suites._common.dm_env import DmEnv
 
 SEEDS = ("seed", "random_state", "random")
@@ -36,7 +36,7 @@ def make(name: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
 
     Raises:
         UnknownTaskError: The module cannot be imported or has no such factory.
-        TypeError: The factory returns something else than a dm_env environment.
+        NotAnEnvError: The factory returns something else than a dm_env environment.
     """
     return _Built(_factory(name), dict(kwargs or {}), f"dm_{name}")
 
@@ -59,7 +59,7 @@ class _Built(DmEnv):
     def _build(self, kwargs: dict[str, Any]) -> package.Environment:
         env = self._factory(**kwargs)
         if not isinstance(env, package.Environment):
-            raise TypeError(
+            raise NotAnEnvError(
                 f"The factory of {self.task_name} returned a {type(env).__name__}, not a "
                 "dm_env.Environment. For gymnasium environments use gym_module:Id, or pass the "
                 "factory itself to reverie.train."
