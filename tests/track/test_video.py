@@ -76,6 +76,12 @@ def test_auto_is_mp4_with_imageio_ffmpeg(tmp_path):
     assert write_video(tmp_path / "clip", clip()).suffix == ".mp4"
 
 
+def test_a_name_with_the_time_of_day_is_no_protocol(tmp_path, monkeypatch):
+    pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.chdir(tmp_path)
+    assert write_video("film-16:30", clip(), format="mp4").exists()
+
+
 def test_mp4_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     import sys
 

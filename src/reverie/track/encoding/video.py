@@ -203,7 +203,7 @@ def _mp4(path: pathlib.Path, shape: tuple[int, ...], fps: float) -> Iterator[Add
     # yuv420p is the one pixel format that every player knows; the index in front lets browsers
     # start before they have loaded the whole file.
     coded = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    command = [_ffmpeg(), "-v", "error", "-y", *raw, "-i", "pipe:0", *coded, str(path)]
+    command = [_ffmpeg(), "-v", "error", "-y", *raw, "-i", "pipe:0", *coded, f"file:{path}"]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
