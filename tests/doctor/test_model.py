@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reverie.doctor import model
-from reverie.doctor.predictions import Predictions
+from reverie.doctor.replayed import Predictions
 
 POINTS, HORIZONS = 160, (1, 4, 16)
 

@@ -12,7 +12,7 @@ from reverie.actors.collector import complete
 from reverie.config.load import load
 from reverie.doctor import model
 from reverie.doctor.line import Level, Line
-from reverie.doctor.predictions import predict, read_sequences
+from reverie.doctor.replayed import predict, read_sequences
 from reverie.envs.check import check
 from reverie.learner.learner import Learner
 from reverie.run.parts.setup import set_up

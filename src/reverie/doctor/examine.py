@@ -8,7 +8,7 @@ import jax
 
 from reverie.agent.agent import Agent
 from reverie.config.schema import Config
-from reverie.doctor import model, predictions, records
+from reverie.doctor import model, records, replayed
 from reverie.doctor.line import Line
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.compilation.programs import state_shapes
@@ -48,7 +48,7 @@ def _of_checkpoint(folder: RunFolder, config: Config, agent: Agent) -> Iterator[
         yield Line("checkpoint", "unknown", "none was saved yet: the lines below it are missing")
         return
     params, saved = read_params(folder.root, agent, choose(None))
-    batch = predictions.read_sequences(folder.replay, agent)
+    batch = replayed.read_sequences(folder.replay, agent)
     if batch is None:
         few = "too small" if folder.replay.exists() else "not in its folder, and needed"
         yield Line("checkpoint", "unknown", f"the saved replay is {few} to tell more")
@@ -61,7 +61,7 @@ def _of_checkpoint(folder: RunFolder, config: Config, agent: Agent) -> Iterator[
         f"of step {saved.step:,}, on {size} sequences of {length} of the newest steps in replay",
     )
     scaled = config.agent.valnorm.impl != "none"
-    for line in model.lines(predictions.predict(agent, nets, batch)):
+    for line in model.lines(replayed.predict(agent, nets, batch)):
         if not (scaled and line.about == "value of replay"):
             yield line
 

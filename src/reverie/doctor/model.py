@@ -6,7 +6,7 @@ import numpy as np
 
 from reverie.agent.predictions.ahead import FLAT, relative_errors
 from reverie.doctor.line import Line, graded
-from reverie.doctor.predictions import Predictions
+from reverie.doctor.replayed import Predictions
 
 ENOUGH = 30
 """Predictions that a number needs."""

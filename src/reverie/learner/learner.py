@@ -20,7 +20,6 @@ from reverie.learner.updating import MetricVector, make_programs
 
 PyTree = Any
 Arrays = dict[str, np.ndarray]
-Batch = Arrays
 Kind = Literal["train", "report"]
 
 
@@ -79,7 +78,7 @@ class Learner:
         self._state: PyTree = None
         self._carry: PyTree = None
         # Number, batch and metrics of the last update, until these are there.
-        self._previous: tuple[int, Batch, MetricVector] | None = None
+        self._previous: tuple[int, Arrays, MetricVector] | None = None
         self._finished: list[dict[str, float]] = []
         self._counts: dict[str, int] = dict.fromkeys(("updates", "reports"), 0)
         self._acting = Acting(self._layout, lambda: self._hand_out.result())
@@ -115,7 +114,7 @@ class Learner:
         """Names of what `arrays` gives."""
         return set(tree.flatten(self.shapes))
 
-    def prepare(self, kind: Kind, batch: Batch) -> None:
+    def prepare(self, kind: Kind, batch: Arrays) -> None:
         """Starts to compile a program in the background.
 
         Without it the first call waits for all of it.
@@ -126,11 +125,11 @@ class Learner:
         """
         self._compiler.prepare(self._programs[kind], batch)
 
-    def ready(self, kind: Kind, batch: Batch) -> bool:
+    def ready(self, kind: Kind, batch: Arrays) -> bool:
         """Whether a call would not wait for what `prepare` starts; starts it if need be."""
         return self._compiler.ready(self._programs[kind], batch)
 
-    def wait(self, kind: Kind, batch: Batch) -> None:
+    def wait(self, kind: Kind, batch: Arrays) -> None:
         """Waits for what `prepare` starts."""
         self._compiler.get(self._programs[kind], batch)
 
@@ -138,7 +137,7 @@ class Learner:
         """Bytes on a device of each compiled program of the run: arrays and working memory."""
         return self._compiler.memory_needs()
 
-    def update(self, batch: Batch) -> Any:
+    def update(self, batch: Arrays) -> Any:
         """Issues one update and returns without waiting for it.
 
         Args:
@@ -172,7 +171,7 @@ class Learner:
         self._finish(previous)
         return self.placement.local(outputs)
 
-    def report(self, batch: Batch, source: str = "train") -> Arrays:
+    def report(self, batch: Arrays, source: str = "train") -> Arrays:
         """Open-loop predictions and losses of one batch, without an update; waits for them.
 
         Args:
@@ -282,7 +281,7 @@ class Learner:
         self._counts[counter] += 1
         return np.uint32(self._counts[counter] - 1)
 
-    def _finish(self, issued: tuple[int, Batch, MetricVector] | None) -> None:
+    def _finish(self, issued: tuple[int, Arrays, MetricVector] | None) -> None:
         """Waits for the metrics of an update and checks them."""
         if issued is None:
             return
