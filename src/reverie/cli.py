@@ -146,7 +146,8 @@ def _video(words: list[str]) -> int:
     words = ["--run.eval_envs", "1", *words]
     outcome = eval_run(logdir, words, video=output or True, record=False, trust=trust)
     print(outcome.summary())
-    return outcome.exit_code
+    filmed = outcome.evaluation and outcome.evaluation.video
+    return outcome.exit_code or int(not filmed)
 
 
 def _episodes(words: list[str], command: str, default: int) -> tuple[str, bool, list[str]]:

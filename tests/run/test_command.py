@@ -95,6 +95,8 @@ def test_video_films_and_leaves_the_evaluation_alone(copied, capsys, tmp_path):
     with Image.open(tmp_path / "film.gif") as film:
         assert film.size == (600, 534)
     assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
+    (tmp_path / "folder.gif").mkdir()
+    assert cli.main(["video", str(copied), "--output", str(tmp_path / "folder.gif")]) == 1
 
 
 def test_an_mp4_without_its_package_names_the_extra(copied, monkeypatch, capsys, tmp_path):

@@ -157,7 +157,7 @@ def film_episodes(
             film = _Film(writer, policy, share, round(HOLD * fps))
             callbacks = [*how.pop("callbacks", ()), film]
             played = evaluate(policy, envs, episodes, callbacks, **how)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         # The episodes are worth more.
         if played is None or "note" not in how:
             raise
