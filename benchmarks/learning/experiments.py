@@ -63,6 +63,17 @@ EXPERIMENTS = {
             "gym_LunarLander-v3": 50_000,
         },
         (0, 1),
+        label="4 environments, train ratio 256",
+    ),
+    # Many steps instead of many updates for each: its landings are what it has to see.
+    "lander": Experiment(
+        SMALL,
+        {"gym_LunarLander-v3": 300_000},
+        (0, 1),
+        ("--run.envs", "16", "--run.train_ratio", "64"),
+        bin=5000,
+        beside="small",
+        label="16 environments, train ratio 64",
     ),
     # As the original was run: imagination from every step, and the loss scales of the paper.
     "pendulum": Experiment(
@@ -131,6 +142,18 @@ EXPERIMENTS = {
         bin=10_000,
         published="dmc_proprio",
     ),
+    "dmc_vision": Experiment(
+        SMALL,
+        {"dmc_cartpole_balance": 20_000},
+        # Each of these 5,000 updates takes a second of one core.
+        options=(
+            *("--env.dmc.image", "true", "--env.dmc.proprio", "false"),
+            *("--run.train_ratio", "128"),
+        ),
+        bin=4000,
+        label="pixels",
+    ),
+    "pinpad": Experiment((*SMALL, "pinpad"), {"pinpad_three": 50_000}),
     # A ratio of 32 makes 938 updates, all of them in the warm-up: the policy was still random.
     "crafter": Experiment(
         ("crafter", "size1m"), {"crafter_reward": 30_000}, options=("--run.train_ratio", "128")
