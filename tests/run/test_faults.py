@@ -168,7 +168,8 @@ def test_ctrl_c_saves_although_an_environment_hangs(times, how, words, command, 
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 130, err
-    assert saved.steps() == [18]
+    # A signal while the other environment is still told its action leaves the step under way out.
+    assert saved.steps() in ([18], [16])
     if times == 1:
         assert "stopped by SIGINT and saved" in out
         assert err == "SIGINT: saving and stopping. Ctrl-C stops without a save.\n"

@@ -81,7 +81,7 @@ class HostCollector:
     def collect(self) -> Rollout:
         """Waits for the environments, acts and sets them going again.
 
-        What interrupts it loses nothing: what the environments return is then unknown to all.
+        What interrupts it loses the step under way alone, which is then unknown to all.
 
         Returns:
             Their step [1, N, ...]: the observation that has just arrived, its reward, flags and
