@@ -184,6 +184,7 @@ def test_whatever_the_policy_chooses_is_inside_the_action_space(space):
         (gs.Dict({"latent": gs.Dict({"deter": gs.Discrete(2)})}), ["'latent/deter'", "reserved"]),
         (gs.Dict({"a/b": gs.Discrete(2), "a": gs.Dict({"b": gs.Discrete(2)})}), ["'a/b'", "same"]),
         (gs.Box(-1, 1, (0,)), ["size above zero"]),
+        (gs.Dict({"log/x": gs.Discrete(2)}), ["nothing but 'log/x'", "never reaches the agent"]),
         (gs.Dict({"action": gs.Discrete(2)}), ["'action'", "observation and an action"]),
     ],
 )

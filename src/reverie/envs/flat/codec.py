@@ -20,6 +20,7 @@ from reverie.envs.flat.leaves import (
     leaves,
     numel,
 )
+from reverie.spaces import LOG_PREFIX
 
 
 class Codec:
@@ -41,7 +42,8 @@ class Codec:
 
     Raises:
         SpaceError: The space holds a kind that cannot be converted (such as Graph, or Text that is
-            all there is), a reserved name, or two entries with the same flat name.
+            all there is), a reserved name, two entries with the same flat name, or nothing for the
+            agent.
     """
 
     def __init__(self, space: gymnasium.Space, role: Role, size: Sequence[int] = ()):
@@ -58,6 +60,12 @@ class Codec:
             )
         if not used:
             raise SpaceError(f"The {role} space {space} has no entries of size above zero.")
+        if all(leaf.key.startswith(LOG_PREFIX) for leaf in used):
+            raise SpaceError(
+                f"The {role} space has nothing but {', '.join(repr(leaf.key) for leaf in used)}, "
+                f"and what begins with {LOG_PREFIX!r} is logged and never reaches the agent. "
+                "Give the agent a key without that."
+            )
         self.space = gs.Dict({leaf.key: leaf.flat for leaf in used})
         self.leaves = tuple(used)
         known = {leaf.path: leaf for leaf in every}
