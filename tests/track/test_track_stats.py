@@ -121,6 +121,17 @@ def test_log_images_become_a_video_of_the_first_environment(monkeypatch):
     assert again["epstats/log/view"][:, 0, 0, 0].tolist() == [5, 6]
 
 
+def test_layers_that_are_no_colours_are_numbers():
+    stats = EpisodeStats(1)
+    layers = np.zeros((1, 4, 5, 2), np.uint8)
+    layers[..., 1] = 6
+    stats.add(transition([0], [1], [0], log__map=layers))
+    (record,) = stats.add(transition([0], [0], [1], log__map=layers))
+    assert record["epstats/log/map/avg"] == 3
+    assert record["epstats/log/map/max"] == 6
+    assert "epstats/log/map" not in record
+
+
 def test_episode_stats_errors():
     stats = EpisodeStats(2)
     with pytest.raises(ValueError, match=r"'reward' has shape \(1,\): expected 2 rows"):

@@ -63,8 +63,8 @@ class EpisodeStats:
     the reset does not count) and, for every `log/...` key of the transitions,
     `epstats/log/.../avg`, `max` and `sum` over the episode. NaN among `log/...` values means that
     there was nothing to log at that step. Where repeated steps have left their sum beside their
-    largest value (`SUM`), the former is summed. `log/...` keys with uint8 images [N, H, W, C]
-    become a video of the stream that came first, `epstats/log/...` [T, H, W, C].
+    largest value (`SUM`), the former is summed. `log/...` keys with uint8 images [N, H, W, C] of
+    1, 3 or 4 channels become a video of the stream that came first, `epstats/log/...` [T, H, W, C].
 
     Only whole episodes count: what comes before the first `is_first` of a stream, and an
     episode that is abandoned by an early `is_first`, are left out. Nothing is kept of a stream
@@ -129,7 +129,11 @@ class EpisodeStats:
     def _split(self, transition: Mapping[str, np.ndarray], count: int) -> tuple[dict, dict]:
         """What is logged: numbers by key and stream, and images [N, H, W, C] by key."""
         found = {k: _rows(transition, k, count) for k in transition if k.startswith(LOG_PREFIX)}
-        images = {k: x for k, x in found.items() if x.dtype == np.uint8 and x.ndim == 4}
+        images = {
+            key: values
+            for key, values in found.items()
+            if values.dtype == np.uint8 and values.ndim == 4 and values.shape[-1] in (1, 3, 4)
+        }
         numbers = {
             key: [row.ravel().tolist() for row in _numbers(key, values)]
             for key, values in found.items()
