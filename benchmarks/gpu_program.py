@@ -162,7 +162,7 @@ def measure(
     if hlo:
         hlo.write_text(text)
     cost, loops = count(text)
-    flops = count_flops(program.function, *program.arguments).flops
+    flops = count_flops(program.function, *program.arguments)
     launches = cost.launches.total()
     return {
         "launches": launches,

@@ -54,7 +54,7 @@ def _train(rows: list[Record]) -> Table:
         table.add_row(
             f"{row['name']}\n{row['dtype']}",
             f"{row['parameters']:,}",
-            ("> " if row["flops_uncounted"] else "") + _short(row["flops"] / 1e9),
+            _short(row["flops"] / 1e9),
             _short(row["update_s"]),
             _short(row["update_g"]),
             _short(row["limit_g"]),

@@ -12,7 +12,7 @@ from product import Product
 from workload import Arrays, Workload, make_workload
 
 from reverie.learner.placement.devices import configure
-from reverie.run.planning.flops import Count, count_flops
+from reverie.run.planning.flops import count_flops
 
 WARMUP = 2
 """Updates that are not timed, after the first one."""
@@ -58,9 +58,9 @@ def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
             "device_memory_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use"),
         }
     )
-    count = _count(work, batches[0])
-    record |= _rates(updates, products, product.flops, count.flops, _parallel(work, device))
-    record |= {"flops": count.flops, "flops_uncounted": sorted(count.uncounted)}
+    flops = _flops(work, batches[0])
+    record |= _rates(updates, products, product.flops, flops, _parallel(work, device))
+    record["flops"] = flops
     if device.platform != "cpu":
         peak = Product(device, PEAK_SIDE, work.dtype)
         record["peak_flops_s"] = peak.flops / min(peak.seconds() for _ in range(5))
@@ -149,7 +149,7 @@ def _rates(
     }
 
 
-def _count(work: Workload, batch: Arrays) -> Count:
+def _flops(work: Workload, batch: Arrays) -> int:
     """Operations of one update."""
     agent = work.learner.agent
     key = jax.random.key(0)

@@ -40,7 +40,7 @@ def test_document_holds_the_row_and_the_machine(document):
     (row,) = document["train"]
     facts = {
         "name": "size1m vector", "dtype": "bfloat16", "platform": "cpu", "devices": [0],
-        "batch_size": 2, "batch_length": 8, "context": 1, "updates": 3, "flops_uncounted": [],
+        "batch_size": 2, "batch_length": 8, "context": 1, "updates": 3,
         "device_memory_bytes": None,
     }  # fmt: skip
     assert {key: row[key] for key in facts} == facts

@@ -13,7 +13,7 @@ MACHINE = {
 TRAIN = {
     "name": "size1m image", "dtype": "float32", "platform": "cpu", "device": "cpu",
     "parameters": 687875, "g_s": 0.04, "update_s": 1.5, "update_g": 37.5, "limit_g": 5.0,
-    "share": 0.1333, "flops": 85.9e9, "flops_uncounted": [], "flops_s": 57.3e9,
+    "share": 0.1333, "flops": 85.9e9, "flops_s": 57.3e9,
     "compile_s_cold": 9.04, "compile_s_warm": 0.51, "memory_bytes_cold": 2.5e9,
     "memory_bytes_warm": 1.25e9, "device_memory_bytes": None,
 }  # fmt: skip
@@ -51,11 +51,6 @@ def test_accelerator_shows_its_memory_and_the_share_of_its_peak(show):
     assert "Device: Some GPU (gpu)" in lines
     assert cells(lines, "size1m image")[-1] == "2.50 / 1.25 / 3.00"
     assert cells(lines, "float32")[7] == "10% of peak"
-
-
-def test_operations_that_were_not_counted_show(show):
-    lines = show(train=[TRAIN | {"flops_uncounted": ["while"]}])
-    assert cells(lines, "size1m image")[2] == "> 85.9"
 
 
 def test_policy_and_startup_rows(show):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from reverie.run.planning.flops import Count, count_flops
+from reverie.run.planning.flops import count_flops
 
 A, B = jnp.ones((3, 4)), jnp.ones((4, 5))
 AB = 2 * 3 * 4 * 5
@@ -22,31 +22,29 @@ def ones(*shape):
 
 
 def test_products():
-    assert count_flops(jnp.matmul, A, B) == Count(120)
-    assert count_flops(lambda a: a @ a, ones(7, 3, 3)) == Count(7 * 2 * 27)
-    assert count_flops(lambda a, b: jnp.einsum("ij,jk->", a, b), A, B).flops in (2 * 4, AB)
-    assert count_flops(lambda a: jnp.exp(a) + a, A) == Count(0)
+    assert count_flops(jnp.matmul, A, B) == 120
+    assert count_flops(lambda a: a @ a, ones(7, 3, 3)) == 7 * 2 * 27
+    assert count_flops(lambda a, b: jnp.einsum("ij,jk->", a, b), A, B) in (2 * 4, AB)
+    assert count_flops(lambda a: jnp.exp(a) + a, A) == 0
 
 
 def test_shapes_are_enough():
     shape = jax.ShapeDtypeStruct((100_000, 100_000), "bfloat16")
-    assert count_flops(jnp.matmul, shape, shape).flops == 2 * 10**15
+    assert count_flops(jnp.matmul, shape, shape) == 2 * 10**15
 
 
 def test_convolution_counts_every_tap_inside_the_image():
     x, kernel = ones(2, 8, 8, 3), ones(3, 3, 3, 4)
-    assert (
-        count_flops(lambda x: conv(x, kernel, padding="VALID"), x).flops == 2 * 2 * 36 * 9 * 3 * 4
-    )
+    assert count_flops(lambda x: conv(x, kernel, padding="VALID"), x) == 2 * 2 * 36 * 9 * 3 * 4
     # Along one axis of 8 pixels, 8 results meet 3 taps each, but for one at either end.
-    assert count_flops(conv, x, kernel).flops == 2 * 2 * 22 * 22 * 3 * 4
+    assert count_flops(conv, x, kernel) == 2 * 2 * 22 * 22 * 3 * 4
 
 
 def test_zeros_between_pixels_do_not_count():
     x, kernel = ones(1, 2, 2, 1), ones(2, 2, 1, 1)
     up = {"padding": ((1, 1), (1, 1)), "lhs_dilation": (2, 2)}
     assert conv(x, kernel, **up).shape == (1, 4, 4, 1)
-    assert count_flops(lambda x: conv(x, kernel, **up), x).flops == 2 * 4 * 4
+    assert count_flops(lambda x: conv(x, kernel, **up), x) == 2 * 4 * 4
 
 
 @pytest.mark.parametrize(
@@ -62,9 +60,9 @@ def test_each_gradient_of_a_convolution_costs_as_much_as_the_convolution(options
     x, kernel = ones(5, 8, 8, 6), ones(*kernel)
     forward = lambda x, kernel: conv(x, kernel, **options)  # noqa: E731
     dy = forward(x, kernel)
-    assert count_flops(forward, x, kernel).flops == flops
+    assert count_flops(forward, x, kernel) == flops
     pull = lambda x, kernel, dy: jax.vjp(forward, x, kernel)[1](dy)  # noqa: E731
-    assert count_flops(pull, x, kernel, dy).flops == 2 * flops
+    assert count_flops(pull, x, kernel, dy) == 2 * flops
 
 
 def scanned(a, b):
@@ -74,38 +72,29 @@ def scanned(a, b):
 
 
 def test_loop_bodies_count_as_often_as_they_run():
-    assert count_flops(scanned, A, B).flops == 7 * 2 * AB
+    assert count_flops(scanned, A, B) == 7 * 2 * AB
     nested = lambda a, b: jax.lax.fori_loop(0, 3, lambda _, a: scanned(a, b), a)  # noqa: E731
-    assert count_flops(jax.jit(nested), A, B).flops == 3 * 7 * 2 * AB
+    assert count_flops(jax.jit(nested), A, B) == 3 * 7 * 2 * AB
 
 
 def test_gradient_of_a_loop_costs_two_more_products_per_product():
     grad = jax.value_and_grad(lambda a, b: scanned(a, b).sum(), argnums=(0, 1))
-    assert count_flops(grad, A, B).flops == 3 * 7 * 2 * AB
+    assert count_flops(grad, A, B) == 3 * 7 * 2 * AB
 
 
 def test_the_most_expensive_branch_counts():
     def either(a, b):
         return jax.lax.cond(a[0, 0] > 0, lambda: a @ b, lambda: (a @ b) @ b.T @ b)
 
-    assert count_flops(either, A, B) == Count(3 * AB)
+    assert count_flops(either, A, B) == 3 * AB
 
 
 def test_unused_results_do_not_count():
-    assert count_flops(lambda a, b: (a @ b, scanned(a, b))[0], A, B).flops == AB
+    assert count_flops(lambda a, b: (a @ b, scanned(a, b))[0], A, B) == AB
 
 
-def test_loops_of_unknown_length_are_named():
+def test_loops_of_unknown_length_count_once():
     def search(a, b):
         return jax.lax.while_loop(lambda a: a.sum() < 1e6, lambda a: (a @ b) @ b.T, a)
 
-    assert count_flops(search, A, B) == Count(2 * AB, frozenset(["while"]))
-    counting = lambda a: jax.lax.while_loop(lambda a: a.sum() < 9, lambda a: a + 1, a)  # noqa: E731
-    assert count_flops(counting, A) == Count(0)
-
-
-def test_callbacks_are_named():
-    def called(a):
-        return jax.pure_callback(lambda a: a, jax.ShapeDtypeStruct(a.shape, a.dtype), a)
-
-    assert count_flops(called, A) == Count(0, frozenset(["pure_callback"]))
+    assert count_flops(search, A, B) == 2 * AB

@@ -94,7 +94,7 @@ def estimate(config: Config, agent: Agent, card: Card) -> Estimate:
             return jax.vjp(loss, state.params)[1]
 
         results = _bytes(jax.eval_shape(kept, *arguments))
-        flops = count_flops(agent.train, *arguments).flops
+        flops = count_flops(agent.train, *arguments)
     size = _bytes(state)
     moved = MOVED * results + 3 * size
     longer = max(moved / card.bandwidth, flops / card.flops)

@@ -4,7 +4,6 @@ XLA's own cost analysis counts the body of a loop once, however often it runs, a
 the library calls that products become on accelerators. Here the program is read as JAX traced it.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,36 +13,15 @@ import numpy as np
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-OPAQUE = ("pallas_call", "ffi_call", "pure_callback", "io_callback")
-"""Primitives whose work cannot be read from the program."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Count:
-    """Operations of a program.
-
-    Attributes:
-        flops: Multiplications and additions of all products.
-        uncounted: Names of primitives that may hold products that were not counted.
-    """
-
-    flops: int = 0
-    uncounted: frozenset[str] = frozenset()
-
-    def __add__(self, other: "Count") -> "Count":
-        return Count(self.flops + other.flops, self.uncounted | other.uncounted)
-
-    def __mul__(self, times: int) -> "Count":
-        return Count(self.flops * times, self.uncounted if times else frozenset())
-
-
-def count_flops(function: Callable, *args: Any) -> Count:
+def count_flops(function: Callable, *args: Any) -> int:
     """Counts the multiplications and additions of matrix products and convolutions.
 
-    A loop's body counts as often as it runs, a branch as the most expensive one. A convolution
-    counts the taps that meet the image, not those on padding or on the zeros that dilation puts
-    between pixels. Whatever no result depends on is left out, as the compiler does. Sums,
-    element-wise functions, sorting and random numbers are not counted.
+    A loop's body counts as often as it runs, or once where only the run tells how often; a branch
+    counts as the most expensive one. A convolution counts the taps that meet the image, not those
+    on padding or on the zeros that dilation puts between pixels. Whatever no result depends on is
+    left out, as the compiler does. Sums, element-wise functions, sorting and random numbers are
+    not counted, nor are calls of other libraries.
 
     Args:
         function: What to trace.
@@ -54,29 +32,20 @@ def count_flops(function: Callable, *args: Any) -> Count:
     return _count(used)
 
 
-def _count(jaxpr: Any) -> Count:
-    return sum((_count_equation(equation) for equation in jaxpr.eqns), Count())
+def _count(jaxpr: Any) -> int:
+    return sum(_count_equation(equation) for equation in jaxpr.eqns)
 
 
-def _count_equation(equation: Any) -> Count:
+def _count_equation(equation: Any) -> int:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
-        return Count(_dot(equation))
+        return _dot(equation)
     if name == "conv_general_dilated":
-        return Count(_convolution(equation))
-    if name in OPAQUE:
-        return Count(uncounted=frozenset([name]))
+        return _convolution(equation)
     inner = [_count(jaxpr) for jaxpr in core.jaxprs_in_params(params)]
     if name == "cond":
-        most = max(inner, key=lambda count: count.flops)
-        return dataclasses.replace(most, uncounted=frozenset().union(*(c.uncounted for c in inner)))
-    total = sum(inner, Count())
-    if name == "scan":
-        return total * params["length"]
-    if name == "while" and (total.flops or total.uncounted):
-        # How often it runs is known only when it runs; once is the least.
-        return total + Count(uncounted=frozenset(["while"]))
-    return total
+        return max(inner)
+    return sum(inner) * (params["length"] if name == "scan" else 1)
 
 
 def _dot(equation: Any) -> int:
