@@ -9,12 +9,10 @@ once. When the supervisor disappears, the learner saves and ends.
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,11 +23,11 @@ from reverie.actors.cluster.engine.package import import_ray
 from reverie.actors.cluster.fleet import Fleet, join_fleet, open_fleet
 from reverie.commands.words import UsageError
 from reverie.config.schema import Config, with_values
+from reverie.envs.vector.processes import python
 from reverie.envs.vector.restarts import Restarts
 
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
-    "sys.argv[:] = ['reverie', '--learner', sys.argv[1]]; "
+_LEARNER = (
+    "sys.argv[:] = ['reverie', '--learner', *sys.argv[1:]]; "
     "from reverie.cli import main; sys.exit(main())"
 )
 
@@ -81,9 +79,7 @@ class _Learner:
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(number), json.dumps(sys.path, default=str)],
-                pass_fds=[number],
-                process_group=0,
+                python(_LEARNER, number), pass_fds=[number], process_group=0
             )
         self.asked = False
         self._previous: dict[int, Any] = {}

@@ -31,10 +31,14 @@ PART = 1 << 18
 _OFF_ACCELERATOR = {"JAX_PLATFORMS": "cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Environments that use JAX would each take most of the memory that the agent needs."""
 
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[3]); "
-    "from reverie.envs.vector.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
-)
+_BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); "
+_WORKER = "from reverie.envs.vector.worker import main; main(*map(int, sys.argv[1:]))"
+
+
+def python(code: str, *words: object, options: Sequence[str] = ()) -> list[str]:
+    """A command that runs code, which finds modules where this process does, and has `sys`."""
+    path = json.dumps(sys.path, default=str)
+    return [sys.executable, *options, "-c", _BOOT + code, *map(str, words), path]
 
 
 class ForkServer:
@@ -52,16 +56,8 @@ class ForkServer:
             ends = control.fileno(), messages.fileno()
             # What stands above a board on a terminal has to go through this process.
             piped = type(sys.stdout).__module__ == "rich.file_proxy"
-            unbuffered = ["-u"] * piped
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *unbuffered,
-                    "-c",
-                    _BOOT,
-                    *map(str, ends),
-                    json.dumps(sys.path, default=str),
-                ],
+                python(_WORKER, *ends, options=["-u"] * piped),
                 pass_fds=ends,
                 stdout=subprocess.PIPE if piped else None,
                 stderr=subprocess.STDOUT if piped and os.isatty(2) else None,
