@@ -1,5 +1,8 @@
 """Clocks: what is due, and what may take only a share of the time."""
 
+import functools
+import types
+
 import pytest
 
 from reverie import Every
@@ -54,39 +57,52 @@ def test_every_always_and_never(seconds, answer):
     assert ticks(every, clock, [100, 100, 10**9]) == [answer] * 3
 
 
-class Jobs:
-    """Two jobs that take as long as they are told, and keep the times of their beginnings."""
+class Work:
+    """Jobs within a share of the time, which take as long as they are told and say what they do."""
 
-    def __init__(self, clock, *seconds):
-        self.clock = clock
+    def __init__(self, clock, share, *seconds):
+        self.clock, self.notes = clock, []
         self.begun = [[] for _ in seconds]
-        self.jobs = [Every(10, lambda n=n: self.work(n), clock) for n in range(len(seconds))]
-        self.seconds = seconds
+        self.spent = 0.0
+        jobs = [(10, functools.partial(self.work, *job)) for job in enumerate(seconds)]
+        self.side = SideWork(share, jobs, clock)
+        self.logger = types.SimpleNamespace(note=self.notes.append)
 
-    def work(self, number):
+    def work(self, number, seconds, run):
+        assert run is self
         self.begun[number].append(self.clock.now)
-        self.clock.now += self.seconds[number]
+        self.clock.now += seconds
+        self.spent += seconds
+
+    def done(self, times):
+        """What is spent at each of these times."""
+        found = []
+        for self.clock.now in times:
+            before = self.spent
+            self.side(self)
+            found.append(self.spent - before)
+        return found
 
 
 def test_side_work_keeps_to_its_share_and_nothing_starves():
     clock = Clock()
-    jobs = Jobs(clock, 8, 2)
-    side, spent = SideWork(0.1, jobs.jobs, clock), 0.0
+    work = Work(clock, 0.1, 8, 2)
     while clock.now < 1100:
-        spent += side()[0]
+        work.side(work)
         clock.now += 1
-    assert spent == pytest.approx(100, abs=10)
-    assert len(jobs.begun[0]) == len(jobs.begun[1]) >= 9
+    assert work.spent == pytest.approx(100, abs=10)
+    assert len(work.begun[0]) == len(work.begun[1]) >= 9
+    (note,) = work.notes
+    assert "took 10.0 seconds, so the next one waits 90 seconds or more" in note
 
 
 def test_side_work_that_is_quick_keeps_its_intervals():
-    clock = Clock()
-    jobs = Jobs(clock, 0.5)
-    side = SideWork(0.1, jobs.jobs, clock)
-    assert ticks(side, clock, [109, 110, 120, 120.5]) == [(0, 0), (0.5, 4.5), (0, 0), (0.5, 4.5)]
+    work = Work(Clock(), 0.1, 0.5)
+    assert work.done([109, 110, 120, 120.5]) == [0, 0.5, 0, 0.5]
+    assert not work.notes
 
 
 def test_a_whole_share_is_no_limit():
-    clock = Clock()
-    side = SideWork(1.0, Jobs(clock, 50).jobs, clock)
-    assert ticks(side, clock, [110, 169, 170]) == [(50, 0), (0, 0), (50, 0)]
+    work = Work(Clock(), 1.0, 50)
+    assert work.done([110, 169, 170]) == [50, 0, 50]
+    assert not work.notes

@@ -18,17 +18,10 @@ Hook = Callable[[Run], object]
 def make_hooks(
     run: Run,
     monitor: Monitor,
-    evaluations: Evaluations | None = None,
-    callbacks: Sequence[Hook] = (),
+    evaluations: Evaluations | None,
+    callbacks: Sequence[Hook],
 ) -> list[Hook]:
-    """Everything that happens by the clock, in the order in which it happens.
-
-    Args:
-        run: What the run is made of.
-        monitor: Logs.
-        evaluations: What there is for evaluations.
-        callbacks: Those of the user.
-    """
+    """Everything that happens by the clock, in the order in which it happens."""
     options, jobs = run.config.run, []
     if not run.together.hosts.first:  # The first process saves and reports for all.
         return [Every(options.log_every, monitor.log), lambda _: run.saver.check(), *callbacks]
@@ -39,65 +32,51 @@ def make_hooks(
         jobs.append((options.eval_every, evaluations.play))
     return [
         Every(options.log_every, monitor.log),
-        _side_work(options.side_share, jobs),
+        SideWork(options.side_share, jobs),
         _save(options.save_every),
         *callbacks,
     ]
 
 
 class SideWork:
-    """Does several things, each once per interval, within a share of the wall clock.
+    """Does several things, each once per interval, within a share of the wall clock; a hook.
 
     After some of them took a while, all of them wait until that while is no more than the share
-    of the time that has passed since they began.
+    of the time that has passed since they began. The first time that this is longer than their
+    intervals, the user is told.
 
     Args:
         share: Most of the time that they may take together, above 0; 1 is no limit.
-        jobs: What to do.
+        jobs: Seconds of the intervals, and what to do.
         clock: Returns the time in seconds.
     """
 
     def __init__(
-        self, share: float, jobs: Sequence[Every], clock: Callable[[], float] = time.monotonic
+        self,
+        share: float,
+        jobs: Sequence[tuple[float, Hook]],
+        clock: Callable[[], float] = time.monotonic,
     ):
-        self._rest = 1 / share - 1
-        self._jobs = jobs
-        self._clock = clock
-        self._free = clock()
+        self._share, self._clock, self._free = share, clock, clock()
+        self._jobs = [Every(*job, clock) for job in jobs]
+        self._shortest = min((seconds for seconds, _ in jobs), default=0.0)
+        self._told = False
 
-    def __call__(self, *args: object) -> tuple[float, float]:
-        """Does what is due with the arguments, unless the share is used up.
-
-        Returns:
-            Seconds that this took, and seconds until the next time at the earliest. Both are 0 if
-            nothing was done.
-        """
+    def __call__(self, run: Run) -> None:
         start = self._clock()
         # All that is due in a row, so that none of them can keep the others from their turn.
-        if start < self._free or not sum([job(*args) for job in self._jobs]):
-            return 0.0, 0.0
+        if start < self._free or not sum([job(run) for job in self._jobs]):
+            return
         seconds = self._clock() - start
-        self._free = self._clock() + seconds * self._rest
-        return seconds, seconds * self._rest
-
-
-def _side_work(share: float, jobs: Sequence[tuple[float, Hook]]) -> Hook:
-    """Does jobs once per interval each, within `run.side_share` of the time."""
-    work = SideWork(share, [Every(*job) for job in jobs])
-    shortest, told = min((seconds for seconds, _ in jobs), default=0), False
-
-    def hook(run: Run) -> None:
-        nonlocal told
-        seconds, pause = work(run)
-        if pause > shortest and not told:
-            told = True
+        pause = seconds * (1 / self._share - 1)
+        self._free = self._clock() + pause
+        if pause > self._shortest and not self._told:
+            self._told = True
             run.logger.note(
                 f"A report or evaluation took {seconds:.1f} seconds, so the next one waits "
                 f"{pause:.0f} seconds or more: together they may take run.side_share "
-                f"{share:g} of the time."
+                f"{self._share:g} of the time."
             )
-
-    return hook
 
 
 def _report(evaluations: Evaluations | None, example: Arrays, run: Run) -> bool:
