@@ -53,13 +53,6 @@ def train_one(
 def train_seeds(words: list[str], read: Callable[[list[str]], Config]) -> int:
     """Trains the seeds that are not finished, until one is interrupted, and prints a table.
 
-    Args:
-        words: Of the command, `--seeds N ...` among them.
-        read: Reads the configuration of one run.
-
-    Returns:
-        Exit code.
-
     Raises:
         UsageError: If that makes no sense.
         ConfigError: If an option is unknown or invalid.

@@ -86,10 +86,6 @@ def check_image_size(
 def fitting_size(obs_space: Mapping[str, Space], agent: AgentConfig) -> tuple[int, ...]:
     """The size to which the images of an environment have to be resized for the built-in networks.
 
-    Args:
-        obs_space: Observation keys and their spaces.
-        agent: Options of the agent.
-
     Returns:
         Height and width, close to those of the largest image and at most `_LARGEST` where that is
         possible; empty where there are no images or they fit as they are.

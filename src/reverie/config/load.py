@@ -83,14 +83,8 @@ def load_run(
     As `load`, but a run in `logdir` goes on with its saved configuration, under the overrides and
     flags, when no blocks are given and no task or its own.
 
-    Args:
-        argv: Command-line words, as in `load`.
-        configs: Blocks and yaml files, as in `load`.
-        overrides: Options, as in `load`.
-        trust: Whether to trust a run folder that was made elsewhere, so that it may name code.
-
-    Returns:
-        The checked configuration.
+    The arguments are those of `load`, and whether to trust a run folder that was made elsewhere, so
+    that it may name code.
 
     Raises:
         ConfigError: As in `load`; or the run folder names code and was made elsewhere.
@@ -109,10 +103,6 @@ def load_saved(saved: SavedRun, argv: Sequence[str]) -> Config:
     """Resolve the configuration of a run that is to be looked at, under flags.
 
     Code that it names is not refused here: see `SavedRun.refuse`.
-
-    Args:
-        saved: From `read_run`.
-        argv: Command-line words, as in `load`.
     """
     options = {k: x for k, x in saved.options.items() if not k.startswith("jax.")}
     return load(argv, saved=dataclasses.replace(saved, options=options))

@@ -10,12 +10,7 @@ from reverie.config.errors import ConfigError
 
 
 def by_name(option: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-    """What a name stands for.
-
-    Args:
-        option: The option that holds the name, for messages.
-        name: One of the known ones, or `module:name`.
-        known: What is built in.
+    """What an option names: one of those that are known, or `module:name` of the user's own.
 
     Raises:
         ConfigError: If there is no such thing.

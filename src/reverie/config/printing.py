@@ -19,12 +19,6 @@ def describe(config: Config) -> str:
 
     Above every option stand its document and what a valid value is; behind every value that is not
     the default stand what set it and the default. What a run is going to choose is a comment.
-
-    Args:
-        config: A loaded configuration.
-
-    Returns:
-        The text, with a line break at the end.
     """
     return "\n".join(_lines(config)).lstrip("\n") + "\n"
 

@@ -308,13 +308,7 @@ def unset(config: Config, keys: Iterable[str]) -> list[str]:
 
 
 def with_values(config: Config, values: Mapping[str, Any], source: str) -> Config:
-    """The configuration with other values of some options.
-
-    Args:
-        config: A checked configuration.
-        values: Dotted key -> value.
-        source: Where they come from, for messages.
-    """
+    """The configuration with other values of some dotted keys, and where they come from."""
     present = {key: config.value(key) for key in leaves(Config)}
     sources = config.sources | dict.fromkeys(values, source)
     return Config.from_values(present | dict(values), sources)

@@ -13,10 +13,6 @@ def check_numbers(arrays: Mapping[str, np.ndarray], what: str) -> None:
     Negative infinity is allowed: in an observation it marks a missing value. Metrics under `log/`
     may be NaN and are not checked.
 
-    Args:
-        arrays: Arrays by key.
-        what: What they are, for the message.
-
     Raises:
         NonFiniteError: If one does; the message names the key and the first index.
     """

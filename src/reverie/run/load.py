@@ -62,10 +62,6 @@ def load_agent(
 def open_saved(logdir: str | os.PathLike[str], trust: bool = False) -> OpenedRun:
     """Opens the folder of a run whose agent is to be loaded.
 
-    Args:
-        logdir: Run folder.
-        trust: Whether the user trusts whoever made it, so that it may name code.
-
     Raises:
         ConfigError: If there is no run in the folder, its files are damaged, or its networks are
             code that must not be imported because the folder was made elsewhere.

@@ -157,14 +157,7 @@ def loop(
     evaluations: Evaluations | None = None,
     callbacks: Sequence[Hook] = (),
 ) -> None:
-    """Runs until the limit of steps or seconds is reached, or a signal arrives.
-
-    Args:
-        run: What the run is made of.
-        collector: Makes the steps.
-        evaluations: What there is for evaluations now and then.
-        callbacks: What the user wants to be called after every step of the loop.
-    """
+    """Runs until the limit of steps or seconds is reached, or a signal arrives."""
     config, done, together = run.config, run.progress, run.together
     monitor = Monitor(run, collector)
     hooks = make_hooks(run, monitor, evaluations, callbacks)

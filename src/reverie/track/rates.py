@@ -5,11 +5,7 @@ from collections.abc import Callable
 
 
 class Rates:
-    """Measures how fast a run acts and learns.
-
-    Args:
-        clock: Returns the time in seconds.
-    """
+    """Measures how fast a run acts and learns."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock

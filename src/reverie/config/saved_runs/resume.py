@@ -44,10 +44,6 @@ def compare(saved: Config, new: Config) -> list[Difference]:
     Options that shape the model, the spaces, the training state or the data in replay must stay;
     those of suites that the task does not use may change freely.
 
-    Args:
-        saved: Configuration in the run folder.
-        new: Configuration that was asked for.
-
     Returns:
         The differences in the order of the schema.
     """
@@ -73,11 +69,6 @@ def inherit(saved: Config, new: Config) -> Config:
 
 def check_resume(saved: Config, new: Config, folder: str = "") -> list[Difference]:
     """Check that a saved run may be resumed with a configuration.
-
-    Args:
-        saved: Configuration in the run folder.
-        new: Configuration that was asked for.
-        folder: The run folder, for the message.
 
     Returns:
         The differences, all allowed; `str` of each is a line for the log.

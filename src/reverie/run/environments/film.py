@@ -40,9 +40,6 @@ class Filmed(gymnasium.ObservationWrapper):
 
     Environments with images in their observations show the first of them, others are rendered.
 
-    Args:
-        env: A wrapped environment.
-
     Raises:
         MissingPackageError: If a package that draws its pictures is not installed.
         FilmingError: If it has no images and does not render any.

@@ -40,11 +40,8 @@ def tag(factory: Callable[..., Any]) -> str:
 def lost(env: gymnasium.Env, other: gymnasium.Env) -> list[str]:
     """Names of what was set on an environment and is not so in another one that was made anew.
 
-    What a reset or a step of the other one changes is state and does not count.
-
-    Args:
-        env: The environment.
-        other: The other one, which is reset if in doubt.
+    What a reset or a step of the other one changes is state and does not count; if in doubt both
+    are made.
     """
     layers = list(_layers(env)), list(_layers(other))
     if [type(layer) for layer in layers[0]] != [type(layer) for layer in layers[1]]:

@@ -77,11 +77,7 @@ def envs_maker(
 ) -> Callable[[int], vector.VectorEnv]:
     """What makes so many parallel environments from a seed, also in another process.
 
-    Args:
-        source: Makes the environments.
-        run: Backend and limits.
-        count: How many.
-        **options: Of `Restarts`.
+    The options are those of `Restarts`.
 
     Raises:
         ConfigError: `run.env_backend` is `native` and the suite has no engine.
@@ -144,12 +140,7 @@ def logger(
 ) -> Logger:
     """Metrics to where `config.outputs` says and to other sinks.
 
-    Args:
-        config: Options of the logger.
-        logdir: Run folder.
-        step: Returns the current environment step.
-        sinks: Outputs besides those of the configuration.
-        **about: What `make_sinks` wants to know of the run.
+    More about the run is what `make_sinks` takes.
     """
     about |= {"step": step, "filter": config.filter, "fps": config.fps}
     return Logger([*make_sinks(config.outputs, logdir, **about), *sinks], step)

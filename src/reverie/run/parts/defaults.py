@@ -37,12 +37,7 @@ def keep(config: Config, saved: Config | None) -> Config:
 
 
 def keep_size(config: Config, path: str | os.PathLike[str]) -> Config:
-    """The size of the model whose parameters are taken, if nobody has set another.
-
-    Args:
-        config: Resolved configuration.
-        path: Run folder, checkpoints folder or checkpoint.
-    """
+    """The size of the model in a run folder, or checkpoint in one, if nobody has set another."""
     path = pathlib.Path(path).expanduser()
     for folder in (path, *path.parents[:2]):
         # A folder of another program may have a file of that name.
@@ -54,13 +49,7 @@ def keep_size(config: Config, path: str | os.PathLike[str]) -> Config:
 
 
 def choose_size(config: Config, placement: Placement, obs_space: Mapping[str, Space]) -> Choice:
-    """Chooses the size of the model by device, memory and observations, if nobody else has.
-
-    Args:
-        config: Resolved configuration.
-        placement: Devices of the run.
-        obs_space: Observation keys.
-    """
+    """Chooses the size of the model by device, memory and observations, if nobody else has."""
     open_ = unset(config, _size_keys())
     if config.random_agent or not open_:
         return config, []

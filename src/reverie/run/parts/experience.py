@@ -43,12 +43,7 @@ def budget(
 
     A capacity that nobody has set is cut to what fits.
 
-    Args:
-        config: Capacity, and where steps live.
-        spaces: Observation and action keys.
-        latents: Latents of the agent; none for a random one.
-        folder: Where it is saved.
-        **shares: How many processes share memory and disk, as for `estimate_budget`.
+    What shares memory and disk is told as for `estimate_budget`.
 
     Raises:
         BudgetError: If it cannot fit; not if the run is limited to a time in which nobody knows how
@@ -85,12 +80,6 @@ def replay(
     config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Space], needed: Budget
 ) -> AnyReplay:
     """Experience replay: here, or in script parallel in processes of its own, if that is asked for.
-
-    Args:
-        config: Capacity, and the sequence length that training needs.
-        spaces: Observation and action keys.
-        latents: Latents of the agent; none for a random one.
-        needed: From `budget`: where steps live.
 
     Raises:
         ConfigError: If others have to load what is in its folder.
@@ -201,10 +190,6 @@ def _replay(
 def selector(config: ReplayConfig, context: int) -> Selector:
     """What draws the sequences: one selector, a mixture of those with a share, or the user's own.
 
-    Args:
-        config: Shares and options of the selectors.
-        context: Steps in front of a sequence that are not trained.
-
     Raises:
         ConfigError: If the user's own cannot be loaded, or is no selector.
     """
@@ -235,10 +220,6 @@ def unsaved_bytes(config: Config, source: AnyReplay) -> int:
 
     A short run never fills these chunks: then it is all of its steps and one file twice. Batches
     that wait, and row numbers of three selectors, come on top.
-
-    Args:
-        config: Number of environments, size of chunks, and how many steps there will be at most.
-        source: The replay.
     """
     steps, nbytes = min(config.replay.size, config.run.steps), source.layout.nbytes
     envs = config.run.envs * (config.ray.actors if config.script == "parallel" else 1)

@@ -44,14 +44,7 @@ def set_up(
     stack: contextlib.ExitStack,
     sinks: Sequence[Sink] = (),
 ) -> Run:
-    """Makes what a run is made of, and restores what the run folder holds.
-
-    Args:
-        config: Resolved configuration.
-        source: Where environments come from; the task of the configuration by default.
-        shutdown: Ends the run early.
-        stack: Closes it.
-        sinks: Outputs of metrics besides those of the configuration.
+    """Makes what a run is made of, which the stack closes, and restores what the run folder holds.
 
     Raises:
         ConfigError: If the configuration does not fit the environment or the run in the folder.

@@ -33,14 +33,7 @@ def open_collector(
     collector: Collector | None = None,
     fleet: Fleet | None = None,
 ) -> Collector:
-    """What makes the steps of training: environments and the policy, if not others' actors.
-
-    Args:
-        run: What the run is made of.
-        stack: Closes it.
-        collector: The user's own.
-        fleet: Actors in other processes.
-    """
+    """What makes the steps of training: environments and the policy, if not others' actors."""
     if collector is not None:
         run.logger.note(f"Steps come from {collector!r}.")
     elif fleet is not None:

@@ -91,11 +91,6 @@ def shares(hosts: Hosts) -> dict[str, int]:
 def create(folder: RunFolder, hosts: Hosts, fresh: bool) -> RunFolder:
     """Makes the run folder, which the first process names.
 
-    Args:
-        folder: As this process would name it.
-        hosts: The processes.
-        fresh: As of `RunFolder.create`.
-
     Raises:
         ConfigError: If that is not possible, or the processes do not see the same folder.
     """
@@ -141,13 +136,7 @@ def share(config: Config, hosts: Hosts) -> Config:
 
 
 def fit(config: Config, part: Config, hosts: Hosts) -> tuple[Config, Config]:
-    """The options of the run and of this process, with a replay for which all have room.
-
-    Args:
-        config: Of the run.
-        part: From `share`, whose replay may have been cut to what fits here.
-        hosts: The processes.
-    """
+    """The options of the run and of this process, with a replay for which all have room."""
     size = min(hosts.gather(part.replay.size))
     if size == config.replay.size // hosts.count:
         return config, part
@@ -156,12 +145,7 @@ def fit(config: Config, part: Config, hosts: Hosts) -> tuple[Config, Config]:
 
 
 def own_part(folder: RunFolder, saved: Checkpoint) -> Checkpoint:
-    """What belongs to another process than the first, which may not have been there before.
-
-    Args:
-        folder: Of this process.
-        saved: That of the first one.
-    """
+    """What another process than the first has kept for a checkpoint, if it was there before."""
     for step in Checkpointer(folder.parts).steps():
         if step > saved.step:  # The run was killed before its checkpoint was there.
             shutil.rmtree(folder.parts / f"{step:012d}")
@@ -193,12 +177,7 @@ class Turn:
 class Together:
     """What the processes agree on while the loop runs; alone there is nothing to ask.
 
-    Args:
-        hosts: The processes.
-        shutdown: Ends this process early, or hears that another one was told to.
-
     Attributes:
-        hosts: As given.
         wanted: Whether this process wants a save in the next turn.
     """
 
@@ -221,10 +200,6 @@ class Together:
 
     def turn(self, steps: int, ready: bool) -> Turn:
         """Says what this process has, and returns what all of them have.
-
-        Args:
-            steps: New environment steps.
-            ready: Whether the replay is ready for an update.
 
         Raises:
             Stopped: If one of the processes has to end: the turn counts for none of them.

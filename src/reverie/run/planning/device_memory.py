@@ -17,12 +17,7 @@ class DeviceMemoryError(RuntimeError):
 
 @contextlib.contextmanager
 def explain_device_memory(config: Config, learner: Learner | None = None) -> Iterator[None]:
-    """Inside, an error of a device without memory is raised as a `DeviceMemoryError`.
-
-    Args:
-        config: Options of the run, which the message names.
-        learner: What has compiled programs, whose needs the message tells.
-    """
+    """Inside, an error of a device without memory is raised as a `DeviceMemoryError`."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:

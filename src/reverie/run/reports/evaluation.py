@@ -143,10 +143,7 @@ def log(logger: Logger, result: Evaluation, records: Records, restarts: int) -> 
 
 
 def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
-    """Evaluates the newest parameters of a finished run and draws what was learned.
-
-    Args:
-        run: The finished run, whose environments are closed.
+    """Evaluates a finished run, whose environments are closed, and draws what was learned.
 
     Returns:
         The evaluation, unless no episode ended in time, and the files that were written.

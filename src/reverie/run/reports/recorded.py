@@ -22,13 +22,6 @@ class Recorder:
     """Collects the episodes of an evaluation, as a callback of `evaluate`.
 
     Episodes that an environment plays beyond those that count are left out.
-
-    Args:
-        folder: Where the steps go, in the format of replay; may hold those of another evaluation.
-        spaces: Observations and actions.
-        latents: Latents of the agent.
-        episodes: How many are played.
-        envs: In how many environments.
     """
 
     def __init__(
@@ -63,11 +56,7 @@ class Recorder:
             self._steps.end(int(index))  # So that each episode has a file of its own.
 
     def save(self, note: Callable[[str], object]) -> None:
-        """Replaces what is in the folder, as the last thing that is done with it.
-
-        Args:
-            note: Told if that is not possible: the scores are worth more.
-        """
+        """Replaces what is in the folder, as the last thing; tells if that is not possible."""
         folder = self._folder
         new = folder.with_name(f"{folder.name}.new")
         try:

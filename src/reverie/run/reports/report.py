@@ -62,12 +62,7 @@ def report(
 
 
 def videos(results: Results, when: str) -> dict[str, np.ndarray]:
-    """A video of every image key: predicted open-loop, and imagined with the policy's actions.
-
-    Args:
-        results: A report of the agent.
-        when: Put into the titles.
-    """
+    """A video of every image key: predicted open-loop, and imagined with the policy's actions."""
     found = {}
     for name, true, pred in _pairs(results, ndim=5):
         key, half = name.removeprefix(_PLOT), true.shape[1] // 2

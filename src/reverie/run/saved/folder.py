@@ -165,11 +165,6 @@ class RunFolder:
     ) -> None:
         """Checks that an environment has the spaces of the run in the folder, if there is one.
 
-        Args:
-            observation: As the environment declares it.
-            action: As the environment declares it.
-            use: What is to be done with the run, for the message.
-
         Raises:
             ConfigError: If it has others; the message names them.
         """
@@ -222,10 +217,6 @@ def open_run(
     logdir: str | os.PathLike[str], trust: bool = False
 ) -> tuple[RunFolder, Config, SavedRun]:
     """Opens the folder of an existing run.
-
-    Args:
-        logdir: Run folder.
-        trust: Whether the user trusts whoever made it, so that it may name code.
 
     Returns:
         The folder; the configuration that the run was trained with, with `logdir` where the folder

@@ -37,10 +37,6 @@ class Saver:
     def start(self, write: Callable[[], None], message: str) -> None:
         """Starts a save, after the one before.
 
-        Args:
-            write: Does it.
-            message: For the user, when it is done.
-
         Raises:
             Exception: What the save before has raised.
         """

@@ -15,9 +15,6 @@ def file_name(key: str) -> str:
 
     Slashes become dashes. Where anything else has to change, a part of the key's hash is added,
     so that two keys never share a file.
-
-    Args:
-        key: Any text.
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "-", key).lstrip(".")[:LONGEST_FILE]
     if name and name == key.replace("/", "-") and "-" not in key:
@@ -36,31 +33,19 @@ def encodable(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text on one line, without characters that a terminal takes as commands.
-
-    Args:
-        text: Any text; what cannot be printed is escaped.
-    """
+    """A text on one line: what cannot be printed, such as a command of terminals, is escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def task_title(task: str) -> str:
-    """A task as people call it: `CartPole-v1` for `gym_CartPole-v1`, `Target` for `my_env:Target`.
-
-    Args:
-        task: Name of a task, or any text.
-    """
+    """A task as people call it: `CartPole-v1` of `gym_CartPole-v1`, `Target` of `my_env:Target`."""
     for suite in ("gym_", "custom_"):
         task = task.removeprefix(suite)
     return task.rpartition(":")[2]
 
 
 def plain(text: str) -> str:
-    """A text that matplotlib draws as it is, on one line, instead of as a formula.
-
-    Args:
-        text: Any text; what cannot be shown is escaped, and what is too long is cut.
-    """
+    """A text, cut if it is too long, that matplotlib draws as it is, instead of as a formula."""
     text = printable(text)
     if len(text) > LONGEST_TEXT:
         text = text[: LONGEST_TEXT - 1] + "…"

@@ -102,12 +102,7 @@ def _draw_series(
 
 
 def latest(records: Sequence[dict[str, Any]], key: str) -> np.ndarray:
-    """Steps, finite values and times [3, K], without what a resumed run went through once more.
-
-    Args:
-        records: Of a file, see `read_jsonl`.
-        key: Name of the value.
-    """
+    """Steps, finite values and times [3, K], without what a resumed run went through once more."""
     rows = []
     bound = math.inf
     for record in reversed(records):

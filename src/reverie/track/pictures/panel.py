@@ -26,11 +26,7 @@ FINE = 2
 
 
 class Panel:
-    """Draws the newest steps of an episode below its pictures.
-
-    Args:
-        title: Put at the right end, for example which episode it is.
-    """
+    """Draws the newest steps of an episode below its pictures."""
 
     def __init__(self, title: str = ""):
         self._title = title

@@ -137,11 +137,6 @@ def compare(
 ) -> tuple[list[Comparison], list[str]]:
     """Groups runs by task and configuration.
 
-    Args:
-        runs: The runs.
-        axis: What curves are drawn over.
-        baseline: Whose curves to put beside them, which are over steps and frames alone.
-
     Returns:
         One comparison per task, and what to know about them.
     """

@@ -18,13 +18,7 @@ from reverie.track.runs.compare_picture import COLORS, label_of
 def write_page(
     found: Sequence[Comparison], path: str | pathlib.Path, axis: Axis = "steps"
 ) -> pathlib.Path:
-    """Writes a page with a plot per task: values under the pointer, curves switched on and off.
-
-    Args:
-        found: What to show.
-        path: Where to write.
-        axis: What the curves are over.
-    """
+    """Writes a page with a plot per task: values under the pointer, curves switched on and off."""
     path = pathlib.Path(path).expanduser()
     root = importlib.resources.files("reverie")
     vendor = root / "view" / "static" / "vendor"

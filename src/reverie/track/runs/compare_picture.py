@@ -31,13 +31,7 @@ COLORS = (
 def draw_comparison(
     found: Sequence[Comparison], path: str | pathlib.Path, axis: Axis = "steps"
 ) -> pathlib.Path:
-    """Draws one plot per task: seeds as thin lines, their middle as a thick one with its interval.
-
-    Args:
-        found: What to draw.
-        path: Where to write the png.
-        axis: What the curves are over.
-    """
+    """Draws one plot per task: seeds as thin lines, their middle as a thick one with interval."""
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
     size = (7.5, 4.5) if len(found) == 1 else (4.0 * columns, 3.1 * rows)

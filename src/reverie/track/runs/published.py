@@ -67,9 +67,6 @@ def published_curve(benchmark: str, task: str) -> Curve:
 def published_for(options: Mapping[str, Any]) -> Curve:
     """The published curve of a run's task, over agent steps as the run counts them.
 
-    Args:
-        options: Of the run, by dotted key.
-
     Raises:
         ValueError: There is none.
     """
@@ -88,19 +85,12 @@ def published_for(options: Mapping[str, Any]) -> Curve:
 
 
 def action_repeat(options: Mapping[str, Any]) -> int:
-    """Frames of the environment for each step of a run, which papers count.
-
-    Args:
-        options: Of the run, by dotted key.
-    """
+    """Frames of the environment for each step of a run, which papers count."""
     return options.get(f"env.{suite_of(str(options['task']))}.repeat", 1)
 
 
 def original_curve(task: str) -> Curve:
     """What the original reached with the options of the experiments `cartpole` and `pendulum`.
-
-    Args:
-        task: Name of the task, for example `gym_CartPole-v1`.
 
     Raises:
         ValueError: It was not run; the message names what was.

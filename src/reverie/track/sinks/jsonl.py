@@ -34,9 +34,6 @@ class JsonlSink(Sink):
 
     All files are appended to, each line with one system call: a killed process leaves whole
     lines, and a line torn by a full disk or a power cut is removed when the run resumes.
-
-    Args:
-        logdir: Run folder; it is created when missing.
     """
 
     def __init__(self, logdir: str | pathlib.Path):
@@ -69,9 +66,6 @@ class JsonlSink(Sink):
 
 def read_jsonl(path: str | pathlib.Path) -> list[dict[str, Any]]:
     """Reads a file of JSON lines, also while a run is writing it.
-
-    Args:
-        path: For example `logdir / "scores.jsonl"`.
 
     Returns:
         One dict per line, in file order; `null` comes back as NaN. A last line that was cut off
@@ -126,12 +120,7 @@ def last_records(path: str | pathlib.Path, count: int, key: str = "step") -> lis
 
 
 def go_back(logdir: str | pathlib.Path, step: int) -> None:
-    """Cuts off the records of later steps, which a resumed run is about to write again.
-
-    Args:
-        logdir: Run folder.
-        step: Environment step at which the run goes on.
-    """
+    """Cuts off the records of later steps, which a resumed run is about to write again."""
     for name in (METRICS, SCORES):
         _mend(pathlib.Path(logdir).expanduser() / name, step)
 

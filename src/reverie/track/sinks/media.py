@@ -15,10 +15,6 @@ class MediaSink(Sink):
 
     Names are those of `track.encoding.names.file_name`; steps are padded with zeros so that files
     sort by time. Half-written files are never seen under these names.
-
-    Args:
-        logdir: Run folder.
-        fps: Frames per second of videos.
     """
 
     def __init__(self, logdir: str | pathlib.Path, fps: float = 15.0):

@@ -36,9 +36,6 @@ OUTPUTS = ("terminal", "jsonl", *REMOTE)
 def check_outputs(outputs: Sequence[str]) -> None:
     """Checks that outputs exist and that what they need is installed.
 
-    Args:
-        outputs: Names from `OUTPUTS`.
-
     Raises:
         OutputError: An output is unknown, named twice or lacks a package.
     """

@@ -29,9 +29,6 @@ class ScopeSink(Sink):
 
     Messages are the text column `notes`, the configuration is the text column `config`.
     Everything is on disk when a call returns.
-
-    Args:
-        run: What the sink may know about the run.
     """
 
     def __init__(self, run: RunInfo):

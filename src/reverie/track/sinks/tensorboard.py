@@ -23,9 +23,6 @@ class TensorboardSink(Sink):
     Numbers become scalars; images, videos (animated gif), texts and histograms keep their kind.
     Messages are the text `notes`, the configuration is the text `config` and the
     hyperparameters. Everything is on disk when a call returns.
-
-    Args:
-        run: What the sink may know about the run.
     """
 
     def __init__(self, run: RunInfo):

@@ -29,9 +29,6 @@ class TrackioSink(Sink):
 
     The variables that Trackio reads decide the rest, such as `TRACKIO_DIR`, where everything lies,
     and `TRACKIO_SPACE_ID`. The project is `reverie`, or what `TRACKIO_PROJECT` says.
-
-    Args:
-        run: What the sink may know about the run.
     """
 
     def __init__(self, run: RunInfo):

@@ -43,9 +43,6 @@ class WandbSink(Sink):
 
     The variables that W&B reads decide the rest, such as `WANDB_MODE=offline`, `WANDB_PROJECT`
     and `WANDB_ENTITY`. Its files lie in `wandb/` of the run folder.
-
-    Args:
-        run: What the sink may know about the run.
     """
 
     def __init__(self, run: RunInfo):
