@@ -22,12 +22,14 @@ from reverie.cli import main
 from reverie.config.errors import ConfigError
 from reverie.learner.checkpoints import checkpoint
 from reverie.learner.checkpoints.checkpoint import Checkpointer, CheckpointError
+from reverie.learner.placement.hosts import Hosts
 from reverie.replay.files import format
 from reverie.replay.files.format import DamagedFile
 from reverie.run.environments.source import EnvSource
 from reverie.run.parts import build, experience, state
 from reverie.run.parts.ratio import Ratio
 from reverie.run.parts.shutdown import Shutdown
+from reverie.run.parts.together import Together
 from reverie.run.saved.folder import open_run
 from reverie.run.saved.space_file import read_spaces
 from reverie.track.pictures.curve import learning_curve
@@ -175,7 +177,8 @@ def reader(finished, tmp_path_factory):
             agent, ratio = Agent(arrays.arrays), Ratio(1.0, 16)
             policy, stop = RandomPolicy(spaces.act, 0), Shutdown()
             parts = (folder, keys, agent, policy, replay, batches, ratio)
-            state.restore(state.Run(config, source, stop, *parts))
+            alone = Together(Hosts(), stop)
+            state.restore(state.Run(config, source, stop, *parts, config, alone))
             if replay.ready(2):
                 batches.next()
 

@@ -96,10 +96,7 @@ def train(
 
 
 def work(
-    run: Run,
-    callbacks: Sequence[Hook] = (),
-    collector: Collector | None = None,
-    fleet: Fleet | None = None,
+    run: Run, callbacks: Sequence[Hook], collector: Collector | None, fleet: Fleet | None
 ) -> None:
     """Makes the environments, runs the loop in them, and saves, whatever happens meanwhile."""
     # The environments are closed before what follows: of some there can only be one at a time.
@@ -154,8 +151,8 @@ def rescue(run: Run, error: BaseException) -> None:
 def loop(
     run: Run,
     collector: Collector,
-    evaluations: Evaluations | None = None,
-    callbacks: Sequence[Hook] = (),
+    evaluations: Evaluations | None,
+    callbacks: Sequence[Hook],
 ) -> None:
     """Runs until the limit of steps or seconds is reached, or a signal arrives."""
     config, done, together = run.config, run.progress, run.together

@@ -18,8 +18,6 @@ from reverie.run.environments.source import CUSTOM, EnvSource
 Maker = Callable[[], gymnasium.Env]
 EnvLike = str | gymnasium.Env | Maker
 
-_ONLY_ONE = "Pass a class or a function that makes environments."
-
 
 def resolve(env: EnvLike) -> EnvSource:
     """Where the environments come from that were passed, with default settings of their suite.
@@ -98,7 +96,7 @@ def _instance(env: gymnasium.Env) -> EnvSource:
     limits = {"envs": 1, "eval_envs": 1, "env_backend": "sync", "env_max_restarts": 0}
     note = (
         f"The instance of {name} that was passed is the only environment ({'; '.join(reasons)}). "
-        + _ONLY_ONE
+        "Pass a class or a function that makes environments."
     )
     only = functools.partial(Borrowed, env)
     return EnvSource(task, custom=only, example=Borrowed(env), limits=limits, note=note)

@@ -1,5 +1,6 @@
 """Where the environments of a run come from, and what is known of them before it begins."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -161,11 +162,8 @@ class EnvSource:
         backend = run.env_backend if run and run.env_backend != "native" else "auto"
         if run and choose([factory] * run.envs, backend, self.slow)[0] == "async":
             return probe_in_process(factory)
-        env = factory()
-        try:
+        with contextlib.closing(factory()) as env:
             return probe(env)
-        finally:
-            env.close()
 
     def _factory(self) -> Factory:
         if self.custom is not None:
@@ -184,8 +182,7 @@ class EnvSource:
         return {key: value for key, value in self._options().items() if key != "kwargs"}
 
     def _options(self) -> dict[str, Any]:
-        section = getattr(self.config, self.suite, None)
-        options = section.model_dump() if section else {}
+        options = getattr(self.config, self.suite).model_dump()
         if self.seen is not None and options.get("info_mask") == "auto":
             options["info_mask"] = "use" if self.seen.masked else "ignore"
         if self.folder is None:

@@ -3,7 +3,6 @@
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import cloudpickle
 
@@ -84,14 +83,8 @@ def replay(
     Raises:
         ConfigError: If others have to load what is in its folder.
     """
-    make = functools.partial(
-        _replay,
-        config,
-        spaces,
-        latents,
-        length=config.consec_train * config.batch_length,
-        online=config.replay.online,
-    )
+    make = _replay(config, spaces, latents, config.consec_train * config.batch_length)
+    make = functools.partial(make, online=config.replay.online)
     shards = config.ray.replay_shards
     if shards and config.script == "parallel":
         if serials(needed.folder):
@@ -109,17 +102,18 @@ def replay(
         capacity=config.replay.size,
         selector=selector(config.replay, config.replay_context),
         storage=_storage(needed, needed.folder),
-    )()
+    )
 
 
 def _sharded(
-    config: Config, layout: Layout, make: Callable[..., Callable[[], Replay]], needed: Budget
+    config: Config, layout: Layout, make: Callable[..., Replay], needed: Budget
 ) -> AnyReplay:
     from reverie.replay.shards.sharded import ShardedReplay
 
     count = config.ray.replay_shards
     makes = [
-        make(
+        functools.partial(
+            make,
             capacity=-(-config.replay.size // count),
             selector=selector(config.replay, config.replay_context),
             storage=_storage(needed, shard_folder(needed.folder, index), count),
@@ -164,18 +158,13 @@ def eval_replay(
 
     They live in RAM and are not saved: the next evaluation brings others.
     """
-    length = config.consec_report * config.report_length
-    capacity = config.replay.eval_size
-    return _replay(config, spaces, latents, length=length, capacity=capacity, online=False)()
+    make = _replay(config, spaces, latents, config.consec_report * config.report_length)
+    return make(capacity=config.replay.eval_size, online=False)
 
 
 def _replay(
-    config: Config,
-    spaces: Mapping[str, Space],
-    latents: Mapping[str, Space],
-    length: int,
-    **options: Any,
-) -> Callable[[], Replay]:
+    config: Config, spaces: Mapping[str, Space], latents: Mapping[str, Space], length: int
+) -> Callable[..., Replay]:
     return functools.partial(
         Replay,
         {**spaces, **latents},
@@ -183,7 +172,7 @@ def _replay(
         chunksize=config.replay.chunksize,
         context=config.replay_context,
         latents=tuple(latents),
-        **{"seed": config.seed, **options},
+        seed=config.seed,
     )
 
 

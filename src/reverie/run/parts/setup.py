@@ -105,8 +105,8 @@ def set_up(
         notes.append(f"Each of the {hosts.count} processes counts its part of what is free.")
     batches = stack.enter_context(experience.batches(part, replay))
     ratio = Ratio(config.run.train_ratio, config.batch_size * config.batch_length)
-    run = Run(config, source, shutdown, folder, keys, learner, policy, replay, batches, ratio)
-    run.share, run.together = part, together.Together(hosts, shutdown)
+    made = folder, keys, learner, policy, replay, batches, ratio
+    run = Run(config, source, shutdown, *made, part, together.Together(hosts, shutdown))
     restored = restore(run)
     if start and learner and not restored:
         learner.load(start.arrays)

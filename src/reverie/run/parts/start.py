@@ -23,8 +23,7 @@ def open_envs(run: Run, episodes: int = 0, *, filmed: bool = False) -> VectorEnv
         source = dataclasses.replace(source, filmed=True)
     if not episodes:
         source = dataclasses.replace(source, folder=run.folder.root)
-    cancelled = lambda: shutdown.requested is not None  # noqa: E731
-    return build.vector_env(source, config.run, seed, episodes, cancelled)
+    return build.vector_env(source, config.run, seed, episodes, lambda: bool(shutdown.requested))
 
 
 def open_collector(

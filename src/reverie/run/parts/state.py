@@ -14,7 +14,6 @@ from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
 from reverie.learner.checkpoints.checkpoint import Checkpoint, Checkpointer, CheckpointError
 from reverie.learner.learner import Learner
-from reverie.learner.placement.hosts import Hosts
 from reverie.learner.policy import Policy
 from reverie.replay.batches import AnyReplay, Batches
 from reverie.run.environments.source import EnvSource
@@ -111,8 +110,8 @@ class Run:
     replay: AnyReplay
     batches: Batches
     ratio: Ratio
-    share: Config = dataclasses.field(init=False)
-    together: Together = dataclasses.field(init=False)
+    share: Config
+    together: Together
     progress: Progress = dataclasses.field(default_factory=Progress)
     collector: Collector | None = None
     watches: Mapping[str, Stopwatch] = dataclasses.field(
@@ -121,9 +120,6 @@ class Run:
     previews: Batches = dataclasses.field(init=False)
     logger: Logger = dataclasses.field(init=False)
     saver: Saver = dataclasses.field(init=False)
-
-    def __post_init__(self):
-        self.share, self.together = self.config, Together(Hosts(), self.shutdown)
 
     @property
     def steps(self) -> int:

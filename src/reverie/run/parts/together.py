@@ -96,15 +96,14 @@ def create(folder: RunFolder, hosts: Hosts, fresh: bool) -> RunFolder:
     """
     if hosts.first:
         folder = folder.create(fresh)
-    root = hosts.gather(str(folder.root))[0]
-    folder = RunFolder(pathlib.Path(root), hosts.index)
+    folder = located(folder, hosts)
     seen = hosts.gather([Checkpointer(folder.checkpoints).steps(), socket.gethostname()])
     for number, (steps, name) in enumerate(seen):
         if steps != seen[0][0]:
             raise ConfigError(
-                f"Process {number} on {name} sees the checkpoints {steps} in {root}, and process 0 "
-                f"on {seen[0][1]} sees {seen[0][0]}: a run over several hosts needs a --logdir "
-                "that all of them share."
+                f"Process {number} on {name} sees the checkpoints {steps} in {folder.root}, and "
+                f"process 0 on {seen[0][1]} sees {seen[0][0]}: a run over several hosts needs a "
+                "--logdir that all of them share."
             )
     folder.own.mkdir(parents=True, exist_ok=True)
     return folder

@@ -110,11 +110,10 @@ def _advice(
         lines.append(f"`reverie config --from {folder.parent.parent}` prints those that match it.")
     else:
         lines.append("The observations or actions of the two environments differ.")
-    leave_out = error.without()
     if len(error.names) <= transfer.SHOWN:
         lines.append(
-            f"To leave these parameters out: --run.from_checkpoint_regex '{leave_out}'. They then "
-            "start anew."
+            f"To leave these parameters out: --run.from_checkpoint_regex '{error.without()}'. They "
+            "then start anew."
         )
     else:
         lines.append(
