@@ -120,7 +120,16 @@ def even_rgb(video: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: The array is not such a video.
     """
-    return _enlarge(_rgb(video, ndim=4))
+    frames = wide_rgb(video, MIN_WIDTH)
+    odd = (0, frames.shape[1] % 2), (0, frames.shape[2] % 2)
+    return np.ascontiguousarray(np.pad(frames, ((0, 0), *odd, (0, 0)), mode="edge"))
+
+
+def wide_rgb(video: np.ndarray, width: int) -> np.ndarray:
+    """A uint8 video in three channels, with its pixels repeated where it is narrower than that."""
+    frames = _rgb(video, ndim=4)
+    factor = -(-width // frames.shape[2])
+    return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def write_image(path: str | pathlib.Path, image: np.ndarray) -> pathlib.Path:
@@ -174,15 +183,6 @@ def _check(array: np.ndarray, ndim: int) -> None:
 def _rgb(array: np.ndarray, ndim: int) -> np.ndarray:
     _check(array, ndim)
     return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array[..., :3]
-
-
-def _enlarge(frames: np.ndarray) -> np.ndarray:
-    """Repeats pixels of narrow frames, and pads to even sizes, which H.264 asks for."""
-    _, height, width, _ = frames.shape
-    factor = -(-MIN_WIDTH // width)
-    frames = frames.repeat(factor, axis=1).repeat(factor, axis=2)
-    odd = (0, height * factor % 2), (0, width * factor % 2)
-    return np.ascontiguousarray(np.pad(frames, ((0, 0), *odd, (0, 0)), mode="edge"))
 
 
 def _ffmpeg() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reverie.track.encoding.video import wide_rgb
 from reverie.track.pictures import style
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ class Panel:
         for name, value in values.items():
             if value is not None:
                 self._remember(name, float(value))
-        picture = _enlarged(picture)
-        panel = self._draw(picture.shape[1])
-        return np.concatenate([picture, panel], 0)
+        picture = wide_rgb(picture[None], MIN_WIDTH)[0]
+        return np.concatenate([picture, self._draw(picture.shape[1])], 0)
 
     def _remember(self, name: str, value: float) -> None:
         self._history.setdefault(name, collections.deque(maxlen=1024)).append(value)
@@ -119,13 +119,6 @@ class Panel:
 def _last(values: Any, count: int) -> list[float]:
     """The newest values, without those that cannot be drawn."""
     return [x if math.isfinite(x) else 0.0 for x in list(values)[-count:]]
-
-
-def _enlarged(picture: np.ndarray) -> np.ndarray:
-    """The picture in three channels, enlarged to the least width, in whole pixels."""
-    picture = picture.repeat(3, -1) if picture.shape[-1] == 1 else picture[..., :3]
-    factor = -(-MIN_WIDTH // picture.shape[1])
-    return picture.repeat(factor, 0).repeat(factor, 1)
 
 
 def _width(text: str) -> float:
