@@ -1,7 +1,7 @@
 """The look of all pictures: colours, sizes, grids. Loads matplotlib only when something is drawn.
 
-Figures are made with matplotlib's object-oriented interface and the Agg canvas: no window, no
-global state, so drawing works on a server and inside another program that uses matplotlib.
+Figures are made with matplotlib's object-oriented interface: no window, no global state, so drawing
+works on a server and inside another program that uses matplotlib.
 """
 
 import functools
@@ -31,12 +31,9 @@ DPI = 160
 
 def new_figure(width: float, height: float) -> "Figure":
     """Makes an empty figure of a size in inches, ready to be saved as png."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
 
 
 def clean(axes: "Axes", fontsize: float = 9) -> None:
