@@ -98,9 +98,10 @@ def test_the_filter_chooses_and_the_default_shows_scores_losses_rates_and_predic
     assert (step, set(metrics)) == (1, set(shown))
 
 
-def test_a_slow_sink_holds_nothing_up_and_its_drops_are_counted(caplog):
+def test_a_slow_sink_holds_nothing_up_and_its_drops_are_counted(caplog, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 60)
     slow, quick = Stuck(), Recorder()
-    background = Background({"slow": lambda: slow, "quick": lazy(quick)}, "", patience=60)
+    background = Background({"slow": lambda: slow, "quick": lazy(quick)}, "")
     background.write(0, {"x": 0})
     assert slow.began.wait(60)
     for step in range(1, QUEUE + 4):
@@ -122,8 +123,9 @@ def test_closing_waits_for_all_together_and_not_for_ever(caplog, monkeypatch):
 
     waits, join = [], module._Worker.join
     monkeypatch.setattr(module._Worker, "join", waited)
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
     sinks = [Stuck(), Stuck(), Stuck()]
-    background = Background({f"s{i}": lambda s=s: s for i, s in enumerate(sinks)}, "", patience=0.5)
+    background = Background({f"s{i}": lambda s=s: s for i, s in enumerate(sinks)}, "")
     background.write(0, {"x": 0})
     begin = time.monotonic()
     background.close()

@@ -16,13 +16,14 @@ WRITE = """
 import pathlib, sys
 import numpy as np
 from reverie.track.logger import Logger
+from reverie.track.sinks import background
 from reverie.track.sinks.registry import make_sinks
 
 steps, first = map(int, sys.argv[2].split(",")), int(sys.argv[3])
 about = {"options": {"run": {"steps": 3}}, "first_step": first, "filter": ""}
 step = 0
 sinks = make_sinks(["trackio"], pathlib.Path(sys.argv[1]), step=lambda: step, **about)
-sinks[0]._patience = 400
+background.PATIENCE = 400
 with Logger(sinks, lambda: step) as logger:
     for step in steps:
         logger.add({"train/loss/dyn": step / 10, "text": "größe", "nan": float("nan")})

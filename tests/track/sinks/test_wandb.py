@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from reverie.track.logger import Logger
+from reverie.track.sinks.base import kept
 from reverie.track.sinks.registry import make_sinks
 
 wandb = pytest.importorskip("wandb", reason="needs the extra wandb")
@@ -112,12 +113,10 @@ def test_a_resume_keeps_the_id_of_the_run(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "../../x", "a b", "x" * 100, "\udcff"])
 def test_a_damaged_id_is_replaced(tmp_path, text):
-    from reverie.track.sinks.wandb import ID, _run_id
-
-    (tmp_path / ID).write_bytes(text.encode(errors="surrogateescape"))
-    fresh = _run_id(tmp_path)
-    assert fresh.isalnum()
-    assert _run_id(tmp_path) == fresh
+    path = tmp_path / "id.txt"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    assert kept(path, r"[\w-]{1,64}", "fresh") == "fresh"
+    assert kept(path, r"[\w-]{1,64}", "newer") == "fresh"
 
 
 def test_who_is_not_logged_in_is_told_before_the_run(monkeypatch, tmp_path):

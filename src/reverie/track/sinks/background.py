@@ -39,17 +39,13 @@ class Background(Sink):
     Args:
         makers: Makes each sink by its name, in its thread.
         filter: Regular expression searched in metric names: the sinks get the matches only.
-        patience: Seconds that `close` waits for all sinks together.
 
     Raises:
         ValueError: `filter` is not a regular expression.
     """
 
-    def __init__(
-        self, makers: Mapping[str, Callable[[], Sink]], filter: str, patience: float = PATIENCE
-    ):
+    def __init__(self, makers: Mapping[str, Callable[[], Sink]], filter: str):
         self._filter = compiled(filter)
-        self._patience = patience
         self._workers = [_Worker(name, make) for name, make in makers.items()]
 
     def write(self, step: int, metrics: Mapping[str, Value]) -> None:
@@ -65,7 +61,7 @@ class Background(Sink):
     def close(self) -> None:
         """Waits some seconds until everything is written, and reports what is not."""
         workers, self._workers = self._workers, []
-        end = time.monotonic() + self._patience
+        end = time.monotonic() + PATIENCE
         for worker in workers:
             worker.finish()
         for worker in workers:

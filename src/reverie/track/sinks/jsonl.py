@@ -136,8 +136,8 @@ class _Appender:
     def append(self, record: Mapping[str, Value]) -> None:
         if self._file is None:
             raise ValueError(f"{self._path} is closed: a logger cannot be used after close().")
-        finite = {k: _finite(v) for k, v in record.items()}
-        left = line = json.dumps(finite, allow_nan=False).encode() + b"\n"
+        odd = {k: None for k, x in record.items() if isinstance(x, float) and not math.isfinite(x)}
+        left = line = json.dumps({**record, **odd}, allow_nan=False).encode() + b"\n"
         try:
             while left:
                 left = left[os.write(self._file, left) :]
@@ -177,7 +177,3 @@ def parse(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
-
-
-def _finite(value: Value) -> Value | None:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

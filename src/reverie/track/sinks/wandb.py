@@ -3,7 +3,6 @@
 import functools
 import io
 import os
-import pathlib
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +53,7 @@ class WandbSink(Sink):
             project=os.environ.get("WANDB_PROJECT", "reverie"),
             name=printable(run.logdir.resolve().name),
             dir=str(run.logdir),
-            id=_run_id(run.logdir),
+            id=kept(run.logdir / ID, r"[\w-]{1,64}", secrets.token_hex(4)),
             config=dict(run.options or {}),
             resume="allow",
             # Another run of the same process, such as one of the user's own, goes on beside it.
@@ -82,8 +81,3 @@ class WandbSink(Sink):
         if value.ndim == 3:
             return wandb.Image(value)
         return wandb.Video(io.BytesIO(gif(value, self._fps)), format="gif")
-
-
-def _run_id(folder: pathlib.Path) -> str:
-    """The id in the run folder; a new one if there is none or it is not one."""
-    return kept(folder / ID, r"[\w-]{1,64}", secrets.token_hex(4))
