@@ -157,9 +157,8 @@ def _rows(transition: Mapping[str, np.ndarray], key: str, count: int) -> np.ndar
     return array
 
 
-def _numbers(key: str, value: Any) -> np.ndarray:
-    """The value as a float64 array, also when it is bfloat16, boolean or a Python number."""
-    array = np.asarray(value)
-    if array.dtype.kind in "OUSMmc":
+def _numbers(key: str, value: np.ndarray) -> np.ndarray:
+    """The value in float64, also when it is bfloat16 or boolean."""
+    if value.dtype.kind in "OUSMmc":
         raise ValueError(f"Value {value!r} of {key!r} is not numeric: expected numbers.")
-    return array.astype(np.float64)
+    return value.astype(np.float64)
