@@ -25,6 +25,7 @@ from reverie.commands.words import UsageError
 from reverie.config.schema import Config, with_values
 from reverie.envs.vector.processes import python
 from reverie.envs.vector.restarts import Restarts
+from reverie.track.sinks.terminal import say
 
 _LEARNER = (
     "sys.argv[:] = ['reverie', '--learner', *sys.argv[1:]]; "
@@ -45,7 +46,7 @@ def supervise(config: Config) -> int:
     learner = _Learner()
     with learner.signals(), open_fleet(config.ray) as fleet:
         learner.install()  # Ray has taken them.
-        restarts = Restarts.of(config.run, name="The learner", tell=_say)
+        restarts = Restarts.of(config.run, name="The learner", tell=say)
         while True:
             folder, code = learner.run(config, fleet)
             if code >= 0 or learner.asked:
@@ -185,10 +186,3 @@ def _told(supervisor: Connection) -> Any:
                 supervisor.send(str(run.folder.root))
 
     return tell
-
-
-def _say(text: str) -> None:
-    """A line of the supervisor, below what the learner may have left on the terminal."""
-    clear = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""
-    with contextlib.suppress(OSError):
-        os.write(2, f"{clear}{text}\n".encode())

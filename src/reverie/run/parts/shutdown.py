@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from reverie.track.sinks.terminal import say
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 AGAIN_SECONDS = 0.1
@@ -127,11 +129,3 @@ def leave(number: int, text: str) -> None:
     """Ends the process at once, as after a signal."""
     say(text)
     os._exit(128 + number)
-
-
-def say(text: str) -> None:
-    """Prints a line to the standard error output, from within a signal handler."""
-    with contextlib.suppress(OSError):
-        if os.isatty(2):
-            text = f"\r\x1b[K\x1b[?25h{text}"  # A progress line may have hidden the cursor.
-        os.write(2, f"{text}\n".encode())

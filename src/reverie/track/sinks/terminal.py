@@ -2,6 +2,7 @@
 
 import atexit
 import collections
+import contextlib
 import datetime
 import io
 import math
@@ -299,6 +300,14 @@ class _Eta:
         if self._duration > 0:
             shares.append((self._clock() - self._start) / self._duration)
         return min(1.0, max(shares)) if shares else None
+
+
+def say(text: str) -> None:
+    """Prints a line to the errors, also in a signal handler, below what a board has left there."""
+    with contextlib.suppress(OSError):
+        if os.isatty(2):
+            text = f"\r\x1b[K\x1b[?25h{text}"  # It may have hidden the cursor.
+        os.write(2, f"{text}\n".encode())
 
 
 def _interactive(file: TextIO) -> bool:
