@@ -49,9 +49,6 @@ def plot_runs(
         axis: What the curves are over, `steps`, `frames` or `hours`.
         baseline: Whose curves to put beside them: `published`, `original`, or nobody's.
 
-    Returns:
-        The files.
-
     Raises:
         NothingToPlot: If no run has a finished episode, or a word is none that is known.
     """

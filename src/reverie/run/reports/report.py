@@ -38,9 +38,6 @@ def report(
         batches: Number of batches, at least 1.
         prefix: Names what is logged, and so where the batches come from.
         step: Of the run, for the titles.
-
-    Returns:
-        The plots.
     """
     results: dict[str, np.ndarray] = {}
     for _ in range(batches):
@@ -83,9 +80,6 @@ def plots(results: Results, folder: pathlib.Path, when: str = "") -> list[pathli
             and `openloop/error-by-horizon`, and `dream.png`: what the policy expects of its own
             actions.
         when: Put into the titles.
-
-    Returns:
-        The files.
     """
     files, when = [], f", {when}" if when else ""
     for name, true, pred in _pairs(results, ndim=3):

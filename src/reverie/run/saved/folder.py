@@ -185,11 +185,7 @@ class RunFolder:
             )
 
     def set_aside(self) -> list[str]:
-        """Gives what belongs to no checkpoint another name: a new run begins.
-
-        Returns:
-            Messages for the user.
-        """
+        """Gives what belongs to no checkpoint another name, and tells it: a new run begins."""
         lost = [self.replay, *(self.own / name for name in (METRICS, SCORES, NOTES))]
         lost += [self.parts] if self.parts != self.checkpoints else []
         lost = [path for path in lost if path.exists()]

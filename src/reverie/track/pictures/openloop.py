@@ -122,9 +122,6 @@ def openloop_plot(
         title: Put above the picture.
         names: Of the dimensions; without them they are numbered.
 
-    Returns:
-        The path.
-
     Raises:
         ValueError: Shapes and `observed` do not fit together.
     """
@@ -167,9 +164,6 @@ def horizon_plot(
             variances of the truth. At most `MOST_DIMENSIONS` keys are drawn.
         path: Where to write the png; its folder is created.
         title: Put above the picture.
-
-    Returns:
-        The path.
     """
     shown = list(errors.items())[:MOST_DIMENSIONS]
     columns = min(4, len(shown))
