@@ -3,8 +3,6 @@
 import copy
 import threading
 
-from reverie.learner.placement.devices import choose
-from reverie.learner.policy import read_params
 from reverie.run.load import OpenedRun, open_saved
 from reverie.view.dream.model import Model, load_model, newest_step
 from reverie.view.folders import Folders
@@ -37,7 +35,6 @@ class Models:
                 self._kept = name, made, model
             model = self._kept[2]
             if newest_step(run.config) > model.step:
-                params, saved = read_params(run.folder.root, model.agent, choose(None))
-                model.set_params(params, saved.step)
+                model.reload(run.folder.root)
             # With the same programs; a later checkpoint is for who asks then.
             return run, copy.copy(model)

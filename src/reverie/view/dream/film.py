@@ -3,7 +3,7 @@
 import pathlib
 import tempfile
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,20 +19,6 @@ SIDE, STRIP, GAP, HEAD, EDGE = 256, 56, 12, 26, 3
 """Sizes in pixels: of a picture, of lines, between both, of a line of text, of a frame."""
 
 MOST_FRAMES, MOST_STRIPS, MOST_LINES = 5000, 6, 8
-
-
-class Lines(NamedTuple):
-    """An observation that is no image, as lines.
-
-    Attributes:
-        name: Shown in its corner.
-        dream: [T, n] of the dream.
-        truth: [T, n] as it was, NaN where nobody knows.
-    """
-
-    name: str
-    dream: np.ndarray
-    truth: np.ndarray
 
 
 def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
@@ -52,7 +38,7 @@ def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
     lines, panel = _lines(frames), Panel()
     columns = max(len(_images(frames[0])) * 2, _has_picture(frames[0]))
     width = max(columns, 2) * (SIDE + GAP) + GAP
-    strips = [_strip(one, width - 2 * GAP) for one in lines]
+    strips = [_strip(*one, width - 2 * GAP) for one in lines]
     with tempfile.TemporaryDirectory() as folder:
         try:
             with VideoWriter(pathlib.Path(folder) / "dream", fps, format) as writer:
@@ -75,8 +61,11 @@ def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
         return writer.path.suffix, writer.path.read_bytes()
 
 
-def _lines(frames: Sequence[Frame]) -> list[Lines]:
-    """The observations that are no images, as far as there is room."""
+def _lines(frames: Sequence[Frame]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The observations that are no images, as far as there is room.
+
+    Name, and lines [T, n] as they were dreamt and as they were, NaN where nobody knows.
+    """
     first = frames[0].said.obs
     found = []
     for key in sorted(set(first) - set(_images(frames[0])))[:MOST_STRIPS]:
@@ -85,7 +74,7 @@ def _lines(frames: Sequence[Frame]) -> list[Lines]:
         for row, frame in enumerate(frames):
             if frame.known:
                 true[row] = _flat(frame.known.step.obs[key])
-        found.append(Lines(key, told, true))
+        found.append((key, told, true))
     return found
 
 
@@ -149,23 +138,23 @@ def _square(image: np.ndarray) -> Any:
     return square
 
 
-def _strip(lines: Lines, width: int) -> tuple[Any, Any]:
+def _strip(name: str, dream: np.ndarray, truth: np.ndarray, width: int) -> tuple[Any, Any]:
     """A strip without lines, and one with all of them: the truth gray and wide, the dream on it."""
     from PIL import Image, ImageDraw
 
     empty = Image.new("RGB", (width + 1, STRIP + 1), "#f4f6f8")
     whole = empty.copy()
     draw = ImageDraw.Draw(whole)
-    both = np.concatenate([lines.dream, lines.truth])
+    both = np.concatenate([dream, truth])
     both = both[np.isfinite(both)]
     low, high = (both.min(), both.max()) if both.size else (0.0, 1.0)
-    x = width * np.arange(len(lines.dream)) / max(1, len(lines.dream) - 1)
-    for values, colour, thick in ((lines.truth, style.GREY, 4), (lines.dream, style.BLUE, 2)):
+    x = width * np.arange(len(dream)) / max(1, len(dream) - 1)
+    for values, colour, thick in ((truth, style.GREY, 4), (dream, style.BLUE, 2)):
         for line in values.T:
             y = STRIP - 6 - (STRIP - 12) * (line - low) / max(high - low, 1e-6)
             points = [(float(x[i]), float(y[i])) for i in np.flatnonzero(np.isfinite(y))]
             if len(points) > 1:
                 draw.line(points, fill=colour, width=thick)
     for picture in (empty, whole):
-        ImageDraw.Draw(picture).text((6, 3), lines.name, style.MUTED, font_size=12)
+        ImageDraw.Draw(picture).text((6, 3), name, style.MUTED, font_size=12)
     return empty, whole

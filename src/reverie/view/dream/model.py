@@ -60,18 +60,17 @@ class Model:
         self._imagine = Program("imagine", self._imagined, self._imagine_inputs, *how)
         self._observe = Program("observe", self._observed, self._observe_inputs, *how)
         self._tell = Program("tell", self._told, self._imagine_inputs, *how)
-        self._leaves: list[jax.Array] = []
-        self.set_params(params, step)
+        self._leaves = jax.device_put(list(params.leaves), device)
 
     @property
     def heads(self) -> set[str]:
         """Names of its heads."""
         return set(self._shapes.heads)
 
-    def set_params(self, params: Params, step: int) -> None:
-        """Goes on with the parameters of another checkpoint of the same agent."""
-        self._leaves = jax.device_put(list(params.leaves), self.device)
-        self.step = step
+    def reload(self, root: str | os.PathLike[str]) -> None:
+        """Goes on with the parameters of the newest checkpoint in a run folder of this agent."""
+        params, saved = read_params(root, self.agent, self.device)
+        self._leaves, self.step = jax.device_put(list(params.leaves), self.device), saved.step
 
     def prepare(self, wait: bool = False) -> None:
         """Starts to compile, in threads, or waits until that is done."""

@@ -15,7 +15,7 @@ from reverie.run.environments.film import FilmingError
 from reverie.run.environments.source import EnvSource
 from reverie.spaces import PICTURE, Space
 from reverie.view.content import jpeg
-from reverie.view.dream.truth import DreamError, Step
+from reverie.view.dream.truth import DreamError, Step, equal
 
 _ALONE = "From here on you see the dream alone."
 
@@ -79,7 +79,8 @@ class Reality:
 
     def _reach(self, history: list[dict[str, np.ndarray]], last: Step) -> bool:
         """Whether the environment is where these actions lead, played again if need be."""
-        if _equal(self._done, history):
+        done = self._done
+        if done is not None and len(done) == len(history) and all(map(equal, done, history)):
             return True
         now = self.reset()
         for count, action in enumerate(history):
@@ -165,15 +166,3 @@ def _make(config: Config, filmed: bool) -> gymnasium.Env:
         if not filmed:
             raise
         return _make(config, filmed=False)
-
-
-def _equal(
-    one: Sequence[dict[str, np.ndarray]] | None, other: Sequence[dict[str, np.ndarray]]
-) -> bool:
-    return (
-        one is not None
-        and len(one) == len(other)
-        and all(
-            np.array_equal(a[key], b[key]) for a, b in zip(one, other, strict=True) for key in a
-        )
-    )

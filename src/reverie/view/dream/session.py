@@ -9,7 +9,6 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from reverie.envs.flat.leaves import leaves, used_range
-from reverie.learner.policy import read_params
 from reverie.run.load import open_saved
 from reverie.spaces import Space
 from reverie.view.content import SHOWN, number, numbers, png
@@ -150,10 +149,8 @@ class Session:
 
     def _reload(self) -> Answer:
         """Goes on with the newest checkpoint."""
-        model = self._model
-        params, saved = read_params(self._run.folder.root, model.agent, model.device)
-        self._model.set_params(params, saved.step)
-        return {"step": saved.step, **self._episodes()}, []
+        self._model.reload(self._run.folder.root)
+        return {"step": self._model.step, **self._episodes()}, []
 
     def _film(self, at: int, format: str = "auto", fps: float = 10) -> Answer:
         """A film of a frame and all before it."""

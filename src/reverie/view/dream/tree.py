@@ -12,7 +12,7 @@ from reverie.view.dream.model import Model
 from reverie.view.dream.reality import Reality
 from reverie.view.dream.recording import Recording
 from reverie.view.dream.said import Arrays, Chance, Said, Seen
-from reverie.view.dream.truth import DreamError, Step, Truth
+from reverie.view.dream.truth import DreamError, Step, equal
 from reverie.world.rssm import State
 
 Driver = Literal["you", "policy", "recording"]
@@ -80,7 +80,7 @@ class Dream:
         truth: As given.
     """
 
-    def __init__(self, model: Model, truth: Truth, seed: int = 0):
+    def __init__(self, model: Model, truth: Recording | Reality, seed: int = 0):
         self.model, self.truth = model, truth
         self.frames: list[Frame] = []
         self._seed, self._size = seed, 0
@@ -112,7 +112,8 @@ class Dream:
 
     def begin(self, happened: Step, state: State, action: Arrays) -> Frame:
         """Makes the first frame: an observation after a state and an action."""
-        return self._observed(None, happened, state, action, "")
+        known = self._known(happened, state, action, Chance(self._seed, 0))
+        return self._add(None, 0, None, "", known.state, known.said, known)
 
     def choose(self, at: int, driver: Driver, likely: bool = True) -> Arrays:
         """The action of the policy, or that of the recording.
@@ -169,26 +170,24 @@ class Dream:
                 "There is nothing more to see: the episode or its recording has ended. Dream on, "
                 "or begin anew."
             )
+        chance = Chance(self._seed, before.step + 1)
         if awake and before.known and happened:
             # Also from a frame that was dreamt: the model then wakes up.
-            return self._observed(before, happened, before.known.state, given, driver)
-        chance = Chance(self._seed, before.step + 1)
+            known = self._known(happened, before.known.state, given, chance)
+            return self._add(before, 0, given, driver, known.state, known.said, known)
         state, said = self.model.imagine(before.state, given, chance)
         known = None
         if before.known and happened:
-            first = happened.is_first
-            passed, told, seen = self.model.observe(
-                before.known.state, given, happened.obs, first, chance, state
-            )
+            known = self._known(happened, before.known.state, given, chance, state)
             # The truth is shown, not what the model makes of it.
-            known = Known(happened, passed, told._replace(obs={}), seen)
+            known = dataclasses.replace(known, said=known.said._replace(obs={}))
         return self._add(before, before.horizon + 1, given, driver, state, said, known)
 
     def _again(self, before: Frame, action: Arrays, awake: bool) -> Frame | None:
         """The frame that the same action has led to from the same frame."""
         for frame in self.frames[before.number + 1 :]:
             same = frame.parent == before.number and (frame.horizon == 0) == awake
-            if same and frame.model_step == self.model.step and _equal(frame.action, action):
+            if same and frame.model_step == self.model.step and equal(frame.action or {}, action):
                 return frame
         return None
 
@@ -198,20 +197,16 @@ class Dream:
         history = [frame.action or {} for frame in self.path(before.number)[1:]]
         return self.truth.after(history, action, before.known.step)
 
-    def _observed(
+    def _known(
         self,
-        before: Frame | None,
         happened: Step,
         state: State,
         action: Arrays,
-        driver: Driver | Literal[""],
-    ) -> Frame:
-        chance = Chance(self._seed, before.step + 1 if before else 0)
-        known = Known(
-            happened, *self.model.observe(state, action, happened.obs, happened.is_first, chance)
-        )
-        led = action if before else None
-        return self._add(before, 0, led, driver, known.state, known.said, known)
+        chance: Chance,
+        dreamt: State | None = None,
+    ) -> Known:
+        seen = happened.obs, happened.is_first
+        return Known(happened, *self.model.observe(state, action, *seen, chance, dreamt))
 
     def _add(
         self,
@@ -272,10 +267,6 @@ def checked(key: str, value: object, space: Space) -> np.ndarray:
             f"The action {key!r} is {value!r:.80}: expected {what}, of shape {space.shape}."
         )
     return array.astype(space.dtype)
-
-
-def _equal(one: Arrays | None, other: Arrays) -> bool:
-    return one is not None and all(np.array_equal(one[key], other[key]) for key in other)
 
 
 def _size(frame: Frame) -> int:

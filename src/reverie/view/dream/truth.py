@@ -1,7 +1,7 @@
-"""What a dream is compared with, where it is known: replay, or an environment."""
+"""What really happened, in replay or in an environment, beside a dream."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,29 +30,6 @@ class Step(NamedTuple):
     picture: bytes | None = None
 
 
-class Truth(Protocol):
-    """Knows what follows on actions.
-
-    Attributes:
-        name: What it is.
-        note: What the user should know of it.
-    """
-
-    name: str
-    note: str
-
-    def after(
-        self, history: list[dict[str, np.ndarray]], action: Mapping[str, np.ndarray], last: Step
-    ) -> Step | None:
-        """The step that follows on actions since the first one; None where nobody knows.
-
-        Args:
-            history: The actions up to the last step.
-            action: What is done there.
-            last: The last step.
-        """
-        ...
-
-    def close(self) -> None:
-        """Lets go of what it holds."""
-        ...
+def equal(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether two actions are the same."""
+    return all(np.array_equal(one[key], other[key]) for key in other)
