@@ -41,7 +41,9 @@ def notes(converter: Converter) -> Iterator[Finding]:
     for note in converter.notes:
         yield Finding("warning", note, "Give it another shape or other bounds if it is no image.")
     for key, space in converter.spaces[0].items():
-        if space.kind == "continuous" and _like_an_image(space.shape):
+        sides = sorted(space.shape)
+        like_an_image = len(sides) in (2, 3, 4) and sides[-2] >= SMALLEST_PICTURE
+        if space.kind == "continuous" and like_an_image:
             yield Finding(
                 "warning",
                 f"The observation {key!r} of shape {space.shape} is learned as {space.size} "
@@ -69,7 +71,3 @@ def resize_note(obs: Mapping[str, Space], size: Sequence[int], suite: str) -> st
         f"Images of {' and '.join(sorted(sizes))} pixels are resized to {size[0]}x{size[1]}, "
         f"which the encoder takes; env.{suite}.size sets another size."
     )
-
-
-def _like_an_image(shape: tuple[int, ...]) -> bool:
-    return len(shape) in (2, 3, 4) and sorted(shape)[-2] >= SMALLEST_PICTURE

@@ -1,6 +1,6 @@
 """Values of nested gymnasium spaces to and from flat dictionaries of arrays."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -19,6 +19,7 @@ from reverie.envs.flat.leaves import (
     join,
     leaves,
     numel,
+    reach,
 )
 from reverie.spaces import LOG_PREFIX
 
@@ -26,8 +27,7 @@ from reverie.spaces import LOG_PREFIX
 class Codec:
     """Converts between a nested space and a flat dictionary of arrays.
 
-    Built once per environment: the structure of the space becomes a tree of functions, so that a
-    step costs no look-ups in spaces.
+    Built once per environment, so that a step costs no look-ups in spaces.
 
     Args:
         space: The environment's observation or action space.
@@ -68,9 +68,9 @@ class Codec:
             )
         self.space = gs.Dict({leaf.key: leaf.flat for leaf in used})
         self.leaves = tuple(used)
-        known = {leaf.path: leaf for leaf in every}
-        self._read = _reader(space, (), known)
-        self._build = _builder(space, (), known)
+        self._sizes = list(_sizes(space, ()))
+        self._encoders = [(leaf.key, leaf.path, encoder(leaf)) for leaf in used]
+        self._build = _builder(space, (), {leaf.path: leaf for leaf in every})
 
     def encode(self, value: Any) -> dict[str, Any]:
         """A nested value of the environment as a flat dictionary of arrays and numpy scalars.
@@ -82,7 +82,11 @@ class Codec:
         """
         flat: dict[str, Any] = {}
         try:
-            self._read(value, flat)
+            for path, size in self._sizes:
+                if len(reach(value, path)) != size:
+                    raise IndexError
+            for key, path, encode in self._encoders:
+                flat[key] = encode(reach(value, path))
         except (KeyError, IndexError, TypeError):
             _explain(self._native, value, ())
             raise
@@ -93,29 +97,14 @@ class Codec:
         return self._build(flat)
 
 
-def _reader(space: gymnasium.Space, path: Path, known: dict[Path, Leaf]) -> Callable:
-    """The function `(value, flat)` that converts a value into entries of `flat`."""
+def _sizes(space: gymnasium.Space, path: Path) -> Iterator[tuple[Path, int]]:
+    """Where the dictionaries and tuples of a value lie, and how many entries they have."""
     parts = children(space)
     if parts is None:
-        leaf = known[path]
-        if not numel(leaf.native):
-            return lambda value, flat: None
-        key, encode = leaf.key, encoder(leaf)
-
-        def read_leaf(value: Any, flat: dict[str, Any]) -> None:
-            flat[key] = encode(value)
-
-        return read_leaf
-    readers = [(name, _reader(child, (*path, name), known)) for name, child in parts]
-    size = len(readers)
-
-    def read(value: Any, flat: dict[str, Any]) -> None:
-        if len(value) != size:
-            raise IndexError
-        for name, reader in readers:
-            reader(value[name], flat)
-
-    return read
+        return
+    yield path, len(parts)
+    for name, child in parts:
+        yield from _sizes(child, (*path, name))
 
 
 def _builder(space: gymnasium.Space, path: Path, known: dict[Path, Leaf]) -> Callable:

@@ -9,7 +9,7 @@ from gymnasium import spaces as gs
 
 from reverie.envs.errors import OutOfBoundsError, SpaceError, ValueMismatchError
 from reverie.envs.flat.codec import Codec
-from reverie.envs.flat.leaves import describe, used_range
+from reverie.envs.flat.leaves import describe, reach, used_range
 from reverie.envs.flat.limits import action_check, mask_check, observation_check
 from reverie.spaces import mask_keys
 
@@ -80,7 +80,7 @@ class Converter:
             if leaf.picture is not None and leaf.native.dtype != np.uint8
         }
         self._checks = {
-            leaf.key: observation_check(space, bounds != "ignore")
+            leaf.key: observation_check(None if bounds == "ignore" else space)
             for leaf in self._obs.leaves
             for space in [leaf.native if leaf.key in self._raw else leaf.flat]
             if isinstance(space, gs.Box) and space.dtype != np.uint8
@@ -112,7 +112,9 @@ class Converter:
         except ValueMismatchError as error:
             raise self.error(f"observation {error}") from error
         for key, check in self._checks.items():
-            value = self._raw[key].raw(obs) if key in self._raw else flat[key]
+            value = flat[key]
+            if key in self._raw:
+                value = np.asarray(reach(obs, self._raw[key].path), np.float32)
             if problem := check(value):
                 self._outside(key, value, f"observation {key!r} {problem}")
         for name, check in [] if last else self._masks:
@@ -138,7 +140,7 @@ class Converter:
     def _outside(self, key: str, value: np.ndarray, problem: str) -> None:
         """Warns of the first value outside its bounds, if it is a number and that is enough."""
         error = self.error(problem)
-        finite = observation_check(gs.Box(-np.inf, np.inf, value.shape), False)
+        finite = observation_check(None)
         if finite(value):
             raise error
         if self._bounds != "warn":

@@ -41,12 +41,6 @@ class Leaf:
     flat: gymnasium.Space
     picture: Picture | None = None
 
-    def raw(self, value: Any) -> np.ndarray:
-        """This entry of a nested value, as float32."""
-        for part in self.path:
-            value = value[part]
-        return np.asarray(value, np.float32)
-
     @property
     def note(self) -> str:
         """What people should know about it; empty if nothing."""
@@ -128,6 +122,13 @@ def is_text(space: gymnasium.Space) -> bool:
     return space.dtype is not None and space.dtype.kind == "U"
 
 
+def reach(value: Any, path: Path) -> Any:
+    """What lies at a place of a nested value."""
+    for part in path:
+        value = value[part]
+    return value
+
+
 def join(path: Path) -> str:
     # An enumeration of strings is not always the text that str() makes of it.
     return "/".join(part if isinstance(part, str) else str(part) for part in path)
@@ -157,9 +158,12 @@ def _flat_space(
         return gs.MultiDiscrete(space.nvec, dtype=np.int32)
     if isinstance(space, gs.MultiBinary):
         return gs.MultiBinary(space.shape)
-    mask = role == "observation" and is_mask(key)
-    if isinstance(space, gs.Box) and (space.dtype == bool or (mask and _is_binary(space))):
-        return gs.MultiBinary(space.shape)
+    if isinstance(space, gs.Box):
+        mask = role == "observation" and is_mask(key)
+        # From 0 to 1, as action masks are often declared.
+        bits = mask and (space.low == 0).all() and (space.high == 1).all()
+        if bits or space.dtype == bool:
+            return gs.MultiBinary(space.shape)
     if isinstance(space, gs.Box) and space.dtype is not None and space.dtype.kind in "fiu":
         found = _picture(space, role, key)
         is_image = role == "observation" and space.dtype == np.uint8 and len(space.shape) == 3
@@ -177,11 +181,6 @@ def _flat_space(
         "Tuple; convert or drop this entry with gymnasium.wrappers.Transform"
         f"{role.capitalize()} before training."
     )
-
-
-def _is_binary(space: gs.Box) -> bool:
-    """Whether a space goes from 0 to 1, as action masks are often declared."""
-    return bool((space.low == 0).all() and (space.high == 1).all())
 
 
 def used_range(space: gs.Box) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -16,16 +16,12 @@ Check = Callable[[Any], str]
 """Says what is wrong with a value; empty when nothing is."""
 
 
-def observation_check(space: gs.Box, within_bounds: bool) -> Check:
-    """Checks a continuous observation: no NaN, not above infinity, inside its bounds.
+def observation_check(space: gs.Box | None) -> Check:
+    """Checks a continuous observation: no NaN, not infinite, inside the bounds of a space, if any.
 
     -inf marks a missing value and is always allowed.
-
-    Args:
-        space: Flat float32 space.
-        within_bounds: Whether the bounds of the space count; else only NaN and infinity do.
     """
-    low, high = _with_slack(space) if within_bounds else (-np.inf, LARGEST)
+    low, high = _with_slack(space) if space is not None else (-np.inf, LARGEST)
     return lambda array: (
         "" if ((array >= low) & (array <= high)).all() else _explain(array, low, high)
     )

@@ -38,7 +38,15 @@ def make(name: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
         UnknownTaskError: The module cannot be imported or has no such factory.
         NotAnEnvError: The factory returns something else than a dm_env environment.
     """
-    return _Built(_factory(name), dict(kwargs or {}), f"dm_{name}")
+    factory, given = _factory(name), dict(kwargs or {})
+    key = _seed_key(factory, given)
+
+    def anew(seed: int) -> package.Environment:
+        env.close()
+        return _build(name, factory, {**given, key: seed})
+
+    env = DmEnv(_build(name, factory, given), f"dm_{name}", anew if key else None)
+    return env
 
 
 def tasks() -> list[str]:
@@ -46,29 +54,15 @@ def tasks() -> list[str]:
     return [name for name in EXAMPLES if importlib.util.find_spec(name.partition(".")[0])]
 
 
-class _Built(DmEnv):
-    """A dm_env environment whose factory is at hand, so that a seed can build it anew."""
-
-    def __init__(self, factory: Callable[..., Any], kwargs: dict[str, Any], name: str):
-        self.task_name = name
-        self._factory = factory
-        self._kwargs = kwargs
-        self._key = _seed_key(factory, kwargs)
-        super().__init__(self._build(kwargs), name, self._anew if self._key else None)
-
-    def _build(self, kwargs: dict[str, Any]) -> package.Environment:
-        env = self._factory(**kwargs)
-        if not isinstance(env, package.Environment):
-            raise NotAnEnvError(
-                f"The factory of {self.task_name} returned a {type(env).__name__}, not a "
-                "dm_env.Environment. For gymnasium environments use gym_module:Id, or pass the "
-                "factory itself to reverie.train."
-            )
-        return env
-
-    def _anew(self, seed: int) -> package.Environment:
-        self.close()
-        return self._build({**self._kwargs, self._key: seed})
+def _build(name: str, factory: Callable[..., Any], kwargs: dict[str, Any]) -> package.Environment:
+    env = factory(**kwargs)
+    if not isinstance(env, package.Environment):
+        raise NotAnEnvError(
+            f"The factory of dm_{name} returned a {type(env).__name__}, not a dm_env.Environment. "
+            "For gymnasium environments use gym_module:Id, or pass the factory itself to "
+            "reverie.train."
+        )
+    return env
 
 
 def _factory(name: str) -> Callable[..., Any]:

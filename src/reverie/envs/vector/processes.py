@@ -286,18 +286,12 @@ def probe_in_process(factory: Callable[[], gymnasium.Env]) -> Probe:
     Raises:
         WorkerError: It could not be built.
     """
-    server = ForkServer()
-    try:
-        remote = RemoteEnv(0, server, factory, 0)
-        try:
+    with contextlib.closing(ForkServer()) as server:
+        with contextlib.closing(RemoteEnv(0, server, factory, 0)) as remote:
             found, failed = collect([remote])
-        finally:
-            remote.close()
         if failed:
             raise failed[0]
         return cloudpickle.loads(found[0][2])
-    finally:
-        server.close()
 
 
 def _print_all(output: IO[bytes]) -> None:

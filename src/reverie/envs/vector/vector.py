@@ -83,23 +83,19 @@ class VectorEnv:
             raise ValueError("factories is empty: a VectorEnv needs at least one environment.")
         self.num_envs = len(factories)
         self._seeds = _spread(seeds, self.num_envs)
-        if backend not in ("auto", "native"):
-            engine = None
-        if engine is not None and engine.num_envs != self.num_envs:
-            raise ValueError(
-                f"engine has {engine.num_envs} environments, factories {self.num_envs}."
-            )
-        if engine is not None:
-            self.backend, self.choice = "native", "one engine steps all environments."
-        else:
-            self.backend, self.choice = choose(factories, backend, slow)
-        log.info("%d environments, backend %s: %s", self.num_envs, self.backend, self.choice)
         self._restarts = restarts or Restarts()
-        if engine is not None:
+        if engine is not None and backend in ("auto", "native"):
+            if engine.num_envs != self.num_envs:
+                raise ValueError(
+                    f"engine has {engine.num_envs} environments, factories {self.num_envs}."
+                )
+            self.backend, self.choice = "native", "one engine steps all environments."
             self._inner = engine
         else:
+            self.backend, self.choice = choose(factories, backend, slow)
             apart = self.backend == "async"
             self._inner = SeparateEnvs(factories, self._seeds, self._restarts, apart, timeout)
+        log.info("%d environments, backend %s: %s", self.num_envs, self.backend, self.choice)
         self.obs_space = describe(self._inner.single_observation_space)
         self.act_space = describe(self._inner.single_action_space)
         self._act_shapes = {k: (self.num_envs, *s.shape) for k, s in self.act_space.items()}

@@ -142,9 +142,7 @@ def reseed_maze(control: Any, arena: Any, rng: np.random.Generator) -> None:
 
 def quiet() -> None:
     """Keeps dm_control from warnings that nobody can do anything about."""
-    log = logging.getLogger("absl")
-    if _wanted not in log.filters:
-        log.addFilter(_wanted)
+    logging.getLogger("absl").addFilter(_wanted)
 
 
 def _wanted(record: logging.LogRecord) -> bool:
