@@ -36,7 +36,7 @@ def run(hybrid):
 
 @pytest.fixture(scope="module")
 def model(run):
-    return load_model(run.config, *run.converter.spaces)
+    return load_model(run)
 
 
 @pytest.fixture(scope="module")

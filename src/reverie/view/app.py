@@ -25,12 +25,7 @@ jax only when a model is asked for."""
 
 
 def make_app(folders: Folders, token: str | None = None) -> Starlette:
-    """The application.
-
-    Args:
-        folders: The runs that it shows.
-        token: Asked of everybody, for a server that other machines can reach; see `Guard`.
-    """
+    """The application; with a token for a server that other machines can reach, see `Guard`."""
     routes = [route for page in PAGES for route in page.routes(folders)]
     return Starlette(
         routes=[Route("/", _frame), *routes, Mount("/static", StaticFiles(directory=STATIC))],
@@ -43,11 +38,7 @@ async def _frame(request: Request) -> Response:
 
 
 class _Told:
-    """Answers an error with its message, which the page shows: ours alone, others with their type.
-
-    Args:
-        app: What may raise.
-    """
+    """Answers an error with its message, which the page shows; errors of others with their type."""
 
     def __init__(self, app: ASGIApp):
         self._app = app

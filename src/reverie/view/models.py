@@ -9,11 +9,7 @@ from reverie.view.folders import Folders
 
 
 class Models:
-    """Loads models; the one that was used last is kept, because compiling takes seconds.
-
-    Args:
-        folders: The runs.
-    """
+    """Loads models; the one that was used last is kept, because compiling takes seconds."""
 
     def __init__(self, folders: Folders):
         self._folders = folders
@@ -31,7 +27,7 @@ class Models:
         made = run.folder.config.stat().st_mtime
         with self._lock:
             if self._kept is None or self._kept[:2] != (name, made):
-                model = load_model(run.config, *run.converter.spaces)
+                model = load_model(run)
                 self._kept = name, made, model
             model = self._kept[2]
             if newest_step(run.config) > model.step:

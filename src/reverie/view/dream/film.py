@@ -22,21 +22,15 @@ MOST_FRAMES, MOST_STRIPS, MOST_LINES = 5000, 6, 8
 
 
 def film(frames: Sequence[Frame], format: str, fps: float) -> tuple[str, bytes]:
-    """Draws frames one after the other.
+    """Draws frames one after the other; returns the extension of the file, and what it holds.
 
-    Args:
-        frames: A path through a dream.
-        format: `mp4`, `gif`, or `auto` for the first that is possible here.
-        fps: Frames per second.
-
-    Returns:
-        The extension of the file, and what it holds.
+    The format is `mp4`, `gif`, or `auto` for the first that is possible here.
 
     Raises:
         DreamError: If there are too many frames, or it cannot be written here.
     """
     lines, panel = _lines(frames), Panel()
-    columns = max(len(_images(frames[0])) * 2, _has_picture(frames[0]))
+    columns = len(_pictures(frames[0]))
     width = max(columns, 2) * (SIDE + GAP) + GAP
     strips = [_strip(*one, width - 2 * GAP) for one in lines]
     with tempfile.TemporaryDirectory() as folder:
@@ -84,10 +78,6 @@ def _flat(values: Any) -> np.ndarray:
 
 def _images(frame: Frame) -> list[str]:
     return sorted(key for key, x in frame.said.obs.items() if x.ndim == 3 and x.dtype == np.uint8)
-
-
-def _has_picture(frame: Frame) -> bool:
-    return frame.known is not None and frame.known.step.picture is not None
 
 
 def _pictures(frame: Frame) -> list[tuple[str, np.ndarray]]:

@@ -28,6 +28,7 @@ from reverie.learner.placement.devices import choose
 from reverie.learner.policy import Params, read_params
 from reverie.nn.dists import Categorical
 from reverie.nn.functional import split_widths
+from reverie.run.load import OpenedRun
 from reverie.run.parts import build
 from reverie.spaces import Space
 from reverie.view.dream.said import Arrays, Chance, Said, Seen
@@ -39,15 +40,7 @@ _STATE, _ACT = 0, 1
 
 
 class Model:
-    """An agent and its parameters, on one device, for one sequence.
-
-    Args:
-        agent: Static description.
-        params: Its parameters.
-        step: Environment steps after which they were saved.
-        device: Where it computes.
-        fast_compile: Whether to compile faster, to slower programs.
-    """
+    """An agent and its parameters of an environment step, on one device, for one sequence."""
 
     def __init__(
         self, agent: Agent, params: Params, step: int, device: Any, fast_compile: bool = False
@@ -90,13 +83,7 @@ class Model:
     def imagine(
         self, state: State, action: Mapping[str, np.ndarray], chance: Chance
     ) -> tuple[State, Said]:
-        """One step of the prior.
-
-        Args:
-            state: Where it begins.
-            action: What is done there, without batch axes.
-            chance: Decides the draws.
-        """
+        """One step of the prior after an action, without batch axes."""
         act = {key: value[None] for key, value in action.items()}
         program = self._compiler.get(self._imagine, act)
         return self._host(program(self._leaves, state, act, *_numbers(chance)))
@@ -110,14 +97,11 @@ class Model:
         chance: Chance,
         dreamt: State | None = None,
     ) -> tuple[State, Said, Seen]:
-        """One step of the posterior.
+        """One step of the posterior, without batch axes.
 
         Args:
-            state: Before it.
-            action: That led to the observation, without batch axes.
-            obs: The observation, without batch axes.
-            is_first: Whether it begins an episode.
-            chance: Decides the draws.
+            state, action: Those that led to the observation.
+            obs, is_first, chance: Of this step.
             dreamt: A state whose prediction is compared with the observation.
         """
         seen = {key: np.asarray(obs[key])[None] for key in self.agent.obs_space}
@@ -128,12 +112,7 @@ class Model:
         return self._host(program(self._leaves, state, act, seen, first, other, *_numbers(chance)))
 
     def tell(self, state: State, chance: Chance) -> Said:
-        """What the heads say about a state.
-
-        Args:
-            state: Of the agent.
-            chance: Decides the draws.
-        """
+        """What the heads say about a state."""
         act = {key: value[None] for key, value in self.idle().items()}
         program = self._compiler.get(self._tell, act)
         _, said = self._host(program(self._leaves, state, act, *_numbers(chance)))
@@ -217,20 +196,14 @@ class Model:
         return jax.tree.leaves(self._shapes), state, _numbers(Chance(0, 0))
 
 
-def load_model(
-    config: Config, obs_space: Mapping[str, Space], act_space: Mapping[str, Space]
-) -> Model:
-    """The model of the newest valid checkpoint in a run folder, without its optimizer.
-
-    Args:
-        config: Of the run, with `logdir` where it lies.
-        obs_space: Observation keys.
-        act_space: Action keys.
+def load_model(run: OpenedRun) -> Model:
+    """The model of the newest valid checkpoint of a run, without its optimizer.
 
     Raises:
         CheckpointError: If there is none, or it is of an agent with other settings.
         ConfigError: If its networks are code that must not be imported.
     """
+    config, (obs_space, act_space) = run.config, run.converter.spaces
     if config.random_agent:
         raise CheckpointError(
             "This run has random_agent true: it acts at random and learns nothing, so there is no "

@@ -29,11 +29,8 @@ class Reality:
 
     Args:
         env: A wrapped environment; closed by `close`.
-        obs_space: Observation keys of the agent.
+        obs_space: What the agent sees of it.
         seed: Of its episode.
-
-    Attributes:
-        note: What the user should know.
     """
 
     name = "environment"
@@ -126,12 +123,7 @@ def open_reality(
 ) -> Reality:
     """Makes the environment of a run, with pictures where its observations are none.
 
-    Args:
-        config: Of the run.
-        obs_space: Observation keys of its agent.
-        act_space: Action keys of its agent.
-        seed: Of the episode.
-        permitted: Raises where it must not be made.
+    `permitted` raises where it must not be made.
 
     Raises:
         DreamError: If it cannot be made, or is another one than the agent was trained in.

@@ -81,9 +81,8 @@ class Recording:
     """Steps of replay from some row on.
 
     Args:
-        folder: Of the replay.
+        folder, serial: Of the replay, and the number of the file in it.
         agent: Whose observations and actions they are.
-        serial: Number of the file.
         row: The step at which the dream begins.
         observed: Steps that are observed up to this one, with it; fewer where there are no more.
 
@@ -130,12 +129,7 @@ class Recording:
         return stored or initial, self._row(-1, self._agent.act_space)
 
     def state(self, index: int, initial: State) -> State | None:
-        """The state that is stored with a step; None if there is none.
-
-        Args:
-            index: As of `step`.
-            initial: The state before an episode, for sizes and types.
-        """
+        """The state stored with a `step`, in sizes and types of the initial one; None without."""
         names = {key: f"{LATENT_PREFIX}{key}" for key in State._fields}
         if not set(names.values()) <= set(self._latents.arrays):
             return None

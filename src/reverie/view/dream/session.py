@@ -39,7 +39,7 @@ class Session:
 
     def __init__(self, root: pathlib.Path, trust: bool = False):
         self._run = open_saved(root, trust)
-        self._model = load_model(self._run.config, *self._run.converter.spaces)
+        self._model = load_model(self._run)
         # While the user chooses where to begin.
         self._model.prepare()
         self._dream: Dream | None = None
@@ -57,10 +57,7 @@ class Session:
         }
 
     def answer(self, request: Mapping[str, Any]) -> Answer:
-        """Does what the page asks for.
-
-        Args:
-            request: `op` and its arguments, as the methods below take them.
+        """Does what the page asks for: `op`, with arguments as the methods below take them.
 
         Raises:
             DreamError: If that is not possible.

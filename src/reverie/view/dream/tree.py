@@ -70,14 +70,8 @@ class Frame:
 class Dream:
     """Frames of one dream, the model that makes them, and the truth beside them.
 
-    Args:
-        model: Makes them.
-        truth: What they are compared with.
-        seed: Of all draws.
-
     Attributes:
         frames: All of them, of all branches, in the order in which they were made.
-        truth: As given.
     """
 
     def __init__(self, model: Model, truth: Recording | Reality, seed: int = 0):
@@ -116,12 +110,7 @@ class Dream:
         return self._add(None, 0, None, "", known.state, known.said, known)
 
     def choose(self, at: int, driver: Driver, likely: bool = True) -> Arrays:
-        """The action of the policy, or that of the recording.
-
-        Args:
-            at: Number of the frame.
-            driver: Which of the two.
-            likely: Whether the policy takes its most likely action, instead of drawing one.
+        """The action of the policy at a frame, its most likely one or drawn, or of the recording.
 
         Raises:
             DreamError: If the recording knows none.
@@ -145,8 +134,7 @@ class Dream:
 
         Args:
             at: Number of the frame.
-            action: By key, without batch axes.
-            driver: Who chose it.
+            action: By key, without batch axes; `driver` chose it.
             awake: Whether the model sees what happens, where that is known.
 
         Raises:
