@@ -59,13 +59,7 @@ def notes(converter: Converter) -> Iterator[Finding]:
 
 
 def resize_note(obs: Mapping[str, Space], size: Sequence[int], suite: str) -> str:
-    """Says that images are resized because the encoder takes no such size.
-
-    Args:
-        obs: Observation keys and their spaces, before.
-        size: Height and width that images get.
-        suite: Suite whose option sets another size.
-    """
+    """Says that images are resized to a height and width, because the encoder takes them so."""
     sizes = {f"{h}x{w}" for h, w, _ in (s.shape for s in obs.values() if s.kind == "image")}
     return (
         f"Images of {' and '.join(sorted(sizes))} pixels are resized to {size[0]}x{size[1]}, "

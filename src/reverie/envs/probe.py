@@ -14,8 +14,7 @@ class Probe:
 
     Attributes:
         name: Its name in messages.
-        observation_space: Observation space before Reverie's wrappers.
-        action_space: Action space before Reverie's wrappers.
+        observation_space, action_space: As they are before Reverie's wrappers.
         masked: Whether its infos have masks that are used.
         fps: Steps per second at which it is to be shown; 0 if it does not say.
     """

@@ -20,16 +20,14 @@ class Converter:
     """Translates observations to flat arrays and flat actions back, and checks both.
 
     Args:
-        observation_space: As the environment declares it.
-        action_space: As the environment declares it.
+        observation_space, action_space: As the environment declares them.
         size: Height and width to which images are resized; empty for none.
         name: What messages call the environment.
         bounds: What happens when a continuous observation leaves its declared Box, see `wrap`.
         place: Says in messages where an error is; by default `name`.
 
     Attributes:
-        native_obs: The observation space as given.
-        native_act: The action space as given.
+        native_obs, native_act: The spaces as given.
         observation_space: The flat one, a `Dict`.
         action_space: The flat one; continuous actions are in [-1, 1].
         spaces: Observation and action keys, without those that start with `log/`.
@@ -100,9 +98,7 @@ class Converter:
     def encode(self, obs: Any, last: bool = False) -> dict[str, Any]:
         """Flat arrays and numpy scalars of an observation, which may share its memory.
 
-        Args:
-            obs: The observation.
-            last: Whether it ends an episode, so that its masks do not matter.
+        The masks of a last one, which ends an episode, do not matter.
 
         Raises:
             ValueMismatchError: It does not fit its space.

@@ -23,10 +23,6 @@ def only_logs(env: gymnasium.Env, info: Mapping[str, Any]) -> dict[str, Any]:
     The raw return that `gymnasium.wrappers.RecordEpisodeStatistics` puts there is one of them, for
     rewards may have been changed since.
 
-    Args:
-        env: The environment, which messages name.
-        info: Of a reset or a step.
-
     Raises:
         ValueMismatchError: A value is no number.
     """
@@ -61,12 +57,7 @@ def merged(infos: Sequence[Any]) -> Any:
 
 
 def tell(logs: Sequence[dict[str, Any]], told: set[str]) -> None:
-    """Takes the warnings out of the infos of N environments, and logs each key's first one.
-
-    Args:
-        logs: The infos.
-        told: Keys that have been warned of; grows.
-    """
+    """Takes the warnings out of infos, and logs those of keys that are not among `told` yet."""
     for entries in logs:
         for key, text in entries.pop(WARNINGS, {}).items():
             if key not in told:

@@ -128,7 +128,7 @@ class PinPad(gymnasium.Env):
             self._pause -= 1
             if not self._pause:
                 self._start()
-        elif self._press(self._pad[self._y][self._x]):
+        elif self._press(self._pad[self._y, self._x]):
             reward = REWARD
             self._pause = PAUSE
             self._solved += 1
@@ -141,7 +141,7 @@ class PinPad(gymnasium.Env):
         if not self._x:
             raise gymnasium.error.ResetNeeded("Call reset() before render().")
         height, width = self._cell
-        image = self._rooms[self._pause > 0][self._pad[self._y][self._x] + 1].copy()
+        image = self._rooms[self._pause > 0][self._pad[self._y, self._x] + 1].copy()
         image[ROWS * height :] = self._strip
         top, left = self._y * height, self._x * width
         image[top : top + height, left : left + width] = PLAYER
@@ -180,22 +180,20 @@ def tasks() -> list[str]:
     return list(PADS)
 
 
-def _pad_map(pads: Sequence[tuple[int, int, int, int]]) -> list[list[int]]:
-    """Number of the pad on each cell [row][column], -1 where there is none."""
+def _pad_map(pads: Sequence[tuple[int, int, int, int]]) -> np.ndarray:
+    """Number of the pad on each cell [row, column], -1 where there is none."""
     cells = np.full((ROWS, COLUMNS), -1)
     for number, (left, top, width, height) in enumerate(pads):
         cells[top : top + height, left : left + width] = number
-    # Looking up single entries is several times faster in lists than in arrays.
-    return cells.tolist()
+    return cells
 
 
 def _room(
-    pad_map: list[list[int]], current: int, floor: tuple[int, ...], cell: tuple[int, int]
+    pads: np.ndarray, current: int, floor: tuple[int, ...], cell: tuple[int, int]
 ) -> np.ndarray:
     """Image of a room without player and history while the player is on the pad `current`."""
     grid = np.full((GRID, GRID, 3), WALL, np.uint8)
     grid[1 : ROWS - 1, 1 : COLUMNS - 1] = floor
-    pads = np.asarray(pad_map)
     for number, color in enumerate(COLORS):
         strength = 1.0 if number == current else FAINT
         mixed = strength * np.asarray(color) + (1 - strength) * np.asarray(floor)

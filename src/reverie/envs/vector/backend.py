@@ -14,7 +14,6 @@ def choose(
 
     Args:
         factories: The environments of the run; none is built.
-        backend: `sync`, `async` or `auto`.
         slow: Whether their steps are known to be worth a process.
 
     Returns:

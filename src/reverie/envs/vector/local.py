@@ -24,13 +24,7 @@ def build(factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:
 
 
 def play(env: gymnasium.Env, request: str, given: Any) -> Outcome:
-    """Answers a request: observation, reward, terminated, truncated and `log/` keys.
-
-    Args:
-        env: What `build` made.
-        request: `reset` or `step`.
-        given: The seed of a reset, or the action of a step.
-    """
+    """Answers `reset` with a seed or `step` with an action, where infos hold `log/` keys alone."""
     if request == "reset":
         obs, info = env.reset(seed=given)
         return obs, 0.0, False, False, only_logs(env, info)
@@ -39,12 +33,7 @@ def play(env: gymnasium.Env, request: str, given: Any) -> Outcome:
 
 
 class LocalEnv:
-    """An environment that is built, reset and stepped when it is asked for its answer.
-
-    Args:
-        index: Number of the environment.
-        factory: Makes it.
-    """
+    """An environment that is built, reset and stepped when it is asked for its answer."""
 
     def __init__(self, index: int, factory: Callable[[], gymnasium.Env]):
         self.index = index
@@ -99,11 +88,7 @@ class LocalEnv:
 
 
 def collect(envs: Sequence[LocalEnv]) -> tuple[dict[int, Any], dict[int, Exception]]:
-    """Asks some environments one after another.
-
-    Returns:
-        Answers, and what went wrong with the others, by number of the environment.
-    """
+    """Answers of some environments, and what went wrong with the others, by their numbers."""
     answers, failed = {}, {}
     for env in envs:
         try:

@@ -147,11 +147,7 @@ Failures = dict[int, WorkerError]
 class RemoteEnv:
     """One environment process, requests to it and its answers.
 
-    Args:
-        index: Number of the environment.
-        server: Starts the process.
-        factory: Makes the environment there.
-        seed: Seed of the global random generators there; None: any.
+    The seed is that of the global random generators there.
     """
 
     def __init__(
@@ -240,9 +236,7 @@ def collect(
     suspended its environments are too, and must not count as hung afterwards.
 
     Args:
-        remotes: The processes.
         seconds: Time for all answers together; None waits for ever.
-        cancelled: Whether waiting is in vain.
 
     Returns:
         Answers, and what went wrong with the others, by number of the environment.

@@ -70,9 +70,6 @@ class Restarts:
     def wait(self, failures: Mapping[int, Exception]) -> None:
         """Returns when the environments that failed may be started again.
 
-        Args:
-            failures: Number of the environment -> what happened.
-
         Raises:
             Exception: The failure that is one too many.
             Cancelled: If the run is to end.
@@ -85,12 +82,7 @@ class Restarts:
             self._check()
 
     def seed(self, index: int, own: int | None) -> int | None:
-        """Seed of the first episode after the latest restart of an environment.
-
-        Args:
-            index: Number of the environment.
-            own: Its seed at the beginning; None leaves the seed to the environment.
-        """
+        """Seed of the episode after the newest restart of an environment, from its first one."""
         return None if own is None else env_seed(own, self._counts[index])
 
     def _check(self) -> None:

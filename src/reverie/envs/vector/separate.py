@@ -73,14 +73,7 @@ class SeparateEnvs:
         self._layout = [(k, (len(factories), *s.shape), s.dtype) for k, s in spaces.items()]
 
     def reset(self, *, seed: Sequence[int] | None = None) -> tuple[Arrays, dict[str, Any]]:
-        """Starts an episode everywhere.
-
-        Args:
-            seed: One seed per environment; None keeps the environments' own randomness.
-
-        Returns:
-            Observations [N, ...] by key, and infos.
-        """
+        """Starts an episode everywhere; None keeps the environments' own randomness."""
         self._reset_seeds = seed or [None] * len(self._envs)
         for env, own in zip(self._envs, self._reset_seeds, strict=True):
             env.send("reset", own)

@@ -187,14 +187,7 @@ def open_envs(
     seed: int,
     **options: Any,
 ) -> VectorEnv:
-    """Makes environments where they are to be.
-
-    Args:
-        factories: One for each environment.
-        engine: Makes all of them together from `seed`, where there is such a form.
-        seed: Of the first episodes.
-        **options: Of `VectorEnv`.
-    """
+    """Makes environments where they are to be; `engine` makes all together, if they can be."""
     made = engine(seed=seed) if engine else None
     return VectorEnv(factories, seeds=seed, engine=made, **options)
 

@@ -127,10 +127,7 @@ def composed(task: Any, seconds: float) -> Any:
 def reseed_maze(control: Any, arena: Any, rng: np.random.Generator) -> None:
     """Makes everything that follows the next reset of a maze depend on a generator only.
 
-    Args:
-        control: The `dm_control.composer.Environment` around it, or a wrapper that forwards names.
-        arena: The maze arena; its text maze is made anew, with a seed of its own.
-        rng: Where the seeds are drawn from.
+    The text maze of the arena is made anew, with a seed of its own.
     """
     maze_seed, seed = (int(each) for each in rng.integers(1, 2**31 - 1, 2))
     control.random_state.seed(seed)

@@ -14,16 +14,10 @@ APT = {
 
 
 def prepare(images: bool) -> str:
-    """Sets `MUJOCO_GL` for the first import of MuJoCo, unless the user has set it.
+    """Sets `MUJOCO_GL` for the first import of MuJoCo, unless the user has set it; gives its value.
 
     EGL comes first because it uses a GPU where there is one, then OSMesa, which draws on the
     processor. Call it before importing `dm_control`.
-
-    Args:
-        images: Whether images will be drawn at all.
-
-    Returns:
-        The value of `MUJOCO_GL`.
 
     Raises:
         RenderingError: Images are wanted and neither library works.

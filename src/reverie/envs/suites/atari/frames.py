@@ -42,9 +42,7 @@ class Frames:
 
     def image(self) -> np.ndarray:
         """The combined image, a new uint8 array of `shape`."""
-        frames = self._frames
-        combined = frames[0] if len(frames) == 1 else self._combine(list(frames))
-        return self._shrink(combined, self._size, self._gray)
+        return self._shrink(self._combine(list(self._frames)), self._size, self._gray)
 
 
 def bilinear(frame: np.ndarray, size: tuple[int, int], gray: bool) -> np.ndarray:

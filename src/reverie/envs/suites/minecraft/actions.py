@@ -78,12 +78,7 @@ class Controls:
         self._pitch = 0.0
 
     def __call__(self, index: int, noop: Mapping[str, Any]) -> dict[str, Any]:
-        """The game action of one step.
-
-        Args:
-            index: Class of the action.
-            noop: The game action that does nothing; it has every key.
-        """
+        """The game action of a class; `noop` is the one that does nothing and has every key."""
         action = {**noop, **self._commands[index]}
         self._hold(action)
         self._turn(action)
