@@ -68,11 +68,6 @@ def read_records(folder: pathlib.Path, config: Config, actions: Mapping[str, Spa
     """Reads the records of a run, which may still be writing them.
 
     Files that are missing or damaged are empty, and told.
-
-    Args:
-        folder: Of the run.
-        config: Of the run.
-        actions: Action keys and their spaces.
     """
     found, faults = [], []
     for name in (METRICS, SCORES):

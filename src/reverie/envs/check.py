@@ -172,9 +172,10 @@ def _check_play(wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:
     for text in recorder.warnings.values():
         yield Finding("warning", text)
     yield from _check_brightness(wrapped, first)
-    yield from _check_episodes(recorder, steps)
+    made = [each for each in first + again if "reward" in each]
+    yield from _check_episodes(made, steps)
     yield from _check_seeding(first, again)
-    yield from _check_speed(recorder)
+    yield from _check_speed(recorder, len(made), len(first + again) - len(made))
 
 
 def _check_images(
@@ -214,20 +215,20 @@ def _foreign(suite: str) -> bool:
     return isinstance(getattr(EnvConfig(), suite), ForeignConfig)
 
 
-def _check_episodes(recorder: "_Recorder", steps: int) -> Iterator[Finding]:
-    if recorder.terminated + recorder.truncated == 0:
+def _check_episodes(made: list, steps: int) -> Iterator[Finding]:
+    if not any(step["terminated"] or step["truncated"] for step in made):
         yield Finding(
             "note",
             f"No episode ended within {steps} random steps.",
             "If episodes have no limit, add one: gymnasium.wrappers.TimeLimit.",
         )
-    if recorder.both:
+    if both := sum(bool(step["terminated"] and step["truncated"]) for step in made):
         yield Finding(
             "note",
-            f"{recorder.both} steps were both terminated and truncated.",
+            f"{both} steps were both terminated and truncated.",
             "They count as terminated: nothing is expected to follow.",
         )
-    if recorder.rewards == {0.0}:
+    if not any(step["reward"] for step in made):
         yield Finding("note", "Every reward of the random steps was 0.")
 
 
@@ -243,9 +244,9 @@ def _check_seeding(first: list, again: list) -> Iterator[Finding]:
                 return
 
 
-def _check_speed(recorder: "_Recorder") -> Iterator[Finding]:
-    rate = recorder.count / max(recorder.step_seconds, 1e-9)
-    reset = recorder.reset_seconds / max(recorder.resets, 1)
+def _check_speed(recorder: "_Recorder", steps: int, resets: int) -> Iterator[Finding]:
+    rate = steps / max(recorder.step_seconds, 1e-9)
+    reset = recorder.reset_seconds / resets
     level = "warning" if rate < SLOW else "note"
     mend = "Use more parallel environments with run.env_backend=async." if rate < SLOW else ""
     yield Finding(level, f"{rate:.0f} steps per second, {1e3 * reset:.1f} ms per reset.", mend)
@@ -256,9 +257,7 @@ class _Recorder:
 
     def __init__(self, env: gymnasium.Env):
         self._env = env
-        self.rewards: set[float] = set()
         self.warnings: dict[str, str] = {}
-        self.terminated = self.truncated = self.both = self.count = self.resets = 0
         self.step_seconds = self.reset_seconds = 0.0
 
     def play(self, steps: int) -> list[dict[str, np.ndarray]]:
@@ -281,11 +280,6 @@ class _Recorder:
             obs, reward, terminated, truncated, info = self._env.step(action)
             self.warnings |= only_logs(self._env, info).get(WARNINGS, {})
             self.step_seconds += time.perf_counter() - start
-            self.count += 1
-            self.terminated += terminated
-            self.truncated += truncated
-            self.both += terminated and truncated
-            self.rewards.add(float(reward))
             over = terminated or truncated
             flags = {"reward": reward, "terminated": terminated, "truncated": truncated}
             record.append(_copy({**obs, **flags}))
@@ -296,7 +290,6 @@ class _Recorder:
         obs, info = self._env.reset(seed=seed)
         only_logs(self._env, info)
         self.reset_seconds += time.perf_counter() - start
-        self.resets += 1
         return _copy(obs)
 
 

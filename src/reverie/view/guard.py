@@ -39,7 +39,6 @@ class Guard:
     where that is not sent, as for pictures, by Sec-Fetch-Site). All hold for websockets too.
 
     Args:
-        app: What is guarded.
         token: Who has it may come under any name; None if only names of this machine are served.
     """
 

@@ -26,9 +26,7 @@ def read_new(path: pathlib.Path, cursor: str = "") -> dict[str, Any]:
     Memory and answer are limited whatever the size of the file. A last line that is not ended yet
     is left for the next read; lines that are no JSON objects are left out.
 
-    Args:
-        path: The file; one that is missing is empty.
-        cursor: That of the last read; empty for the first one.
+    A file that is missing is empty. The cursor is that of the last read.
 
     Returns:
         `columns`: key -> numbers, None where a line lacks it; `texts`: of each text its time, key
@@ -83,7 +81,7 @@ class _Rows:
         for key, value in row.items():
             if isinstance(value, str):
                 self._texts.append([_number(row.get("time")), key, value])
-            elif isinstance(value, int | float) and -LARGEST < value < LARGEST:
+            elif _number(value) is not None:
                 entry = sums.setdefault(key, [0, 0])
                 entry[0] += value
                 entry[1] += 1
@@ -92,8 +90,12 @@ class _Rows:
             self._halve()
 
     def _halve(self) -> None:
-        pairs = zip(self._rows[::2], self._rows[1::2], strict=True)
-        self._rows = [_sum(first, second) for first, second in pairs]
+        for first, second in zip(self._rows[::2], self._rows[1::2], strict=True):
+            for key, (total, count) in second.items():
+                entry = first.setdefault(key, [0.0, 0])
+                entry[0] += total
+                entry[1] += count
+        self._rows = self._rows[::2]
         self._width *= 2
 
     def result(self) -> dict[str, Any]:
@@ -103,14 +105,6 @@ class _Rows:
             for key in keys
         }
         return {"columns": columns, "texts": list(self._texts)}
-
-
-def _sum(first: dict[str, list[float]], second: dict[str, list[float]]) -> dict[str, list[float]]:
-    for key, (total, count) in second.items():
-        entry = first.setdefault(key, [0.0, 0])
-        entry[0] += total
-        entry[1] += count
-    return first
 
 
 def _number(value: Any) -> float | None:

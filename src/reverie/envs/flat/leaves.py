@@ -60,10 +60,7 @@ def describe(space: gymnasium.Space) -> dict[str, Space]:
 
 def describe_all(space: gymnasium.Space) -> dict[str, Space]:
     """The `Space` of every key of a flat dictionary space."""
-    if not isinstance(space, gs.Dict):
-        raise TypeError(
-            f"Expected a flat Dict space, got {space}. Call reverie.envs.wrappers.wrap first."
-        )
+    assert isinstance(space, gs.Dict)
     return {key: _describe_leaf(entry) for key, entry in space.items()}
 
 

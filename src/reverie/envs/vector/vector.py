@@ -108,11 +108,7 @@ class VectorEnv:
         return self._restarts.total
 
     def reset(self, seeds: int | Sequence[int] | None = None) -> Transition:
-        """Starts an episode everywhere.
-
-        Args:
-            seeds: As in the constructor, in place of those; None keeps them.
-        """
+        """Starts an episode everywhere; seeds take the place of those of the constructor."""
         stepping, self._stepping = self._stepping, False
         if stepping and self.backend != "sync":  # There a step begins when it is waited for.
             self._inner.step_wait()

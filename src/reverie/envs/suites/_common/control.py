@@ -22,12 +22,9 @@ class ControlEnv(gymnasium.Env):
     termination when its discount is 0 and by truncation at its time limit.
 
     Args:
-        name: Task name, for messages.
-        control: The environment.
         keys: Names of the arrays that are observed -> what they are called.
         repeat: Apply each action this many times and sum the rewards; draws only the last image.
-        size: Height and width of the image.
-        camera: Number or name of the camera.
+        size, camera: Height and width of the image, and the number or name of its camera.
         image: Whether to observe images.
     """
 

@@ -25,8 +25,7 @@ class DmEnv(gymnasium.Env):
     dm_env has no way to seed an environment that exists, so `seed` says how.
 
     Args:
-        env: The environment.
-        name: Name of the task, for messages.
+        env, name: The environment, and its name in messages.
         seed: Called with a number when a reset brings a seed; returns the environment to go on
             with, which may be a new one. None ignores seeds.
 

@@ -13,10 +13,6 @@ def import_submodule(package: str, name: str) -> ModuleType:
     does not run with numpy 2, and the parts that hold the environments do not need it. A later
     `import package` runs its `__init__` as ever.
 
-    Args:
-        package: A top-level package, such as `procgen`.
-        name: A module inside it, such as `env`.
-
     Raises:
         ImportError: The package or something that the module imports is missing.
     """

@@ -177,10 +177,6 @@ def tasks() -> list[str]:
 def find(suite: str, name: str) -> str:
     """The ROM that a task name means, whatever its underscores.
 
-    Args:
-        suite: First part of the task name, for the message.
-        name: Such as `up_n_down` or `upndown`.
-
     Raises:
         UnknownTaskError: There is no such game, or it needs several players.
     """
