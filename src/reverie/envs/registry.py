@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from pydantic import ValidationError
 
 from reverie.catalog import SUITES, Suite, announced
-from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
+from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError, meant
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.seeds import env_seeds
 from reverie.envs.wrappers import wrap
@@ -108,12 +108,10 @@ def split(task: str) -> tuple[Suite, str]:
         raise UnknownTaskError(f"The task {task!r} has no name after its suite; try one of {some}.")
     if prefix in announced()[1]:
         raise MissingPackageError(announced()[1][prefix])
-    near = difflib.get_close_matches(prefix, known, n=3, cutoff=0.5)
     raise UnknownTaskError(
-        f"The task {task!r} starts with no known suite. "
-        + (f"Did you mean {' or '.join(near)}? " if near else "")
-        + f"Tasks are written suite_name, with the suites {', '.join(known)}; or module:Class for "
-        "an environment of your own."
+        f"The task {task!r} starts with no known suite. {meant(prefix, known)}Tasks are written "
+        f"suite_name, with the suites {', '.join(known)}; or module:Class for an environment of "
+        "your own."
     )
 
 

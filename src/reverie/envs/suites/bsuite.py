@@ -3,7 +3,6 @@
 Osband et al., "Behaviour Suite for Reinforcement Learning" (arXiv 1908.03568).
 """
 
-import difflib
 import inspect
 import pathlib
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from bsuite.logging import base, csv_logging
 from bsuite.utils import datasets, wrappers
 
 from reverie.config.sections.env import BsuiteConfig
-from reverie.envs.errors import MissingDataError, OptionError, UnknownTaskError
+from reverie.envs.errors import MissingDataError, OptionError, UnknownTaskError, meant
 from reverie.envs.suites._common.dm_env import DmEnv
 
 MNIST_FILES = tuple(
@@ -151,9 +150,5 @@ def _unknown(name: str) -> str:
             f"bsuite_{settings[-1]}."
         )
     known = dict.fromkeys(each.partition(sweep.SEPARATOR)[0] for each in sweep.SWEEP)
-    near = difflib.get_close_matches(experiment, known, n=3, cutoff=0.5)
-    return (
-        f"bsuite has no experiment {experiment!r}. "
-        + (f"Did you mean {' or '.join(f'bsuite_{each}/0' for each in near)}? " if near else "")
-        + f"It has {', '.join(known)}."
-    )
+    near = meant(experiment, known, "bsuite_{}/0")
+    return f"bsuite has no experiment {experiment!r}. {near}It has {', '.join(known)}."
