@@ -62,8 +62,12 @@ class SeparateEnvs:
         try:
             self._envs = [self._launch(index, seed) for index, seed in enumerate(self._seeds)]
             found: list[SpacePair] = []
-            for index in range(len(factories)):
-                found.append(self._built(index))
+            for index, env in enumerate(self._envs):
+                # One by one, because an error need not wait for the others.
+                built, failed = self._collect([env], None)
+                if failed:
+                    raise failed[index]
+                found.append(built[index][:2])
                 require_same(index, found[index], found[0])
         except BaseException:
             self.close()
@@ -131,13 +135,6 @@ class SeparateEnvs:
         if self._server is None:
             return LocalEnv(index, self._factories[index])
         return RemoteEnv(index, self._server, self._factories[index], seed)
-
-    def _built(self, index: int) -> Any:
-        """The spaces of an environment once it is built; an error need not wait for the others."""
-        found, failed = self._collect([self._envs[index]], None)
-        for error in failed.values():
-            raise error
-        return found[index][:2]
 
     def _collect(
         self, envs: Sequence[Any], timeout: float | None

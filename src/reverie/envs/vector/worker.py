@@ -135,7 +135,8 @@ def _become_worker(connection: Connection) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, *_POLITE):
             signal.signal(number, signal.SIG_DFL)
-        _die_with_parent()
+        if sys.platform == "linux":  # SIGKILL for this process when the server ends, even by force.
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         run(connection)
         code = 0
     except BaseException:
@@ -146,12 +147,6 @@ def _become_worker(connection: Connection) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
-
-
-def _die_with_parent() -> None:
-    """Linux: SIGKILL for this process when the fork server ends, even by force."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _reap() -> Iterator[tuple[int, int]]:

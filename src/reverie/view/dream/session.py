@@ -51,7 +51,10 @@ class Session:
             "task": self._run.config.task,
             "step": self._model.step,
             "actions": _controls(self._run.converter.native_act),
-            "observations": [_described(key, space) for key, space in obs.items()],
+            "observations": [
+                {"key": k, "kind": x.kind, "size": x.size, "shown": min(x.size, SHOWN)}
+                for k, x in obs.items()
+            ],
             "decoded": "dec" in self._model.heads,
             **self._episodes(),
         }
@@ -236,11 +239,6 @@ def _controls(space: Any) -> list[dict[str, Any]]:
             entries = [{"classes": 2, "start": 0}] * int(np.prod(leaf.flat.shape or ()))
         controls.append({"key": leaf.key, "entries": entries})
     return controls
-
-
-def _described(key: str, space: Space) -> dict[str, Any]:
-    shown = min(space.size, SHOWN)
-    return {"key": key, "kind": space.kind, "size": space.size, "shown": shown}
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:
