@@ -96,6 +96,7 @@ def test_free_mappings_read_yaml_values():
     argv = ["--env.gym.kwargs.size", "1e3", "--env.gym.kwargs.name", "off", "--env.gym.kwargs.l"]
     kwargs = load([*argv, "a", "2"]).env.gym.kwargs
     assert kwargs == {"size": 1000.0, "name": "off", "l": ["a", 2]}
+    assert load(["--env.gym.kwargs.continuous", "--seed", "1"]).env.gym.kwargs["continuous"] is True
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ class Flag:
 
         The result is not validated yet: text that does not read as the type is returned as it is.
         """
+        if leaf is None and not self.tokens:
+            return True  # As for options that are true or false.
         if leaf is None or leaf.kind is dict:
             values = [_scalar(token) for token in self.tokens]
             return values[0] if len(values) == 1 else values
