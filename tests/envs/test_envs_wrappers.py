@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reverie.config.errors import ConfigError
-from reverie.envs.errors import ValueMismatchError
+from reverie.envs.errors import NotAnEnvError, ValueMismatchError
 from reverie.envs.flat.conform import is_wrapped, native, spaces
 from reverie.envs.vector.vector import VectorEnv
 from reverie.envs.wrappers import wrap
@@ -179,7 +179,7 @@ def test_a_step_without_a_result_is_named(repeat):
 
     env = wrap(Nothing(), repeat=repeat)
     env.reset()
-    with pytest.raises(ValueMismatchError, match="returned one values"):
+    with pytest.raises(ValueMismatchError, match=r"returned a NoneType, .* Return all five"):
         env.step({"action": np.int32(0)})
 
 
@@ -204,6 +204,14 @@ def test_old_interfaces_are_explained():
         wrap(Older()).reset()
     with pytest.raises(ValueMismatchError, match="'seed'\\. Define it as reset"):
         wrap(Oldest()).reset()
+
+
+def test_an_environment_without_spaces_is_told():
+    class Bare(gymnasium.Env):
+        action_space = gs.Discrete(2)
+
+    with pytest.raises(NotAnEnvError, match=r"'observation_space'\. Set observation_space and"):
+        wrap(Bare())
 
 
 class Pictures(Script):

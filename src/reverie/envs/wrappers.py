@@ -112,6 +112,12 @@ def _wrapped_by(name: str, env: gymnasium.Env) -> gymnasium.Env:
 def require_env(env: Any) -> None:
     """Raises NotAnEnvError, which says what to do, for anything but a gymnasium environment."""
     if isinstance(env, gymnasium.Env):
+        try:
+            _ = env.observation_space, env.action_space
+        except AttributeError as error:
+            raise NotAnEnvError(
+                f"{error}. Set observation_space and action_space in the class or in __init__."
+            ) from error
         return
     kind = f"{type(env).__module__}.{type(env).__qualname__}"
     if isinstance(env, gymnasium.vector.VectorEnv):

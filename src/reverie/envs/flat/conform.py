@@ -65,10 +65,12 @@ class Conform(gymnasium.Wrapper):
         self.steps += 1
         result = self.env.step(self.converter.action(action))
         if not isinstance(result, tuple) or len(result) != 5:
-            count = len(result) if isinstance(result, tuple) else "one"
+            count = len(result) if isinstance(result, tuple) else 0
+            got = f"{count} values" if count else f"a {type(result).__name__}"
+            mend = "Split an old-style `done` into terminated and truncated."
             raise self.converter.error(
-                f"step() returned {count} values, not (observation, reward, terminated, "
-                "truncated, info). Split an old-style `done` into terminated and truncated."
+                f"step() returned {got}, not (observation, reward, terminated, truncated, info). "
+                + (mend if count == 4 else "Return all five.")
             )
         obs, reward, terminated, truncated, info = result
         for name, flag in (("terminated", terminated), ("truncated", truncated)):
