@@ -178,6 +178,18 @@ def test_numbers_of_environments_that_do_not_fit_are_refused(agent):
     _, state = agent.policy(obs, is_first=[True, True])
     with pytest.raises(ValueError, match="The state is one of 2 environments, not 1"):
         agent.policy(obs[0], state)
+    for first, shape in ([[True], [True]], r"\(2, 1\)"), ([], r"\(0,\)"):
+        with pytest.raises(ValueError, match=f"is_first has the shape {shape}"):
+            agent.policy(obs[: len(first)], is_first=first)
+
+
+def test_many_observations_without_is_first_are_told(agent):
+    with pytest.raises(ValueMismatchError, match=r"has shape \(2, 4\)") as caught:
+        agent.policy(np.ones((2, 4), np.float32))
+    assert "need is_first" in caught.value.__notes__[0]
+    with pytest.raises(ValueMismatchError, match="is NaN") as caught:
+        agent.policy(np.full(4, np.nan, np.float32))
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_observations_of_another_form_are_told(agent):

@@ -28,6 +28,11 @@ _AROUND = (
     "reverie.envs.flat.masks."
 )
 
+_MANY = (
+    "Observations of many environments at once need is_first, which of them begin an episode: "
+    "agent.policy(obs, state, is_first=first)."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class PolicyState:
@@ -127,6 +132,11 @@ class TrainedAgent:
                 "policy returned beside the action, or None at the start of an episode."
             )
         first = np.array(is_first, bool)
+        if first.ndim > 1 or not first.size:
+            raise ValueError(
+                f"is_first has the shape {first.shape}: expected True or False, or one of them for "
+                "each of the environments."
+            )
         converter, many, first = self._converter, first.ndim > 0, np.atleast_1d(first)
         try:
             rows = self._rows(obs, len(first)) if many else [obs]
@@ -134,6 +144,8 @@ class TrainedAgent:
         except errors.ValueMismatchError as error:
             if converter.masked or self._config.env.gym.wrappers:
                 error.add_note(_AROUND)
+            elif not many and "has shape" in str(error):
+                error.add_note(_MANY)
             raise
         if state is None:
             state, first[:] = PolicyState(self._policy.init(len(first)), len(first)), True
