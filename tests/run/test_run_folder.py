@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import datetime
+import errno
 import os
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.saved_runs.foreign import read_config
-from reverie.run.saved.folder import RunFolder
+from reverie.run.saved.folder import RunFolder, open_run
 from reverie.run.scripts import launch
 
 RANDOM = ["--configs", "debug", "--random_agent", "true", "--run.steps", "4"]
@@ -55,3 +56,13 @@ def test_a_folder_that_cannot_be_is_refused_by_its_cause(tmp_path, place):
         launch(load([*RANDOM, "--logdir", os.path.join(tmp_path, place)]))
     assert "cannot be made or written" in str(caught.value)
     assert "replay" not in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(tmp_path, monkeypatch):
+    def stat(path, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)  # Who is root may look anywhere.
+        with pytest.raises(ConfigError, match="theirs cannot be looked into: Permission denied"):
+            open_run(tmp_path / "theirs")

@@ -223,11 +223,15 @@ def open_run(
         ConfigError: If there is no run in it, or its configuration is damaged.
     """
     folder = RunFolder(pathlib.Path(logdir).expanduser().absolute())
-    if not os.path.exists(folder.config):  # Of a name that is too long pathlib raises an error.
+    try:
+        os.stat(folder.config)
+    except PermissionError as error:
+        raise ConfigError(f"{folder.root} cannot be looked into: {error.strerror}.") from None
+    except OSError:  # There is none, or its name is too long.
         raise ConfigError(
             f"There is no run in {folder.root}: it has no {RUN_CONFIG}. Pass the --logdir that the "
             "training command printed."
-        )
+        ) from None
     saved = read_run(folder.root, trust)
     config = load_saved(saved, []).model_copy(update={"logdir": str(folder.root)})
     return folder, config, saved
