@@ -72,3 +72,5 @@ def test_the_command_explains_all_metrics_and_those_of_a_run(folder, capsys):
     for words in (["frob"], ["--frob"], [str(folder), "frob"]):
         assert cli.main(["metrics", *words]) == 2
         assert "frob" in capsys.readouterr().err
+    assert cli.main(["metrics", f"{folder}x", "rand"]) == 2
+    assert "and there is no folder of a run" in capsys.readouterr().err

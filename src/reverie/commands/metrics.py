@@ -67,8 +67,10 @@ def print_metrics(words: Sequence[str]) -> None:
             numbers = ["\n".join(format_number(values[x]) for x in names)] if folders else []
             table.add_row(*map(Text, ("\n".join(names), *numbers, *entry.said)))
     if not table.rows:
-        of = f" of {folders[0]}" if folders else ""
-        raise UsageError(f"No metric{of} has {' and '.join(parts)} in its name. See --help.")
+        names = f"has {' and '.join(parts)} in its name"
+        if folders:
+            raise UsageError(f"No metric of {folders[0]} {names}. See --help.")
+        raise UsageError(f"No metric {names}, and there is no folder of a run. See --help.")
     # As wide as the terminal, or 120 characters where there is none.
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
