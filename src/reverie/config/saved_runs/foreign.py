@@ -260,13 +260,14 @@ def from_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], list[st
     return {k: v for k, v in read_options(path).items() if k != "logdir"}, []
 
 
-def read_agent(path: pathlib.Path) -> AgentConfig:
-    """The options of the agent in a saved configuration, of Reverie or of the original.
+def read_agent(folder: pathlib.Path) -> AgentConfig:
+    """The options of the agent of the run in a folder, of Reverie or of the original.
 
     Raises:
-        ConfigError: The file is damaged, or the agent is one that Reverie does not have.
+        ConfigError: There is none, its configuration is damaged, or its agent is one that Reverie
+            does not have.
     """
-    options, _ = from_folder(path.parent)
-    overlay = Overlay()
-    overlay.update({k: v for k, v in options.items() if k.startswith("agent.")}, f"file {path}")
+    options, overlay = from_folder(folder)[0], Overlay()
+    agent = {key: value for key, value in options.items() if key.startswith("agent.")}
+    overlay.update(agent, f"file {folder / 'config.yaml'}")
     return overlay.config().agent

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from reverie.config.checks import check
 from reverie.config.errors import ConfigError
-from reverie.config.load import RUN_CONFIG
 from reverie.config.presets import sizes
 from reverie.config.saved_runs.foreign import read_agent
 from reverie.config.schema import Config, unset, with_values
@@ -40,11 +39,10 @@ def keep_size(config: Config, path: str | os.PathLike[str]) -> Config:
     """The size of the model in a run folder, or checkpoint in one, if nobody has set another."""
     path = pathlib.Path(path).expanduser()
     for folder in (path, *path.parents[:2]):
-        # A folder of another program may have a file of that name.
+        # There may be none, or that of another program.
         with contextlib.suppress(ConfigError):
-            if (folder / RUN_CONFIG).is_file():
-                saved = config.model_copy(update={"agent": read_agent(folder / RUN_CONFIG)})
-                return _taken(config, saved, _size_keys(), f"run in {folder}")
+            saved = config.model_copy(update={"agent": read_agent(folder)})
+            return _taken(config, saved, _size_keys(), f"run in {folder}")
     return config
 
 

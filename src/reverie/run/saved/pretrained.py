@@ -7,7 +7,6 @@ import numpy as np
 
 from reverie.agent.agent import Agent
 from reverie.config.errors import ConfigError
-from reverie.config.load import RUN_CONFIG
 from reverie.config.saved_runs.foreign import read_agent
 from reverie.config.saved_runs.resume import Difference, compare
 from reverie.config.schema import Config
@@ -81,11 +80,8 @@ def _read(path: str, agent: AgentConfig) -> tuple[pathlib.Path, int, dict[str, n
 
 def _differences(folder: pathlib.Path, config: Config) -> list[Difference]:
     """Options of the networks that differ, where a configuration lies above the checkpoint."""
-    path = folder.parent.parent / RUN_CONFIG
-    if not path.is_file():
-        return []
     try:
-        saved = read_agent(path)
+        saved = read_agent(folder.parent.parent)
     except ConfigError:
         return []
     other = config.model_copy(update={"agent": saved})
