@@ -119,17 +119,17 @@ def choose(wanted: Device | str | None) -> Device:
     Raises:
         DeviceError: If there is none of that name.
     """
-    _find("auto")  # Says what to do where JAX cannot start.
+    found = _find("auto")
     if wanted is None:
-        (found,) = jnp.zeros(()).devices()
-        return found
+        (device,) = jnp.zeros(()).devices()
+        return device
     if isinstance(wanted, jax.Device):
         return wanted
     platform, _, index = str(wanted).partition(":")
     try:
         return jax.devices(platform)[int(index or 0)]
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        here = ", ".join(f"{device.platform}:{device.id}" for device in jax.devices())
+        here = ", ".join(f"{device.platform}:{device.id}" for device in found)
         raise DeviceError(
             f"device is {wanted!r}, but JAX finds no such device; those here are {here}."
         ) from error
