@@ -58,13 +58,12 @@ def supervise(config: Config) -> int:
                 return 128 - code
             while time.monotonic() < begin and not learner.asked:
                 time.sleep(0.1)
+            if not learner.asked:
+                learner.start()
             if learner.asked:  # There was nobody to pass it on to.
                 return 128 - code
             if folder:
                 config = with_values(config, {"logdir": folder}, "the learner before")
-            before, learner = learner, learner.again()
-            if before.asked:  # The same, until now.
-                return 128 - code
             fleet = dataclasses.replace(fleet, notes=())
 
 
@@ -76,14 +75,18 @@ class _Learner:
     """The process that trains, and signals on their way to it."""
 
     def __init__(self):
+        self.asked = False
+        self._previous: dict[int, Any] = {}
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, or another one in its place."""
         self._ours, theirs = Pipe()
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
                 python(_LEARNER, number), pass_fds=[number], process_group=0
             )
-        self.asked = False
-        self._previous: dict[int, Any] = {}
 
     def run(self, config: Config, fleet: Fleet) -> tuple[str, int]:
         """Lets it train until it ends; returns the run folder, if it was told, and its code."""
@@ -94,16 +97,9 @@ class _Learner:
                 folder = self._ours.recv()
         return folder, self._process.wait()
 
-    def again(self) -> "_Learner":
-        """Another one in its place."""
-        other = _Learner()
-        other._previous = self._previous
-        other.install()
-        return other
-
     @contextlib.contextmanager
     def signals(self):
-        """Passes signals on; at the end the learner that was started here has ended, or ends."""
+        """Passes signals on; at the end the learner has ended, or ends."""
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP]
         for number in numbers:
             handler = signal.getsignal(number)
