@@ -183,7 +183,8 @@ def _experiments(runs: Sequence[RunCurve], axis: Axis) -> list[Experiment]:
     differing = _differing([run.options for run in runs])
     groups: dict[str, list[RunCurve]] = defaultdict(list)
     for run in runs:
-        label = ", ".join(f"{_short(key)}={_value(run.options.get(key))}" for key in differing)
+        parts = [f"{key}={_value(run.options.get(key))}" for key in differing]
+        label = ", ".join(x.removeprefix("agent.").removeprefix("run.") for x in parts)
         groups[label].append(run)
     end = max(float(getattr(run, axis)[-1]) for run in runs)
     found = []
@@ -203,10 +204,6 @@ def _differing(options: Sequence[Mapping[str, Any]]) -> list[str]:
         if (not key.startswith(INCIDENTAL) or key in COUNTS)
         and len({repr(each.get(key)) for each in options}) > 1
     ]
-
-
-def _short(key: str) -> str:
-    return key.removeprefix("agent.").removeprefix("run.")
 
 
 def _value(value: Any) -> str:

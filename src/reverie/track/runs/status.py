@@ -139,6 +139,7 @@ def read_status(folder: pathlib.Path) -> RunStatus:
     scores = [x["episode/score"] for x in episodes]
     newest = metrics[-1] if metrics else {}
     logged = max((int(x.get("step", 0)) for x in (*metrics, *episodes)), default=0)
+    files = ("", METRICS, SCORES, "checkpoints", "replay", LOCK)
     status = RunStatus(
         folder=folder,
         state="stopped",
@@ -155,7 +156,7 @@ def read_status(folder: pathlib.Path) -> RunStatus:
         duration=float(options["run.duration"]),
         speed=float(newest.get("fps/policy", 0.0)),
         score=sum(scores) / len(scores) if scores else math.nan,
-        updated=_updated(folder),
+        updated=max(_changed(folder / name) for name in files),
         process=_text(folder / LOCK),
     )
     state, why = _state(status, logged > saved, float(options["run.log_every"]))
@@ -237,11 +238,6 @@ def _checkpoint(folder: pathlib.Path) -> tuple[int, Mapping[str, Any], float]:
         except (OSError, ValueError):
             continue  # Deleted in the meantime, or damaged.
     return 0, {}, 0.0
-
-
-def _updated(folder: pathlib.Path) -> float:
-    names = ("", METRICS, SCORES, "checkpoints", "replay", LOCK)
-    return max(_changed(folder / name) for name in names)
 
 
 def _changed(path: pathlib.Path) -> float:
