@@ -1,26 +1,21 @@
 """The named blocks of the package, and the sizes of the model among them."""
 
-import copy
 import functools
 import importlib.resources
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from reverie.config.overlay import Overlay
 from reverie.config.syntax import yaml_text
 
 
-def presets() -> dict[str, dict[str, Any]]:
+@functools.cache
+def presets() -> Mapping[str, Mapping[str, Any]]:
     """The named blocks of the package: name -> options, which may use regular-expression keys.
 
     `defaults` exists and is empty: the defaults are those of the schema, and nothing else.
     """
-    return copy.deepcopy(_parsed())
-
-
-@functools.cache
-def _parsed() -> dict[str, dict[str, Any]]:
-    """As the file has them, which takes a while to read."""
     resource = importlib.resources.files(__package__ or "").joinpath("presets.yaml")
     return yaml_text.parse(resource.read_text(encoding="utf-8"))
 
