@@ -48,7 +48,7 @@ def print_info(folder: str, as_json: bool) -> None:
     print(json.dumps(parts) if as_json else "\n\n".join(map(as_text, parts.values())))
 
 
-def print_runs(folder: str, as_json: bool = False) -> None:
+def print_runs(folder: str, as_json: bool) -> None:
     """Prints a table of the runs below a folder, or JSON; what is damaged goes to the errors.
 
     Raises:
@@ -57,7 +57,12 @@ def print_runs(folder: str, as_json: bool = False) -> None:
     root = pathlib.Path(folder).expanduser()
     if not root.is_dir():
         raise ConfigError(f"There is no folder {root}.")
-    runs, damaged = read_runs(root)
+    runs, damaged = [], []
+    for path in find_runs(root):
+        try:
+            runs.append(read_status(path))
+        except UNREADABLE as error:
+            damaged.append(f"Left out {path}: {error}")
     if as_json:
         print(json.dumps([run.to_json() for run in runs]))
     elif runs:
@@ -127,17 +132,6 @@ def as_text(values: Mapping[str, str]) -> str:
     """One line per value."""
     width = max(map(len, values)) + 2
     return "\n".join(f"{key:{width}}{value}".rstrip() for key, value in values.items())
-
-
-def read_runs(folder: pathlib.Path) -> tuple[list[RunStatus], list[str]]:
-    """All runs in a folder, and what is wrong with those that cannot be read."""
-    runs, damaged = [], []
-    for path in find_runs(folder):
-        try:
-            runs.append(read_status(path))
-        except UNREADABLE as error:
-            damaged.append(f"Left out {path}: {error}")
-    return runs, damaged
 
 
 def print_table(runs: list[RunStatus], folder: pathlib.Path) -> None:
