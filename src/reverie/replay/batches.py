@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -174,17 +174,16 @@ class Batches:
             Values that JSON can hold, and arrays by name.
         """
         postponed = [] if self._postponed is None else [self._postponed]
-        entries, keys = [*self._queue, *postponed], sorted(self.example())
-        meta: dict[str, Any] = {"shape": self._shape, "entries": [_kind(x) for x in entries]}
+        entries = [self._taken_apart(entry) for entry in [*self._queue, *postponed]]
+        meta: dict[str, Any] = {"shape": self._shape, "entries": [kind for kind, _ in entries]}
         if self._plan is not None:
             meta |= {"chunk": self._chunk, "starts": self._plan.starts}
             meta["abandoned"] = self._plan.abandoned.tolist()
-
-        # Numbers, because names of keys may hold anything.
         return meta, {
             f"{number}/{part}": np.asarray(array)
-            for number, entry in enumerate(entries)
-            for part, array in _arrays(entry, keys, self._replay.layout.latents).items()
+            for number, (_, arrays) in enumerate(entries)
+            for part, array in arrays.items()
+            if array is not None
         }
 
     def take_back(self, meta: Mapping[str, Any], arrays: Arrays) -> None:
@@ -242,6 +241,19 @@ class Batches:
             self._chunk = (self._chunk + 1) % self._consec
             self._plan = self._plan if self._chunk else None
 
+    def _taken_apart(self, entry: Any) -> tuple[str, dict[str, Any]]:
+        """Kind and arrays of an entry of the queue, or of what was postponed."""
+        # Numbers, because names of keys may hold anything.
+        if isinstance(entry, _Priorities):
+            return "priority", {"ids": entry.ids, "priority": entry.future.result()}
+        if isinstance(entry, tuple):
+            ids, fresh, priority = entry
+            latents = enumerate(self._replay.layout.latents)
+            numbered = {f"{i}": fresh[key] for i, key in latents if key in fresh}
+            return "postponed", {"ids": ids, "priority": priority, **numbered}
+        sample, keys = entry.result(), sorted(self.example())
+        return "batch", {"ids": sample.ids, **{f"{i}": sample.batch[k] for i, k in enumerate(keys)}}
+
     @property
     def _shape(self) -> list[int]:
         return [self._batch_size, self._batch_length, self._context, self._consec]
@@ -257,26 +269,6 @@ class Batches:
         priority = entry.future.result()
         if priority is not None:
             self._replay.prioritize(entry.target, priority)
-
-
-def _kind(entry: object) -> str:
-    if isinstance(entry, tuple):
-        return "postponed"
-    return "priority" if isinstance(entry, _Priorities) else "batch"
-
-
-def _arrays(entry: Any, keys: Sequence[str], latents: Sequence[str]) -> dict[str, Any]:
-    """What an entry of the queue, or what was postponed, consists of."""
-    if isinstance(entry, _Priorities):
-        found = {"ids": entry.ids, "priority": entry.future.result()}
-    elif isinstance(entry, tuple):
-        ids, fresh, priority = entry
-        numbered = {f"{i}": fresh[key] for i, key in enumerate(latents) if key in fresh}
-        found = {"ids": ids, "priority": priority, **numbered}
-    else:
-        sample = entry.result()
-        found = {"ids": sample.ids, **{f"{i}": sample.batch[key] for i, key in enumerate(keys)}}
-    return {part: array for part, array in found.items() if array is not None}
 
 
 def _done(result: Any) -> concurrent.futures.Future:

@@ -60,13 +60,6 @@ def gather(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The batch and the ids of the steps `start .. stop-1`, see `Replay.gather`.
 
-    Args:
-        plan: The sequences.
-        layout: Keys, dtypes and shapes.
-        context: Number of leading steps whose latents are copied; with 0 there are no latent keys.
-        start: First step.
-        stop: Step after the last one; the whole sequence by default.
-
     Raises:
         ValueError: If the steps are not within the sequences.
     """
@@ -80,7 +73,8 @@ def gather(
     if context:
         spans_context = _spans(plan, start, start + context)
         batch |= _copy(spans_context, layout, layout.latents, (size, context))
-    return batch, _ids(spans).reshape(size, length)
+    ids = [np.arange(chunk.id + start, chunk.id + stop) for chunk, start, stop in spans]
+    return batch, np.concatenate(ids).reshape(size, length)
 
 
 def _spans(plan: Plan, start: int, stop: int) -> list[Piece]:
@@ -109,11 +103,6 @@ def _copy(
         chunk.read(start, stop - start, targets, at)
         at += stop - start
     return {key: rows.reshape(*shape, *rows.shape[1:]) for key, rows in targets.items()}
-
-
-def _ids(spans: list[Piece]) -> np.ndarray:
-    """The ids of the steps in all spans, one after the other."""
-    return np.concatenate([np.arange(c.id + start, c.id + stop) for c, start, stop in spans])
 
 
 def _mark(batch: dict[str, np.ndarray], plan: Plan, start: int, stop: int) -> None:

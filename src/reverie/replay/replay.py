@@ -263,7 +263,7 @@ class Replay:
             "missed_updates": counts["missed"],
             "damaged_chunks": counts["damaged"],
             "capacity": index.capacity,
-            "streams": len(self._streams),
+            "streams": len(self._streams.open),
         } | (index.taking.stats() if index.taking else {})
 
     def save(self, folder: Path | str, mark: str = "") -> archive.Saving:

@@ -116,10 +116,6 @@ class Streams:
         self._length = length
         self._chunksize = chunksize
 
-    def __len__(self) -> int:
-        """Number of streams that have begun and not ended."""
-        return len(self._cursors)
-
     def append(
         self,
         columns: dict[str, np.ndarray],

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,8 +83,13 @@ def restore(
         del damaged[others:]  # Those are chunks of later times.
     found, table = saved or _newest(found, index.capacity), index.table
     table.stride = max([table.stride, *(files.steps.fields["rows"] for files in found)])
-    for chunk in _load_all(found, storage, table.stride, damaged):
-        index.adopt(chunk)
+    for files in found:
+        try:
+            chunk = _load(files, storage, table.stride)
+        except (DamagedFile, FileNotFoundError) as error:
+            _skip(error, damaged)
+        else:
+            index.adopt(chunk)
     exact = bool(saved) and len(table) == len(found)
     if exact:
         table.stride = max(table.stride, state["stride"])
@@ -163,19 +168,6 @@ def _newest(found: list[_Files], capacity: int) -> list[_Files]:
     """Those of the newest chunks that fit the capacity."""
     ends = np.cumsum([files.rows for files in reversed(found)])
     return found[len(found) - int(np.searchsorted(ends, capacity, side="right")) :]
-
-
-def _load_all(
-    found: list[_Files], storage: Storage, stride: int, damaged: list[str]
-) -> Iterator[Chunk]:
-    """The chunks that agree with their checksums, in order; the reasons for others in `damaged`."""
-    for files in found:
-        try:
-            chunk = _load(files, storage, stride)
-        except (DamagedFile, FileNotFoundError) as error:
-            _skip(error, damaged)
-        else:
-            yield chunk
 
 
 def _load(files: _Files, storage: Storage, stride: int) -> Chunk:

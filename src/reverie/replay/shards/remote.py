@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import ray
 from ray import exceptions
 
@@ -252,8 +251,3 @@ class RemoteShard:
 
 class ShardError(RuntimeError):
     """What became of a shard."""
-
-
-def split(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tags and the shards' own ids of steps."""
-    return ids >> LOCAL_BITS, ids & ((1 << LOCAL_BITS) - 1)

@@ -14,7 +14,7 @@ import ray
 from reverie.replay.chunk import Layout
 from reverie.replay.files.restore import Loaded
 from reverie.replay.shards.apart import Apart, parted
-from reverie.replay.shards.remote import LOCAL_BITS, Gone, RemoteShard, split
+from reverie.replay.shards.remote import LOCAL_BITS, Gone, RemoteShard
 from reverie.replay.shards.shard import Opened
 
 AHEAD = 32
@@ -267,7 +267,7 @@ class ShardedReplay:
 
     def _by_shard(self, target: np.ndarray) -> list[tuple[RemoteShard, np.ndarray, np.ndarray]]:
         """Shards, and their rows of a batch with the ids; those of dead ones are left out."""
-        tags, ids = split(target)
+        tags, ids = target >> LOCAL_BITS, target & ((1 << LOCAL_BITS) - 1)
         mine = [tags[:, 0] == shard.tag(shard.epoch) for shard in self._shards]
         found = zip(self._shards, map(np.flatnonzero, mine), strict=True)
         return [(shard, rows, ids[rows]) for shard, rows in found if len(rows)]
