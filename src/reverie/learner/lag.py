@@ -24,12 +24,9 @@ def hold(params: PyTree, acting: Sequence[Any], carry: PyTree) -> dict[str, np.n
 
 
 def take(arrays: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree | None:
-    """A tree out of the arrays that `hold` gave; None unless all of them are there and fit.
+    """A tree like another one out of what `hold` gave, of the prefix `acting` or `carry`.
 
-    Args:
-        arrays: By name.
-        prefix: `acting` or `carry`.
-        like: A tree of the same structure, shapes and types.
+    None unless all of them are there and fit.
     """
     try:
         found = {name: arrays[f"{prefix}/{name}"] for name in tree.flatten(like)}
@@ -39,11 +36,6 @@ def take(arrays: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree 
 
 
 def take_carry(arrays: Mapping[str, np.ndarray], init: Callable[[int], PyTree]) -> PyTree | None:
-    """The recurrent state of updates, as `take` gives it.
-
-    Args:
-        arrays: By name.
-        init: Makes one for a number of sequences.
-    """
+    """The recurrent state of updates, as `take` gives it; `init` makes one for some sequences."""
     sizes = [len(value) for name, value in arrays.items() if name.startswith("carry/")]
     return take(arrays, "carry", init(sizes[0])) if sizes else None

@@ -42,14 +42,9 @@ class Learner:
             `report`.
         placement: Devices, from `devices.configure`.
         seed: Seed of the initial parameters and of all sampling.
-        dump_folder: The run's folder, where evidence of a NaN is written; None writes nothing.
-        fast_compile: Whether to leave optimizations out, which compiles several times faster, to
-            slower programs.
-        compiler: Compiles the programs, in order with others of the run.
+        dump_folder, fast_compile, compiler: As of `Policy`.
 
     Attributes:
-        agent: As given.
-        placement: As given.
         shapes: The agent's state, as shapes and types.
     """
 

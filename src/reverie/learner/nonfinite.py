@@ -68,7 +68,9 @@ def stop(
     if folder is not None:
         target = folder / "nonfinite" / event
         target.mkdir(parents=True, exist_ok=True)
-        plain = {name: _plain(np.asarray(value)) for name, value in arrays.items()}
+        # npz files know numpy's own types only, which bfloat16 is not.
+        plain = {name: np.asarray(value) for name, value in arrays.items()}
+        plain = {k: x if x.dtype.isbuiltin else x.astype(np.float32) for k, x in plain.items()}
         np.savez_compressed(target / "arrays.npz", allow_pickle=False, **plain)
         scalars = {k: float(x) if np.isfinite(x) else str(float(x)) for k, x in metrics.items()}
         (target / "metrics.json").write_text(json.dumps(scalars, indent=2, sort_keys=True))
@@ -77,8 +79,3 @@ def stop(
         f"{subject} are NaN or infinite at {event}; {where}. The last checkpoint is from "
         "before this. Lower agent.opt.lr, or use --jax.compute_dtype float32."
     )
-
-
-def _plain(value: np.ndarray) -> np.ndarray:
-    """npz files know numpy's own types only, which bfloat16 is not."""
-    return value if value.dtype.isbuiltin else value.astype(np.float32)

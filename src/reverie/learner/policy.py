@@ -55,9 +55,6 @@ class Policy:
             slower programs.
         compiler: Compiles the programs, in order with others of the run.
 
-    Attributes:
-        agent: As given.
-        device: Where it acts.
     """
 
     def __init__(
@@ -196,8 +193,7 @@ def read_params(
 
     Args:
         path: Run folder, checkpoints folder or checkpoint.
-        agent: As of `Policy`.
-        device: As of `Policy`.
+        agent, device: As of `Policy`.
 
     Returns:
         The parameters, and the checkpoint with nothing else of the agent in it.

@@ -42,13 +42,7 @@ class MetricVector:
 
 
 def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
-    """What makes a state, hands out parameters, an update and a report.
-
-    Args:
-        agent: As of the learner.
-        layout: Where its state lies.
-        fast: Whether to leave optimizations out.
-    """
+    """What makes a state of an agent, hands out parameters, an update and a report, by name."""
     placement, shapes, platform = layout.placement, layout.shapes, layout.placement.platform
     whole, part, alone = placement.replicated, placement.split, layout.alone
     first = SingleDeviceSharding(placement.here[0])

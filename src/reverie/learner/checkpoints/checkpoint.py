@@ -180,7 +180,9 @@ class Checkpointer:
 
 
 def read(
-    folder: pathlib.Path, prefixes: tuple[str, ...] | None = None, place: Place | None = None
+    folder: pathlib.Path,
+    prefixes: tuple[str, ...] | None = None,
+    place: Place = lambda name, array: array,
 ) -> Checkpoint:
     """Reads one undamaged checkpoint folder.
 
@@ -202,7 +204,7 @@ def read(
                 f"Reverie; this one reads format {FORMAT}. Go on with that version, or begin a new "
                 "run in another logdir."
             )
-        arrays = _read_arrays(folder / _AGENT, prefixes or ("",), place or _keep)
+        arrays = _read_arrays(folder / _AGENT, prefixes or ("",), place)
         held = {} if prefixes else _read_arrays(folder / _HELD)
         return Checkpoint(int(folder.name), arrays, meta, folder, held)
     except CheckpointError:
@@ -215,14 +217,9 @@ def read(
 def newest(
     path: str | os.PathLike,
     prefixes: tuple[str, ...] | None = None,
-    place: Place | None = None,
+    place: Place = lambda name, array: array,
 ) -> Checkpoint:
-    """Reads what `locate` finds, also while a run saves there and removes its older checkpoints.
-
-    Args:
-        path: As of `locate`.
-        prefixes: As of `read`.
-        place: As of `read`.
+    """As `read` of what `locate` finds, also while a run saves there and removes older checkpoints.
 
     Raises:
         CheckpointError: If there is no valid checkpoint.
@@ -299,12 +296,8 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def _keep(name: str, array: np.ndarray) -> np.ndarray:
-    return array
-
-
 def _read_arrays(
-    path: pathlib.Path, prefixes: tuple[str, ...] = ("",), place: Place = _keep
+    path: pathlib.Path, prefixes: tuple[str, ...] = ("",), place: Place = lambda name, array: array
 ) -> dict[str, Any]:
     # A file that is mapped counts as memory of this process while it is read.
     with safetensors.safe_open(path, framework="np", backend="pread") as file:

@@ -59,10 +59,6 @@ class Hosts:
     Args:
         index: Number of this process.
         count: How many there are.
-
-    Attributes:
-        index: As given.
-        count: As given.
     """
 
     def __init__(self, index: int = 0, count: int = 1):
