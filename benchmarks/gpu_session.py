@@ -163,9 +163,9 @@ def gradients(size: str, obs: str) -> Record:
 
     from reverie.agent.agent import Agent
     from reverie.learner.compilation.programs import compiler_options
-    from reverie.nn.draws import RandomDraws
+    from reverie.nn.draws import Draws
 
-    class Blind(RandomDraws):
+    class Blind(Draws):
         """Samples do not depend on probabilities: rounding would turn some into others."""
 
         def categorical(self, noise, probs):

@@ -12,7 +12,7 @@ from reverie.agent.imagination import imagine
 from reverie.agent.objectives.actor_critic import imagined_loss
 from reverie.config.load import load
 from reverie.nn.dists import Categorical, mix_uniform
-from reverie.nn.draws import RandomDraws
+from reverie.nn.draws import Draws
 from reverie.spaces import Space
 from reverie.world.rssm import State
 
@@ -79,7 +79,7 @@ def test_not_even_rounding_draws_an_invalid_class(noise):
     probs = [0.1] * 7 + [0.3]
     valid = [False] + [True] * 6 + [False]
     dist = distribution(probs, (8,), valid)
-    drawn = int(dist.sample(RandomDraws(), jnp.array([noise], jnp.float32)))
+    drawn = int(dist.sample(Draws(), jnp.array([noise], jnp.float32)))
     assert valid[drawn]
 
 
@@ -135,7 +135,7 @@ def test_imagination_and_its_loss_follow_the_predicted_masks(agent, params):
     @jax.jit
     def dream(params, start):
         slow, key = params.heads["val"], jax.random.key(1)
-        rollout = imagine(params, slow, start, agent.act_space, 4, key, agent.draws, agent.masks)
+        rollout = imagine(agent.spec, params, slow, start, 4, key)
         norms = agent.init(jax.random.key(0)).states["actor_critic"].norms
         return rollout, imagined_loss(params, norms, rollout, agent.config)[-1]
 

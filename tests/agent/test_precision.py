@@ -10,7 +10,7 @@ import pytest
 from reverie.agent.agent import Agent
 from reverie.agent.training import loss_scale
 from reverie.config.load import load
-from reverie.nn.draws import RandomDraws
+from reverie.nn.draws import Draws
 from reverie.spaces import Space
 
 OBS = {
@@ -35,7 +35,7 @@ TOLERANCE = ROUNDINGS**0.5 / 2
 ones add up like a random walk. The sums over many numbers inside a product round in float32."""
 
 
-class BlindDraws(RandomDraws):
+class BlindDraws(Draws):
     """Class indices from the noise alone.
 
     Rounding then changes no sample. Otherwise two classes of nearly equal probability swap, after

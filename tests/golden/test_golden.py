@@ -30,7 +30,7 @@ def parts(case):
     def compute(state, batch):
         nets = state.params
         carry, data = agent.align(agent.init_carry(case.meta["batch_size"]), batch)
-        _, seen = observe(nets, carry.state, data, agent.act_space, KEY, agent.draws, jnp.float32)
+        _, seen = observe(agent.spec, nets, carry.state, data, KEY)
         post, heads = seen.post, nets.heads
         prior = nets.dyn.prior(post.deter)
         dyn, rep = nets.dyn.kl_losses(post.logits, prior)

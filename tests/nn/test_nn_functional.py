@@ -6,7 +6,7 @@ import numpy as np
 from fixed_draws import FixedDraws
 
 from reverie.nn import draws as draws_module
-from reverie.nn.draws import RandomDraws
+from reverie.nn.draws import Draws
 from reverie.nn.functional import one_hot, symexp, symexp_bins, symlog, where_mask
 
 
@@ -49,7 +49,7 @@ def test_where_mask_uses_leading_axes():
 
 def test_random_categorical_follows_the_distribution():
     probs = jnp.array([[0.1, 0.6], [0.2, 0.0], [0.7, 0.4]])  # Classes x variables.
-    draws, count = RandomDraws(), 40_000
+    draws, count = Draws(), 40_000
     noise = draws.uniform(jax.random.key(0), (count, 2))
     index = np.asarray(draws.categorical(noise, jnp.broadcast_to(probs, (count, 3, 2))))
     for variable in range(2):
@@ -62,7 +62,7 @@ def test_random_categorical_follows_the_distribution():
 def test_random_categorical_stays_in_range_at_the_ends_of_the_noise():
     probs = jnp.full((2, 3, 1), 1 / 3)
     noise = jnp.array([[0.0], [np.nextafter(np.float32(1), np.float32(0))]])
-    np.testing.assert_array_equal(RandomDraws().categorical(noise, probs), [[0], [2]])
+    np.testing.assert_array_equal(Draws().categorical(noise, probs), [[0], [2]])
 
 
 def test_many_classes_are_drawn_as_few_are(monkeypatch):
@@ -70,10 +70,10 @@ def test_many_classes_are_drawn_as_few_are(monkeypatch):
     probs = rng.random((5, count, 2)).astype(np.float32) * (rng.random((5, count, 2)) < 0.3)
     probs[:, 7] += 1e-3
     probs = jnp.asarray(probs / probs.sum(1, keepdims=True))
-    noise = RandomDraws().uniform(jax.random.key(0), (2000, 5, 2))
-    many = np.stack([RandomDraws().categorical(row, probs) for row in noise])
+    noise = Draws().uniform(jax.random.key(0), (2000, 5, 2))
+    many = np.stack([Draws().categorical(row, probs) for row in noise])
     monkeypatch.setattr(draws_module, "UNROLLED", count)
-    few = np.stack(jax.lax.map(lambda row: RandomDraws().categorical(row, probs), noise))
+    few = np.stack(jax.lax.map(lambda row: Draws().categorical(row, probs), noise))
     # Sums in another order differ in their last bits, which decide a few of 20,000 draws.
     assert (many != few).mean() < 1e-3
     chosen = np.take_along_axis(np.asarray(probs)[None], many[:, :, None, :], 2)
@@ -84,15 +84,13 @@ def test_the_ends_of_the_noise_are_possible_classes_among_many():
     probs = np.zeros((2, 200, 1), np.float32)
     probs[:, 30:150] = 1 / 120
     noise = jnp.array([[0.0], [np.nextafter(np.float32(1), np.float32(0))]])
-    np.testing.assert_array_equal(
-        RandomDraws().categorical(noise, jnp.asarray(probs)), [[30], [149]]
-    )
+    np.testing.assert_array_equal(Draws().categorical(noise, jnp.asarray(probs)), [[30], [149]])
 
 
 def test_thousands_of_classes_are_no_longer_program():
     def length(count):
         shapes = jnp.zeros((3, 1)), jnp.zeros((3, count, 1))
-        return len(jax.make_jaxpr(RandomDraws().categorical)(*shapes).eqns)
+        return len(jax.make_jaxpr(Draws().categorical)(*shapes).eqns)
 
     assert length(4096) == length(65) < length(64)
 

@@ -3,8 +3,10 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from reverie.nn.draws import Draws
 
-class FixedDraws:
+
+class FixedDraws(Draws):
     """No chance: the most likely class and a standard normal of `z`, as golden vectors need."""
 
     def __init__(self, z: float = 0.5):

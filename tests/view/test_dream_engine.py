@@ -134,10 +134,10 @@ def test_policy_dreams_what_it_imagines_in_training(run, exact, place):
     frames = [start, *follow(dream, start, AHEAD, likely=False)]
     nets = jax.tree.unflatten(jax.tree.structure(exact._shapes), exact._leaves)
     agent = exact.agent
-    how = agent.act_space, AHEAD, jax.random.key(0), agent.draws, agent.masks
-    imagined = jax.jit(lambda nets, state: imagine(nets, nets.heads["val"], state, *how))(
-        nets, State(*map(jnp.asarray, start.state))
-    )
+    how = AHEAD, jax.random.key(0)
+    imagined = jax.jit(
+        lambda nets, state: imagine(agent.spec, nets, nets.heads["val"], state, *how)
+    )(nets, State(*map(jnp.asarray, start.state)))
     close(np.stack([f.state.deter[0] for f in frames]), imagined.state.deter[:, 0])
     np.testing.assert_array_equal([f.state.stoch[0] for f in frames], imagined.state.stoch[:, 0])
     close(np.stack([f.said.reward for f in frames]), imagined.reward[:, 0])

@@ -49,7 +49,5 @@ def test_patch_encoder_trains(monkeypatch):
 
 
 def test_unknown_encoder_names_the_known_ones():
-    from reverie.world.encoder import load_encoder
-
-    with pytest.raises(ValueError, match=r"'simpel'.*simple.*module:Class"):
-        load_encoder("simpel")
+    with pytest.raises(ValueError, match=r"agent.enc.typ.*'simpel'.*simple.*module:Class"):
+        load(["--agent.enc.typ", "simpel"])

@@ -7,7 +7,7 @@ from fixed_draws import FixedDraws
 
 from reverie.config.sections.agent import ContinueHeadConfig, PolicyConfig, RewardHeadConfig
 from reverie.nn.dists import Categorical, Normal
-from reverie.nn.draws import RandomDraws
+from reverie.nn.draws import Draws
 from reverie.spaces import Space
 from reverie.world.heads import ContinueHead, PolicyHead, TwoHotHead
 
@@ -43,7 +43,7 @@ def test_one_distribution_per_action_key():
     dists = policy()(features(2, 3))
     assert {k: type(d) for k, d in dists.items()} == {"buttons": Categorical, "stick": Normal}
     for key, noise in (("buttons", jnp.full((2, 3, 2), 0.5)), ("stick", jnp.zeros((2, 3, 2)))):
-        action = dists[key].sample(RandomDraws(), noise)
+        action = dists[key].sample(Draws(), noise)
         assert action.shape == dists[key].mode().shape == (2, 3, *ACTIONS[key].shape)
         assert dists[key].log_prob(action).shape == dists[key].entropy().shape == (2, 3)
 

@@ -7,12 +7,12 @@ import pytest
 from fixed_draws import FixedDraws
 
 from reverie.config.sections.agent import DynamicsConfig
-from reverie.nn.draws import RandomDraws
+from reverie.nn.draws import Draws
 from reverie.nn.layers import from_blocks
 from reverie.world.rssm import RSSM, State, entropy
 
 B, T, TOKENS, ACTION, S, C, D = 2, 4, 5, 3, 3, 4, 16
-DRAWS = RandomDraws()
+DRAWS = Draws()
 
 
 def make(**options):
@@ -37,6 +37,10 @@ def some_state(seed=0):
     rng = np.random.default_rng(seed)
     deter = jnp.asarray(rng.normal(size=(B, D)), jnp.float32)
     return State(deter, jnp.asarray(rng.integers(0, C, (B, S)), jnp.int32))
+
+
+def before_an_episode(dtype):
+    return State(jnp.zeros((B, D), dtype), jnp.full((B, S), -1, jnp.int32))
 
 
 def close(a, b):
@@ -80,7 +84,7 @@ def test_a_reset_forgets_state_and_previous_action():
 def test_a_reset_equals_the_start_of_an_episode():
     rssm = make()
     tokens, action, reset, noise = (x[:, :1] for x in inputs())
-    start = rssm.initial(B, jnp.float32)
+    start = before_an_episode(jnp.float32)
     _, first = observe(rssm, some_state(), tokens, action, ~reset, noise)
     _, second = observe(rssm, start, tokens, 0 * action, reset, noise)
     close(first, second)
@@ -162,6 +166,6 @@ def test_entropy_of_uniform_variables():
 
 def test_the_state_before_an_episode_has_zero_features():
     rssm = make()
-    features = rssm.features(rssm.initial(B, jnp.bfloat16))
+    features = rssm.features(before_an_episode(jnp.bfloat16))
     assert features.dtype == jnp.bfloat16
     np.testing.assert_array_equal(features, np.zeros((B, D + S * C)))

@@ -20,7 +20,7 @@ from reverie.agent.training import optimizer
 from reverie.agent.training.loss_scale import keep_if
 from reverie.agent.training.optimizer import OptState
 from reverie.config.sections.agent import AgentConfig
-from reverie.nn.draws import Draws, RandomDraws
+from reverie.nn.draws import Draws
 from reverie.nn.functional import sg, where_mask
 from reverie.spaces import LATENT_PREFIX, Space
 from reverie.world.features import encode_flat
@@ -106,7 +106,7 @@ class Agent:
         self.act_space = dict(sorted(act_space.items()))
         self.context = context
         self.dtype = jnp.dtype(dtype)
-        self.draws = draws or RandomDraws()
+        self.draws = draws or Draws()
         self.remat = remat
         self.spec = Spec(config, self.obs_space, self.act_space, self.draws)
         self.masks = self.spec.masks
@@ -156,7 +156,7 @@ class Agent:
             params: Networks.
             carry: Of the previous step.
             obs: Observation keys and `is_first`.
-            key: For the draws of this step.
+            key: For all draws.
             mode: `train` samples actions; `eval` takes the most likely one. The latent state is
                 sampled in both.
 
@@ -186,15 +186,7 @@ class Agent:
     def expect(
         self, params: Networks, latents: dict[str, Shaped[Array, "n ..."]]
     ) -> dict[str, Float[Array, " n"]]:
-        """What the agent expects where it is.
-
-        Args:
-            params: Networks.
-            latents: As `policy` gives them.
-
-        Returns:
-            `reward`, `continue` and `value`, see `expectations`.
-        """
+        """What the agent expects at latents that `policy` gave, see `expectations`."""
         nets = cast_floats(params, self.dtype)
         deter, stoch = (latents[f"{LATENT_PREFIX}{name}"] for name in State._fields)
         state = State(deter.astype(self.dtype), stoch.astype(jnp.int32))
@@ -209,10 +201,10 @@ class Agent:
         `optimizer.update`.
 
         Args:
-            state: Agent state.
+            state: Of the agent.
             carry: Of the previous consecutive chunk; unused rows where `batch['consec']` is 0.
             batch: K + T replayed rows, see `Batch`.
-            key: For all draws of the update.
+            key: For all draws.
 
         Returns:
             New state, carry for the next chunk, what goes back to replay, and scalar metrics.
@@ -236,13 +228,7 @@ class Agent:
     def report(
         self, state: AgentState, carry: Carry, batch: Batch, key: Key[Array, ""]
     ) -> tuple[Carry, dict[str, Shaped[Array, "..."]]]:
-        """Losses and open-loop predictions on replayed sequences, without an update.
-
-        Args:
-            state: Agent state.
-            carry: As in `train`.
-            batch: As in `train`.
-            key: For all draws.
+        """Losses and open-loop predictions on replayed sequences, as `train` but for the update.
 
         Returns:
             The carry for the next chunk, and per name: metrics such as `loss/<term>`, and where
@@ -269,9 +255,7 @@ class Agent:
         nets = cast_floats(params, self.dtype)
         observe_key, *keys = jax.random.split(key, 1 + len(self.objectives))
         carry, data = self.align(carry, batch)
-        last, seen = observe(
-            nets, carry.state, data, self.act_space, observe_key, self.draws, self.dtype, self.remat
-        )
+        last, seen = observe(self.spec, nets, carry.state, data, observe_key, self.remat)
         found = {
             x.name: x.loss(nets, states[x.name], seen, k)
             for x, k in zip(self.objectives, keys, strict=True)

@@ -1,14 +1,13 @@
 """Imagined rollouts: the prior rolled forward with sampled actions, without gradients."""
 
 import functools
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Key, Shaped
 
 from reverie.agent.action_mask import Masks, masked, predicted_masks
-from reverie.agent.networks import Networks
+from reverie.agent.networks import Networks, Spec
 from reverie.nn.dists import Categorical, Normal
 from reverie.nn.draws import Draws
 from reverie.nn.functional import sg
@@ -16,7 +15,10 @@ from reverie.nn.scan import loop
 from reverie.spaces import Space
 from reverie.world.features import encode_flat
 from reverie.world.heads import TwoHotHead
-from reverie.world.rssm import State
+from reverie.world.rssm import ImagineCarry, State
+
+Noise = tuple[dict[str, Float[Array, "..."]], Float[Array, "..."]]
+"""For actions by key, and for states."""
 
 
 class Imagined(NamedTuple):
@@ -58,15 +60,28 @@ def sample_actions(
     return {name: dist.sample(draws, noise[name]) for name, dist in dists.items()}
 
 
+def rollout_noise(spec: Spec, key: Key[Array, ""], *shape: int) -> Noise:
+    """Noise for the actions and the states of a rollout, each of the shape `[h, n]`."""
+    act_key, state_key = jax.random.split(key)
+    noise = action_noise(spec.draws, act_key, spec.act_space, shape)
+    return noise, spec.draws.uniform(state_key, (*shape, spec.config.dyn.stoch))
+
+
+def policy_step(
+    spec: Spec, nets: Networks, carry: ImagineCarry, noise: Noise
+) -> tuple[ImagineCarry, Float[Array, "n F"], dict[str, Shaped[Array, "n ..."]], Masks]:
+    """One step with an action of the policy: what follows, and features, action and masks there."""
+    act_noise, state_noise = noise
+    valid = predicted_masks(nets, carry.state, spec.act_space, spec.masks)
+    features = nets.dyn.features(carry.state)
+    dists = masked(nets.heads["pol"](features), valid)
+    action = sample_actions(dists, act_noise, spec.draws)
+    encoded = encode_flat(action, spec.act_space, squash=False, batch_ndim=1)
+    return nets.dyn.imagine_step(carry, encoded, state_noise, spec.draws), features, action, valid
+
+
 def imagine(
-    nets: Networks,
-    slow: TwoHotHead,
-    start: State,
-    act_space: dict[str, Space],
-    length: int,
-    key: Key[Array, ""],
-    draws: Draws,
-    masks: Mapping[str, str],
+    spec: Spec, nets: Networks, slow: TwoHotHead, start: State, length: int, key: Key[Array, ""]
 ) -> Imagined:
     """Rolls the prior forward and evaluates the heads.
 
@@ -75,39 +90,26 @@ def imagine(
     once after it.
 
     Args:
+        spec: Of the agent.
         nets: Dynamics and the heads of reward, continue and policy.
         slow: Slow copy of the value head.
         start: Posterior states [n].
-        act_space: Action keys.
         length: Steps H.
-        key: For all draws of the rollout.
-        draws: Where samples come from.
-        masks: Action keys that have a mask -> the observation key that is their mask.
+        key: For all draws.
     """
     nets, slow, start = sg(nets), sg(slow), sg(start)
-    act_key, state_key = jax.random.split(key)
-    shape = (length + 1, len(start.deter))
-    noise = action_noise(draws, act_key, act_space, shape)
-    state_noise = draws.uniform(state_key, (*shape, nets.dyn.stoch))
-    roll = functools.partial(_roll, nets, slow, act_space, draws, masks)
+    noise = rollout_noise(spec, key, length + 1, len(start.deter))
+    roll = functools.partial(_roll, spec, nets, slow)
     return jax.lax.platform_dependent(
         start,
-        (noise, state_noise),
+        noise,
         cpu=functools.partial(roll, on_the_way=True),
         default=functools.partial(roll, on_the_way=False),
     )
 
 
 def _roll(
-    nets: Networks,
-    slow: TwoHotHead,
-    act_space: dict[str, Space],
-    draws: Draws,
-    masks: Mapping[str, str],
-    start: State,
-    noises: tuple[dict[str, Float[Array, "h n _"]], Float[Array, "h n S"]],
-    *,
-    on_the_way: bool,
+    spec: Spec, nets: Networks, slow: TwoHotHead, start: State, noise: Noise, *, on_the_way: bool
 ) -> Imagined:
     """`imagine`, given the noise; all heads are evaluated on the way, or the policy alone."""
     dyn, heads = nets.dyn, nets.heads
@@ -115,17 +117,11 @@ def _roll(
     def evaluate(features):
         return heads["rew"](features).pred(), heads["con"](features).prob(), slow(features).pred()
 
-    def step(carry, inputs):
-        action_noise_t, state_noise_t = inputs
-        valid = predicted_masks(nets, carry.state, act_space, masks)
-        features = dyn.features(carry.state)
-        dists = masked(heads["pol"](features), valid)
-        action = sample_actions(dists, action_noise_t, draws)
-        encoded = encode_flat(action, act_space, squash=False, batch_ndim=1)
-        after = dyn.imagine_step(carry, encoded, state_noise_t, draws)
+    def step(carry, noise_t):
+        after, features, action, valid = policy_step(spec, nets, carry, noise_t)
         return after, (carry.state, action, valid, evaluate(features) if on_the_way else None)
 
     # The step after the last state is for nothing, but cheaper than appending that state.
-    _, (state, action, valid, said) = loop(step, dyn.imagine_start(start), noises)
+    _, (state, action, valid, said) = loop(step, dyn.imagine_start(start), noise)
     reward, con, slow_value = said or evaluate(dyn.features(state))
     return Imagined(state, action, reward, con, slow_value, valid)

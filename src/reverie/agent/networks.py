@@ -9,10 +9,11 @@ import jax
 from jaxtyping import Array, Key
 
 from reverie.config.errors import ConfigError
+from reverie.config.named import by_name
 from reverie.config.sections.agent import AgentConfig
 from reverie.nn.draws import Draws
 from reverie.spaces import Space, mask_keys
-from reverie.world.encoder import Encoder, load_encoder
+from reverie.world.encoder import ENCODERS, Encoder
 from reverie.world.features import flat_width
 from reverie.world.rssm import RSSM
 
@@ -75,7 +76,8 @@ class Networks(eqx.Module):
         enc_key, dyn_key, *keys = jax.random.split(key, 2 + len(heads))
         enc, dyn = spec.config.enc, spec.config.dyn
         options = enc.simple.model_dump() if enc.typ == "simple" else enc.extra
-        self.enc = load_encoder(enc.typ)(spec.obs_space, **options, key=enc_key)
+        make_encoder = by_name("agent.enc.typ", enc.typ, ENCODERS)
+        self.enc = make_encoder(spec.obs_space, **options, key=enc_key)
         width = flat_width(spec.act_space)
         self.dyn = RSSM(self.enc.tokens, width, **dyn.model_dump(), key=dyn_key)
         # A plain dict would be sorted.

@@ -6,9 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, Shaped
 
-from reverie.agent.networks import Networks
-from reverie.nn.draws import Draws
-from reverie.spaces import Space
+from reverie.agent.networks import Networks, Spec
 from reverie.world.features import encode_flat
 from reverie.world.rssm import Posterior, State
 
@@ -45,25 +43,21 @@ class Observed(NamedTuple):
 
 
 def observe(
+    spec: Spec,
     nets: Networks,
     state: State,
     data: Sequences,
-    act_space: dict[str, Space],
     key: Key[Array, ""],
-    draws: Draws,
-    dtype,
     remat: bool = False,
 ) -> tuple[State, Observed]:
     """Encodes the observations and filters them into posterior states.
 
     Args:
-        nets: Encoder and dynamics are used.
+        spec: Of the agent.
+        nets: Its encoder and dynamics, in the compute dtype.
         state: Before the first step, [b].
         data: Sequences of T steps.
-        act_space: Action keys.
         key: For all draws.
-        draws: Where samples come from.
-        dtype: Compute dtype.
         remat: Whether a gradient computes the encoder again instead of keeping what is inside,
             which with images is most of what an update keeps.
 
@@ -71,10 +65,10 @@ def observe(
         The state after the last step, and what was seen.
     """
     encode = eqx.filter_checkpoint(nets.enc) if remat else nets.enc
-    tokens = encode(data.obs, dtype)
-    action = encode_flat(data.prevact, act_space, squash=False, batch_ndim=2)
-    noise = draws.uniform(key, (*data.reward.shape, nets.dyn.stoch))
-    last, post = nets.dyn.observe(state, tokens, action, data.is_first, noise, draws)
+    tokens = encode(data.obs, state.deter.dtype)
+    action = encode_flat(data.prevact, spec.act_space, squash=False, batch_ndim=2)
+    noise = spec.draws.uniform(key, (*data.reward.shape, nets.dyn.stoch))
+    last, post = nets.dyn.observe(state, tokens, action, data.is_first, noise, spec.draws)
     features = jnp.concatenate([post.deter, flat_samples(post)], -1)
     return last, Observed(data, tokens, post, features)
 

@@ -1,10 +1,8 @@
-"""Random draws behind a small interface, so that tests can replace chance by fixed values.
+"""Random draws in one object, so that tests can replace chance by fixed values.
 
 Noise is drawn ahead of a loop in one call and turned into samples inside it. That is faster than
 a generator call for each step and keeps the loop free of keys.
 """
-
-from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,41 +12,27 @@ UNROLLED = 64
 """Classes up to which sampling is unrolled: 6 operations for each, which take long to compile."""
 
 
-@runtime_checkable
-class Draws(Protocol):
-    """Where every sample of the agent comes from."""
+class Draws:
+    """Where every sample of the agent comes from.
 
-    def uniform(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Noise in [0, 1) that `categorical` turns into samples."""
-        ...
-
-    def normal(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Standard normal noise."""
-        ...
-
-    def categorical(
-        self, noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]
-    ) -> Int[Array, "*b n"]:
-        """Class indices of n variables distributed as `probs`, given noise of `uniform`."""
-        ...
-
-
-class RandomDraws:
-    """Draws by chance: categorical samples by inversion of the cumulative distribution.
+    Categorical samples are drawn by inversion of the cumulative distribution.
 
     Classes stand on the axis before the last, so that every operation runs over contiguous
     variables.
     """
 
     def uniform(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Noise in [0, 1) that `categorical` turns into samples."""
         return jax.random.uniform(key, shape, jnp.float32)
 
     def normal(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Standard normal noise."""
         return jax.random.normal(key, shape, jnp.float32)
 
     def categorical(
         self, noise: Float[Array, "*b n"], probs: Float[Array, "*b c n"]
     ) -> Int[Array, "*b n"]:
+        """Class indices of n variables distributed as `probs`, given noise of `uniform`."""
         if probs.shape[-2] > UNROLLED:
             return _invert(noise, probs)
         # Unrolled over classes, this is one vectorised pass over the variables. The last class

@@ -19,8 +19,8 @@ def symexp(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     return jnp.sign(x) * jnp.expm1(jnp.abs(x))
 
 
-def symexp_bins(count: int, limit: float = 20.0) -> np.ndarray:
-    """Bin centres of a two-hot distribution: symexp of an even grid on [-limit, limit].
+def symexp_bins(count: int) -> np.ndarray:
+    """Bin centres of a two-hot distribution: symexp of an even grid on [-20, 20].
 
     The negative half is mirrored, so that the centres are exactly symmetric around zero and a
     uniform distribution has an expectation of exactly zero.
@@ -28,30 +28,25 @@ def symexp_bins(count: int, limit: float = 20.0) -> np.ndarray:
     Returns:
         float32 array of shape [count].
     """
-    half = np.linspace(-limit, 0.0, (count + 1) // 2, dtype=np.float32)
+    if odd := count % 2:
+        half = np.linspace(-20.0, 0.0, (count + 1) // 2, dtype=np.float32)
+    else:  # It has no bin at zero: its halves meet half a step on either side of it.
+        half = np.linspace(-20.0, 20.0, count, dtype=np.float32)[: count // 2]
     half = np.sign(half) * np.expm1(np.abs(half))
-    if count % 2:
-        return np.concatenate([half, -half[-2::-1]]).astype(np.float32)
-    # An even grid has no bin at zero: its halves meet half a step on either side of it.
-    half = np.linspace(-limit, limit, count, dtype=np.float32)[: count // 2]
-    half = np.sign(half) * np.expm1(np.abs(half))
-    return np.concatenate([half, -half[::-1]]).astype(np.float32)
+    return np.concatenate([half, -half[::-1][odd:]])
 
 
-def one_hot(
-    index: Int[Array, "*b n"], classes: tuple[int, ...], dtype=f32
-) -> Float[Array, "*b width"]:
+def one_hot(index: Int[Array, "*b n"], classes: tuple[int, ...]) -> Float[Array, "*b width"]:
     """One-hot encodes n entries of possibly different class counts and concatenates them.
 
     Args:
         index: Class indices; a negative index is encoded as zeros.
         classes: Number of classes of each of the n entries.
-        dtype: Of the result.
     """
     if len(set(classes)) <= 1:
-        encoded = jax.nn.one_hot(index, classes[0] if classes else 0, dtype=dtype)
+        encoded = jax.nn.one_hot(index, classes[0] if classes else 0, dtype=f32)
         return encoded.reshape(*index.shape[:-1], -1)
-    parts = [jax.nn.one_hot(index[..., i], n, dtype=dtype) for i, n in enumerate(classes)]
+    parts = [jax.nn.one_hot(index[..., i], n, dtype=f32) for i, n in enumerate(classes)]
     return jnp.concatenate(parts, -1)
 
 

@@ -173,15 +173,20 @@ class Dense(eqx.Module):
         return jax.nn.silu(self.norm(x))
 
 
+def dense_stack(inputs: int, units: int, layers: int, key: Key[Array, ""]) -> tuple[Dense, ...]:
+    """`Dense` layers of equal width, one after the other."""
+    keys = jax.random.split(key, max(layers, 1))
+    sizes = [inputs] + [units] * layers
+    return tuple(Dense(sizes[i], units, key=keys[i]) for i in range(layers))
+
+
 class MLP(eqx.Module):
-    """A stack of `Dense` layers of equal width."""
+    """A `dense_stack`."""
 
     layers: tuple[Dense, ...]
 
     def __init__(self, inputs: int, units: int, layers: int, *, key: Key[Array, ""]):
-        sizes = [inputs] + [units] * layers
-        keys = jax.random.split(key, max(layers, 1))
-        self.layers = tuple(Dense(sizes[i], units, key=keys[i]) for i in range(layers))
+        self.layers = dense_stack(inputs, units, layers, key)
 
     def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
         for layer in self.layers:

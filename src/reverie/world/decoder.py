@@ -1,6 +1,7 @@
 """Decoder: latent features -> one distribution or image per observation key."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -143,7 +144,7 @@ class SimpleDecoder(eqx.Module):
         stoch: Width of the flattened samples.
         layers, units: Of the MLP.
         outscale: Scale of the initial output kernels.
-        depth, mults, kernel, bspace, strided, outer: See `ImageDecoder` and `SimpleEncoder`.
+        **image: Of `ImageDecoder`, see there and `SimpleEncoder`.
     """
 
     mlp: MLP | None
@@ -158,16 +159,11 @@ class SimpleDecoder(eqx.Module):
         deter: int,
         stoch: int,
         *,
-        depth: int,
-        mults: tuple[int, ...],
         layers: int,
         units: int,
-        kernel: int,
-        bspace: int,
         outscale: float,
-        strided: bool,
-        outer: bool,
         key: Key[Array, ""],
+        **image: Any,
     ):
         self.vectors = tuple((k, s) for k, s in sorted(obs_space.items()) if s.kind != "image")
         self.images = tuple((k, s) for k, s in sorted(obs_space.items()) if s.kind == "image")
@@ -187,15 +183,10 @@ class SimpleDecoder(eqx.Module):
                 (height, width, channels),
                 deter,
                 stoch,
-                depth=depth,
-                mults=mults,
                 units=units,
-                kernel=kernel,
-                bspace=bspace,
                 outscale=outscale,
-                strided=strided,
-                outer=outer,
                 key=image_key,
+                **image,
             )
 
     def predict_vectors(

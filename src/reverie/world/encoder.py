@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Shaped
 
-from reverie.config.named import by_name
 from reverie.nn.layers import MLP, Conv2D, RMSNorm
 from reverie.nn.phases import to_phases
 from reverie.spaces import Space
@@ -136,8 +135,4 @@ class SimpleEncoder(eqx.Module):
 
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {"simple": SimpleEncoder}
-
-
-def load_encoder(typ: str) -> Callable[..., Encoder]:
-    """Encoder class by registered name, or by `module:Class`."""
-    return by_name("agent.enc.typ", typ, ENCODERS)
+"""By the name that `agent.enc.typ` gives; others are given as `module:Class`."""

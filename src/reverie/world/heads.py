@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from reverie.nn.dists import Bernoulli, Categorical, Normal, TwoHot, mix_uniform
-from reverie.nn.functional import f32
+from reverie.nn.functional import f32, split_widths
 from reverie.nn.layers import MLP, Linear
 from reverie.spaces import Space
 
@@ -112,13 +112,8 @@ class PolicyHead(eqx.Module):
         if space.kind == "discrete":
             logits = outs["logits"]
             if self.unimix:
-                logits = _mix_entries(logits, space.classes, self.unimix)
+                entries = split_widths(logits, space.classes)
+                logits = jnp.concatenate([mix_uniform(x, self.unimix) for x in entries], -1)
             return Categorical(logits, space.classes, space.shape)
         stddev = (self.maxstd - self.minstd) * jax.nn.sigmoid(outs["stddev"] + 2.0) + self.minstd
         return Normal(jnp.tanh(outs["mean"]), stddev, space.shape)
-
-
-def _mix_entries(logits, classes: tuple[int, ...], unimix: float):
-    edges = [sum(classes[: i + 1]) for i in range(len(classes) - 1)]
-    parts = [mix_uniform(x, unimix) for x in jnp.split(logits, edges, -1)]
-    return jnp.concatenate(parts, -1)

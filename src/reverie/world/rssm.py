@@ -26,6 +26,7 @@ from reverie.nn.layers import (
     Dense,
     Linear,
     RMSNorm,
+    dense_stack,
     from_blocks,
     to_blocks,
 )
@@ -181,19 +182,13 @@ class RSSM(eqx.Module):
         width = stoch * classes
         sizes = {"hidden": hidden, "blocks": blocks, "dynlayers": dynlayers}
         self.core = Core(deter, width, action, **sizes, key=core_key)
-        self.prior_layers = _dense_stack(deter, hidden, imglayers, prior_key)
+        self.prior_layers = dense_stack(deter, hidden, imglayers, prior_key)
         self.prior_logits = Linear(hidden if imglayers else deter, width, outscale=outscale, key=a)
         inputs = tokens if absolute else deter + tokens
-        self.post_layers = _dense_stack(inputs, hidden, obslayers, post_key)
+        self.post_layers = dense_stack(inputs, hidden, obslayers, post_key)
         self.post_logits = Linear(hidden if obslayers else inputs, width, outscale=outscale, key=b)
         self.deter, self.stoch, self.classes = deter, stoch, classes
         self.unimix, self.absolute, self.free_nats = unimix, absolute, free_nats
-
-    def initial(self, batch: int, dtype) -> State:
-        """The state before an episode: all zeros."""
-        return State(
-            jnp.zeros((batch, self.deter), dtype), jnp.full((batch, self.stoch), -1, jnp.int32)
-        )
 
     def flat_onehot(self, stoch: Int[Array, "*b S"], dtype) -> Float[Array, "*b CS"]:
         """Flattened one-hot encoding of sampled indices."""
@@ -314,12 +309,6 @@ class RSSM(eqx.Module):
         dyn = kl(sg(post), prior)
         rep = kl(post, sg(prior))
         return jnp.maximum(dyn, self.free_nats), jnp.maximum(rep, self.free_nats)
-
-
-def _dense_stack(inputs: int, units: int, layers: int, key) -> tuple[Dense, ...]:
-    keys = jax.random.split(key, max(layers, 1))
-    sizes = [inputs] + [units] * layers
-    return tuple(Dense(sizes[i], units, key=keys[i]) for i in range(layers))
 
 
 def kl(p: Float[Array, "*b C S"], q: Float[Array, "*b C S"]) -> Float[Array, "*b"]:

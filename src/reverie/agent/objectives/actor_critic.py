@@ -89,9 +89,7 @@ def _loss(
     flat = lambda x: tail(x).reshape(batch * last, *x.shape[2:])  # noqa: E731
     start = State(flat(seen.post.deter), flat(seen.post.stoch))
     slow = cast_floats(state.slow, seen.features.dtype)
-    imagined = imagine(
-        nets, slow, start, spec.act_space, config.imag_length, key, spec.draws, spec.masks
-    )
+    imagined = imagine(spec, nets, slow, start, config.imag_length, key)
     losses, bootstrap, norms, metrics = imagined_loss(
         nets, state.norms, sg(imagined), config, flat(seen.features) if config.ac_grads else None
     )

@@ -72,22 +72,16 @@ def predict_ahead(
     samples: int,
     shuffle: bool = False,
 ) -> Ahead:
-    """Predicts the sequences of a batch from several points in each.
+    """Predicts the sequences of a batch from several points in each, see `open_loop`.
 
     Args:
-        spec: Of the agent.
-        nets: Its networks in the compute dtype.
-        start: States before the first steps, [B].
-        data: The sequences.
         horizons: Steps after which predictions are compared, see `starts_and_horizons`.
-        key: For all draws.
         samples: Draws of which a prediction is the mean, so that chance counts less.
         shuffle: Whether to predict with the actions of other starting points too.
     """
     starts, horizons = starts_and_horizons(data.reward.shape[1], horizons)
-    dtype = start.deter.dtype
     observe_key, order_key, *keys = jax.random.split(key, 2 + samples)
-    _, seen = observe(nets, start, data, spec.act_space, observe_key, spec.draws, dtype)
+    _, seen = observe(spec, nets, start, data, observe_key)
     actions = encode_flat(data.prevact, spec.act_space, squash=False, batch_ndim=2)
     ahead = actions[:, starts[:, None] + 1 + np.arange(horizons[-1])]
     ahead = ahead.reshape(-1, *ahead.shape[2:]).swapaxes(0, 1)  # [steps, N, A]

@@ -14,11 +14,6 @@ def expectations(
 
     `continue` is the probability that the episode does not terminate there, whether or not the head
     learns it together with the discount.
-
-    Args:
-        nets: The heads are used.
-        features: Latent states as heads take them.
-        config: Of the agent.
     """
     heads, found = nets.heads, {}
     if "rew" in heads:

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
-from reverie.agent.action_mask import masked, predicted_masks
-from reverie.agent.imagination import action_noise, sample_actions
+from reverie.agent.imagination import policy_step, rollout_noise
 from reverie.agent.networks import Networks, Spec
 from reverie.agent.predictions.expect import expectations
 from reverie.agent.sequences import Sequences, flat_samples, observe
@@ -34,25 +33,18 @@ class OpenLoop(NamedTuple):
     dream_said: dict[str, Shaped[Array, "b t"]]
 
 
-def open_loop(spec: Spec, nets: Networks, start: State, data: Sequences, key: Key[Array, ""]):
-    """Predicts every observation key of the sequences.
+def open_loop(
+    spec: Spec, nets: Networks, start: State, data: Sequences, key: Key[Array, ""]
+) -> OpenLoop:
+    """Predicts sequences of T steps, of which the first T // 2 are observed, the others imagined.
 
-    Args:
-        spec: Of the agent.
-        nets: Its networks in the compute dtype.
-        start: States before the first step, [b].
-        data: Sequences of T steps; the first T // 2 are observed, the others imagined.
-        key: For all draws.
-
-    Returns:
-        An `OpenLoop`.
+    Networks are in the compute dtype, and `start` are the states before the first steps.
     """
     observe_key, imagine_key = jax.random.split(key)
     half = data.reward.shape[1] // 2
     steps = data.reward.shape[1] - half
     first = jax.tree.map(lambda x: x[:, :half], data)
-    dtype = start.deter.dtype
-    last, seen = observe(nets, start, first, spec.act_space, observe_key, spec.draws, dtype)
+    last, seen = observe(spec, nets, start, first, observe_key)
     actions = encode_flat(data.prevact, spec.act_space, squash=False, batch_ndim=2)[:, half:]
     both = (
         roll(nets, last, actions.swapaxes(0, 1), imagine_key, spec.draws),
@@ -88,22 +80,13 @@ def roll(
 
 def follow(spec: Spec, nets: Networks, start: State, steps: int, key: Key[Array, ""]) -> State:
     """States [h, n] of the prior after actions of the policy, as training imagines them."""
-    draws, dyn, masks = spec.draws, nets.dyn, spec.masks
-    act_key, state_key = jax.random.split(key)
-    shape = (steps, len(start.deter))
-    noises = action_noise(draws, act_key, spec.act_space, shape)
 
-    def step(carry, inputs):
-        act_noise, noise = inputs
-        valid = predicted_masks(nets, carry.state, spec.act_space, masks)
-        dists = masked(nets.heads["pol"](dyn.features(carry.state)), valid)
-        action = sample_actions(dists, act_noise, draws)
-        encoded = encode_flat(action, spec.act_space, squash=False, batch_ndim=1)
-        carry = dyn.imagine_step(carry, encoded, noise, draws)
+    def step(carry, noise):
+        carry, *_ = policy_step(spec, nets, carry, noise)
         return carry, carry.state
 
-    noises = noises, draws.uniform(state_key, (*shape, dyn.stoch))
-    return jax.lax.scan(step, dyn.imagine_start(start), noises)[1]
+    noise = rollout_noise(spec, key, steps, len(start.deter))
+    return jax.lax.scan(step, nets.dyn.imagine_start(start), noise)[1]
 
 
 def _read(spec: Spec, nets: Networks, *parts):

@@ -25,17 +25,10 @@ SAYS = ("reward", "continue", "value")
 def predictions(
     spec: Spec, nets: Networks, start: State, data: Sequences, key: Key[Array, ""]
 ) -> dict[str, Any]:
-    """Predictions of replayed sequences, with what happened.
+    """Predictions of replayed sequences, with what happened; arguments are as of `open_loop`.
 
     The first half of the steps was observed. Images are uint8 [b, t, h, w, c], other arrays
     [b, t, n].
-
-    Args:
-        spec: Of the agent.
-        nets: Its networks in the compute dtype.
-        start: States before the first steps, [B].
-        data: The sequences.
-        key: For all draws.
 
     Returns:
         `openloop/<key>/true` and `/pred` by observation key; `expected/true` and `/pred` with the

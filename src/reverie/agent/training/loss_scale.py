@@ -9,7 +9,6 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from reverie.nn.functional import f32
@@ -34,11 +33,6 @@ def init() -> LossScale:
     return LossScale(jnp.asarray(START, f32), jnp.zeros((), jnp.int32))
 
 
-def unscale(grads: Tree, scale: LossScale) -> Tree:
-    """Gradients of the loss itself, from those of the loss times the factor."""
-    return jax.tree.map(lambda g: g / scale.factor, grads)
-
-
 def adjust(scale: LossScale, finite: Bool[Array, ""]) -> LossScale:
     """Halves the factor after an overflow and doubles it after `PATIENCE` finite updates."""
     good = jnp.where(finite, scale.good + 1, 0)
@@ -46,11 +40,6 @@ def adjust(scale: LossScale, finite: Bool[Array, ""]) -> LossScale:
     change = jnp.where(finite, jnp.where(grow, 2.0, 1.0), 0.5)
     factor = jnp.clip(scale.factor * change, LOWEST, HIGHEST)
     return LossScale(factor, jnp.where(grow, 0, good))
-
-
-def all_finite(tree: object) -> Bool[Array, ""]:
-    """Whether no array of a tree holds a NaN or an infinity."""
-    return jnp.isfinite(ravel_pytree(tree)[0]).all()
 
 
 def keep_if(made: Bool[Array, ""], new: Tree, old: Tree) -> Tree:

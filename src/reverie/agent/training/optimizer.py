@@ -59,7 +59,7 @@ def update(
     the lowest scale, where no overflow of float16 explains the gradients: they are an error.
 
     Args:
-        grads: Gradient of every parameter, of the loss that `scale_loss` gives.
+        grads: Of the loss that `scale_loss` gives.
         state: Of the previous update.
         params: Current parameters.
         config: Learning rate, clipping and moments.
@@ -70,16 +70,17 @@ def update(
     """
     if state.scale is None:
         return _step(grads, state, params, config)
-    grads = loss_scale.unscale(grads, state.scale)
-    finite = loss_scale.all_finite(grads)
+    factor = state.scale.factor
+    grads = jax.tree.map(lambda g: g / factor, grads)
+    finite = jnp.isfinite(ravel_pytree(grads)[0]).all()
     new_params, new, metrics = _step(grads, state, params, config)
     params, inner, updates = loss_scale.keep_if(
         finite, (new_params, new.inner, new.updates), (params, state.inner, state.updates)
     )
-    overflow = ~finite & (state.scale.factor > loss_scale.LOWEST)
+    overflow = ~finite & (factor > loss_scale.LOWEST)
     metrics |= {
         "opt/updates": updates.astype(jnp.float32),
-        "opt/grad_scale": state.scale.factor,
+        "opt/grad_scale": factor,
         "opt/grad_overflow": overflow.astype(jnp.float32),
     }
     return params, OptState(inner, updates, loss_scale.adjust(state.scale, finite)), metrics

@@ -143,9 +143,7 @@ class Model:
         data = Sequences(
             add_time(obs), add_time(action), nothing.astype(jnp.float32), first, nothing, nothing
         )
-        last, seen = observe(
-            nets, state, data, agent.act_space, keys[_STATE], agent.draws, agent.dtype
-        )
+        last, seen = observe(agent.spec, nets, state, data, keys[_STATE])
         surprise = kl(seen.post.logits[:, 0], nets.dyn.prior(last.deter))
         both = jax.tree.map(lambda *x: jnp.concatenate(x, 0), last, dreamt)
         twice = {key: jnp.concatenate([x, x], 0) for key, x in obs.items()}
