@@ -124,8 +124,8 @@ def test_a_batch_is_shared_by_as_many_devices_as_divide_it(batch_size, limit, co
 
 def test_cores_share_a_batch_unless_devices_are_named(monkeypatch):
     monkeypatch.setattr(devices, "cores", lambda: 2)
-    cpu = [types.SimpleNamespace(platform="cpu", id=i) for i in range(4)]
-    gpu = [types.SimpleNamespace(platform="gpu", id=i) for i in range(4)]
+    cpu = [types.SimpleNamespace(platform="cpu", id=i, process_index=0) for i in range(4)]
+    gpu = [types.SimpleNamespace(platform="gpu", id=i, process_index=0) for i in range(4)]
     monkeypatch.setattr(devices, "_find", lambda platform: cpu)
     placement = configure(batch_size=16, cache_dir="off")
     assert placement == Placement((cpu[0], cpu[1]), cpu[2])

@@ -118,7 +118,10 @@ def evaluate(
         if len(ended):
             limit = time.monotonic() + PATIENCE
         elif time.monotonic() > limit:
-            note(_endless(stats.longest))
+            note(
+                f"No episode of an evaluation has ended for {PATIENCE:g} seconds (longest so far "
+                f"{stats.longest:,} steps). run.eval_max_steps cuts episodes that go on for ever."
+            )
             limit = np.inf
     scores = tuple(record["episode/score"] for record in records)
     lengths = tuple(record["episode/length"] for record in records)
@@ -128,10 +131,3 @@ def evaluate(
 def shares(episodes: int, envs: int) -> np.ndarray:
     """How many of the episodes of an evaluation each environment plays, int64 [envs]."""
     return np.array([len(range(index, episodes, envs)) for index in range(envs)])
-
-
-def _endless(longest: int) -> str:
-    return (
-        f"No episode of an evaluation has ended for {PATIENCE:g} seconds (longest so far "
-        f"{longest:,} steps). run.eval_max_steps cuts episodes that go on for ever."
-    )

@@ -1,6 +1,6 @@
 """What decides the next calls of a learner besides the agent's state, for a checkpoint."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,3 @@ def take(arrays: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree 
         return tree.replace(like, found)
     except (KeyError, tree.MismatchError):
         return None
-
-
-def take_carry(arrays: Mapping[str, np.ndarray], init: Callable[[int], PyTree]) -> PyTree | None:
-    """The recurrent state of updates, as `take` gives it; `init` makes one for some sequences."""
-    sizes = [len(value) for name, value in arrays.items() if name.startswith("carry/")]
-    return take(arrays, "carry", init(sizes[0])) if sizes else None

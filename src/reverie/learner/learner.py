@@ -260,7 +260,8 @@ class Learner:
         acting = lag.take(held, "acting", self.shapes.params)
         if acting is not None:
             self._acting.resume(max(self.updates - 1, 0), jax.tree.leaves(acting))
-        carry = lag.take_carry(held, self._init_carry)
+        sizes = [len(x) for name, x in held.items() if name.startswith("carry/")]
+        carry = lag.take(held, "carry", self._init_carry(sizes[0])) if sizes else None
         self._carry = None if carry is None else self.placement.put_batch(carry)
 
     def _initialize(self, key: jax.Array) -> None:

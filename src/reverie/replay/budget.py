@@ -124,7 +124,6 @@ def choose_budget(
     """Decides where steps live, and tells what that needs, as `estimate_budget` does.
 
     Args:
-        layout, steps, folder, **others: As there.
         kind: `ram`, `disk`, or `auto`, which is `ram` if all steps fit there, else `disk`.
         bound: Bytes of memory that steps on disk may take; with `auto` less if need be.
     """
@@ -185,11 +184,9 @@ def estimate_budget(
 
 
 def available_disk(folder: Path, shares: int = 1) -> float:
-    """Bytes that files in a folder may take, with those of the files that it holds already.
+    """Bytes that files in a folder may take, with those that it holds already.
 
-    Args:
-        folder: Need not exist.
-        shares: Such folders that share what is free.
+    As many folders as there are shares share what is free.
     """
     # Shards have folders of their own in it.
     own = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -111,6 +111,13 @@ class Chunk:
         if previous is not None:
             previous.next = self
 
+    def usage(self, layout: Layout) -> tuple[int, int]:
+        """Bytes in RAM and on disk."""
+        if self.file is None:
+            return layout.nbytes(self.filled), 0
+        scratch = self.scratch.nbytes if self.scratch else 0
+        return sum(array.nbytes for array in self.arrays.values()), self.file.nbytes + scratch
+
     @property
     def id(self) -> int:
         """Id of the first step; the step at an offset has the id `id + offset`."""

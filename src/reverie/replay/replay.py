@@ -244,7 +244,7 @@ class Replay:
             loaded), `capacity`, `streams` (open ones), and what the selector adds.
         """
         counts, index, table = self._counts, self._index, self._index.table
-        usage = [self._storage.usage(chunk) for chunk in table]
+        usage = [chunk.usage(self.layout) for chunk in table]
         ram = sum(size for size, _ in usage) + getattr(index.selector, "nbytes", 0)
         disk = sum(size for _, size in usage)
         return {

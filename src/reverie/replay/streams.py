@@ -124,10 +124,7 @@ class Streams:
     ) -> None:
         """Write consecutive steps of some streams, and evict chunks that are too old for them.
 
-        Args:
-            columns: What `check` returned.
-            streams: Ids of the streams; one that is unknown begins.
-            priority: What `check_new` returned; NaN for none.
+        The columns are what `check` returned, and the priorities what `check_new` did.
 
         Raises:
             FileExistsError: If the storage's folder holds the replay of another run.

@@ -169,11 +169,7 @@ class EnvActor(ActorProcess):
         return chunk
 
     def collect_apart(self, *args: Any) -> tuple["Chunk | Failure | None", Any]:
-        """As `collect`, and apart from the chunk what replay stores of it.
-
-        Args:
-            *args: As for `collect`.
-        """
+        """As `collect`, and apart from the chunk what replay stores of it."""
         chunk = self.collect(*args)
         if not isinstance(chunk, Chunk):
             return chunk, None

@@ -21,15 +21,7 @@ class EvalActor(ActorProcess):
     def play(
         self, work: bytes, version: int, params: Sequence[Any], episodes: int, seed: int
     ) -> Played | Failure:
-        """Plays episodes.
-
-        Args:
-            work: A pickled `Work`.
-            version: Of the parameters.
-            params: A reference to them.
-            episodes: How many.
-            seed: Decides which ones.
-        """
+        """Plays episodes, which the seed decides, with a pickled `Work` and a reference."""
         import ray
 
         from reverie.actors.evaluate import evaluate

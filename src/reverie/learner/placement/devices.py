@@ -7,6 +7,7 @@ anything else that uses JAX in the process.
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -85,10 +86,12 @@ def configure(
     shares = max(*devices, policy_device) + 1 if devices else _even_shares(batch_size, cores())
     _open_cpu_devices(mock_devices or min(shares, cores()) + 1)
     note = configure_cache(cache_dir)
-    found = _by_process(_find(platform), hosts.count)
+    anywhere = _find(platform)
+    found = [[x for x in anywhere if x.process_index == i] for i in range(hosts.count)]
     each = found[hosts.index]
     wanted = devices or _automatic(min(found, key=len), batch_size)
-    training = _select(each, wanted, "jax.devices")
+    selected = [_select(theirs, wanted, "jax.devices") for theirs in found]
+    training = selected[hosts.index]
     policy = _select(each, [policy_device], "jax.policy_device")[0]
     if policy.platform == "cpu" and policy in training:
         spare = [device for device in each if device not in training]
@@ -98,8 +101,7 @@ def configure(
             f"jax.shards is {shards}, but {len(training)} devices train in a process (jax.devices)."
             " Their number has to be a multiple of it."
         )
-    training = tuple(x for theirs in found for x in _select(theirs, wanted, "jax.devices"))
-    return Placement(training, policy, note, shards)
+    return Placement(tuple(itertools.chain(*selected)), policy, note, shards)
 
 
 def resolve_dtype(compute_dtype: str, platform: str) -> str:
@@ -265,13 +267,6 @@ def _view(x: jax.Array, shape: tuple[int, ...], sharding: NamedSharding) -> jax.
     """The parts of an array that lie here as one of another shape and placement."""
     parts = [shard.data for shard in x.addressable_shards]
     return jax.make_array_from_single_device_arrays(shape, sharding, parts)
-
-
-def _by_process(found: Sequence[Device], count: int) -> list[list[Device]]:
-    """The devices of each process."""
-    if count == 1:
-        return [list(found)]
-    return [[device for device in found if device.process_index == i] for i in range(count)]
 
 
 def _automatic(found: Sequence[Device], batch_size: int) -> range:

@@ -61,12 +61,10 @@ class Layout:
 
     def cut(self, whole: PyTree) -> PyTree:
         """Arrays as they are at rest, of whole ones; of the host, or inside a program."""
-        return jax.tree.map(self._cut, whole) if self.cuts else whole
+        return jax.tree.map(self._cut, whole)
 
     def join(self, rest: PyTree, like: PyTree) -> PyTree:
         """Whole arrays of those at rest, which have the shapes of others."""
-        if not self.cuts:
-            return rest
         return jax.tree.map(
             lambda x, s: x[: s.size].reshape(s.shape) if self._is_cut(s) else x, rest, like
         )
@@ -91,18 +89,13 @@ class Layout:
     def shardings(self, like: PyTree) -> PyTree:
         """Where arrays at rest are that have these shapes when they are whole."""
         placed = self.placement
-        if not self.cuts:
-            return placed.replicated
         return jax.tree.map(
             lambda x: placed.sharded if self._is_cut(x) else placed.replicated, like
         )
 
     def specs(self, here: bool = False) -> PyTree:
         """The state at rest as placed shapes and types, of all processes or as it lies here."""
-        rest = jax.eval_shape(self.cut, self.shapes) if self.cuts else self.shapes
-        where = self.shardings(self.shapes)
-        if not self.cuts:
-            where = jax.tree.map(lambda _: where, rest)
+        rest, where = jax.eval_shape(self.cut, self.shapes), self.shardings(self.shapes)
         if here:
             where = jax.tree.map(self.placement.local_sharding, where)
         return jax.tree.map(

@@ -164,8 +164,8 @@ class Archive:
 
         Args:
             folder: Created if it does not exist.
-            chunks: Live chunks, oldest first.
-            state: JSON-serialisable values to keep with them.
+            chunks: Live ones, oldest first.
+            state: Values that JSON can hold.
             selector: What the selector keeps.
             worker: Writes latents, one thread.
 

@@ -68,14 +68,6 @@ class DiskStorage:
         if chunk.file is not None:
             self._room += self._size(chunk.arrays)
 
-    def usage(self, chunk: Chunk) -> tuple[int, int]:
-        """Bytes in RAM and on disk."""
-        if chunk.file is None:
-            return self.layout.nbytes(chunk.filled), 0
-        scratch = chunk.scratch.nbytes if chunk.scratch else 0
-        ram = sum(array.nbytes for array in chunk.arrays.values())
-        return ram, chunk.file.nbytes + scratch
-
     def _size(self, arrays: Mapping[str, np.ndarray]) -> int:
         """Bytes of the latents among some arrays."""
         return sum(arrays[key].nbytes for key in self.layout.latents if key in arrays)
@@ -102,10 +94,6 @@ class RamStorage:
 
     def release(self, chunk: Chunk) -> None:
         """Nothing to do: its memory is free when nothing refers to the arrays any more."""
-
-    def usage(self, chunk: Chunk) -> tuple[int, int]:
-        """Bytes in RAM and on disk."""
-        return self.layout.nbytes(chunk.filled), 0
 
 
 Storage = RamStorage | DiskStorage

@@ -232,7 +232,9 @@ class Prioritized:
         counts = np.diff(np.concatenate((firsts, [len(rows)])))
         lines: list[np.ndarray] = []
         for row, count in zip(rows[firsts].tolist(), counts.tolist(), strict=True):
-            lines.extend(self._line(row, count + more))
+            chunk, offset = self._table.at(row)
+            pieces = chunk.walk(offset, count + more)
+            lines.extend(self._values(p.chunk)[p.start : p.stop] for p in pieces)
         steps = np.concatenate(lines).astype(np.float64)
         steps[np.isinf(steps)] = _NEW  # Zero times infinity is not a number.
         places = np.arange(len(rows)) + self._context
@@ -249,8 +251,3 @@ class Prioritized:
         weights = self._maxfrac * largest + (1 - self._maxfrac) * total / width
         weights[weights > _FINITE] = _NEW
         return weights[places]
-
-    def _line(self, row: int, length: int) -> list[np.ndarray]:
-        """The values of this and the following steps of its stream."""
-        chunk, offset = self._table.at(row)
-        return [self._values(p.chunk)[p.start : p.stop] for p in chunk.walk(offset, length)]

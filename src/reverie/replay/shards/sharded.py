@@ -51,16 +51,12 @@ class ShardedReplay:
     timing. `RemoteShard` tells what becomes of a shard that dies.
 
     Args:
-        layout: As of the shards' replays.
-        length: As of `Replay`.
-        context: As of `Replay`.
+        layout, length, context: As of the shards' replays.
         makes: For every shard a pickled function that makes its replay.
-        place: As of `RemoteShard`.
         folders: Where each shard saves.
         witness: A file that is in the run folder.
-        options: For Ray, about each shard.
+        place, options, timeout: As of `RemoteShard`; a timeout of 0 is none.
         seed: Of the draws.
-        timeout: Seconds after which a shard that does not answer is killed; 0: never.
 
     Attributes:
         worker: The threads that wait for batches and write back.
@@ -112,12 +108,7 @@ class ShardedReplay:
     def supervise(
         self, allow: Callable[[int, Exception], float], note: Callable[[str], object]
     ) -> None:
-        """Tells what to do about shards that die.
-
-        Args:
-            allow: Returns the seconds until one may be started again, or raises.
-            note: Receives messages for the user.
-        """
+        """Tells what to do about shards that die, see `RemoteShard`."""
         for shard in self._shards:
             shard.allow, shard.note = allow, note
 

@@ -25,9 +25,7 @@ def join(ray: Any, address: str, namespace: str, asked: str = "") -> str:
     """Joins a cluster that runs, and returns its host and port.
 
     Args:
-        ray: The package.
         address: Host and port, or auto: those of RAY_ADDRESS, or of the cluster on this machine.
-        namespace: As of `ray.init`.
         asked: What errors begin with; by default the option and its value.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -98,8 +99,7 @@ class InferenceServer:
             session: Of the learner; others are not obeyed any more.
             model: A pickled `Model`, which is that of the learner before.
             seed: Of the draws.
-            version: Of the parameters.
-            params: A reference to them.
+            version, params: Of the parameters, to which there is a reference.
         """
         self._session, self._newest = session, -1
         try:
@@ -140,8 +140,7 @@ class InferenceServer:
     async def counts(self, session: str) -> tuple[int, int, float] | None:
         """Batches and answers so far, and the seconds that a batch has taken until now.
 
-        Args:
-            session: As of `start`; None is the answer to a learner that it does not work for.
+        None is the answer to a learner that it does not work for.
         """
         if session != self._session:
             return None
@@ -203,11 +202,9 @@ class InferenceServer:
         carry = jax.tree.unflatten(self._structure, leaves)
         carry, *chosen = self._policy.act(carry, obs)
         found = [jax.device_get(jax.tree.leaves(carry)), *chosen]
-        starts = np.cumsum([0, *counts])
-        return [
-            Answer(params.version, *_cut(found, slice(start, start + count)))
-            for start, count in zip(starts, counts, strict=False)
-        ]
+        cut = lambda start, stop: jax.tree.map(lambda x: x[start:stop], found)  # noqa: E731
+        borders = itertools.pairwise(np.cumsum([0, *counts]))
+        return [Answer(params.version, *cut(*rows)) for rows in borders]
 
 
 def _explained(error: Exception) -> Exception:
@@ -229,10 +226,3 @@ def _padded(rows: Sequence[np.ndarray], size: int, blank: np.ndarray | None = No
     missing = size - sum(map(len, rows))
     blank = np.zeros_like(rows[0][:1]) if blank is None else blank
     return np.concatenate([*rows, np.repeat(blank, missing, 0)])
-
-
-def _cut(found: Any, rows: slice) -> Any:
-    """Some rows of all arrays."""
-    if isinstance(found, dict):
-        return {key: _cut(value, rows) for key, value in found.items()}
-    return [_cut(x, rows) for x in found] if isinstance(found, list) else found[rows]

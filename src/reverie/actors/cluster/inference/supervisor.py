@@ -49,12 +49,7 @@ class Inference:
         self._there = self.running = False
 
     def set_params(self, version: int, params: list[Any]) -> None:
-        """Acts with other parameters from the next batch on.
-
-        Args:
-            version: Of the parameters.
-            params: A reference to them.
-        """
+        """Acts with other parameters, to which there is a reference, from the next batch on."""
         self._params = version, params
         if self.running:
             self._server.take.remote(self._session, version, params)
