@@ -18,19 +18,10 @@ Masks = dict[str, Bool[Array, "..."]]
 def predicted_masks(
     nets: Networks, state: State, act_space: Mapping[str, Space], masks: Mapping[str, str]
 ) -> Masks:
-    """The masks that the decoder reads from latent states.
+    """The masks that the decoder reads from latent states: [n, classes of all entries] by action.
 
     A class is valid where that is more likely than not, and so is the likeliest class of each
-    entry, because something has to be chosen.
-
-    Args:
-        nets: Dynamics and the head `dec` are used.
-        state: Latent states [n].
-        act_space: Action keys.
-        masks: Action key -> its mask; where there is none, nothing is computed.
-
-    Returns:
-        Booleans [n, classes of all entries] by action key.
+    entry, because something has to be chosen. Where no action has a mask nothing is computed.
     """
     if not masks:
         return {}

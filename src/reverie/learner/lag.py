@@ -13,10 +13,7 @@ PyTree = Any
 def hold(params: PyTree, acting: Sequence[Any], carry: PyTree) -> dict[str, np.ndarray]:
     """Copies of the parameters that act and of the recurrent state of updates, by name.
 
-    Args:
-        params: The agent's parameters, for the names.
-        acting: Those that act.
-        carry: Recurrent state, which the next update overwrites; None before the first one.
+    The parameters of the agent give the names; there is no recurrent state before the first update.
     """
     named = {f"acting/{name}": x for name, x in zip(tree.flatten(params), acting, strict=True)}
     named |= {f"carry/{name}": x for name, x in tree.flatten(carry).items()}

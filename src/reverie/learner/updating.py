@@ -45,7 +45,6 @@ def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
     """What makes a state of an agent, hands out parameters, an update and a report, by name."""
     placement, shapes, platform = layout.placement, layout.shapes, layout.placement.platform
     whole, part, alone = placement.replicated, placement.split, layout.alone
-    first = SingleDeviceSharding(placement.here[0])
     rest, params = layout.shardings(shapes), layout.shardings(jax.tree.leaves(shapes.params))
     params = whole if layout.packs else params
     key, count = jax.eval_shape(lambda: jax.random.key(0)), np.uint32(0)
@@ -57,7 +56,7 @@ def make_programs(agent: Any, layout: Layout, fast: bool) -> dict[str, Program]:
 
     def of_report(batch: Mapping[str, Any]) -> tuple[Any, ...]:
         carry = jax.eval_shape(lambda: agent.init_carry(size(batch)))
-        state = layout.specs(here=True) if layout.cuts else specs(shapes, first)
+        state = layout.specs(here=True) if layout.cuts else specs(shapes, alone)
         return (state, *specs((carry, batch, key), alone), count)
 
     def init(key):

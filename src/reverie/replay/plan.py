@@ -55,8 +55,8 @@ def gather(
     plan: Plan,
     layout: Layout,
     context: int,
-    start: int = 0,
-    stop: int | None = None,
+    start: int,
+    stop: int | None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The batch and the ids of the steps `start .. stop-1`, see `Replay.gather`.
 

@@ -152,18 +152,12 @@ class _Array:
 
     __slots__ = ("value",)
 
-    def __init__(self, *_: Any):
-        self.value: np.ndarray | None = None
+    def __init__(self, *_: Any, value: np.ndarray | None = None):
+        self.value = value
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, content = state
         self.value = _array(content, dtype, shape, "F" if fortran else "C").value
-
-    @classmethod
-    def of(cls, value: np.ndarray) -> "_Array":
-        array = cls()
-        array.value = value
-        return array
 
 
 def _array(content: Any, dtype: _DType, shape: Any = (), order: str = "C") -> _Array:
@@ -173,7 +167,7 @@ def _array(content: Any, dtype: _DType, shape: Any = (), order: str = "C") -> _A
         raise pickle.UnpicklingError(f"an array of the shape {sizes} has {len(content)} bytes")
     flat = np.frombuffer(content, kind) if content else np.empty(0, kind)
     ours = flat.astype(kind.newbyteorder("="))
-    return _Array.of(ours.reshape(sizes, order="F" if order == "F" else "C"))
+    return _Array(value=ours.reshape(sizes, order="F" if order == "F" else "C"))
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:

@@ -84,12 +84,7 @@ class Compiler:
 def background(
     work: Callable[[], Any], after: concurrent.futures.Future[Any] | None = None
 ) -> concurrent.futures.Future[Any]:
-    """Does something that may compile in a thread of its own.
-
-    Args:
-        work: What to do.
-        after: What to wait for first.
-    """
+    """Does something that may compile in a thread of its own, which first waits for `after`."""
     future: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
     def run() -> None:

@@ -81,12 +81,7 @@ def specs(tree: PyTree, sharding: Any) -> PyTree:
 
 
 def compiler_options(platform: str, fast: bool) -> dict[str, Any]:
-    """Options of XLA for a kind of device.
-
-    Args:
-        platform: Kind of the devices.
-        fast: Whether to leave optimizations out.
-    """
+    """Options of XLA for a kind of device, `fast` to leave optimizations out."""
     options: dict[str, Any] = {}
     if platform == "cpu":
         # By default XLA orders operations for concurrency, which at size1m with images holds 2.9

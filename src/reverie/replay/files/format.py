@@ -230,15 +230,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def check_codec(wanted: str, codec: str = CODEC) -> None:
-    """Check that arrays can be compressed and read.
-
-    Args:
-        wanted: What needs it, for the message.
-        codec: Name of the codec.
-
-    Raises:
-        MissingCodecError: If they cannot.
-    """
+    """Raises MissingCodecError unless what is wanted can compress and read arrays."""
     if codec != CODEC:
         raise MissingCodecError(f"{wanted} needs {codec!r}, which this version does not know.")
     try:

@@ -43,8 +43,7 @@ class RemoteShard:
 
     Args:
         index: Number of the shard.
-        make: As of `Shard`.
-        place: Paths and working folder, as of `Shard`.
+        make, place: As of `Shard`: paths and working folder are the place.
         home: A file that is in the run folder, and the folder of the shard.
         options: For Ray.
         timeout: Seconds after which a shard that does not answer is killed; None: never.
