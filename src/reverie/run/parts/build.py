@@ -138,10 +138,7 @@ def logger(
     sinks: Sequence[Sink] = (),
     **about: Any,
 ) -> Logger:
-    """Metrics to where `config.outputs` says and to other sinks.
-
-    More about the run is what `make_sinks` takes.
-    """
+    """Metrics to where `config.outputs` says and to other sinks; `about` is for `make_sinks`."""
     about |= {"step": step, "filter": config.filter, "fps": config.fps}
     return Logger([*make_sinks(config.outputs, logdir, **about), *sinks], step)
 

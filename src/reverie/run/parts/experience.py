@@ -40,9 +40,7 @@ def budget(
 ) -> Budget:
     """What experience replay will need at its largest, with that of evaluation episodes.
 
-    A capacity that nobody has set is cut to what fits.
-
-    What shares memory and disk is told as for `estimate_budget`.
+    A capacity that nobody has set is cut to what fits. `shares` are those of `estimate_budget`.
 
     Raises:
         BudgetError: If it cannot fit; not if the run is limited to a time in which nobody knows how
