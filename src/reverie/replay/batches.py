@@ -251,8 +251,9 @@ class Batches:
             latents = enumerate(self._replay.layout.latents)
             numbered = {f"{i}": fresh[key] for i, key in latents if key in fresh}
             return "postponed", {"ids": ids, "priority": priority, **numbered}
-        sample, keys = entry.result(), sorted(self.example())
-        return "batch", {"ids": sample.ids, **{f"{i}": sample.batch[k] for i, k in enumerate(keys)}}
+        sample = entry.result()
+        arrays = {f"{i}": sample.batch[key] for i, key in enumerate(sorted(sample.batch))}
+        return "batch", {"ids": sample.ids, **arrays}
 
     @property
     def _shape(self) -> list[int]:
