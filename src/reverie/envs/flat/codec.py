@@ -1,6 +1,6 @@
 """Values of nested gymnasium spaces to and from flat dictionaries of arrays."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -20,6 +20,7 @@ from reverie.envs.flat.leaves import (
     leaves,
     numel,
     reach,
+    walk,
 )
 from reverie.spaces import LOG_PREFIX
 
@@ -68,7 +69,8 @@ class Codec:
             )
         self.space = gs.Dict({leaf.key: leaf.flat for leaf in used})
         self.leaves = tuple(used)
-        self._sizes = list(_sizes(space, ()))
+        every_part = [(path, children(part)) for path, part in walk(space)]
+        self._sizes = [(path, len(parts)) for path, parts in every_part if parts is not None]
         self._encoders = [(leaf.key, leaf.path, encoder(leaf)) for leaf in used]
         self._build = _builder(space, (), {leaf.path: leaf for leaf in every})
 
@@ -88,23 +90,13 @@ class Codec:
             for key, path, encode in self._encoders:
                 flat[key] = encode(reach(value, path))
         except (KeyError, IndexError, TypeError):
-            _explain(self._native, value, ())
+            _explain(self._native, value)
             raise
         return flat
 
     def decode(self, flat: Mapping[str, Any]) -> Any:
         """A flat dictionary of arrays as the nested value that the environment expects."""
         return self._build(flat)
-
-
-def _sizes(space: gymnasium.Space, path: Path) -> Iterator[tuple[Path, int]]:
-    """Where the dictionaries and tuples of a value lie, and how many entries they have."""
-    parts = children(space)
-    if parts is None:
-        return
-    yield path, len(parts)
-    for name, child in parts:
-        yield from _sizes(child, (*path, name))
 
 
 def _builder(space: gymnasium.Space, path: Path, known: dict[Path, Leaf]) -> Callable:
@@ -123,25 +115,21 @@ def _builder(space: gymnasium.Space, path: Path, known: dict[Path, Leaf]) -> Cal
     return lambda flat: tuple(build(flat) for _, build in builders)
 
 
-def _explain(space: gymnasium.Space, value: Any, path: Path) -> None:
+def _explain(space: gymnasium.Space, value: Any) -> None:
     """Raises with the place where a value has other entries than its space; else returns."""
-    parts = children(space)
-    if parts is None:
-        return
-    where = f"{join(path)!r} " if path else ""
-    kind = Mapping if isinstance(space, gs.Dict) else tuple | list
-    if not isinstance(value, kind):
-        raise ValueMismatchError(
-            f"{where}is {short(value)}, but its space is a "
-            f"{type(space).__name__} with the entries {[name for name, _ in parts]}."
-        )
-    inside: Any = value
-    have = list(value) if isinstance(value, Mapping) else list(range(len(value)))
-    want = [name for name, _ in parts]
-    if set(have) != set(want):
-        raise ValueMismatchError(
-            f"{where}has the entries {have}, but its space declares {want}. Return every "
-            "entry of the space, and no other, in each reset and step."
-        )
-    for name, child in parts:
-        _explain(child, inside[name], (*path, name))
+    for path, part in walk(space):
+        if (parts := children(part)) is None:
+            continue
+        inside, want = reach(value, path), [name for name, _ in parts]
+        where = f"{join(path)!r} " if path else ""
+        if not isinstance(inside, Mapping if isinstance(part, gs.Dict) else tuple | list):
+            raise ValueMismatchError(
+                f"{where}is {short(inside)}, but its space is a {type(part).__name__} with the "
+                f"entries {want}."
+            )
+        have = list(inside) if isinstance(inside, Mapping) else list(range(len(inside)))
+        if set(have) != set(want):
+            raise ValueMismatchError(
+                f"{where}has the entries {have}, but its space declares {want}. Return every "
+                "entry of the space, and no other, in each reset and step."
+            )

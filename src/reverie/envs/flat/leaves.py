@@ -91,7 +91,9 @@ def leaves(space: gymnasium.Space, role: Role, size: Sequence[int] = ()) -> Iter
         key = "action" if role == "action" else "image" if image else "obs"
         yield Leaf(key, (), space, flat, _picture(space, role, role))
         return
-    for path, leaf in _walk(space, ()):
+    for path, leaf in walk(space):
+        if children(leaf) is not None:
+            continue
         key = join((*root, *path))
         # Text beside other observations is left out; alone, or as an action, it is refused.
         ignored = role == "observation" and is_text(leaf)
@@ -119,6 +121,13 @@ def is_text(space: gymnasium.Space) -> bool:
     return space.dtype is not None and space.dtype.kind == "U"
 
 
+def walk(space: gymnasium.Space, path: Path = ()) -> Iterator[tuple[Path, gymnasium.Space]]:
+    """A space and all inside of it, with the places of their values."""
+    yield path, space
+    for name, child in children(space) or ():
+        yield from walk(child, (*path, name))
+
+
 def reach(value: Any, path: Path) -> Any:
     """What lies at a place of a nested value."""
     for part in path:
@@ -129,15 +138,6 @@ def reach(value: Any, path: Path) -> Any:
 def join(path: Path) -> str:
     # An enumeration of strings is not always the text that str() makes of it.
     return "/".join(part if isinstance(part, str) else str(part) for part in path)
-
-
-def _walk(space: gymnasium.Space, path: Path) -> Iterator[tuple[Path, gymnasium.Space]]:
-    parts = children(space)
-    if parts is None:
-        yield path, space
-        return
-    for name, child in parts:
-        yield from _walk(child, (*path, name))
 
 
 def _picture(space: gymnasium.Space, role: Role, key: str) -> Picture | None:
