@@ -115,8 +115,9 @@ def _run_config(words: list[str]) -> "Config":
     config = load_run(words, trust=trust)
     if "task" not in config.sources:
         given = not config.sources["logdir"].startswith("default")
-        empty = given and not os.path.exists(f"{config.logdir}/config.yaml")
-        found = f", and {config.logdir} holds no run to go on with" if empty else ""
+        found = f", and {config.logdir} holds no run to go on with" if given else ""
+        if given and os.path.exists(f"{config.logdir}/config.yaml"):
+            found = f", and the run in {config.logdir} goes on only without --configs"
         raise UsageError(
             f"No --task given{found}: say what to train on, for example --task CartPole-v1 or "
             "--configs quickstart; `reverie envs` lists the suites."

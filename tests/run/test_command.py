@@ -167,6 +167,11 @@ def test_errors_are_one_line_with_exit_code_2(words, message, capsys):
     assert "Traceback" not in err
 
 
+def test_blocks_beside_the_folder_of_a_run_are_told(finished, capsys):
+    assert cli.main(["train", "--logdir", str(finished.logdir), "--configs", "small"]) == 2
+    assert f"{finished.logdir} goes on only without --configs" in capsys.readouterr().err
+
+
 def test_debug_variable_shows_the_traceback(monkeypatch):
     monkeypatch.setenv("REVERIE_DEBUG", "1")
     with pytest.raises(cli.UsageError):
