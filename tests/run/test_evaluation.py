@@ -197,6 +197,18 @@ def test_only_one_environment_is_open_at_a_time(make):
     assert Worlds.opened == 0
 
 
+def test_a_curve_that_cannot_be_drawn_costs_no_evaluation(make, monkeypatch, capsys):
+    def draw(*args, **options):
+        raise RuntimeError("latex could not be found")
+
+    monkeypatch.setattr("reverie.run.reports.evaluation.learning_curve", draw)
+    outcome = make(Worlds, "--run.steps", "20", "--run.final_eval_eps", "2")
+    assert outcome.evaluation.lengths == (3, 3)
+    assert "without it: RuntimeError: latex could not be found" in capsys.readouterr().out
+    (*_, record) = read_jsonl(outcome.logdir / "metrics.jsonl")
+    assert record["eval/episode/length"] == 3
+
+
 def test_options_of_evaluations_that_there_are_not_are_told(make, capsys):
     make(Worlds, "--run.steps", "4", "--run.eval_every", "5", "--run.eval_max_steps", "9")
     text = " ".join(capsys.readouterr().out.split())

@@ -1,7 +1,7 @@
 """Reports: numbers and videos to the logger, curves to files."""
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,11 +48,16 @@ def report(
         logger.add({k: v for k, v in numbers.items() if k not in unknown}, prefix=prefix)
     when = f"run step {step:,}"
     logger.add({**videos(results, when), **errors(results)}, prefix=prefix)
+    return drawn(logger, lambda: plots(results, folder, when))
+
+
+def drawn(logger: Logger, draw: Callable[[], list[pathlib.Path]]) -> list[pathlib.Path]:
+    """The pictures that a function draws; none, and a message, where that fails."""
     try:
-        return plots(results, folder, when)
-    except Exception as error:  # Training is worth more.
+        return draw()
+    except Exception as error:  # The run is worth more.
         logger.note(
-            "A picture could not be drawn, and training goes on without it: "
+            "A picture could not be drawn, and the run goes on without it: "
             f"{type(error).__name__}: {error}"
         )
         return []
