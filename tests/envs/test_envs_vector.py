@@ -341,6 +341,18 @@ def test_spaces_errors_in_a_worker_reach_the_caller():
         VectorEnv([Talker], "async")
 
 
+def test_tiny_numbers_pass_where_numpy_is_to_raise():
+    class Tiny(Counter):
+        def step(self, action):
+            obs, _, *rest = super().step(action)
+            return np.full_like(obs, 1e-300, np.float64), 1e-300, *rest
+
+    with VectorEnv([lambda: Tiny(3)], "sync") as vector, np.errstate(all="raise"):
+        vector.reset()
+        found = vector.step({"action": np.zeros(1, np.float32)})
+    assert found["reward"] == 0
+
+
 def test_the_raw_return_is_logged_beside_changed_rewards():
     def build():
         env = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make("CartPole-v1"))

@@ -91,7 +91,7 @@ def _encode_box(leaf: Leaf, dtype: np.dtype) -> Callable[[Any], np.ndarray]:
         if dtype == np.uint8:
             raise _wrong_dtype(array, leaf)
         # Too large for float32 becomes infinity, which the check that follows reports.
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             return array.astype(dtype)
 
     return encode

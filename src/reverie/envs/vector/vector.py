@@ -167,7 +167,8 @@ class VectorEnv:
 
     def _transition(self, obs, rewards, terminated, truncated, infos) -> Transition:
         first, self._over = self._over, terminated | truncated
-        transition = {**obs, "reward": rewards.astype(np.float32)}
+        with np.errstate(under="ignore"):  # Whatever the user lets numpy raise.
+            transition = {**obs, "reward": rewards.astype(np.float32)}
         transition["is_first"] = first | infos.pop(RESTARTED, False)
         transition["is_last"] = self._over.copy()
         transition["is_terminal"] = terminated

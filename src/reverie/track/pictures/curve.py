@@ -137,7 +137,8 @@ def _smoothed(
     sums = np.array([np.bincount(index, term, BINS) for term in terms])
     position, count, total, squares = sums[:, sums[1] > 0]
     x = position / count
-    weight = np.exp(-0.5 * ((x[:, None] - x) / (smooth * span)) ** 2)
+    with np.errstate(under="ignore"):
+        weight = np.exp(-0.5 * ((x[:, None] - x) / (smooth * span)) ** 2)
     # With weights the mean counts as one of fewer episodes.
     alike = (weight @ count) ** 2 / (weight**2 @ count)
     count, total, squares = weight @ count, weight @ total, weight @ squares
