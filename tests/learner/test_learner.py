@@ -233,6 +233,13 @@ def test_loading_names_the_arrays_that_do_not_fit(make_learner):
         learner.load({"params/other": np.ones(4, np.float32)})
 
 
+def test_unknown_numbers_of_a_report_are_no_bad_ones(make_learner, batch):
+    learner = make_learner()
+    batch["obs"][0] = np.nan
+    with jax.debug_nans(True):
+        assert np.isnan(learner.report(batch)["openloop/obs"]).any()
+
+
 def test_report_returns_host_arrays(make_learner, batch):
     learner = make_learner()
     report = learner.report(batch)

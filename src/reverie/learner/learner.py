@@ -182,7 +182,8 @@ class Learner:
         inputs = jax.device_put((carry, batch), self._layout.alone)
         state, count = self._layout.here(self.state), self._next("reports")
         key = self._report_key
-        self._report_carries[source], results = program(state, *inputs, key, count)
+        with jax.debug_nans(False):  # What is unknown in a report is NaN.
+            self._report_carries[source], results = program(state, *inputs, key, count)
         return jax.device_get(results)
 
     def pop_metrics(self) -> list[dict[str, float]]:
