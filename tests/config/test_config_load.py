@@ -259,6 +259,7 @@ def test_an_expression_that_matches_a_wrong_type_names_the_option():
         (["--env.gym.kwargs", "5"], "expected a mapping"),
         (["--task", "cartpole"], "task = 'cartpole' from flag --task: expected suite_name"),
         (["--logdir", ""], "expected text that is not empty"),
+        (["--logdir", "gs://bucket/run"], "expected a folder of a file system, and no address"),
         (["--agent.enc.typ", "mine"], "expected 'simple' or 'module:Class'"),
     ],
 )

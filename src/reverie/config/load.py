@@ -184,6 +184,11 @@ def _fill_in(overlay: Overlay, now: datetime.datetime | None) -> None:
             f"Option logdir = {raw!r} from {source}: expected no placeholder but {{timestamp}}, "
             f"{{task}} and {{seed}}, got {', '.join(unknown)}."
         )
+    if re.match(r"\w+://", raw):
+        raise ConfigError(
+            f"Option logdir = {raw!r} from {source}: expected a folder of a file system, and no "
+            "address. Mount what it names, or copy the folder there."
+        )
     if now is None:
         return
     logdir = re.sub("|".join(map(re.escape, values)), lambda found: values[found[0]], raw)
