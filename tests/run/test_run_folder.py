@@ -66,3 +66,15 @@ def test_a_folder_that_may_not_be_looked_into_is_told(tmp_path, monkeypatch):
         patch.setattr(os, "stat", stat)  # Who is root may look anywhere.
         with pytest.raises(ConfigError, match="theirs cannot be looked into: Permission denied"):
             open_run(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("text", ["model: {name: resnet}\n", "- a\n", "{{ a template }}: {\n"])
+def test_a_configuration_of_something_else_is_not_replaced(text, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.yaml is not that of a run, and would be rep"):
+        launch(load([*RANDOM, "--logdir", str(tmp_path)]))
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == text
+    for kept in ("", "task: dummy_disc\n"):  # Of a run that was killed before it had saved.
+        (tmp_path / "config.yaml").write_text(kept)
+        assert RunFolder(tmp_path).saved() is None

@@ -20,6 +20,7 @@ from reverie.config.errors import ConfigError
 from reverie.config.load import RUN_CONFIG, load_saved
 from reverie.config.saved_runs.foreign import SavedRun, read_config, read_run
 from reverie.config.schema import Config
+from reverie.config.syntax import yaml_text
 from reverie.envs.flat.leaves import Leaf, Role, leaves
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.run.saved.space_file import decode, encode, read_spaces
@@ -155,10 +156,21 @@ class RunFolder:
         )
 
     def saved(self) -> Config | None:
-        """The configuration of the run in the folder; None without a checkpoint."""
-        if not self.config.exists() or not self._reached:
+        """The configuration of the run in the folder; None without a checkpoint.
+
+        Raises:
+            ConfigError: If it is damaged, or of something else, which a new run would replace.
+        """
+        if not self.config.exists():
             return None
-        return read_config(self.config)
+        if self._reached:
+            return read_config(self.config)
+        with contextlib.suppress(ConfigError):
+            if not self.config.stat().st_size or "task" in yaml_text.read(self.config):
+                return None
+        raise ConfigError(
+            f"{self.config} is not that of a run, and would be replaced. Choose another --logdir."
+        )
 
     def check_spaces(
         self, observation: gymnasium.Space, action: gymnasium.Space, use: str = "resumed"
