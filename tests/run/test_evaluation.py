@@ -176,6 +176,8 @@ def test_long_episodes_of_evaluations_can_be_cut(make, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert text.count("No episode has ended yet") == 1
     assert "No episode has ended yet (longest so far 9 steps), so there is no score." in text
+    records = read_jsonl(outcome.logdir / "metrics.jsonl")
+    assert [x["env/reward"] for x in records if "env/reward" in x] == [1.0]
     assert "Evaluating 3 episodes." in text
 
 

@@ -58,6 +58,10 @@ class Monitor:
         for record in records:
             self._logger.add(record)
             self._achievements.add(record)
+        # What a reset returns has no reward.
+        moved = ~rollout.steps["is_first"]
+        if moved.any():
+            self._logger.add({"env/reward": rollout.steps["reward"][moved].mean()})
         self._rates.count(policy=steps)
         self._ended |= bool(records)
         return len(records)
@@ -73,7 +77,7 @@ class Monitor:
             self._told = longest
             self._logger.note(
                 f"No episode has ended yet (longest so far {longest:,} steps), so there is no "
-                "score."
+                "score. The metric env/reward is the mean reward of a step."
             )
 
     def log(self, run: Run) -> None:
