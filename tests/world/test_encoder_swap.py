@@ -2,13 +2,16 @@
 
 import pathlib
 import sys
+from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from reverie.agent.agent import Agent
+from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.spaces import Space
 
@@ -51,3 +54,61 @@ def test_patch_encoder_trains(monkeypatch):
 def test_unknown_encoder_names_the_known_ones():
     with pytest.raises(ValueError, match=r"agent.enc.typ.*'simpel'.*simple.*module:Class"):
         load(["--agent.enc.typ", "simpel"])
+
+
+class Own(eqx.Module):
+    tokens: int = eqx.field(static=True)
+    kernel: jax.Array
+
+    def __init__(self, obs_space, *, key, tokens=4):
+        self.tokens, self.kernel = tokens, jax.random.normal(key, (2, 4))
+
+    def __call__(self, obs, dtype):
+        return obs["speed"].astype(dtype) @ self.kernel
+
+
+class Plain:
+    tokens = 4
+
+    def __init__(self, obs_space, *, key):
+        pass
+
+
+class Holds(Own):
+    act: Callable
+
+    def __init__(self, obs_space, *, key):
+        super().__init__(obs_space, key=key)
+        self.act = jnp.tanh
+
+
+class Bits(Own):
+    def __call__(self, obs, dtype):
+        return super().__call__(obs, dtype) > 0
+
+
+class Fails(Own):
+    def __call__(self, obs, dtype):
+        return obs["velocity"]
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "message"),
+    [
+        ("Own", {"width": 3}, "Own raised TypeError: .* unexpected keyword argument 'width'"),
+        ("Own", {"tokens": 5}, r"of shape \(1, 4\) for one .* here \(1, 5\)"),
+        ("Plain", {}, r"Plain holds a Plain\. It has to be an equinox\.Module"),
+        ("Holds", {}, r"holds a \w+\.act\. .* static=True"),
+        ("Bits", {}, "gives bool of shape .* here float32"),
+        ("Fails", {}, "(?s)Fails raised KeyError: 'velocity'.*line .* in __call__"),
+        ("dict", {}, "dict raised AttributeError"),
+    ],
+)
+def test_a_mistake_in_an_own_encoder_is_told(name, extra, message):
+    module = "builtins" if name == "dict" else __name__
+    enc = {"typ": f"{module}:{name}", "extra": extra}
+    config = load(["--configs", "debug"], overrides={"agent.enc": enc})
+    obs = {"speed": Space("continuous", (2,), "float32")}
+    agent = Agent(config.agent, obs, {"action": Space("discrete", (), "int32", (3,))}, context=1)
+    with pytest.raises(ConfigError, match=message):
+        jax.eval_shape(agent.init, jax.random.key(0))

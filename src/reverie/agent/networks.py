@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from reverie.config.errors import ConfigError
-from reverie.config.named import by_name
+from reverie.config.named import attributed, by_name
 from reverie.config.sections.agent import AgentConfig
 from reverie.nn.draws import Draws
 from reverie.spaces import Space, mask_keys
@@ -74,12 +75,9 @@ class Networks(eqx.Module):
         key: Key[Array, ""],
     ):
         enc_key, dyn_key, *keys = jax.random.split(key, 2 + len(heads))
-        enc, dyn = spec.config.enc, spec.config.dyn
-        options = enc.simple.model_dump() if enc.typ == "simple" else enc.extra
-        make_encoder = by_name("agent.enc.typ", enc.typ, ENCODERS)
-        self.enc = make_encoder(spec.obs_space, **options, key=enc_key)
+        self.enc = _encoder(spec, enc_key)
         width = flat_width(spec.act_space)
-        self.dyn = RSSM(self.enc.tokens, width, **dyn.model_dump(), key=dyn_key)
+        self.dyn = RSSM(self.enc.tokens, width, **spec.config.dyn.model_dump(), key=dyn_key)
         # A plain dict would be sorted.
         self.heads = collections.OrderedDict()
         owners: dict[str, str] = {}
@@ -92,3 +90,30 @@ class Networks(eqx.Module):
                 )
             self.heads.update(made)
             owners |= dict.fromkeys(made, name)
+
+
+def _encoder(spec: Spec, key: Key[Array, ""]) -> Encoder:
+    """The encoder; of one of the user's own each mistake is a ConfigError that names it."""
+    enc = spec.config.enc
+    make = by_name("agent.enc.typ", enc.typ, ENCODERS)
+    if enc.typ in ENCODERS:
+        return make(spec.obs_space, **enc.simple.model_dump(), key=key)
+    who = f"agent.enc.typ: {enc.typ}"
+    obs = {k: jax.ShapeDtypeStruct((1, *x.shape), x.dtype) for k, x in spec.obs_space.items()}
+    with attributed(who):
+        made = make(spec.obs_space, **enc.extra, key=key)
+        tokens = made.tokens
+    for path, leaf in jax.tree_util.tree_leaves_with_path(made):
+        if not eqx.is_array_like(leaf):
+            raise ConfigError(
+                f"{who} holds a {type(leaf).__name__}{jax.tree_util.keystr(path)}. It has to be an "
+                "equinox.Module, and what is no array a field of it with static=True."
+            )
+    with attributed(who):
+        found = jax.eval_shape(lambda enc, obs: enc(obs, jnp.float32), made, obs)
+    if (found.shape, found.dtype) != ((1, tokens), jnp.float32):
+        raise ConfigError(
+            f"{who} gives {found.dtype} of shape {found.shape} for one observation; expected the "
+            f"dtype that it is called with, here float32, and (1, tokens), here (1, {tokens})."
+        )
+    return made

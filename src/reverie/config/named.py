@@ -1,12 +1,15 @@
 """Encoders, objectives, selectors and wrappers by name: ours, or code of the user's own."""
 
+import contextlib
 import importlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 from reverie.config.errors import ConfigError
+
+_LIBRARIES = frozenset(["reverie", "jax", "jaxlib", "equinox", "jaxtyping"])
 
 
 def by_name(option: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -42,6 +45,23 @@ def by_name(option: str, name: str, known: Mapping[str, Callable[..., Any]]) -> 
             f"It has {', '.join(_callables(loaded)) or 'none'}."
         )
     return found
+
+
+@contextlib.contextmanager
+def attributed(what: str) -> Iterator[None]:
+    """Turns an exception of the user's code into a ConfigError with the frames of that code."""
+    try:
+        yield
+    except Exception as error:
+        frames = [
+            (frame, line)
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            if str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES
+            and frame.f_code.co_filename != contextlib.__file__
+        ]
+        lines = traceback.StackSummary.extract(iter(frames)).format()
+        raised = f"{what} raised {type(error).__name__}: {error}\n{''.join(lines)}"
+        raise ConfigError(raised.rstrip()) from error
 
 
 def _callables(module: ModuleType) -> list[str]:

@@ -1,19 +1,16 @@
 """Objectives of the user's own: each mistake in one is a ConfigError that names it."""
 
-import contextlib
 import dataclasses
 import inspect
 import math
 import numbers
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from reverie.agent.networks import Spec
 from reverie.agent.objectives.base import Loss, Objective
 from reverie.config.errors import ConfigError
-
-_LIBRARIES = frozenset(["reverie", "jax", "jaxlib", "equinox", "jaxtyping"])
+from reverie.config.named import attributed
 
 
 def make_own(entry: str, make: Callable[..., Any], spec: Spec) -> Objective:
@@ -39,7 +36,7 @@ def make_own(entry: str, make: Callable[..., Any], spec: Spec) -> Objective:
             f"agent.extra.{name} = {keywords}: {entry}{signature} cannot be called with a spec and "
             f"these keyword arguments, {error}. Give those that it has, or change the function."
         ) from error
-    with _attributed(f"agent.objectives: {entry}"):
+    with attributed(f"agent.objectives: {entry}"):
         objective = make(spec, **keywords)
     if not isinstance(objective, Objective):
         raise ConfigError(
@@ -56,7 +53,7 @@ def make_own(entry: str, make: Callable[..., Any], spec: Spec) -> Objective:
 
 def _guarded(who: str, objective: Objective) -> Objective:
     def heads(key):
-        with _attributed(f"{who}: its heads"):
+        with attributed(f"{who}: its heads"):
             made = objective.heads(key)
         if not isinstance(made, Mapping):
             raise ConfigError(
@@ -65,15 +62,15 @@ def _guarded(who: str, objective: Objective) -> Objective:
         return made
 
     def init(nets):
-        with _attributed(f"{who}: its init"):
+        with attributed(f"{who}: its init"):
             return objective.init(nets)
 
     def settle(state, nets, updates):
-        with _attributed(f"{who}: its settle"):
+        with attributed(f"{who}: its settle"):
             return objective.settle(state, nets, updates)
 
     def loss(nets, state, seen, key):
-        with _attributed(f"{who}: its loss"):
+        with attributed(f"{who}: its loss"):
             found = objective.loss(nets, state, seen, key)
         _check(who, objective, found, seen.data.reward.shape)
         metrics = {f"{objective.name}/{name}": value for name, value in found.metrics.items()}
@@ -103,23 +100,6 @@ def _check(who: str, objective: Objective, found: Any, steps: tuple[int, int]) -
     for name, value in found.metrics.items():
         if shape := getattr(value, "shape", ()):
             raise ConfigError(f"{who}: metric {name!r} has shape {shape}; expected a scalar.")
-
-
-@contextlib.contextmanager
-def _attributed(what: str) -> Iterator[None]:
-    """Turns an exception of the user's code into a ConfigError with the frames of that code."""
-    try:
-        yield
-    except Exception as error:
-        frames = [
-            (frame, line)
-            for frame, line in traceback.walk_tb(error.__traceback__)
-            if str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES
-            and frame.f_code.co_filename != contextlib.__file__
-        ]
-        lines = traceback.StackSummary.extract(iter(frames)).format()
-        raised = f"{what} raised {type(error).__name__}: {error}\n{''.join(lines)}"
-        raise ConfigError(raised.rstrip()) from error
 
 
 def _kind(value: object) -> str:
