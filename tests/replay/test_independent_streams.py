@@ -121,6 +121,13 @@ def test_a_stream_is_named_once(make_replay, step):
         make_replay().add(step([1, 2]), [1, 1])
 
 
+def test_ids_of_streams_may_be_of_numpy(make_replay, step, tmp_path):
+    replay = make_replay()
+    replay.add(rollout(step, 0, 5, [1, 2]), np.array([1, 2]))
+    replay.save(tmp_path, "here").wait()
+    assert make_replay().load(tmp_path, "here").steps == 10
+
+
 def test_streams_saved_by_an_earlier_version_go_on(make_replay, fill, tmp_path):
     replay = make_replay(online=False)
     fill(replay, 2, 21)

@@ -120,7 +120,7 @@ class Replay:
         columns = check(steps, streams, self.layout)
         if priority is not None:
             priority = check_new(priority, columns["is_first"].shape)
-        self._streams.append(columns, streams, priority)
+        self._streams.append(columns, np.asarray(streams).tolist(), priority)
         self._counts["inserts"] += columns["is_first"].size
 
     def end(self, stream: int) -> None:
