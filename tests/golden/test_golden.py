@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reverie.agent.sequences import flat_samples, observe
+from reverie.agent.training import optimizer
 from reverie.nn.dists import mix_uniform
 from reverie.nn.functional import symexp
 from reverie.world.rssm import State
@@ -76,24 +77,46 @@ def test_parts(case, parts):
         close(parts[name], value, name)
 
 
+@pytest.fixture(scope="module")
+def updates(case):
+    """Three consecutive updates on the same batch, and the gradient of the first."""
+    agent, state, batch = case.agent, case.state, case.batch()
+    carry = agent.init_carry(case.meta["batch_size"])
+    update = optimizer.update
+
+    @jax.jit
+    def train(*args):
+        kept = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(optimizer, "update", lambda *a: kept.append(a[0]) or update(*a))
+            return *agent.train(*args), *kept
+
+    results, gradients = [], []
+    for _ in range(3):
+        state, carry, out, metrics, grads = train(state, carry, batch, KEY)
+        results.append((out, jax.device_get(metrics)))
+        gradients.append(grads)
+    return state, results, gradients[0]
+
+
 @pytest.fixture(scope="module", params=["cpu", "default"])
 def gradient(case, request):
-    """From the program of a CPU, and from that of all other devices, which runs here too."""
+    """Loss and gradient from an update on a CPU, and as all other devices compute them, here."""
+    if request.param == "cpu":
+        _, results, grads = request.getfixturevalue("updates")
+        return results[0][1]["opt/loss"], grads
     agent, state = case.agent, case.state
     carry = agent.init_carry(case.meta["batch_size"])
-
-    def choose(*args, **forms):
-        return forms[request.param](*args)
-
     # A function of its own, because JAX knows what it has traced by the function.
     fn = jax.jit(jax.value_and_grad(lambda *args: agent.loss(*args), has_aux=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax.lax, "platform_dependent", choose)
-        return fn(state.params, state.states, carry, case.batch(), KEY)
+        patch.setattr(jax.lax, "platform_dependent", lambda *args, default, **_: default(*args))
+        (loss, _), grads = fn(state.params, state.states, carry, case.batch(), KEY)
+    return loss, grads
 
 
 def test_loss(case, gradient):
-    (loss, _), _ = gradient
+    loss, _ = gradient
     close(loss, case.arrays["loss"])
 
 
@@ -112,18 +135,6 @@ def test_gradients(case, gradient):
         assert error < 5e-3, (name, error)
 
 
-@pytest.fixture(scope="module")
-def updates(case):
-    """Three consecutive updates on the same batch."""
-    agent, state, batch = case.agent, case.state, case.batch()
-    carry = agent.init_carry(case.meta["batch_size"])
-    train, results = jax.jit(agent.train), []
-    for _ in range(3):
-        state, carry, out, metrics = train(state, carry, batch, KEY)
-        results.append((out, jax.device_get(metrics)))
-    return state, results
-
-
 @pytest.mark.parametrize("index", range(3))
 def test_update_metrics(case, updates, index):
     _, metrics = updates[1][index]
@@ -137,7 +148,7 @@ def test_update_metrics(case, updates, index):
 
 
 def test_params_after_three_updates(case, updates):
-    state, _ = updates
+    state, _, _ = updates
     golden = case.state_of("params_after3")
     ours, theirs = (x.states["actor_critic"] for x in (state, golden))
     for x, y in zip(
