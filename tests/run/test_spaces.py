@@ -12,6 +12,7 @@ import reverie
 from reverie.config.errors import ConfigError
 from reverie.config.load import load_run
 from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.track.sinks.jsonl import read_jsonl
 
 # Environment processes cannot import test modules.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -33,6 +34,7 @@ EVERYTHING = gs.Dict(
         "bits": gs.MultiBinary([2, 2]),
         "deep": gs.Dict({"er": gs.Tuple((gs.Discrete(2), gs.Dict({"box": gs.Box(-1, 1, (1,))})))}),
         "nothing": gs.Box(-1, 1, (0,)),
+        "image": gs.Box(0, 255, (16, 16, 3), np.uint8),
     }
 )
 HYBRID = gs.Dict(
@@ -105,7 +107,12 @@ def train(cache, tmp_path):
 @pytest.mark.parametrize(
     ("observation", "action", "options"),
     [
-        pytest.param(EVERYTHING, HYBRID, {}, id="everything"),
+        pytest.param(
+            EVERYTHING,
+            HYBRID,
+            {"agent.enc.simple.mults": [2, 2], "agent.dec.simple.mults": [2, 2]},
+            id="everything",
+        ),
         pytest.param(IMAGES, gs.Discrete(1), {}, id="images", marks=pytest.mark.slow),
         pytest.param(
             SIZES,
@@ -117,8 +124,11 @@ def train(cache, tmp_path):
         pytest.param(*SCALARS, {}, id="scalars", marks=pytest.mark.slow),
     ],
 )
-def test_two_updates_on(train, observation, action, options):
+def test_two_updates_on(train, tmp_path, observation, action, options):
     assert train(observation, action, **options).updates == 2
+    names = set().union(*read_jsonl(tmp_path / "metrics.jsonl"))
+    if observation is EVERYTHING:
+        assert {"train/loss/rec/image", "train/loss/rec/deep/er/1/box"} <= names
 
 
 def test_all_of_them_cross_processes(train):
