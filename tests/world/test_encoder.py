@@ -63,10 +63,11 @@ def test_several_images_share_one_stack():
     spaces = {"a": image(48, 48, 1), "b": image(48, 48, 3)}
     encoder = make(spaces)
     assert encoder.stages[0].conv.kernel.shape == (3, 3, 4, 2)
+    encode = jax.jit(lambda obs: encoder(obs, jnp.float32))
     obs = values(spaces, 2)
-    tokens = encoder(obs, jnp.float32)
+    tokens = encode(obs)
     for key in spaces:
-        changed = encoder(obs | {key: 255 - obs[key]}, jnp.float32)
+        changed = encode(obs | {key: 255 - obs[key]})
         assert float(jnp.abs(changed - tokens).max()) > 1e-3
 
 
@@ -79,9 +80,10 @@ def test_vectors_and_images_stand_side_by_side(batch):
 
 def test_time_is_just_a_batch_axis():
     encoder = make({**VECTORS, "view": image(48, 48)})
+    encode = jax.jit(lambda obs: encoder(obs, jnp.float32))
     obs = values({**VECTORS, "view": image(48, 48)}, 2, 3)
-    whole = encoder(obs, jnp.float32)
-    step = encoder({k: v[:, 1] for k, v in obs.items()}, jnp.float32)
+    whole = encode(obs)
+    step = encode({k: v[:, 1] for k, v in obs.items()})
     np.testing.assert_allclose(whole[:, 1], step, rtol=1e-4, atol=1e-5)
 
 
@@ -106,7 +108,8 @@ def test_pixels_are_centred():
 
 def test_the_compute_dtype_is_that_of_the_result():
     spaces = {**VECTORS, "view": image(48, 48)}
-    result = make(spaces)(values(spaces, 2), jnp.bfloat16)
+    encoder = make(spaces)
+    result = jax.eval_shape(lambda obs: encoder(obs, jnp.bfloat16), values(spaces, 2))
     assert result.dtype == jnp.bfloat16
 
 
