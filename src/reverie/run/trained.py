@@ -144,7 +144,7 @@ class TrainedAgent:
         except errors.ValueMismatchError as error:
             if converter.masked or self._config.env.gym.wrappers:
                 error.add_note(_AROUND)
-            elif not many and "has shape" in str(error):
+            elif not many and self._of_many(obs):
                 error.add_note(_MANY)
             raise
         if state is None:
@@ -261,6 +261,16 @@ class TrainedAgent:
         if len(rows) != count:
             raise ValueError(f"There are {len(rows)} observations and {count} of is_first.")
         return rows
+
+    def _of_many(self, obs: Any) -> bool:
+        """Whether these are observations of several environments."""
+        entry = obs
+        while isinstance(entry, Mapping | tuple) and entry:
+            entry = next(iter(entry.values() if isinstance(entry, Mapping) else entry))
+        try:
+            return all(map(self._converter.observation, self._rows(obs, len(entry))))
+        except (TypeError, ValueError):
+            return False
 
     def _check(self, vector: VectorEnv) -> None:
         both = zip(
