@@ -202,6 +202,12 @@ def test_slow_value_follows_at_its_rate(agent):
     np.testing.assert_allclose(slow, (1 - rate) * old + rate * new, atol=1e-8)
 
 
+def test_normalizers_that_are_off_stay_at_zero(agent):
+    norms = updated(agent, batch_of(agent))[0].states["actor_critic"].norms
+    np.testing.assert_array_equal([*norms.val, *norms.adv], np.zeros(6))
+    assert float(norms.ret.weight) > 0
+
+
 def test_report_names_and_shapes(agent):
     state = jax.eval_shape(agent.init, jax.random.key(0))
     arguments = (state, agent.init_carry(B), batch_of(agent), jax.random.key(0))
