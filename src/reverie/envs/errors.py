@@ -70,7 +70,7 @@ class WorkerError(RuntimeError):
         return self.args[2]
 
 
-def meant(name: str, known: Iterable[str], shown: str = "{}") -> str:
+def did_you_mean(name: str, known: Iterable[str], shown: str = "{}") -> str:
     """A sentence that offers the nearest known names, or nothing if none is near."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(shown.format(each) for each in near)}? " if near else ""
@@ -79,7 +79,7 @@ def meant(name: str, known: Iterable[str], shown: str = "{}") -> str:
 def unknown_task(suite: str, name: str, known: Iterable[str], advice: str = "") -> UnknownTaskError:
     """That a suite has no such task, with the nearest ones, and all if they are few."""
     known = list(known)
-    text = f"The task '{suite}_{name}' does not exist. {meant(name, known, f'{suite}_{{}}')}"
+    text = f"The task '{suite}_{name}' does not exist. {did_you_mean(name, known, f'{suite}_{{}}')}"
     if len(known) > MANY:
         text += f"See reverie.envs.registry.tasks({suite!r}) for all of them."
     else:

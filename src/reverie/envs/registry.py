@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from pydantic import ValidationError
 
 from reverie.catalog import SUITES, Suite, announced
-from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError, meant
+from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError, did_you_mean
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.seeds import env_seeds
 from reverie.envs.wrappers import wrap
@@ -109,8 +109,8 @@ def split(task: str) -> tuple[Suite, str]:
     if prefix in announced()[1]:
         raise MissingPackageError(announced()[1][prefix])
     raise UnknownTaskError(
-        f"The task {task!r} starts with no known suite. {meant(prefix, known)}Tasks are written "
-        f"suite_name, with the suites {', '.join(known)}; or module:Class for an environment of "
+        f"The task {task!r} starts with no known suite. {did_you_mean(prefix, known)}Tasks are "
+        f"written suite_name, with the suites {', '.join(known)}; or module:Class for an environment of "
         "your own."
     )
 

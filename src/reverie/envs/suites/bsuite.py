@@ -14,7 +14,7 @@ from bsuite.logging import base, csv_logging
 from bsuite.utils import datasets, wrappers
 
 from reverie.config.sections.env import BsuiteConfig
-from reverie.envs.errors import MissingDataError, OptionError, UnknownTaskError, meant
+from reverie.envs.errors import MissingDataError, OptionError, UnknownTaskError, did_you_mean
 from reverie.envs.suites._common.dm_env import DmEnv
 
 MNIST_FILES = tuple(
@@ -150,5 +150,5 @@ def _unknown(name: str) -> str:
             f"bsuite_{settings[-1]}."
         )
     known = dict.fromkeys(each.partition(sweep.SEPARATOR)[0] for each in sweep.SWEEP)
-    near = meant(experiment, known, "bsuite_{}/0")
+    near = did_you_mean(experiment, known, "bsuite_{}/0")
     return f"bsuite has no experiment {experiment!r}. {near}It has {', '.join(known)}."

@@ -16,7 +16,7 @@ from reverie.run.parts import build, experience
 from reverie.run.parts.start import open_envs
 from reverie.run.parts.state import Run
 from reverie.run.reports.recorded import Recorder
-from reverie.run.reports.report import drawn, report
+from reverie.run.reports.report import draw_or_note, report
 from reverie.run.saved.result import write_json
 from reverie.track.logger import Logger
 from reverie.track.pictures.curve import learning_curve
@@ -159,7 +159,7 @@ def finish(run: Run) -> tuple[Evaluation | None, list[pathlib.Path]]:
     with run.shutdown.interruptible():
         if (root / "scores.jsonl").exists():
             title = run.config.task
-            files += drawn(run.logger, lambda: [learning_curve(root, title=title)])
+            files += draw_or_note(run.logger, lambda: [learning_curve(root, title=title)])
         if run.learner and len(run.replay):
             files += report(run.learner, run.previews, run.logger, root, step=run.steps)
         run.logger.write()

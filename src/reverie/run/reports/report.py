@@ -48,10 +48,10 @@ def report(
         logger.add({k: v for k, v in numbers.items() if k not in unknown}, prefix=prefix)
     when = f"run step {step:,}"
     logger.add({**videos(results, when), **errors(results)}, prefix=prefix)
-    return drawn(logger, lambda: plots(results, folder, when))
+    return draw_or_note(logger, lambda: plots(results, folder, when))
 
 
-def drawn(logger: Logger, draw: Callable[[], list[pathlib.Path]]) -> list[pathlib.Path]:
+def draw_or_note(logger: Logger, draw: Callable[[], list[pathlib.Path]]) -> list[pathlib.Path]:
     """The pictures that a function draws; none, and a message, where that fails."""
     try:
         return draw()
