@@ -110,8 +110,8 @@ def split(task: str) -> tuple[Suite, str]:
         raise MissingPackageError(announced()[1][prefix])
     raise UnknownTaskError(
         f"The task {task!r} starts with no known suite. {did_you_mean(prefix, known)}Tasks are "
-        f"written suite_name, with the suites {', '.join(known)}; or module:Class for an environment of "
-        "your own."
+        f"written suite_name, with the suites {', '.join(known)}; or module:Class for an "
+        "environment of your own."
     )
 
 
