@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import io_callback
 
-from reverie.run.planning.flops import count_flops
+from reverie.run.planning.flops import FlopsError, count_flops
 
 A, B = jnp.ones((3, 4)), jnp.ones((4, 5))
 AB = 2 * 3 * 4 * 5
@@ -77,6 +78,17 @@ def test_loop_bodies_count_as_often_as_they_run():
     assert count_flops(jax.jit(nested), A, B) == 3 * 7 * 2 * AB
 
 
+def test_programs_inside_others_count_once():
+    plain = lambda a, b: a @ b  # noqa: E731
+    own_jvp, own_vjp = jax.custom_jvp(plain), jax.custom_vjp(plain)
+    own_jvp.defjvp(lambda ab, dab: (plain(*ab), plain(*dab)))
+    own_vjp.defvjp(lambda a, b: (plain(a, b), (a, b)), lambda ab, y: (y @ ab[1].T, ab[0].T @ y))
+    for call in (jax.jit(plain), jax.checkpoint(plain), jax.named_call(plain), own_jvp, own_vjp):
+        assert count_flops(call, A, B) == AB
+    grad = jax.grad(lambda a, b: jax.checkpoint(own_vjp)(a, b).sum(), argnums=(0, 1))
+    assert count_flops(grad, A, B) in (2 * AB, 3 * AB)
+
+
 def test_gradient_of_a_loop_costs_two_more_products_per_product():
     grad = jax.value_and_grad(lambda a, b: scanned(a, b).sum(), argnums=(0, 1))
     assert count_flops(grad, A, B) == 3 * 7 * 2 * AB
@@ -93,8 +105,46 @@ def test_unused_results_do_not_count():
     assert count_flops(lambda a, b: (a @ b, scanned(a, b))[0], A, B) == AB
 
 
-def test_loops_of_unknown_length_count_once():
+def test_products_in_loops_of_unknown_length_are_refused():
     def search(a, b):
         return jax.lax.while_loop(lambda a: a.sum() < 1e6, lambda a: (a @ b) @ b.T, a)
 
-    assert count_flops(search, A, B) == 2 * AB
+    def compared(a, b):
+        return jax.lax.while_loop(lambda a: (a @ b).sum() < 1e6, lambda a: a + 1, a)
+
+    for loop in (search, compared, jax.jit(search), jax.checkpoint(search)):
+        with pytest.raises(FlopsError, match="of 'while' cannot be counted"):
+            count_flops(loop, A, B)
+
+
+def test_loops_of_unknown_length_without_products_cost_nothing():
+    counting = lambda a: jax.lax.while_loop(lambda a: a.sum() < 9, lambda a: a + 1, a)  # noqa: E731
+    assert count_flops(counting, A) == 0
+    assert count_flops(lambda a, b: counting(a) @ b, A, B) == AB
+
+
+@pytest.mark.parametrize(
+    ("function", "primitive"),
+    [
+        (lambda a: jax.pure_callback(lambda a: a, a, a), "pure_callback"),
+        (lambda a: io_callback(lambda a: a, a, a), "io_callback"),
+        (lambda a: jax.lax.fori_loop(0, 3, lambda _, a: jnp.linalg.cholesky(a), a), "cholesky"),
+        (lambda a: jax.lax.ragged_dot(a, a[None], jnp.array([3])), "ragged_dot_general"),
+        (jnp.linalg.inv, "lu"),
+        (jnp.fft.fft, "fft"),
+        (jax.ffi.ffi_call("own", jax.ShapeDtypeStruct((3, 3), "float32")), "ffi_call"),
+    ],
+)
+def test_what_may_hold_products_is_named(function, primitive):
+    with pytest.raises(FlopsError, match=f"of '{primitive}' cannot be counted") as raised:
+        count_flops(function, jnp.eye(3))
+    assert raised.value.primitive == primitive
+
+
+def test_prints_and_what_is_not_used_cost_nothing():
+    def printing(a, b):
+        jax.debug.print("{}", a)
+        jnp.linalg.inv(b)
+        return a @ b
+
+    assert count_flops(printing, jnp.eye(3), jnp.eye(3)) == 54

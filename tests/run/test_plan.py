@@ -4,12 +4,17 @@ import dataclasses
 import os
 import re
 import signal
+import sys
 import types
 from typing import Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import pytest
 
 from reverie import cli
+from reverie.nn import layers
 from reverie.run.parts.start import updates_line
 from reverie.run.planning import device_memory
 from reverie.run.planning.card import LAUNCH, launches
@@ -74,11 +79,44 @@ def test_a_described_card_is_estimated(make_config, tmp_path, capsys):
     assert "Measured" not in rows
     assert "of 18.0 GB on rtx4090" in rows["Memory"]
     assert "an estimate" in rows["Note"]
+    assert "unknown" not in rows["Note"]
     assert 0 < made.state < made.program < made.available
     assert made.update > launches(config, {}) * LAUNCH
     assert plan(config, card="l4").update >= made.update
     assert cli.main(["plan", "--configs", "quickstart", "--card", "h1000"]) == 2
     assert "this or one of b200" in capsys.readouterr().err
+
+
+class Searching(eqx.Module):
+    """An encoder with products in a loop of which only the run tells how often it runs."""
+
+    embed: layers.Linear
+    tokens: int = eqx.field(static=True)
+
+    def __init__(self, obs_space, *, key):
+        (space,) = obs_space.values()
+        self.tokens = 8
+        self.embed = layers.Linear(space.shape[0], self.tokens, key=key)
+
+    def __call__(self, obs, dtype):
+        (x,) = obs.values()
+        x = self.embed(x.astype(dtype))
+        small = lambda x: jnp.abs(x).sum() < 1  # noqa: E731
+        double = lambda x: x @ (2 * jnp.eye(self.tokens, dtype=dtype))  # noqa: E731
+        return x + jax.lax.while_loop(small, double, jax.lax.stop_gradient(x))
+
+
+def test_an_encoder_whose_operations_are_unknown_is_planned_and_told(
+    make_config, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "searching", types.SimpleNamespace(Searching=Searching))
+    config = make_config(tmp_path / "run", "--agent.enc.typ", "searching:Searching")
+    made = plan(config, card="h100")
+    rows = dict(made.rows())
+    assert "FLOPs of an update are unknown" in rows["Note"]
+    assert "'while'" in rows["Note"]
+    assert rows["Estimated"].startswith("an update at least ")
+    assert made.update > launches(config, {}) * LAUNCH
 
 
 def test_a_model_is_not_recommended_for_its_memory_alone_on_a_cpu(planned):

@@ -11,21 +11,58 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jax.extend.core import primitives
 from jax.interpreters import partial_eval
+
+CALLS = ("jit", "call", "closed_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+"""Primitives that run another program once."""
+
+LIBRARIES = (
+    "fft", "cholesky", "eig", "eigh", "hessenberg", "householder_product", "lu", "qr", "schur",
+    "svd", "triangular_solve", "tridiagonal", "tridiagonal_solve",
+)  # fmt: skip
+"""Primitives that are products inside, as many as some library makes of them."""
+
+FREE = {
+    *(
+        each.name
+        for module in (jax.lax, primitives)
+        for each in vars(module).values()
+        if isinstance(each, core.Primitive)
+    ),
+    "platform_index", "random_wrap", "random_unwrap", "random_clone",
+    "debug_callback", "debug_print",
+}.difference(LIBRARIES)  # fmt: skip
+"""Primitives that have no products but those of programs inside them. None is known of others."""
+
+
+class FlopsError(ValueError):
+    """Operations of a program that cannot be counted.
+
+    Attributes:
+        primitive: What they belong to.
+    """
+
+    def __init__(self, primitive: str):
+        super().__init__(f"The floating-point operations of {primitive!r} cannot be counted.")
+        self.primitive = primitive
 
 
 def count_flops(function: Callable, *args: Any) -> int:
     """Counts the multiplications and additions of matrix products and convolutions.
 
-    A loop's body counts as often as it runs, or once where only the run tells how often; a branch
-    counts as the most expensive one. A convolution counts the taps that meet the image, not those
-    on padding or on the zeros that dilation puts between pixels. Whatever no result depends on is
-    left out, as the compiler does. Sums, element-wise functions, sorting and random numbers are
-    not counted, nor are calls of other libraries.
+    A loop's body counts as often as it runs, a branch as the most expensive one. A convolution
+    counts the taps that meet the image, not those on padding or on the zeros that dilation puts
+    between pixels. Whatever no result depends on is left out, as the compiler does. Sums,
+    element-wise functions, sorting, random numbers and prints are not counted.
 
     Args:
         function: What to trace.
         args: Its arguments: arrays, or anything with a shape and a dtype, in trees.
+
+    Raises:
+        FlopsError: If some cannot be counted: products in a loop of which only the run tells how
+            often it runs, callbacks, linear algebra, or code that is not JAX's own.
     """
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
     used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
@@ -43,9 +80,15 @@ def _count_equation(equation: Any) -> int:
     if name == "conv_general_dilated":
         return _convolution(equation)
     inner = [_count(jaxpr) for jaxpr in core.jaxprs_in_params(params)]
+    if not inner and name not in FREE:
+        raise FlopsError(name)
     if name == "cond":
         return max(inner)
-    return sum(inner) * (params["length"] if name == "scan" else 1)
+    if name == "scan":
+        return sum(inner) * params["length"]
+    if any(inner) and name not in CALLS:
+        raise FlopsError(name)
+    return sum(inner)
 
 
 def _dot(equation: Any) -> int:
