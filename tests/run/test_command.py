@@ -1,5 +1,6 @@
 """The `reverie` command in processes of its own: training, signals, kills, errors."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -97,6 +98,24 @@ def test_video_films_and_leaves_the_evaluation_alone(copied, capsys, tmp_path):
     assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
     (tmp_path / "folder.gif").mkdir()
     assert cli.main(["video", str(copied), "--output", str(tmp_path / "folder.gif")]) == 1
+
+
+def test_a_film_of_another_kind_is_refused(copied, capsys, tmp_path):
+    assert cli.main(["video", str(copied), "--output", str(tmp_path / "film.avi")]) == 2
+    assert "A film is written as .mp4 or .gif, and not as film.avi." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [copied]
+
+
+def test_a_disk_without_room_for_a_film_is_told(copied, monkeypatch, capsys, tmp_path):
+    pytest.importorskip("pygame")
+
+    def save(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    words = ["video", str(copied), "--episodes", "1", "--output", str(tmp_path / "film.gif")]
+    assert cli.main(words) == 1
+    assert f"There is no film: the disk of {tmp_path} is full.\n" in capsys.readouterr().out
 
 
 def test_an_mp4_without_its_package_names_the_extra(copied, monkeypatch, capsys, tmp_path):

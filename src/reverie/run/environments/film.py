@@ -15,6 +15,7 @@ from gymnasium import spaces as gs
 from reverie.actors.collector import Rollout
 from reverie.actors.evaluate import Evaluation, evaluate
 from reverie.actors.host import Actor
+from reverie.disk import is_full
 from reverie.envs.errors import MissingPackageError
 from reverie.envs.flat.conform import name_of
 from reverie.envs.images import resize
@@ -126,8 +127,8 @@ def film_episodes(
 
     Args:
         policy, envs, episodes: As for `evaluate`; the environments are of `filmed`.
-        path: Where to write; without the extension `.mp4` or `.gif` it gets that of what is
-            installed. None films nothing.
+        path: Where to write; without an extension it gets that of what is installed, `.mp4` or
+            `.gif`. None films nothing.
         fps: Frames per second.
         **how: More of `evaluate`. If that is a `note`, it is told of a film that could not be
             written, which is an error otherwise, and of one that was cut, which is a warning.
@@ -136,12 +137,15 @@ def film_episodes(
         What `evaluate` does, with the film as the `video` of the evaluation if there is one.
 
     Raises:
+        FilmingError: If it is to be a file of another kind.
         MissingPackageError: If it is to be an mp4 and what writes that is not installed.
     """
     if path is None:
         return evaluate(policy, envs, episodes, **how)
     path, format = path.expanduser(), "auto"
-    if path.suffix in (".mp4", ".gif"):
+    if path.suffix[1:].isidentifier():
+        if path.suffix not in (".mp4", ".gif"):
+            raise FilmingError(f"A film is written as .mp4 or .gif, and not as {path.name}.")
         path, format = path.with_suffix(""), path.suffix[1:]
     try:
         writer = VideoWriter(path, fps, format)
@@ -158,7 +162,8 @@ def film_episodes(
         # The episodes are worth more.
         if played is None or "note" not in how:
             raise
-        how["note"](f"There is no film: {error}")
+        full = f"the disk of {path.parent} is full."
+        how["note"](f"There is no film: {full if is_full(error) else error}")
         return played
     if not writer.count:
         return played
