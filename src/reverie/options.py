@@ -130,7 +130,7 @@ Regex = Annotated[str, Strict(), AfterValidator(_regex)]
 """A string that compiles as a regular expression."""
 
 Keywords = dict[str, Any]
-"""Keyword arguments, of values that a file can hold."""
+"""Keyword arguments, of values that a file can hold, with lists in place of tuples."""
 
 Count = Annotated[int, Field(ge=1), Strict(), BeforeValidator(_whole)]
 """A whole number of at least one."""

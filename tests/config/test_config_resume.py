@@ -153,15 +153,17 @@ def test_a_configuration_read_back_from_its_file_does_not_differ(tmp_path):
     assert compare(read_config(tmp_path / "config.yaml"), SAVED) == []
 
 
-def test_keywords_are_compared_as_the_file_gives_them_back(tmp_path):
+def test_keywords_are_from_the_start_as_the_file_gives_them_back(tmp_path):
     keywords = {"shape": (2, 3), "low": np.float32(0.5), "path": pathlib.Path("x")}
     asked = {"task": "gym_CartPole-v1", "logdir": "runs/a", "env.gym.kwargs": keywords}
-    config = load(overrides=asked)
-    assert config.env.gym.kwargs["shape"] == (2, 3)
+    config = load(overrides={**asked, "env.gym.kwargs.sides": (1, (2, 3))})
+    expected = {"shape": [2, 3], "low": 0.5, "path": "x", "sides": [1, [2, 3]]}
+    assert config.env.gym.kwargs == expected
+    assert type(config.env.gym.kwargs["low"]) is float
     config.to_yaml(tmp_path / "config.yaml")
-    assert compare(read_config(tmp_path / "config.yaml"), load(overrides=asked)) == []
+    assert read_config(tmp_path / "config.yaml") == config
     keywords["shape"] = (2, 4)
-    (difference,) = compare(read_config(tmp_path / "config.yaml"), load(overrides=asked))
+    (difference,) = compare(config, load(overrides=asked))
     assert difference.key == "env.gym.kwargs"
 
 

@@ -63,11 +63,8 @@ class Overlay:
             shown: The value as the user wrote it, for messages.
         """
         for leaf, rest in self.find(key, source, shown):
-            if rest:
-                value = _insert(self.get(leaf.key), rest, read(None))
-            else:
-                value = leaf.validate(read(leaf), source, shown)
-            self._values[leaf.key] = value
+            value = _insert(self.get(leaf.key), rest, read(None)) if rest else read(leaf)
+            self._values[leaf.key] = leaf.validate(value, source, shown)
             self._sources[leaf.key] = source
 
     def find(self, key: str, source: str, shown: str) -> list[tuple[Leaf, tuple[str, ...]]]:

@@ -5,7 +5,6 @@ from typing import Any
 
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, with_values
-from reverie.config.syntax import yaml_text
 from reverie.config.syntax.keys import leaves
 
 _SHOWN = 6
@@ -50,7 +49,7 @@ def compare(saved: Config, new: Config) -> list[Difference]:
     read = tuple(f"env.{x.suite}." for x in (saved, new))
     found = []
     for key, leaf in leaves(Config).items():
-        old, now = _value(saved, key), _value(new, key)
+        old, now = saved.value(key), new.value(key)
         if old != now:
             unused = key.startswith("env.") and not key.startswith(read)
             found.append(Difference(key, old, now, "" if unused else leaf.fixed))
@@ -95,9 +94,3 @@ def check_resume(saved: Config, new: Config, folder: str = "") -> list[Differenc
         "which differs in:\n" + "\n".join(lines) + f"\n{way}{call}. For a new run choose another "
         "logdir; --run.from_checkpoint gives it the parameters of this one."
     )
-
-
-def _value(config: Config, key: str) -> Any:
-    value = config.value(key)
-    # As YAML gives it back, which has neither tuples nor numbers of numpy.
-    return yaml_text.parse(yaml_text.dump(value)) if isinstance(value, dict) else value

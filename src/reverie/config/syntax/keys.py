@@ -152,11 +152,11 @@ def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Leaf 
 
 
 def _saved(value: dict[str, Any]) -> dict[str, Any]:
+    """As a resume reads it from the run folder: lists for tuples, and no numbers of numpy."""
     try:
-        yaml_text.dump(value)
+        return yaml_text.parse(yaml_text.dump(value))
     except yaml.YAMLError as error:
         raise ValueError(f"{error}, which the run folder keeps") from None
-    return value
 
 
 def _is_text(annotation: Any) -> bool:
