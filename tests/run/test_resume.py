@@ -176,6 +176,17 @@ def test_replay_without_a_checkpoint_is_set_aside(make_config, copied, capfd):
     assert len(list(copied.glob("scores-*.jsonl"))) == 1
 
 
+def test_a_run_without_its_options_says_so(make_config, copied, capfd):
+    words = ["--run.steps", "150", "--logger.outputs", "terminal"]
+    assert launch(make_config(copied, *words)).steps == 150
+    unknown = f"There is no {copied}/config.yaml, so the options of this run were not compared"
+    assert unknown not in " ".join(capfd.readouterr().out.split())
+    (copied / "config.yaml").unlink()
+    words[1] = "180"
+    assert launch(make_config(copied, *words)).steps == 180
+    assert unknown in " ".join(capfd.readouterr().out.split())
+
+
 def test_a_run_without_its_replay_goes_on(make_config, copied, capfd):
     shutil.rmtree(copied / "replay")
     words = ["--run.steps", "150", "--logger.outputs", "terminal"]

@@ -125,7 +125,11 @@ def _resumed(config: Config, folder: RunFolder) -> tuple[Config, list[str]]:
     if config.run.from_checkpoint:
         config = defaults.keep_size(config, config.run.from_checkpoint)
     if saved is None:
-        return config, []
+        lost = (
+            f"There is no {folder.config}, so the options of this run were not compared with those "
+            "that it was started with. If it is not to go on with them, stop it now."
+        )
+        return config, [lost] * folder.reached
     config = inherit(saved, config)
     # Older runs have not saved what `auto` was. What it decided is compared with replay later.
     changes = check_resume(inherit(config, saved), config, str(folder.root))

@@ -163,7 +163,7 @@ class RunFolder:
         """
         if not self.config.exists():
             return None
-        if self._reached:
+        if self.reached:
             return read_config(self.config)
         with contextlib.suppress(ConfigError):
             if not self.config.stat().st_size or "task" in yaml_text.read(self.config):
@@ -180,7 +180,7 @@ class RunFolder:
         Raises:
             ConfigError: If it has others; the message names them.
         """
-        if not self.spaces.exists() or not self._reached:
+        if not self.spaces.exists() or not self.reached:
             return
         saved = read_spaces(self.spaces)
         # As a file has them: a text is any text there, and MultiBinary(2) MultiBinary((2,)).
@@ -216,7 +216,7 @@ class RunFolder:
         ]
 
     @property
-    def _reached(self) -> bool:
+    def reached(self) -> bool:
         """Whether there is a run to resume."""
         return bool(Checkpointer(self.checkpoints).steps())
 
