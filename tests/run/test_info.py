@@ -1,5 +1,6 @@
 """`reverie info` and `reverie runs`, and completion in shells."""
 
+import errno
 import json
 import os
 import shutil
@@ -41,6 +42,22 @@ def test_info_reads_past_a_damaged_checkpoint(copied, capsys):
     path.write_bytes(b"\x03" + bytes(7) + b"[1]")
     assert cli.main(["info", str(copied), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"]["model"].startswith("debug, ")
+
+
+def test_runs_says_which_folders_it_may_not_enter(copied, tmp_path, monkeypatch, capsys):
+    (tmp_path / "private").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):  # As if it were another user's.
+        if str(path).endswith("private"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert cli.main(["runs", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "copied" in out
+    assert err == f"Left out {tmp_path}/private: Permission denied\n"
 
 
 def test_runs_lists_what_is_below_a_folder(copied, tmp_path, capsys):

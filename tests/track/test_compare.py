@@ -103,7 +103,7 @@ def test_damaged_runs_and_what_is_no_folder_are_told_and_left_out(runs):
     found, notes = read_runs(sorted(runs.iterdir()))
     assert len(found) == 4
     picture, scores, config = notes
-    assert picture == f"Left out: {runs / 'curves.png'} is no folder."
+    assert picture == f"Left out {runs / 'curves.png'}: Not a directory"
     assert scores.startswith(f"Left out {runs / 'b0'}: ")
     assert "scores.jsonl, line 1 is not a JSON object" in scores
     assert config.startswith(f"Left out {runs / 'b1'}: ")

@@ -58,7 +58,7 @@ def print_runs(folder: str, as_json: bool) -> None:
     if not root.is_dir():
         raise ConfigError(f"There is no folder {root}.")
     runs, damaged = [], []
-    for path in find_runs(root):
+    for path in find_runs(root, note=damaged.append):
         try:
             runs.append(read_status(path))
         except UNREADABLE as error:

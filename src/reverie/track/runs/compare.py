@@ -109,10 +109,9 @@ def read_runs(folders: Iterable[pathlib.Path]) -> tuple[list[RunCurve], list[str
     for folder in folders:
         if not os.path.exists(folder):
             raise NothingToPlot(f"There is no folder {folder}.")
-    # What matches logdir/* are pictures of an earlier call too.
-    notes = [f"Left out: {x} is no folder." for x in folders if not os.path.isdir(x)]
     paths: dict[pathlib.Path, pathlib.Path] = {}
-    for path in (run for folder in folders for run in find_runs(folder)):
+    notes: list[str] = []  # What matches logdir/* are pictures of an earlier call too.
+    for path in (run for folder in folders for run in find_runs(folder, note=notes.append)):
         paths.setdefault(path.resolve(), path)  # Whichever way it is spelled, it is one seed.
     found = []
     for path in paths.values():

@@ -9,7 +9,7 @@ import os
 import pathlib
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from reverie.config.errors import ConfigError
@@ -104,15 +104,19 @@ def is_run(folder: pathlib.Path) -> bool:
     return config and any(os.path.exists(folder / name) for name in parts)
 
 
-def find_runs(folder: pathlib.Path, links: bool = True) -> Iterator[pathlib.Path]:
+def find_runs(
+    folder: pathlib.Path, links: bool = True, note: Callable[[str], object] = lambda text: None
+) -> Iterator[pathlib.Path]:
     """All run folders in a folder, which may be one itself, in the order of their paths.
 
     Args:
         folder: Where to look; hidden folders are left out.
         links: Whether to follow links to folders; each is looked into once.
+        note: Is told of folders that cannot be looked into.
     """
     seen = set()
-    for place, names, _ in os.walk(folder, followlinks=links):
+    refused = lambda error: note(f"Left out {error.filename}: {error.strerror}")  # noqa: E731
+    for place, names, _ in os.walk(folder, onerror=refused, followlinks=links):
         here = pathlib.Path(place)
         names[:] = sorted(name for name in names if not name.startswith("."))
         real = here.resolve()
