@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reverie.actors.collector import Rollout, complete
+from reverie.actors.collector import CollectorError, Inspector, Rollout, complete
 from reverie.agent.agent import Agent
 from reverie.config.load import load
 from reverie.spaces import Space
@@ -51,3 +51,47 @@ def test_latents_that_are_there_stay():
     made = rollout(3, 2, **latents)
     assert complete(made, LATENTS) is made
     assert complete(made, {}) is made
+
+
+ACTIONS = {
+    "jump": Space("discrete", (2,), "int32", (2, 3)),
+    "turn": Space("continuous", (), "float32"),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("jump", [2, 0], "gives 2 as the action 'jump': expected 0 to 2"),
+        ("jump", [0, -1], "gives -1 as"),
+        ("turn", 1.5, r"gives 1\.5 as the action 'turn': expected -1 to 1"),
+        ("turn", np.nan, "gives nan as"),
+    ],
+)
+def test_an_action_outside_of_its_space_is_told(key, value, message):
+    inspect = Inspector(ACTIONS, timeout=0)
+    more = {key: space.zeros(3, 2) for key, space in ACTIONS.items()}
+    more["turn"][0, 0] = 1 + 1e-6
+    made = rollout(3, 2, **more)
+    assert inspect(made) is made
+    more[key][2, 1] = value
+    with pytest.raises(CollectorError, match=message):
+        inspect(made)
+
+
+def test_a_collector_may_wait_for_steps_but_not_for_ever():
+    times = [0.0]
+    inspect = Inspector({}, timeout=10, clock=lambda: times[0])
+    for times[0] in (5, 14, 15):
+        inspect(rollout(0, 2))
+    inspect(rollout(1, 2))
+    for times[0] in (20, 30):
+        inspect(rollout(1, 0))
+    times[0] = 31
+    with pytest.raises(CollectorError, match=r"no steps for 11 seconds.*run\.env_timeout"):
+        inspect(rollout(1, 0))
+
+
+def test_what_is_no_rollout_is_told():
+    with pytest.raises(CollectorError, match=r"returned a dict: .* reverie\.actors\.collector\.Ro"):
+        Inspector({}, timeout=0)({"obs": 0})

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import reverie
+from reverie.actors.collector import CollectorError, Rollout
 from reverie.config.errors import ConfigError
+from reverie.spaces import FLAGS
 from reverie.track.sinks.background import Background
 from reverie.track.sinks.jsonl import read_jsonl
 
@@ -107,6 +109,25 @@ def test_a_run_trains_on_what_a_collector_of_ones_own_gives(tmp_path, capfd, scr
 def test_a_collector_that_is_none_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="without collect, set_params, close: expected an object"):
         reverie.train("CartPole-v1", collector=3, **RANDOM, logdir=tmp_path / "run")
+
+
+def test_a_collector_that_gives_no_steps_ends_the_run(tmp_path):
+    class Idle:
+        def collect(self):
+            flags = {key: np.zeros((0, 1), bool) for key in FLAGS}
+            obs, reward = np.zeros((0, 1, 4), np.float32), np.zeros((0, 1), np.float32)
+            steps = {"obs": obs, "reward": reward, "action": np.zeros((0, 1), np.int32), **flags}
+            return Rollout(steps, (0,))
+
+        def set_params(self, params):
+            pass
+
+        def close(self):
+            pass
+
+    options = {**RANDOM, "run.env_timeout": 0.05, "logdir": tmp_path / "run"}
+    with pytest.raises(CollectorError, match="no steps for 0 seconds"):
+        reverie.train("CartPole-v1", collector=Idle(), **options)
 
 
 def test_an_error_in_a_callback_ends_the_run_saved(tmp_path):

@@ -190,7 +190,7 @@ def collect(run: Run, collector: Collector) -> tuple[Rollout, Turn]:
     config, together = run.config, run.together
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
     with run.shutdown.interruptible(), run.watches["environment"]:
-        rollout = complete(collector.collect(), run.latents)
+        rollout = complete(run.inspect(collector.collect()), run.latents)
     if config.run.debug:
         check_numbers(rollout.steps, "rollout")
     turn = together.turn(

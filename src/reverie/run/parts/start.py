@@ -6,7 +6,7 @@ import dataclasses
 import jax
 
 from reverie.actors.cluster.fleet import Fleet
-from reverie.actors.collector import Collector, Resumable
+from reverie.actors.collector import Collector, Inspector, Resumable
 from reverie.actors.host import HostCollector
 from reverie.agent.agent import AgentState
 from reverie.config.schema import Config
@@ -35,6 +35,8 @@ def open_collector(
     """What makes the steps of training: environments and the policy, if not others' actors."""
     if collector is not None:
         run.logger.note(f"Steps come from {collector!r}.")
+        actions = run.learner.agent.act_space if run.learner else {}
+        run.inspect = Inspector(actions, run.config.run.env_timeout)
     elif fleet is not None:
         collector = parallel.open_actors(run, fleet)
     else:
