@@ -72,14 +72,15 @@ def test_a_doubled_image_needs_a_kernel_of_three():
 @pytest.mark.parametrize(
     ("batch", "sides", "size", "channels"),
     [
-        (1, (1, 1), 1, (1, 1)),
-        (34, (6, 4), 2, (1, 3)),
+        (2, (4, 7), 1, (2, 3)),
+        (34, (6, 3), 2, (1, 3)),
         (7, (3, 5), 3, (3, 2)),
         (16, (1, 6), 5, (2, 1)),
-        (1, (6, 2), 5, (3, 3)),
+        (1, (6, 2), 4, (3, 4)),
     ],
 )
 def test_weight_gradients_equal_those_of_the_plain_convolution(batch, sides, size, channels):
+    """The two axes of an image are of different lengths, and the channels in and out too."""
     args = normal(batch, *sides, channels[0]), normal(size, size, *channels)
     assert_equal_with_gradients(conv2d, lambda x, kernel: plain_conv(x, kernel, same(size)), *args)
 
