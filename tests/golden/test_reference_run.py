@@ -12,6 +12,8 @@ from reverie.config.load import load
 from reverie.config.saved_runs.foreign import from_folder
 from reverie.learner.checkpoints import tree
 from reverie.learner.checkpoints.checkpoint import CheckpointError
+from reverie.run.load import load_policy
+from reverie.run.parts import build
 from reverie.run.saved import pretrained
 
 
@@ -34,6 +36,23 @@ def test_the_agent_is_the_golden_one(case, reference_run, shards):
         types, expected = ([x.dtype for x in jax.tree.leaves(y)] for y in (part, golden))
         assert types == expected
     assert int(state.opt.updates) == 0
+
+
+def test_it_acts_as_the_original(case, reference_run, monkeypatch):
+    """As evaluations act, but for the draws, which are without chance in the golden agent."""
+    monkeypatch.setattr(build, "agent", lambda *_: case.agent)
+    run, device = reference_run(), jax.devices()[0]
+    config = options(run)
+    policy, step = load_policy(config, case.obs_space, case.act_space, device, elsewhere=str(run))
+    assert step == 1234
+    batch, carry = case.sub("batch"), policy.init(case.meta["batch_size"])
+    for row in range(4):
+        golden = case.sub(f"policy{row}")
+        obs = {key: batch[key][:, row] for key in (*case.obs_space, "is_first")}
+        carry, actions, latents = policy.act(carry, obs)
+        for key in case.act_space:
+            np.testing.assert_allclose(actions[key], golden[f"act/{key}"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(latents["latent/deter"], golden["deter"], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("option", "size"), [("hidden", 24), ("deter", 128), ("classes", 8)])
