@@ -155,6 +155,16 @@ def test_evaluation_can_be_filmed(copied):
     assert video.stat().st_size > 1000
 
 
+@pytest.mark.slow
+def test_every_kind_of_space_trains(make_config, tmp_path):
+    sizes = ["--env.dummy.size", "16", "16", "--run.report_every", "0"]
+    sizes += ["--agent.enc.simple.mults", "2", "2", "--agent.dec.simple.mults", "2", "2"]
+    outcome = launch(make_config(tmp_path, "--task", "dummy_hybrid", "--run.steps", "40", *sizes))
+    assert outcome.updates == 12
+    names = set().union(*read_jsonl(tmp_path / "metrics.jsonl"))
+    assert {"train/loss/rec/image", "train/loss/rec/nested/inner"} <= names
+
+
 class Corridor(gymnasium.Env):
     """An environment of a user: walk to the right."""
 
