@@ -87,6 +87,11 @@ class Bits(Own):
         return super().__call__(obs, dtype) > 0
 
 
+class Single(Own):
+    def __call__(self, obs, dtype):
+        return obs["speed"] @ self.kernel.astype(jnp.float32)
+
+
 class Fails(Own):
     def __call__(self, obs, dtype):
         return obs["velocity"]
@@ -99,7 +104,8 @@ class Fails(Own):
         ("Own", {"tokens": 5}, r"of shape \(1, 4\) for one .* here \(1, 5\)"),
         ("Plain", {}, r"Plain holds a Plain\. It has to be an equinox\.Module"),
         ("Holds", {}, r"holds a \w+\.act\. .* static=True"),
-        ("Bits", {}, "gives bool of shape .* here float32"),
+        ("Bits", {}, "gives bool of shape .* here bfloat16"),
+        ("Single", {}, r"gives float32 of shape \(1, 4\) .* here bfloat16"),
         ("Fails", {}, "(?s)Fails raised KeyError: 'velocity'.*line .* in __call__"),
         ("dict", {}, "dict raised AttributeError"),
     ],
@@ -109,6 +115,7 @@ def test_a_mistake_in_an_own_encoder_is_told(name, extra, message):
     enc = {"typ": f"{module}:{name}", "extra": extra}
     config = load(["--configs", "debug"], overrides={"agent.enc": enc})
     obs = {"speed": Space("continuous", (2,), "float32")}
-    agent = Agent(config.agent, obs, {"action": Space("discrete", (), "int32", (3,))}, context=1)
+    act = {"action": Space("discrete", (), "int32", (3,))}
+    agent = Agent(config.agent, obs, act, dtype="bfloat16")
     with pytest.raises(ConfigError, match=message):
         jax.eval_shape(agent.init, jax.random.key(0))

@@ -108,7 +108,7 @@ class Agent:
         self.dtype = jnp.dtype(dtype)
         self.draws = draws or Draws()
         self.remat = remat
-        self.spec = Spec(config, self.obs_space, self.act_space, self.draws)
+        self.spec = Spec(config, self.obs_space, self.act_space, self.draws, self.dtype)
         self.masks = self.spec.masks
         self.objectives = make_objectives(self.spec)
         self.scales = loss_scales(self.objectives, config)

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 
+from reverie.agent.precision import cast_floats
 from reverie.config.errors import ConfigError
 from reverie.config.named import attributed, by_name
 from reverie.config.sections.agent import AgentConfig
@@ -27,12 +28,14 @@ class Spec(NamedTuple):
         obs_space: Observation keys, without reward and flags.
         act_space: Action keys.
         draws: Where samples come from.
+        dtype: Compute dtype.
     """
 
     config: AgentConfig
     obs_space: dict[str, Space]
     act_space: dict[str, Space]
     draws: Draws
+    dtype: np.dtype
 
     @property
     def stoch(self) -> int:
@@ -98,7 +101,7 @@ def _encoder(spec: Spec, key: Key[Array, ""]) -> Encoder:
     make = by_name("agent.enc.typ", enc.typ, ENCODERS)
     if enc.typ in ENCODERS:
         return make(spec.obs_space, **enc.simple.model_dump(), key=key)
-    who = f"agent.enc.typ: {enc.typ}"
+    who, dtype = f"agent.enc.typ: {enc.typ}", spec.dtype
     obs = {k: jax.ShapeDtypeStruct((1, *x.shape), x.dtype) for k, x in spec.obs_space.items()}
     with attributed(who):
         made = make(spec.obs_space, **enc.extra, key=key)
@@ -110,10 +113,12 @@ def _encoder(spec: Spec, key: Key[Array, ""]) -> Encoder:
                 "equinox.Module, and what is no array a field of it with static=True."
             )
     with attributed(who):
-        found = jax.eval_shape(lambda enc, obs: enc(obs, jnp.float32), made, obs)
-    if (found.shape, found.dtype) != ((1, tokens), jnp.float32):
+        # As it is called: with the parameters cast.
+        call = lambda enc, obs: cast_floats(enc, dtype)(obs, dtype)  # noqa: E731
+        found = jax.eval_shape(call, made, obs)
+    if (found.shape, found.dtype) != ((1, tokens), dtype):
         raise ConfigError(
             f"{who} gives {found.dtype} of shape {found.shape} for one observation; expected the "
-            f"dtype that it is called with, here float32, and (1, tokens), here (1, {tokens})."
+            f"dtype that it is called with, here {dtype}, and (1, tokens), here (1, {tokens})."
         )
     return made
