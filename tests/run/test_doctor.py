@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import jax
 import pytest
 
 from reverie import cli
@@ -23,6 +24,12 @@ def test_a_short_run_is_not_sick_and_its_folder_is_only_read(finished, capfd):
     assert re.search("healthy +checkpoint +of step 120, on 2 sequences of", out)
     assert re.search(r"unknown +actions|healthy +actions", out)
     assert files(finished.logdir) == before
+
+
+def test_unknown_numbers_pass_where_jax_looks_for_nan(finished, capfd):
+    with jax.debug_nans(True):
+        assert cli.main(["doctor", str(finished.logdir)]) in (0, 1)
+    assert re.search("unknown +obs ", capfd.readouterr().out)
 
 
 def test_json_and_nothing_else(finished, capfd):

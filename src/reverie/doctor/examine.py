@@ -40,7 +40,8 @@ def examine_run(logdir: str | os.PathLike[str], trust: bool = False) -> list[Lin
     config = build.for_acting(config, obs, act)
     agent = build.agent(config, obs, act, choose(None).platform)
     early = found.updates < records.SETTLED
-    return lines + [_unless(early, line) for line in _of_checkpoint(folder, config, agent)]
+    with jax.debug_nans(False):  # As in reports, what is unknown is NaN.
+        return lines + [_unless(early, line) for line in _of_checkpoint(folder, config, agent)]
 
 
 def _of_checkpoint(folder: RunFolder, config: Config, agent: Agent) -> Iterator[Line]:
