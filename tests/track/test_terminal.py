@@ -181,6 +181,15 @@ def test_eta_follows_the_recent_speed():
     assert eta(Clock(), slow_start, total_steps=5010) == "1m40s"
 
 
+@pytest.mark.parametrize("every", [1, 30, 300])
+def test_eta_forgets_what_was_before_a_sleep(every):
+    awake = [(every * (i + 1), 100 * (i + 1)) for i in range(10)]
+    slept = [(1e6 + time, 1000 + step) for time, step in awake]
+    for past in (awake, awake + slept[:2], awake + slept):
+        assert eta(Clock(), past, total_steps=past[-1][1] + 100) == format_duration(every)
+    assert eta(Clock(), awake + slept[:1], total_steps=10_000) is None
+
+
 def test_eta_knows_the_wall_clock_limit():
     assert eta(Clock(), [(10.0, 100)], total_steps=100_000, duration=60) == "50s"
     assert eta(Clock(), [(10.0, 100)], duration=60) == "50s"

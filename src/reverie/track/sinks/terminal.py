@@ -38,6 +38,9 @@ SAVED = "Saved at "
 SPEED_WINDOW = 120.0
 """Seconds of the past that the ETA looks at; compilation at the start drops out of it."""
 
+SUSPENDED = 10.0
+"""The process was stopped meanwhile where the ETA is so many times later than usual."""
+
 MAX_ETA = 1000 * 24 * 3600.0
 """Longer ETAs in seconds are not shown: the run is meant to be stopped by hand."""
 
@@ -275,6 +278,10 @@ class _Eta:
 
     def update(self, step: int) -> None:
         now = self._clock()
+        if len(self._past) > 1:
+            (start, _), (before, _) = self._past[0], self._past[-1]
+            if now - before > SUSPENDED * max(1 / REFRESH, (before - start) / len(self._past)):
+                self._past.clear()
         self._past.append((now, step))
         # Two old points are kept: writes may be further apart than the window.
         while len(self._past) > 2 and self._past[1][0] < now - SPEED_WINDOW:
