@@ -59,7 +59,7 @@ def place(run):
 
 @pytest.fixture
 def recording(run, place, model):
-    return Recording(run[0].replay, model.agent, *place, OBSERVED)
+    return Recording(run[0], "replay", model.agent, *place, OBSERVED)
 
 
 @pytest.fixture
@@ -68,9 +68,8 @@ def dream(model, recording):
 
 
 @pytest.fixture
-def reality(run, model):
-    spaces = model.agent.obs_space, model.agent.act_space
-    world = open_reality(run.config, *spaces, 3, run.permitted)
+def reality(run):
+    world = open_reality(run, 3)
     yield world
     world.close()
 
@@ -110,7 +109,7 @@ def test_recorded_actions_give_the_open_loop_report_of_the_agent(run, exact, pla
         nets, start.state, data
     )
 
-    dream = dream_of_recording(exact, Recording(run[0].replay, agent, serial, row, OBSERVED))
+    dream = dream_of_recording(exact, Recording(run[0], "replay", agent, serial, row, OBSERVED))
     assert [frame.horizon for frame in dream.frames] == [0] * OBSERVED
     follow(dream, dream.frames[-1], OBSERVED, "recording")
     assert set(report.pred) == set(agent.obs_space)
@@ -129,7 +128,7 @@ def test_recorded_actions_give_the_open_loop_report_of_the_agent(run, exact, pla
 
 
 def test_policy_dreams_what_it_imagines_in_training(run, exact, place):
-    dream = dream_of_recording(exact, Recording(run[0].replay, exact.agent, *place, OBSERVED))
+    dream = dream_of_recording(exact, Recording(run[0], "replay", exact.agent, *place, OBSERVED))
     start = dream.frames[-1]
     frames = [start, *follow(dream, start, AHEAD, likely=False)]
     nets = jax.tree.unflatten(jax.tree.structure(exact._shapes), exact._leaves)
@@ -155,10 +154,10 @@ def test_going_back_and_on_gives_the_frames_of_before(dream, model, run, place):
     assert follow(dream, start, 4) == first
     assert len(dream.frames) == OBSERVED + 4
     # Not because they were kept: another dream of the same seed has the same ones.
-    again = dream_of_recording(model, Recording(run[0].replay, model.agent, *place, OBSERVED))
+    again = dream_of_recording(model, Recording(run[0], "replay", model.agent, *place, OBSERVED))
     for one, other in zip(follow(again, again.frames[-1], 4), first, strict=True):
         jax.tree.map(np.testing.assert_array_equal, one.said, other.said)
-    other = dream_of_recording(model, Recording(run[0].replay, model.agent, *place, 5), seed=1)
+    other = dream_of_recording(model, Recording(run[0], "replay", model.agent, *place, 5), seed=1)
     drawn = follow(other, other.frames[-1], 4)
     assert any((a.state.stoch != b.state.stoch).any() for a, b in zip(drawn, first, strict=True))
 
@@ -275,11 +274,11 @@ def test_a_dream_has_a_bounded_size(dream, model, monkeypatch):
 
 
 def test_steps_of_replay_that_are_gone_are_told(run, model, place):
-    folder, serial = run[0].replay, place[0]
+    source, serial = (run[0], "replay"), place[0]
     with pytest.raises(DreamError, match="Chunk 999 of replay is no longer there"):
-        Recording(folder, model.agent, 999, 0, 3)
+        Recording(*source, model.agent, 999, 0, 3)
     with pytest.raises(DreamError, match="Step 99999 is not in chunk"):
-        Recording(folder, model.agent, serial, 99999, 3)
+        Recording(*source, model.agent, serial, 99999, 3)
 
 
 def test_episodes_of_replay_are_found_newest_first(run):
@@ -312,7 +311,7 @@ def test_parts_of_episodes_begin_with_the_stored_latents(run, model):
     parts = [e for e in episodes(run[0]) if e.begin <= 1 and not e.whole]
     assert parts
     for part in parts:
-        state, action = Recording(run[0].replay, model.agent, part.serial, part.begin, 1).before(
+        state, action = Recording(run[0], "replay", model.agent, part.serial, part.begin, 1).before(
             model.initial()
         )
         assert part.begin == 1

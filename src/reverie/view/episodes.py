@@ -66,13 +66,12 @@ class _Episodes:
         return Models(self._folders)
 
     def _lines(self, name: str, source: str, serial: int, begin: int, end: int) -> Iterator[str]:
-        from reverie.view.dream.recording import Recording, recorded_in
+        from reverie.view.dream.recording import Recording
         from reverie.view.dream.said import Chance
 
         run, model = self._models.load(name)
         obs_space, act_space = model.agent.obs_space, model.agent.act_space
-        folder = recorded_in(run.folder, source)
-        recording = Recording(folder, model.agent, serial, begin, observed=1)
+        recording = Recording(run.folder, source, model.agent, serial, begin, observed=1)
         yield _line(
             {
                 "step": model.step,

@@ -1,7 +1,7 @@
 """The environment of a run beside a dream."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -13,6 +13,7 @@ from reverie.envs import errors
 from reverie.envs.flat.conform import spaces
 from reverie.run.environments.film import FilmingError
 from reverie.run.environments.source import EnvSource
+from reverie.run.load import OpenedRun
 from reverie.spaces import PICTURE, Space
 from reverie.view.content import jpeg
 from reverie.view.dream.truth import DreamError, Step, equal
@@ -114,24 +115,18 @@ class Reality:
         return Step(seen, reward, is_first, last, terminal, picture)
 
 
-def open_reality(
-    config: Config,
-    obs_space: Mapping[str, Space],
-    act_space: Mapping[str, Space],
-    seed: int,
-    permitted: Callable[[], None],
-) -> Reality:
+def open_reality(run: OpenedRun, seed: int) -> Reality:
     """Makes the environment of a run, with pictures where its observations are none.
 
-    `permitted` raises where it must not be made.
-
     Raises:
-        DreamError: If it cannot be made, or is another one than the agent was trained in.
+        DreamError: If it must not or cannot be made, or is another one than the agent was trained
+            in.
     """
+    obs_space, act_space = run.converter.spaces
     images = any(space.kind == "image" for space in obs_space.values())
     try:
-        permitted()
-        env = _make(config, filmed=not images)
+        run.permitted()
+        env = _make(run.config, filmed=not images)
     except Exception as error:  # Whatever its own code raises.
         known = isinstance(error, ConfigError | ImportError | errors.UnknownTaskError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
@@ -140,12 +135,12 @@ def open_reality(
             f"instead. {reason}"
         ) from error
     found = [{k: s for k, s in x.items() if k != PICTURE} for x in spaces(env)]
-    if found != [dict(obs_space), dict(act_space)]:
+    if found != [obs_space, act_space]:
         env.close()
         raise DreamError(
-            f"The task {config.task} has other spaces here than the agent was trained with: "
-            f"observations {found[0]} and actions {found[1]}, instead of {dict(obs_space)} and "
-            f"{dict(act_space)}. Dream from a step of replay instead."
+            f"The task {run.config.task} has other spaces here than the agent was trained with: "
+            f"observations {found[0]} and actions {found[1]}, instead of {obs_space} and "
+            f"{act_space}. Dream from a step of replay instead."
         )
     return Reality(env, obs_space, seed)
 

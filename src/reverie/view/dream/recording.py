@@ -42,24 +42,16 @@ class Episode:
     terminal: bool
 
 
-def recorded_in(run: RunFolder, source: str) -> pathlib.Path:
-    """Where the steps of a source of episodes lie in a run.
-
-    Raises:
-        DreamError: If there is no such source.
-    """
-    folders = {"evaluation": run.evaluated, "replay": run.replay}
-    if source not in folders:
-        raise DreamError(f"source is {source!r}: expected one of {sorted(folders)}.")
-    return folders[source]
-
-
 def episodes(run: RunFolder) -> list[Episode]:
     """Those of the last evaluation, then the newest ones of the saved replay.
 
     Files that a running training replaces or deletes meanwhile are left out.
     """
-    return [*_newest("evaluation", run.evaluated), *_newest("replay", run.replay)]
+    return [each for source, folder in _sources(run).items() for each in _newest(source, folder)]
+
+
+def _sources(run: RunFolder) -> dict[str, pathlib.Path]:
+    return {"evaluation": run.evaluated, "replay": run.replay}
 
 
 def _newest(source: str, folder: pathlib.Path) -> list[Episode]:
@@ -81,7 +73,7 @@ class Recording:
     """Steps of replay from some row on.
 
     Args:
-        folder, serial: Of the replay, and the number of the file in it.
+        run, source, serial: Where it lies: a run, and as of `Episode`.
         agent: Whose observations and actions they are.
         row: The step at which the dream begins.
         observed: Steps that are observed up to this one, with it; fewer where there are no more.
@@ -91,12 +83,16 @@ class Recording:
         observed: Number of rows that are observed.
 
     Raises:
-        DreamError: If there is no such step, or its file is gone or damaged.
+        DreamError: If there is no such source or step, or its file is gone or damaged.
     """
 
     name, note = "recording", ""
 
-    def __init__(self, folder: pathlib.Path, agent: Agent, serial: int, row: int, observed: int):
+    def __init__(
+        self, run: RunFolder, source: str, agent: Agent, serial: int, row: int, observed: int
+    ):
+        if (folder := _sources(run).get(source)) is None:
+            raise DreamError(f"source is {source!r}: expected one of {sorted(_sources(run))}.")
         try:
             # The training may delete or replace them.
             self._file = File(path_of(folder, serial, "chunk"), kept=True)

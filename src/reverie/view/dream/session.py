@@ -15,7 +15,7 @@ from reverie.view.content import SHOWN, number, numbers, png
 from reverie.view.dream.film import film
 from reverie.view.dream.model import load_model, newest_step
 from reverie.view.dream.reality import open_reality
-from reverie.view.dream.recording import Recording, episodes, recorded_in
+from reverie.view.dream.recording import Recording, episodes
 from reverie.view.dream.tree import Dream, Frame, dream_of_reality, dream_of_recording
 from reverie.view.dream.truth import DreamError
 
@@ -91,29 +91,24 @@ class Session:
         found = episodes(self._run.folder)
         return {"episodes": [dataclasses.asdict(x) for x in found]}
 
-    def _recording(self, source: str, serial: int, row: int, observed: int) -> Recording:
-        folder = recorded_in(self._run.folder, source)
-        return Recording(folder, self._model.agent, serial, row, observed)
-
     def _look(self, source: str, serial: int, row: int) -> Answer:
         """The pictures of a recorded step."""
-        obs = self._recording(source, serial, row, 1).step(0).obs
-        spaces = self._model.agent.obs_space.items()
-        images = [key for key, space in spaces if space.kind == "image"]
+        agent = self._model.agent
+        obs = Recording(self._run.folder, source, agent, serial, row, 1).step(0).obs
+        images = [key for key, space in agent.obs_space.items() if space.kind == "image"]
         return {"pictures": images}, [png(obs[key]) for key in images]
 
     def _replay(self, source: str, serial: int, row: int, observed: int, seed: int = 0) -> Answer:
         """Begins a dream with recorded steps."""
         steps = _whole("observed", observed, 1, MOST_OBSERVED)
-        recording = self._recording(source, serial, row, steps)
+        agent = self._model.agent
+        recording = Recording(self._run.folder, source, agent, serial, row, steps)
         return self._begun(dream_of_recording(self._model, recording, _seed(seed)))
 
     def _reset(self, observed: int, episode: int = 0, seed: int = 0) -> Answer:
         """Begins a dream with the first steps of an episode of the environment."""
         steps = _whole("observed", observed, 1, MOST_OBSERVED)
-        run, agent = self._run, self._model.agent
-        spaces = agent.obs_space, agent.act_space
-        world = open_reality(run.config, *spaces, _seed(episode), run.permitted)
+        world = open_reality(self._run, _seed(episode))
         try:
             content, blobs = self._begun(dream_of_reality(self._model, world, steps, _seed(seed)))
         except BaseException:
