@@ -4,11 +4,11 @@ import pathlib
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reverie.config.errors import is_own
 from reverie.view import episodes, runs
@@ -27,28 +27,19 @@ jax only when a model is asked for."""
 def make_app(folders: Folders, token: str | None = None) -> Starlette:
     """The application; with a token for a server that other machines can reach, see `Guard`."""
     routes = [route for page in PAGES for route in page.routes(folders)]
+    frame = Route("/", lambda _: FileResponse(STATIC / "index.html"))
     return Starlette(
-        routes=[Route("/", _frame), *routes, Mount("/static", StaticFiles(directory=STATIC))],
-        middleware=[Middleware(Guard, token=token), Middleware(_Told)],
+        routes=[frame, *routes, Mount("/static", StaticFiles(directory=STATIC))],
+        middleware=[
+            Middleware(Guard, token=token),
+            Middleware(BaseHTTPMiddleware, dispatch=_told),
+        ],
     )
 
 
-async def _frame(request: Request) -> Response:
-    return FileResponse(STATIC / "index.html")
-
-
-class _Told:
+async def _told(request: Request, call_next: RequestResponseEndpoint) -> Response:
     """Answers an error with its message, which the page shows; errors of others with their type."""
-
-    def __init__(self, app: ASGIApp):
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on."""
-        try:
-            await self._app(scope, receive, send)
-        except Exception as error:
-            if scope["type"] != "http":
-                raise
-            answer = Json({"error": told(error)}, 400 if is_own(error) else 500)
-            await answer(scope, receive, send)
+    try:
+        return await call_next(request)
+    except Exception as error:
+        return Json({"error": told(error)}, 400 if is_own(error) else 500)
