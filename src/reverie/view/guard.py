@@ -2,7 +2,7 @@
 
 import hmac
 import ipaddress
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
@@ -70,14 +70,14 @@ class Guard:
         """What is answered in place of the app; None if the request is allowed."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._token is None and not is_loopback(_name(host)):
+        if self._token is None and not is_loopback(_parts(f"//{host}").hostname or ""):
             return PlainTextResponse(
                 f"This server does not answer under the name {host[:100]!r}: open it as "
                 "localhost, or start it with --host.",
                 403,
             )
         origin = headers.get("origin")
-        if (origin is not None and _place(origin) != host) or _foreign(scope, headers):
+        if (origin is not None and _parts(origin).netloc != host) or _foreign(scope, headers):
             return PlainTextResponse("Requests of other sites are refused.", 403)
         return None if self._token is None else self._without_token(scope, self._token)
 
@@ -112,17 +112,9 @@ def _foreign(scope: Scope, headers: Headers) -> bool:
     return scope["path"] != "/" or headers.get("sec-fetch-mode") != "navigate"
 
 
-def _place(origin: str) -> str | None:
-    """The host and port of an Origin header; None if it has none."""
+def _parts(url: str) -> SplitResult:
+    """The parts of a URL; empty ones if it is none."""
     try:
-        return urlsplit(origin).netloc
+        return urlsplit(url)
     except ValueError:
-        return None
-
-
-def _name(host: str) -> str:
-    """The Host header without its port."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+        return urlsplit("")
