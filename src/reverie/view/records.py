@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import zlib
-from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from reverie.track.sinks.jsonl import parse
@@ -37,9 +36,11 @@ def read_new(path: pathlib.Path, cursor: str = "") -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             start = end = _known(file, cursor)
-            for line in _lines(file, start):
-                rows.add(line)
-                end += len(line)
+            file.seek(start)
+            for line in file:
+                if line.endswith(b"\n"):
+                    rows.add(line)
+                    end += len(line)
             return {**rows.result(), "cursor": _cursor(file, end), "fresh": not start}
     except FileNotFoundError:
         return {**rows.result(), "cursor": "", "fresh": True}
@@ -56,12 +57,6 @@ def _known(file: BinaryIO, cursor: str) -> int:
 def _cursor(file: BinaryIO, end: int) -> str:
     begin = max(0, end - _GUARD)
     return f"{end}-{zlib.crc32(os.pread(file.fileno(), end - begin, begin)):08x}"
-
-
-def _lines(file: BinaryIO, start: int) -> Iterator[bytes]:
-    """The lines from a position on that are ended."""
-    file.seek(start)
-    yield from (line for line in file if line.endswith(b"\n"))
 
 
 class _Rows:
