@@ -1,7 +1,6 @@
 """The page Runs: what the runs in the folder have reached."""
 
 import asyncio
-import contextlib
 import json
 import os
 import pathlib
@@ -18,7 +17,7 @@ from reverie.config.schema import Config
 from reverie.config.syntax.keys import leaves
 from reverie.track.encoding.names import encodable
 from reverie.track.runs.published import published_for
-from reverie.track.runs.status import LOCK, UNREADABLE, read_options, read_status
+from reverie.track.runs.status import LOCK, UNREADABLE, changed, read_options, read_status
 from reverie.track.sinks.jsonl import METRICS, NOTES, SCORES
 from reverie.view.content import Json
 from reverie.view.folders import Folders, ViewError
@@ -162,11 +161,8 @@ class _Runs:
 
 def _stamp(folder: pathlib.Path) -> tuple[float, ...]:
     """When its files have changed, the latest first."""
-    times = []
-    for name in ("", METRICS, SCORES, LOCK, RUN_CONFIG, "checkpoints"):
-        with contextlib.suppress(OSError):
-            times.append(os.stat(folder / name).st_mtime)
-    return tuple(sorted(times, reverse=True))
+    names = ("", METRICS, SCORES, LOCK, RUN_CONFIG, "checkpoints")
+    return tuple(sorted((changed(folder / name) for name in names), reverse=True))
 
 
 def _shown(value: Any) -> str:

@@ -156,11 +156,11 @@ def read_status(folder: pathlib.Path) -> RunStatus:
         updates=max(int(meta.get("updates", 0)), int(newest.get("train/opt/updates", 0))),
         episodes=int(meta.get("episodes", 0)),
         seconds=float(meta.get("seconds", 0.0)),
-        since=max(written, _changed(folder / LOCK)),  # A process writes its lock as it starts.
+        since=max(written, changed(folder / LOCK)),  # A process writes its lock as it starts.
         duration=float(options["run.duration"]),
         speed=float(newest.get("fps/policy", 0.0)),
         score=sum(scores) / len(scores) if scores else math.nan,
-        updated=max(_changed(folder / name) for name in files),
+        updated=max(changed(folder / name) for name in files),
         process=_text(folder / LOCK),
     )
     state, why = _state(status, logged > saved, float(options["run.log_every"]))
@@ -238,13 +238,13 @@ def _checkpoint(folder: pathlib.Path) -> tuple[int, Mapping[str, Any], float]:
         try:
             meta = json.loads((path / "meta.json").read_text())
             meta = meta if isinstance(meta, dict) else {}
-            return int(path.name), meta, _changed(path / "meta.json")
+            return int(path.name), meta, changed(path / "meta.json")
         except (OSError, ValueError):
             continue  # Deleted in the meantime, or damaged.
     return 0, {}, 0.0
 
 
-def _changed(path: pathlib.Path) -> float:
+def changed(path: pathlib.Path) -> float:
     """When a file was written, in seconds since 1970; 0 without it."""
     try:
         return path.stat().st_mtime
