@@ -12,6 +12,7 @@ from product import Product
 from workload import Arrays, Workload, make_workload
 
 from reverie.learner.placement.devices import configure
+from reverie.run.allocator import keep_memory
 from reverie.run.planning.flops import count_flops
 
 WARMUP = 2
@@ -79,7 +80,7 @@ def measure_product(case: TrainCase, _: pathlib.Path) -> Record:
 def _issue_first(work: Workload, batch: Arrays) -> Record:
     """Seconds until the first update is issued: tracing, and compiling or loading the program.
 
-    And how many programs were found in the cache meanwhile.
+    And how many programs were found in the cache meanwhile. Then memory is kept as in a run.
     """
     events = []
     jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
@@ -88,6 +89,8 @@ def _issue_first(work: Workload, batch: Arrays) -> Record:
     outputs = work.learner.update(batch)
     seconds, found = time.perf_counter() - start, events.count(FOUND)
     jax.block_until_ready((outputs, work.learner.state))
+    if needs := work.learner.memory_needs().get("train"):
+        keep_memory(needs)
     return {"compile_s": seconds, "programs_found": found}
 
 
