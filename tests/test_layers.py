@@ -37,7 +37,8 @@ LAYERS = {
 WINGS = {
     # Folders and files within a package: the lowest first, and above them all others.
     "agent": (
-        "networks precision training",
+        "precision",
+        "networks training",
         "action_mask sequences",
         "imagination",
         "objectives predictions",
