@@ -52,7 +52,7 @@ WINGS = {
         "presets saved_runs",
         "printing",
     ),
-    "envs": ("errors images", "flat", "wrappers notes probe", "vector", "suites", "registry"),
+    "envs": ("errors images", "flat", "notes", "wrappers probe", "vector", "suites", "registry"),
     "envs.suites": ("_common",),
     "learner": ("compilation checkpoints", "placement"),
     "run": ("saved environments", "parts", "reports planning"),

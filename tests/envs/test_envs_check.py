@@ -334,6 +334,20 @@ def test_a_reward_of_nan_is_no_matter_of_a_space():
     assert str(error).endswith("the reward is nan. Return a finite number.")
 
 
+@pytest.mark.parametrize("wrapper", ["NormalizeObservation", "NormalizeReward"])
+def test_wrappers_that_keep_statistics_are_told_by_the_check_and_by_a_run(wrapper):
+    def make():
+        return gymnasium.wrappers.TimeLimit(
+            getattr(gymnasium.wrappers, wrapper)(gymnasium.make("CartPole-v1")), 9
+        )
+
+    said = f"{wrapper} keeps statistics that no checkpoint has"
+    assert sum(said in str(finding) for finding in check(make)) == 1
+    (note,) = EnvSource("custom_make", custom=make).spaces().notes
+    assert note.startswith(said)
+    assert note.endswith("Leave it out: the agent scales observations and returns by itself.")
+
+
 def test_a_faultless_environment_only_gets_its_rates():
     (finding,) = check(Good, steps=150)
     assert finding.level == "note"

@@ -26,7 +26,7 @@ from reverie.envs.flat.converter import Converter
 from reverie.envs.flat.leaves import random_actions
 from reverie.envs.flat.logs import only_logs
 from reverie.envs.flat.masks import valid_actions
-from reverie.envs.notes import Finding, notes, resize_note
+from reverie.envs.notes import Finding, notes, of_wrappers, resize_note
 from reverie.envs.registry import factory_of, split
 from reverie.envs.wrappers import require_env, wrap
 from reverie.options import ForeignConfig
@@ -137,6 +137,7 @@ def _inspect(
         wrapped = wrap(env, info_mask="auto")
         yield from _check_images(wrapped, agent, suite, sized)
         yield from notes(wrapped.get_wrapper_attr("converter"))
+        yield from of_wrappers(wrapped)
         masked = bool(mask_keys(*spaces(wrapped)))
         yield from _check_play(wrapped, steps)
     except SpaceError as error:

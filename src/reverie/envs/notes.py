@@ -1,8 +1,11 @@
-"""What there is to know about an environment from its spaces alone."""
+"""What there is to know about an environment without a step in it."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
+
+import gymnasium
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
 from reverie.envs.flat.converter import Converter
 from reverie.spaces import Space
@@ -56,6 +59,19 @@ def notes(converter: Converter) -> Iterator[Finding]:
             f"The action {key!r} has no finite bounds, so that only {used} of it is used.",
             "Declare the bounds that actions need.",
         )
+
+
+def of_wrappers(env: gymnasium.Env) -> Iterator[Finding]:
+    """What the wrappers of an environment do that they should not."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, NormalizeObservation | NormalizeReward):
+            yield Finding(
+                "warning",
+                f"{type(env).__name__} keeps statistics that no checkpoint has: in evaluations and "
+                "after a resume they begin anew.",
+                "Leave it out: the agent scales observations and returns by itself.",
+            )
+        env = env.env
 
 
 def resize_note(obs: Mapping[str, Space], size: Sequence[int], suite: str) -> str:

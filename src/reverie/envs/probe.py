@@ -6,6 +6,7 @@ import gymnasium
 
 from reverie.envs.flat.conform import name_of, native
 from reverie.envs.flat.masks import MaskFromInfo
+from reverie.envs.notes import Finding, of_wrappers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Probe:
         observation_space, action_space: As they are before Reverie's wrappers.
         masked: Whether its infos have masks that are used.
         fps: Steps per second at which it is to be shown; 0 if it does not say.
+        notes: What there is to know about its wrappers.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Probe:
     action_space: gymnasium.Space
     masked: bool
     fps: float = 0.0
+    notes: tuple[Finding, ...] = ()
 
 
 def probe(env: gymnasium.Env) -> Probe:
@@ -31,4 +34,5 @@ def probe(env: gymnasium.Env) -> Probe:
     inner = native(env)
     masked = isinstance(inner, MaskFromInfo)
     fps = env.metadata.get("render_fps") or 0.0
-    return Probe(name_of(env), inner.observation_space, inner.action_space, masked, fps)
+    spaces = inner.observation_space, inner.action_space
+    return Probe(name_of(env), *spaces, masked, fps, tuple(of_wrappers(env)))

@@ -149,7 +149,8 @@ class EnvSource:
         size = options.size if isinstance(options, ForeignConfig) else ()
         both = seen.observation_space, seen.action_space
         converter = Converter(*both, size, seen.name)
-        found = [f"{each.problem} {each.mend}".strip() for each in notes(converter)]
+        findings = *notes(converter), *seen.notes
+        found = [f"{each.problem} {each.mend}".strip() for each in findings]
         # Images are recognized before they are resized.
         own = [self.note] if self.note else []
         return EnvSpaces(*converter.spaces, *both, (*found, *own))
