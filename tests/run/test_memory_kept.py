@@ -1,41 +1,36 @@
-"""`reverie train` keeps the working memory of small updates."""
+"""A run keeps the working memory of small updates, and gives it back at its end."""
 
+import resource
 import subprocess
 import sys
 
+import numpy as np
+import psutil
 import pytest
 
-PROGRAM = """
-import resource, sys, types
-import numpy as np
-from reverie.run.allocator import memory_keeper
+from reverie.config.load import load
+from reverie.run.scripts import launch
 
-def touch():
-    np.full(100_000_000, 1, np.uint8)
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="glibc is the allocator of Linux"
+)
 
-keep = memory_keeper()
-keep(types.SimpleNamespace(learner=None))
-needs = int(sys.argv[1])
-learner = types.SimpleNamespace(memory_needs=lambda: {"train": needs} if needs else {})
-for _ in range(2):
-    keep(types.SimpleNamespace(learner=learner))
-touch()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
-    touch()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+KEPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_memory_kept import faults
+from reverie.run.allocator import keep_memory, memory_given_back
+
+with memory_given_back():
+    keep_memory(int(sys.argv[2]))
+    print(faults())
+print(faults())
 """
 
-
-def faults(needs: int) -> int:
-    command = [sys.executable, "-c", PROGRAM, str(needs)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 FREED = """
-import ctypes, types
+import ctypes
 import psutil
-from reverie.run.allocator import memory_keeper
+from reverie.run.allocator import keep_memory
 
 libc = ctypes.CDLL("libc.so.6")
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
@@ -45,21 +40,59 @@ for block in blocks:
 for block in blocks[:-1]:  # The last one keeps glibc from giving the others back by itself.
     libc.free(block)
 before = psutil.Process().memory_info().rss
-learner = types.SimpleNamespace(memory_needs=lambda: {"train": 2**27})
-memory_keeper()(types.SimpleNamespace(learner=learner))
+keep_memory(2**27)
 print(before - psutil.Process().memory_info().rss)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is the allocator of Linux")
+def faults():
+    """Pages of new memory that a block takes each time that it is used."""
+
+    def touch():
+        np.full(100_000_000, 1, np.uint8)
+
+    touch()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        touch()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5
+
+
+def printed(program, *words):
+    command = [sys.executable, "-c", program, *words]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [int(number) for number in text.split()]
+
+
 def test_what_compiling_has_left_is_given_back():
-    command = [sys.executable, "-c", FREED]
-    freed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert int(freed) > 150_000_000
+    (freed,) = printed(FREED)
+    assert freed > 150_000_000
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is the allocator of Linux")
 def test_blocks_of_small_updates_are_kept_and_those_of_large_ones_mapped():
-    kept, mapped, unknown = faults(2**27), faults(2**30), faults(0)
-    assert kept < mapped // 10
-    assert kept < unknown // 10
+    folder = __file__.rpartition("/")[0]
+    kept, after_kept = printed(KEPT, folder, str(2**27))
+    mapped, after_mapped = printed(KEPT, folder, str(2**30))
+    assert kept < min(mapped, after_kept, after_mapped) // 10
+
+
+def test_a_run_from_python_keeps_them_until_it_ends(tmp_path, cache):
+    process, block = psutil.Process(), 100_000_000
+
+    def stays():
+        """Bytes that the process still has of a block that nobody uses any more."""
+        before = process.memory_info().rss
+        np.full(block, 1, np.uint8)
+        return process.memory_info().rss - before
+
+    seen = []
+
+    def look(run):
+        if run.updates and not seen:
+            seen.append(stays())
+
+    words = ["--configs", "debug", "--task", "gym_CartPole-v1", "--run.steps", "60"]
+    words += ["--jax.cache_dir", cache, "--logger.outputs", "jsonl"]
+    launch(load([*words, "--logdir", str(tmp_path / "run")]), callbacks=[look])
+    assert seen[0] > 0.9 * block
+    assert stays() < 0.1 * block

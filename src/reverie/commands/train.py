@@ -30,14 +30,12 @@ def train_one(
     config: Config, fleet: "Fleet | None" = None, callbacks: Sequence["Hook"] = ()
 ) -> "Outcome":
     """Trains in this process, and prints what came of it."""
-    from reverie.run.allocator import memory_keeper
     from reverie.run.scripts import launch
 
     # What imports have left is here to stay. To look through it again and again while programs are
     # traced takes a tenth of the start. What a run before this one has left is not.
     if not gc.get_freeze_count():
         gc.freeze()
-    callbacks = () if config.script == "eval_only" else (memory_keeper(), *callbacks)
     outcome = launch(config, callbacks=callbacks, fleet=fleet)
     try:
         print(outcome.summary(), flush=True)

@@ -1,27 +1,12 @@
-"""How glibc's malloc keeps memory in the process of the command."""
+"""How glibc's malloc keeps memory in a process that trains."""
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 
-from reverie.run.hooks import Hook
-from reverie.run.parts.state import Run
-
-# Names of options in glibc's malloc.h.
+# Names of options in glibc's malloc.h, and their defaults.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-
-
-def memory_keeper() -> Hook:
-    """A callback that keeps the memory of updates once it is known what they need."""
-    decided = False
-
-    def decide(run: Run) -> None:
-        nonlocal decided
-        if decided or not run.learner or not (needs := run.learner.memory_needs().get("train")):
-            return
-        decided = True
-        keep_memory(needs)
-
-    return decide
+_DEFAULTS = (_MMAP_MAX, 65536), (_TRIM_THRESHOLD, 2**17), (_TOP_PAD, 2**17)
 
 
 def keep_memory(needs: int) -> None:
@@ -40,6 +25,16 @@ def keep_memory(needs: int) -> None:
     _libc("malloc_trim", (0,))  # What compiling left in the heap: up to 0.9 GB.
     if needs < 2**28:
         _libc("mallopt", (_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26))
+
+
+@contextlib.contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Behind it the process has the memory and the settings of malloc that it had before."""
+    try:
+        yield
+    finally:
+        _libc("mallopt", *_DEFAULTS)
+        _libc("malloc_trim", (0,))
 
 
 def _libc(name: str, *calls: tuple[int, ...]) -> None:

@@ -15,6 +15,7 @@ from reverie.envs.errors import Cancelled
 from reverie.learner.learner import Learner
 from reverie.learner.nonfinite import NonFiniteError
 from reverie.learner.placement.hosts import HostsError
+from reverie.run.allocator import keep_memory, memory_given_back
 from reverie.run.debug import check_numbers
 from reverie.run.environments.source import EnvSource
 from reverie.run.hooks import Hook, make_hooks
@@ -105,6 +106,7 @@ def work(
         # milliseconds to go on after every call that lets go of the interpreter.
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_SECONDS)
+        stack.enter_context(memory_given_back())
         # Compiled while the environments start and the first steps are collected.
         prepare(run, own=bool(collector or fleet))
         try:
@@ -212,6 +214,8 @@ def compile_update(run: Run) -> bool:
         with run.shutdown.interruptible(), run.watches["update"]:
             run.learner.wait("train", run.batches.example())
         check_update(run.config, run.learner)
+        if needs := run.learner.memory_needs().get("train"):
+            keep_memory(needs)
     return True
 
 
