@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from reverie.replay import writeback
+from reverie.replay import figures, writeback
 from reverie.replay.chunk import OFFSET_BITS, Layout
 from reverie.replay.files import archive
 from reverie.replay.files.restore import Loaded, restore
@@ -74,7 +74,6 @@ class Replay:
             raise ValueError(f"context is {context}, it must be in 0 .. length-1 = {length - 1}.")
         self.layout = Layout(spaces, tuple(latents))
         self.length = length
-        self.capacity = capacity
         self.context = context
         self._storage = storage(self.layout)
         # An empty selector is false: it has a length.
@@ -243,28 +242,8 @@ class Replay:
             evicted before their latents came back), `damaged_chunks` (left out when they were
             loaded), `capacity`, `streams` (open ones), and what the selector adds.
         """
-        counts, index, table = self._counts, self._index, self._index.table
-        usage = [chunk.usage(self.layout) for chunk in table]
-        ram = sum(size for size, _ in usage) + getattr(index.selector, "nbytes", 0)
-        disk = sum(size for _, size in usage)
-        return {
-            "items": len(index.selector),
-            "steps": table.steps,
-            "chunks": len(table),
-            "bytes": ram + disk,
-            "bytes_per_step": (ram + disk) / max(1, table.steps),
-            "ram_bytes": ram,
-            "disk_bytes": disk,
-            "inserts": counts["inserts"],
-            "samples": counts["samples"],
-            "online_share": counts["online"] / max(1, counts["samples"]),
-            "online_queue": len(index.online),
-            "replay_ratio": counts["replayed"] / max(1, counts["inserts"]),
-            "missed_updates": counts["missed"],
-            "damaged_chunks": counts["damaged"],
-            "capacity": index.capacity,
-            "streams": len(self._streams.open),
-        } | (index.taking.stats() if index.taking else {})
+        streams = len(self._streams.open)
+        return figures.of_one(self._index, self.layout, self._counts, streams)
 
     def save(self, folder: Path | str, mark: str = "") -> archive.Saving:
         """Start writing everything that the folder lacks; see `archive` for its files.

@@ -12,6 +12,7 @@ import numpy as np
 import ray
 
 from reverie.replay.chunk import Layout
+from reverie.replay.figures import of_all
 from reverie.replay.files.restore import Loaded
 from reverie.replay.shards.apart import Apart, parted
 from reverie.replay.shards.remote import LOCAL_BITS, Gone, RemoteShard
@@ -217,7 +218,7 @@ class ShardedReplay:
                 except Gone as error:
                     shard.recover(epoch, error)
                     epoch, call = shard.ask("stats")
-        return _together(found)
+        return of_all(found)
 
     def save(self, folder: Path | str, mark: str = "") -> "_Saving":
         """As `Replay.save`; each shard saves in a folder of its own."""
@@ -275,17 +276,3 @@ class _Saving:
         while self._waits:
             self._waits[0]()
             self._waits.pop(0)
-
-
-def _together(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The figures of all shards: sums, and means of what is a share."""
-    weights = {"bytes_per_step": "steps", "online_share": "samples", "replay_ratio": "inserts"}
-    weights |= {"priority_new": "items"}
-    together: dict[str, float] = {}
-    for key in found[0]:
-        weight = weights.get(key, "samples" if key.startswith("share/") else "")
-        values = [stats[key] for stats in found]
-        sizes = [stats[weight] if weight else 1.0 for stats in found]
-        total = math.fsum(value * size for value, size in zip(values, sizes, strict=True))
-        together[key] = total / max(1, sum(sizes)) if weight else sum(values)
-    return together
