@@ -85,9 +85,6 @@ class Chunk:
         version: Counts the rewrites of latents.
     """
 
-    __slots__ = ("__weakref__", "arrays", "file", "filled", "next", "origin", "rows", "scratch",
-                 "serial", "slot", "starts", "stream", "version")  # fmt: skip
-
     def __init__(
         self,
         serial: int,

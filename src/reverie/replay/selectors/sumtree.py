@@ -35,9 +35,8 @@ class SumTree:
         return len(self._levels[0])
 
     def get(self, indices: np.ndarray) -> np.ndarray:
-        """Weights, float64 `[n]`."""
-        known = indices < len(self._levels[0])
-        return np.where(known, self._levels[0][np.where(known, indices, 0)], 0.0)
+        """Weights, float64 `[n]`, of indices that were set."""
+        return self._levels[0][indices]
 
     def set(self, indices: np.ndarray, weights: np.ndarray) -> None:
         """Change weights.
