@@ -82,21 +82,19 @@ class Index:
                 self.online.popleft()
             yield chunk
 
-    def draw(
-        self, count: int, rng: np.random.Generator, use_online: bool = True
-    ) -> tuple[list[Start], int]:
+    def draw(self, count: int, rng: np.random.Generator, probe: bool) -> tuple[list[Start], int]:
         """Where `count` sequences start, and how many of them, in front, were online ones.
 
-        Without `use_online` it is a probe, see `Replay.plan`.
+        For a probe see `Replay.plan`.
         """
         starts: list[Start] = []
-        while use_online and self.online and len(starts) < count:
+        while not probe and self.online and len(starts) < count:
             start = self.start(self.online.popleft())
             if start is not None:
                 starts.append(start)
         online = len(starts)
         if online < count:
-            rows = self.selector.sample(count - online, rng, probe=not use_online)
+            rows = self.selector.sample(count - online, rng, probe=probe)
             starts.extend(self.table.at(row) for row in rows.tolist())
         return starts, online
 

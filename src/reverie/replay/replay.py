@@ -151,8 +151,8 @@ class Replay:
             ValueError: If the batch size is not positive.
         """
         at_least("batch_size", batch_size, 1)
-        rng, use_online = (self._rng, True) if probe is None else (probe, False)
-        starts, online = self._index.draw(batch_size, rng, use_online)
+        rng = self._rng if probe is None else probe
+        starts, online = self._index.draw(batch_size, rng, probe is not None)
         plan = make_plan(starts, self.length, online)
         if probe is None:
             replayed = batch_size * (self.length - self.context)
