@@ -3,7 +3,6 @@
 import dataclasses
 import traceback
 from collections.abc import Sequence
-from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -103,13 +102,8 @@ class ActorError(RuntimeError):
 
 def joined(rows: Sequence[Arrays]) -> Arrays:
     """Consecutive steps `[T, N, ...]` of steps `[1, N, ...]`, whose `log/` keys may differ."""
-    shapes: dict[str, Any] = {key: value for row in rows for key, value in row.items()}
-    return {
-        key: np.concatenate([row[key] if key in row else _nothing(like) for row in rows])
-        for key, like in shapes.items()
-    }
-
-
-def _nothing(like: np.ndarray) -> np.ndarray:
-    """What stands for a value that an environment did not give."""
-    return np.full_like(like, np.nan if like.dtype.kind == "f" else 0)
+    shapes = {key: value for row in rows for key, value in row.items()}
+    # What stands for values that environments did not give.
+    blank = {k: np.full_like(x, np.nan if x.dtype.kind == "f" else 0) for k, x in shapes.items()}
+    whole = [{**blank, **row} for row in rows]
+    return {key: np.concatenate([row[key] for row in whole]) for key in blank}
