@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from reverie.learner import lag, nonfinite
+from reverie.learner import nonfinite
 from reverie.learner.acting import Acting
 from reverie.learner.checkpoints import tree
 from reverie.learner.compilation.compiler import Compiler, background
@@ -231,8 +231,12 @@ class Learner:
             first: Whether to give the parameters that act, which all processes of a run share, and
                 not the recurrent state of updates alone.
         """
-        params, leaves = (self.shapes.params, self.acting().leaves) if first else ({}, ())
-        return lag.hold(params, leaves, self.placement.local(self._carry))
+        carry = tree.flatten(self.placement.local(self._carry))
+        named = {f"carry/{name}": x for name, x in carry.items()}
+        if first:
+            leaves = zip(tree.flatten(self.shapes.params), self.acting().leaves, strict=True)
+            named |= {f"acting/{name}": x for name, x in leaves}
+        return {name: np.array(x) for name, x in named.items()}
 
     def load(
         self,
@@ -258,11 +262,11 @@ class Learner:
         self._report_carries.clear()
         self._counts |= {name: counters[name] for name in self._counts if name in counters}
         self._acting.restart(self.updates, self._state.params)
-        acting = lag.take(held, "acting", self.shapes.params)
+        acting = _taken(held, "acting", self.shapes.params)
         if acting is not None:
             self._acting.resume(max(self.updates - 1, 0), jax.tree.leaves(acting))
         sizes = [len(x) for name, x in held.items() if name.startswith("carry/")]
-        carry = lag.take(held, "carry", self._init_carry(sizes[0])) if sizes else None
+        carry = _taken(held, "carry", self._init_carry(sizes[0])) if sizes else None
         self._carry = None if carry is None else self.placement.put_batch(carry)
 
     def _initialize(self, key: jax.Array) -> None:
@@ -291,3 +295,12 @@ class Learner:
             # An overflowed gradient has no norm; its infinity would hide those of other updates.
             metrics = {name: value for name, value in metrics.items() if np.isfinite(value)}
         self._finished.append(metrics)
+
+
+def _taken(held: Mapping[str, np.ndarray], prefix: str, like: PyTree) -> PyTree | None:
+    """A tree like another one out of what `held` gave; None unless all of it is there and fits."""
+    try:
+        found = {name: held[f"{prefix}/{name}"] for name in tree.flatten(like)}
+        return tree.replace(like, found)
+    except (KeyError, tree.MismatchError):
+        return None
