@@ -83,11 +83,16 @@ class ActorProcess:
     def _open(self, work: Work, seed: int) -> "VectorEnv":
         # From now on they are closed, whatever fails.
         self._envs = envs = work.envs(seed)
-        self._policy = _served(work.server) if work.server else _own(work, seed)
+        self._policy = _policy(work, seed)
         return envs
 
 
-def _own(work: Work, seed: int) -> Any:
+def _policy(work: Work, seed: int) -> Any:
+    if work.server:
+        # An actor whose steps are chosen elsewhere is spared the device library.
+        from reverie.actors.cluster.inference.client import ServedPolicy
+
+        return ServedPolicy(work.server)
     # Only now is the path complete, and the device library told that it has a CPU.
     from reverie.learner.compilation.cache import configure_cache
     from reverie.learner.policy import Policy
@@ -95,13 +100,6 @@ def _own(work: Work, seed: int) -> Any:
     assert work.agent
     configure_cache(work.cache_dir)
     return Policy(work.agent(), seed=seed, fast_compile=work.fast_compile)
-
-
-def _served(name: tuple[str, str]) -> Any:
-    # An actor whose steps are chosen elsewhere is spared the device library.
-    from reverie.actors.cluster.inference.client import ServedPolicy
-
-    return ServedPolicy(name)
 
 
 class EnvActor(ActorProcess):
