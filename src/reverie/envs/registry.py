@@ -1,6 +1,5 @@
 """From a task name such as `dmc_walker_walk` to an environment."""
 
-import difflib
 import functools
 import importlib
 import importlib.util
@@ -177,11 +176,9 @@ def _complete(suite: Suite, options: Mapping[str, Any]) -> dict[str, Any]:
     known = section.model_fields
     for key in options:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
             raise TypeError(
                 f"env.{suite.name}.{key}: the suite has no such option. "
-                + (f"Did you mean {near[0]!r}? " if near else "")
-                + f"It has {', '.join(known)}."
+                f"{did_you_mean(key, known, '{!r}')}It has {', '.join(known)}."
             )
     try:
         checked = section(**options)
