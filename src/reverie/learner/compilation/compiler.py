@@ -56,7 +56,12 @@ class Compiler:
         """As `get`, but in this thread."""
         if self._closed or _ending.is_set():
             raise concurrent.futures.CancelledError
-        return _compile(program.lower(batch))
+        lowered = program.lower(batch)
+        try:
+            return lowered.compile()
+        except UserWarning as warning:  # See `cache.configure_cache`.
+            forget_damaged(str(warning))
+            return lowered.compile()
 
     def memory_needs(self) -> dict[str, int]:
         """Bytes on a device of each program that is there, by name, as far as they are known."""
@@ -136,14 +141,6 @@ def _finish() -> None:
 
 def _busy() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == _THREAD]
-
-
-def _compile(lowered: jax.stages.Lowered) -> Any:
-    try:
-        return lowered.compile()
-    except UserWarning as warning:  # See `cache.configure_cache`.
-        forget_damaged(str(warning))
-        return lowered.compile()
 
 
 def _key(program: Program, batch: Batch) -> Any:
