@@ -1,5 +1,6 @@
 """Chooses parameters of another run, for transfer learning."""
 
+import collections
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
@@ -140,12 +141,10 @@ class MismatchedTransferError(CheckpointError):
 
 def _parts(names: Iterable[str], others: Iterable[str]) -> str:
     """Names for people: whole modules, and where some of one are elsewhere, how many."""
-    others = [_module(name) for name in others]
-    counts: dict[str, int] = {}
-    for name in sorted(names):
-        counts[_module(name)] = counts.get(_module(name), 0) + 1
+    elsewhere = collections.Counter(map(_module, others))
+    counts = collections.Counter(map(_module, sorted(names)))
     return ", ".join(
-        f"{module} ({count} of {count + others.count(module)})" if module in others else module
+        f"{module} ({count} of {count + elsewhere[module]})" if module in elsewhere else module
         for module, count in counts.items()
     )
 
