@@ -5,12 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reverie.actors.collector import Arrays
 from reverie.envs.flat.leaves import random_actions
 from reverie.envs.flat.masks import valid_actions
 from reverie.learner.policy import Params
 from reverie.spaces import Space, mask_keys
-
-Arrays = dict[str, np.ndarray]
 
 
 class RandomPolicy:

@@ -15,11 +15,9 @@ from reverie.learner.compilation.compiler import Compiler, background
 from reverie.learner.compilation.programs import narrow, size, state_shapes
 from reverie.learner.placement.devices import Placement
 from reverie.learner.placement.layout import Layout
-from reverie.learner.policy import Params
+from reverie.learner.policy import Arrays, Params, PyTree
 from reverie.learner.updating import MetricVector, make_programs
 
-PyTree = Any
-Arrays = dict[str, np.ndarray]
 Kind = Literal["train", "report"]
 
 

@@ -10,12 +10,12 @@ import dataclasses
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from reverie.actors.cluster.chunk import Chunk, Failure, Started, joined
+from reverie.actors.cluster.chunk import Arrays, Chunk, Failure, Started, joined
 from reverie.actors.cluster.printed import Printed
 from reverie.replay.shards.apart import parted
 from reverie.replay.shards.place import enter
@@ -210,13 +210,13 @@ class EnvActor(ActorProcess):
         return True
 
     def _chunk(self) -> Chunk:
-        rows: list[Mapping[str, Any]] = []
+        rows: list[Arrays] = []
         end = time.monotonic() + CHUNK_SECONDS
         while len(rows) < self._steps and (not rows or time.monotonic() < end):
             rows.append(self._collector.collect().steps)
         self._made += 1
         return Chunk(
-            joined([dict(row) for row in rows]),
+            joined(rows),
             self._incarnation,
             self._made - 1,
             self._policy.take_version() if self._served else self._version,

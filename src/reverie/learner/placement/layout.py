@@ -16,10 +16,8 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from reverie.learner.checkpoints import tree
-from reverie.learner.compilation.programs import local
+from reverie.learner.compilation.programs import PyTree, local
 from reverie.learner.placement.devices import Placement
-
-PyTree = Any
 
 LEAST = 1024
 """Smaller arrays are not worth an exchange: every device has them."""

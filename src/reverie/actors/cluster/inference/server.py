@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 import cloudpickle
 import numpy as np
 
-from reverie.actors.cluster.chunk import ActorError, Failure
+from reverie.actors.cluster.chunk import ActorError, Arrays, Failure
 from reverie.replay.shards.place import enter
-
-Arrays = dict[str, np.ndarray]
 
 SIZES = 4
 """Most programs, each for half as many actors as the one before."""
