@@ -15,7 +15,7 @@ import numpy as np
 
 from reverie.replay.files.format import File
 from reverie.replay.files.scratch import Slot
-from reverie.spaces import FLAGS, RESERVED, Space
+from reverie.spaces import FLAGS, Space
 
 OFFSET_BITS = 20
 """A step's id is `serial << OFFSET_BITS | offset`, so a chunk holds at most 2**20 steps."""
@@ -37,9 +37,9 @@ class Layout:
         specs = {key: (np.dtype(space.dtype), tuple(space.shape)) for key, space in spaces.items()}
         if "consec" in specs:
             raise ValueError("The key 'consec' is made by replay itself; rename the space.")
-        for key in RESERVED:
-            if key != "consec":
-                specs.setdefault(key, (np.dtype(bool if key in FLAGS else np.float32), ()))
+        specs.setdefault("reward", (np.dtype(np.float32), ()))
+        for key in FLAGS:
+            specs.setdefault(key, (np.dtype(bool), ()))
         for key in latents:
             if key not in specs:
                 raise ValueError(f"Latent '{key}' is not among the spaces {sorted(specs)}.")
@@ -61,9 +61,10 @@ class Layout:
             if self.specs[key][0] == np.uint8 and len(self.specs[key][1]) == 3
         )
 
-    def empty(self, rows: int) -> dict[str, np.ndarray]:
-        """Arrays `[rows, *shape]` per key, whatever they hold."""
-        return {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in self.specs.items()}
+    def empty(self, rows: int, keys: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Arrays `[rows, *shape]` of some keys, by default of all, whatever they hold."""
+        specs = self.specs if keys is None else {key: self.specs[key] for key in keys}
+        return {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in specs.items()}
 
 
 class Chunk:

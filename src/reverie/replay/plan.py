@@ -94,11 +94,7 @@ def _copy(
     spans: list[Piece], layout: Layout, keys: Iterable[str], shape: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     """The rows of all spans per key, as arrays `[B, T, ...]` of this shape `(B, T)`."""
-    targets = {}
-    for key in keys:
-        dtype, rest = layout.specs[key]
-        targets[key] = np.empty((shape[0] * shape[1], *rest), dtype)
-    at = 0
+    targets, at = layout.empty(shape[0] * shape[1], keys), 0
     for chunk, start, stop in spans:
         chunk.read(start, stop - start, targets, at)
         at += stop - start

@@ -277,8 +277,7 @@ class Archive:
 
     def _latents(self, chunk: Chunk, rows: int) -> Copy:
         """Version and copies of the latents of the first rows."""
-        specs = {key: self._layout.specs[key] for key in self._layout.latents}
-        arrays = {key: np.empty((rows, *shape), dtype) for key, (dtype, shape) in specs.items()}
+        arrays = self._layout.empty(rows, self._layout.latents)
         with self._lock:
             version = chunk.version
             chunk.read(0, rows, arrays)
