@@ -49,7 +49,6 @@ class RandomPolicy:
 
     def init(self, num: int) -> None:
         """It remembers nothing."""
-        return
 
     def act(
         self, carry: Any, obs: Arrays, mode: Literal["train", "eval"] = "train"

@@ -40,22 +40,18 @@ class Mixture:
         return sum(getattr(part, "nbytes", 0) for part in self._parts)
 
     def connect(self, table: Table, length: int) -> None:
-        """Pass on."""
         for part in self._taking:
             part.connect(table, length)
 
     def insert(self, rows: Rows) -> None:
-        """Make sequences drawable by all."""
         for part in self._parts:
             part.insert(rows)
 
     def remove(self, rows: Rows) -> None:
-        """Make sequences undrawable by all."""
         for part in self._parts:
             part.remove(rows)
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
-        """Draw with replacement."""
         chosen = np.searchsorted(self._bounds, rng.random(count), side="right")
         counts = np.bincount(chosen, minlength=len(self._parts))
         rows = np.empty(count, np.int64)
@@ -67,7 +63,6 @@ class Mixture:
         return rows
 
     def prioritize(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
-        """Pass on."""
         for part in self._taking:
             part.prioritize(runs)
 
@@ -86,7 +81,6 @@ class Mixture:
         return kept | ({"mixture": self._drawn.copy()} if exact else {})
 
     def restore(self, state: Mapping[str, np.ndarray], exact: bool = False) -> None:
-        """Pass on."""
         if exact and len(drawn := state.get("mixture", ())) == len(self._parts):
             self._drawn[:] = drawn
         for part in self._keeping:

@@ -92,12 +92,10 @@ class Prioritized:
         self._steps = weakref.WeakKeyDictionary[Chunk, np.ndarray]()
 
     def insert(self, rows: Rows) -> None:
-        """Make sequences drawable."""
         self._members.insert(rows)
         self._stale.append(rows)
 
     def remove(self, rows: Rows) -> None:
-        """Make sequences undrawable."""
         self._members.remove(rows)
         self._tree.set(rows, np.zeros(len(rows)))
 

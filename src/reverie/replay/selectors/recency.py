@@ -48,7 +48,6 @@ class Recency:
         return self._order.nbytes + self._places.nbytes + self._sums.nbytes
 
     def insert(self, rows: Rows) -> None:
-        """Make sequences drawable, oldest first."""
         if self._end + len(rows) > len(self._order):
             self._make_room(len(rows))
         end = self._end + len(rows)
@@ -71,7 +70,6 @@ class Recency:
             self._first += len(block)
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
-        """Draw with replacement."""
         if not self._count:
             raise IndexError("No sequence can be drawn yet.")
         sums = self._ages(self._end - self._first)

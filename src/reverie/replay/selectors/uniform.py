@@ -27,7 +27,6 @@ class Uniform:
         return self._rows.nbytes + self._places.nbytes
 
     def insert(self, rows: Rows) -> None:
-        """Make sequences drawable."""
         end = self._count + len(rows)
         self._rows = grown(self._rows, end)
         known = len(self._places)
@@ -38,7 +37,6 @@ class Uniform:
         self._count = end
 
     def remove(self, rows: Rows) -> None:
-        """Make sequences undrawable."""
         end = self._count - len(rows)
         holes = self._places[rows]
         self._places[rows] = -1
@@ -55,7 +53,6 @@ class Uniform:
         return known & (self._places[np.where(known, rows, 0)] >= 0) if known.any() else known
 
     def sample(self, count: int, rng: np.random.Generator, *, probe: bool = False) -> Rows:
-        """Draw with replacement."""
         if not self._count:
             raise IndexError("No sequence can be drawn yet.")
         return self._rows[rng.integers(self._count, size=count)]

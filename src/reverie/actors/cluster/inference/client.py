@@ -32,7 +32,6 @@ class ServedPolicy:
 
     def init(self, num: int) -> None:
         """The server knows what is remembered before the first step."""
-        return
 
     def act(
         self, carry: Any, obs: dict[str, np.ndarray], mode: Literal["train", "eval"] = "train"
