@@ -14,7 +14,7 @@ import numpy as np
 from reverie.config.errors import ConfigError
 from reverie.config.named import by_name
 from reverie.envs.errors import NotAnEnvError, SpaceError
-from reverie.envs.flat.conform import Conform, is_wrapped, name_of
+from reverie.envs.flat.conform import Conform, is_wrapped, name_of, wrapper_of
 from reverie.envs.flat.convert import short
 from reverie.envs.flat.converter import Bounds
 from reverie.envs.flat.logs import merged
@@ -57,7 +57,7 @@ def wrap(
         return env
     if repeat < 1:
         raise ValueError(f"repeat={repeat}: an action is applied at least once. Use 1 or more.")
-    inner = env if _is_prepared(env) else _prepared(env, repeat, wrappers)
+    inner = env if wrapper_of(env, Prepared) else _prepared(env, repeat, wrappers)
     conform = Conform(inner, bounds, size)
     wanted = info_mask == "use" or (info_mask == "auto" and gives_masks(conform))
     if wanted and not conform.converter.masked:
@@ -71,7 +71,10 @@ def wrap(
 
 
 class Prepared(gymnasium.Wrapper):
-    """Has the user's wrappers and the repeats, which `wrap` does not put around it again."""
+    """Has the user's wrappers and the repeats, which `wrap` does not put around it again.
+
+    So it is inside of what `TrainedAgent.make_env` gives.
+    """
 
 
 def _prepared(env: gymnasium.Env, repeat: int, wrappers: Sequence[str]) -> gymnasium.Env:
@@ -79,15 +82,6 @@ def _prepared(env: gymnasium.Env, repeat: int, wrappers: Sequence[str]) -> gymna
         env = _wrapped_by(name, env)
     env = Repeat(env, repeat) if repeat > 1 else env
     return Prepared(env) if wrappers or repeat > 1 else env
-
-
-def _is_prepared(env: gymnasium.Env) -> bool:
-    """Whether it is one that `wrap` had wrapped, as `TrainedAgent.make_env` gives it."""
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, Prepared):
-            return True
-        env = env.env
-    return False
 
 
 def _wrapped_by(name: str, env: gymnasium.Env) -> gymnasium.Env:

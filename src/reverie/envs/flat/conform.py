@@ -114,17 +114,22 @@ class Conform(gymnasium.Wrapper):
 
 def native(env: gymnasium.Env) -> gymnasium.Env:
     """The environment inside the wrappers that `reverie.envs.wrappers.wrap` added, if it did."""
-    inner = env
-    while isinstance(inner, gymnasium.Wrapper):
-        found, inner = isinstance(inner, Conform), inner.env
-        if found:
-            return inner
-    return env
+    found = wrapper_of(env, Conform)
+    return found.env if found else env
 
 
 def is_wrapped(env: gymnasium.Env) -> bool:
     """Whether `wrap` was applied to this environment."""
-    return native(env) is not env
+    return wrapper_of(env, Conform) is not None
+
+
+def wrapper_of(env: gymnasium.Env, kind: type[gymnasium.Wrapper]) -> gymnasium.Wrapper | None:
+    """The outermost wrapper of a kind; None if there is none."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, kind):
+            return env
+        env = env.env
+    return None
 
 
 def spaces(env: gymnasium.Env) -> tuple[dict[str, Space], dict[str, Space]]:
