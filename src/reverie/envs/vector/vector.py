@@ -113,8 +113,7 @@ class VectorEnv:
         if stepping and self.backend != "sync":  # There a step begins when it is waited for.
             self._inner.step_wait()
         self._seeds = self._seeds if seeds is None else _spread(seeds, self.num_envs)
-        each: Any = self._seeds
-        obs, infos = self._inner.reset(seed=each)
+        obs, infos = self._inner.reset(seed=self._seeds)
         never = np.zeros(self.num_envs, bool)
         rewards = np.zeros(self.num_envs, np.float32)
         self._over = ~never
