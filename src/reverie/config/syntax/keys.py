@@ -5,7 +5,7 @@ import inspect
 import re
 import types
 from collections.abc import Container, Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
@@ -34,7 +34,6 @@ class Leaf:
         fixed: Why it cannot change when a run is resumed; empty if it can.
         default: Its default value.
         path: Whether it is a path.
-        plain: Whether it holds numbers, switches and choices, and no text of any content.
     """
 
     def __init__(self, key: str, field: FieldInfo):
@@ -45,7 +44,6 @@ class Leaf:
         self.doc = field.description or ""
         self.fixed = str(notes.get("fixed", ""))
         self.default = field.get_default(call_default_factory=True)
-        self.plain = self.item is not dict and not (self.item is str and _is_text(field.annotation))
         self.path = any(getattr(note, "func", None) is as_text for note in field.metadata)
         self._field = field
         self._expects = str(notes.get("expects", ""))
@@ -61,6 +59,11 @@ class Leaf:
         schema = self._adapter.json_schema()
         schema = schema.get("items", schema)
         return tuple(schema.get("enum", [schema["const"]] if "const" in schema else []))
+
+    @property
+    def plain(self) -> bool:
+        """Whether it holds numbers, switches and choices, and no text of any content."""
+        return self.item not in (dict, str) or bool(self.choices)
 
     @functools.cached_property
     def _adapter(self) -> TypeAdapter:
@@ -157,13 +160,6 @@ def _saved(value: dict[str, Any]) -> dict[str, Any]:
         return yaml_text.parse(yaml_text.dump(value))
     except yaml.YAMLError as error:
         raise ValueError(f"{error}, which the run folder keeps") from None
-
-
-def _is_text(annotation: Any) -> bool:
-    """Whether a type of texts, or of lists of them, takes any text and not certain ones alone."""
-    if get_origin(annotation) is tuple:
-        return _is_text(get_args(annotation)[0])
-    return get_origin(annotation) is not Literal
 
 
 def _expects(schema: Mapping[str, Any], many: bool = False) -> str:
