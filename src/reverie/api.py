@@ -1,5 +1,6 @@
 """The Python interface. Everything heavy is imported when it is used."""
 
+import atexit
 import dataclasses
 import functools
 import os
@@ -101,10 +102,10 @@ def train(
     if outcome.interrupted == signal.SIGINT:
         raise KeyboardInterrupt(outcome.summary())
     if outcome.interrupted:
-        from reverie.learner.compilation.compiler import leave_with
+        from reverie.learner.compilation.compiler import leave
 
         print(outcome.summary(), file=sys.stderr)
-        leave_with(outcome.exit_code)
+        atexit.register(leave, outcome.exit_code)  # After whatever the program does until then.
         raise SystemExit(outcome.exit_code)
     return outcome
 

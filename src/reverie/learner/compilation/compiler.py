@@ -123,11 +123,6 @@ def exit_now(code: int) -> None:
     os._exit(code)
 
 
-def leave_with(code: int) -> None:
-    """As `leave`, but when Python ends, after whatever the program does until then."""
-    atexit.register(leave, code)
-
-
 @atexit.register
 def _finish() -> None:
     """As `leave`, where Python ends because of an error; else the exit code is not known here."""
