@@ -89,6 +89,4 @@ class SumTree:
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:
     """The values, and zeros up to the end of a block beyond `size` of them."""
-    level = np.zeros(-(-size // _FAN) * _FAN)
-    level[: len(values)] = values
-    return level
+    return np.pad(values, (0, -(-size // _FAN) * _FAN - len(values)))
