@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import cloudpickle
 import gymnasium
 import numpy as np
 
@@ -28,6 +27,7 @@ from reverie.envs.flat.logs import only_logs
 from reverie.envs.flat.masks import valid_actions
 from reverie.envs.notes import Finding, notes, of_wrappers, resize_note
 from reverie.envs.registry import factory_of, split
+from reverie.envs.vector.backend import pickle_problem
 from reverie.envs.wrappers import require_env, wrap
 from reverie.options import ForeignConfig
 from reverie.spaces import mask_keys
@@ -92,14 +92,9 @@ def _build_and_inspect(
         yield Finding("error", problem, "Pass one of them.")
         return
     factory = factory_of(source, options)
-    try:
-        cloudpickle.dumps(factory)
-    except Exception as error:
-        yield Finding(
-            "warning",
-            f"The factory cannot be sent to other processes: {_say(error)}.",
-            "Build everything inside the factory; until then only run.env_backend=sync works.",
-        )
+    if problem := pickle_problem(factory):
+        mend = "Build everything inside the factory; until then only run.env_backend=sync works."
+        yield Finding("warning", f"{problem[0].upper()}{problem[1:]}.", mend)
     try:
         env = factory()
     except _EXPLAINED as error:

@@ -1,6 +1,5 @@
 """Whether environments step in this process or in processes of their own."""
 
-import pickle
 from collections.abc import Callable, Sequence
 
 import cloudpickle
@@ -35,7 +34,7 @@ def choose(
         return "sync", "there is one environment."
     if backend == "auto" and not slow:
         return "sync", "in this process; run.env_backend async gives each its own."
-    problem = _pickle_problem(factories[0])
+    problem = pickle_problem(factories[0])
     if backend == "auto":
         if problem:
             return "sync", f"{problem}."
@@ -48,9 +47,10 @@ def choose(
     return "async", "as configured."
 
 
-def _pickle_problem(factory: Callable[[], gymnasium.Env]) -> str:
+def pickle_problem(factory: Callable[[], gymnasium.Env]) -> str:
+    """Why what makes an environment cannot go to other processes; empty if it can."""
     try:
         cloudpickle.dumps(factory)
-    except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
+    except Exception as error:  # Whatever the objects in it raise.
         return f"the factory {factory!r} cannot be pickled ({error})"
     return ""
