@@ -35,9 +35,7 @@ async function show() {
   document.title = `${page.title} - Reverie`;
   const params = new URLSearchParams(query);
   for (const link of nav.children) {
-    const current = PAGES[link.dataset.page] === page;
-    if (current) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    link.ariaCurrent = PAGES[link.dataset.page] === page ? "page" : null;
   }
   follow(params.get("run"));
   const root = h("div", { class: "page" });

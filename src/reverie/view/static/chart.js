@@ -25,8 +25,8 @@ export function color(name, alpha = 1) {
  * gives the limits of the y axis for the chart, the least and the largest value.
  */
 export class Chart {
-  constructor(root, { height = 300, x = "", small = false, sync = null, pick = null, range = null } = {}) {
-    Object.assign(this, { root, height, x, small, sync, pick, range, series: [], plot: null });
+  constructor(root, { height, small = false, sync = null, pick = null, range = null }) {
+    Object.assign(this, { root, height, x: "", small, sync, pick, range, series: [], plot: null });
     this.readout = h("div", { class: "readout", "aria-hidden": "true" });
     root.classList.add("chart");
     root.append(this.readout);
@@ -143,7 +143,6 @@ export class Chart {
       stroke,
       width: s.edge ? 0 : (s.width ?? 2),
       dash: s.dash,
-      spanGaps: false,
       ...(s.dots ? { paths: () => null } : {}),
       ...(s.steps ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
       points: s.dots

@@ -32,18 +32,12 @@ export function fail(root, error) {
 export function short(x, digits = 3) {
   if (x == null || Number.isNaN(x)) return "–";
   if (x !== 0 && (Math.abs(x) < 1e-3 || Math.abs(x) >= 1e15)) return x.toExponential(1);
-  const units = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"]];
-  for (const [size, unit] of units) {
-    if (Math.abs(x) >= size) {
-      const base = unit === "k" ? 1e3 : size;
-      return `${trim((x / base).toPrecision(Math.max(digits, 3)))}${unit}`;
-    }
+  const units = [[1e12, 1e12, "T"], [1e9, 1e9, "G"], [1e6, 1e6, "M"], [1e4, 1e3, "k"]];
+  for (const [least, size, unit] of units) {
+    if (Math.abs(x) >= least) return `${Number((x / size).toPrecision(digits))}${unit}`;
   }
-  return Number.isInteger(x) ? String(x) : trim(x.toPrecision(digits));
+  return String(Number.isInteger(x) ? x : Number(x.toPrecision(digits)));
 }
-
-const trim = (text) =>
-  text.includes("e") ? String(Number(text)) : text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 
 /** A time span. */
 export function span(seconds) {

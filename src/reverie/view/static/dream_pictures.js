@@ -40,10 +40,8 @@ export class Pictures {
       figure.classList.toggle("unknown", !shown);
       figure.classList.toggle("asleep", kind === "dream" && frame.horizon > 0);
       if (!shown) continue;
-      if (canvas.width !== shown.width) canvas.width = shown.width;
-      if (canvas.height !== shown.height) canvas.height = shown.height;
+      Object.assign(canvas, { width: shown.width, height: shown.height }); // Resets the pen too.
       const pen = canvas.getContext("2d");
-      pen.globalCompositeOperation = "source-over";
       pen.drawImage(kind === "error" ? truth : shown, 0, 0);
       if (kind === "error") {
         pen.globalCompositeOperation = "difference";

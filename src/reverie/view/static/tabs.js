@@ -102,9 +102,8 @@ function openMedia(root, page) {
     grid.replaceChildren(...files.map((entry) => {
       const source = url("/api/file", { run, file: entry.file, changed: entry.changed });
       const picture = entry.kind === "video"
-        ? h("video", { src: source, controls: true, loop: true, preload: "metadata", playsinline: true })
+        ? Object.assign(h("video", { src: source, controls: true, loop: true, preload: "metadata", playsinline: true }), { muted: true })
         : h("a", { href: source, target: "_blank", rel: "noopener" }, h("img", { src: source, alt: entry.file, loading: "lazy" }));
-      if (picture.tagName === "VIDEO") picture.muted = true;
       return h("figure", { class: "card" }, picture, h("figcaption", { class: "small" }, entry.file,
         h("span", { class: "muted" }, ` ${new Date(entry.changed * 1000).toLocaleString()}`)));
     }));
