@@ -1,12 +1,11 @@
 // Requests to the server.
 
 /** Asks for JSON; a refused request throws the server's message. */
-export async function get(path, params = {}, options = {}) {
+export async function get(path, params = {}) {
   let answer;
   try {
-    answer = await fetch(url(path, params), options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+    answer = await fetch(url(path, params));
+  } catch {
     throw new Error("The server does not answer. Is `reverie view` still running?");
   }
   const text = await answer.text();
@@ -20,18 +19,8 @@ export async function get(path, params = {}, options = {}) {
   return content;
 }
 
-/** The address of something on the server; null and undefined are left out. */
-export function url(path, params = {}) {
-  const query = new URLSearchParams();
-  for (const [key, value] of Object.entries(params)) if (value != null) query.set(key, value);
-  return query.size ? `${path}?${query}` : path;
-}
-
-/** A websocket to the server. */
-export function socket(path, params = {}) {
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  return new WebSocket(`${scheme}://${location.host}${url(path, params)}`);
-}
+/** The address of something on the server. */
+export const url = (path, params) => `${path}?${new URLSearchParams(params)}`;
 
 /** Calls a function now and then while the page is visible; returns what ends it. */
 export function every(seconds, action) {

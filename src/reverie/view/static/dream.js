@@ -8,18 +8,15 @@ import { View } from "./dream_view.js";
 const LOOK_PAUSE = 80;
 
 export async function open(root, params) {
-  const { run, element } = await runChoice(params.get("run"), (name) => (location.hash = address(name)));
+  const { run, element } = await runChoice("dream", params);
   if (!run) {
     root.append(h("h1", {}, "Dream"), h("p", { class: "muted" }, "There is no run here yet. A dream needs one with a checkpoint."));
     return null;
   }
-  dispatchEvent(new CustomEvent("runchange", { detail: run }));
   const page = new Page(root, element, run, params);
   page.connect();
   return () => page.close();
 }
-
-const address = (run) => `#/dream?run=${encodeURIComponent(run)}`;
 
 class Page {
   constructor(root, list, run, params) {

@@ -1,6 +1,6 @@
 // The connection of the page Dream: one websocket, one answer for each request.
 
-import { socket } from "./api.js";
+import { url } from "./api.js";
 
 const GONE = "The connection to the server has ended. Is `reverie view` still running?";
 
@@ -15,7 +15,7 @@ export class Link {
   constructor(run) {
     this.waiting = [];
     this.ended = false;
-    this.socket = socket("/api/dream", { run });
+    this.socket = new WebSocket(location.origin.replace("http", "ws") + url("/api/dream", { run }));
     this.socket.binaryType = "arraybuffer";
     this.socket.addEventListener("message", (event) => this.#receive(event.data));
     this.socket.addEventListener("close", () => this.#end());
@@ -30,8 +30,6 @@ export class Link {
   }
 
   close() {
-    this.ended = true;
-    this.waiting = [];
     this.socket.close();
   }
 

@@ -23,9 +23,7 @@ class Episodes {
   async start() {
     this.list = h("ol", { class: "episodelist", keydown: (event) => this.#listKeys(event) });
     this.stage = h("section", { class: "details", "aria-label": "Episode" });
-    const choice = await runChoice(this.params.get("run"), (run) => {
-      location.hash = `#/episodes?run=${encodeURIComponent(run)}`;
-    });
+    const choice = await runChoice("episodes", this.params);
     this.run = choice.run;
     this.root.append(h("div", { class: "runs episodes" },
       h("aside", { class: "side", "aria-label": "Recorded episodes" }, h("h1", {}, "Episodes"), choice.element,
@@ -37,7 +35,6 @@ class Episodes {
       this.stage.append(h("p", { class: "muted none" }, "There is no run in this folder yet."));
       return;
     }
-    dispatchEvent(new CustomEvent("runchange", { detail: this.run }));
     this.episodes = await get("/api/episodes", { run: this.run });
     this.end = every(POLL, () => this.#more());
     if (!this.episodes.length) {

@@ -35,11 +35,9 @@ class Runs {
     const known = this.wanted.filter((name) => this.#run(name));
     const first = this.runs.find((run) => run.state === "running") ?? this.runs[0];
     this.chosen = known.length ? known : first ? [first.name] : [];
-    for (const name of this.chosen) this.#paint(name);
-    this.#items();
+    const read = this.#chosen();
     this.items.scrollTop = (this.#button(this.chosen[0])?.offsetTop ?? 0) - this.items.offsetTop - 60;
-    this.#draw();
-    await this.#refresh();
+    await read;
     while (this.runs.some((run) => run.waits) && this.root.isConnected) await this.#list();
     if (!this.root.isConnected) return;
     this.stop = every(POLL, async () => {
@@ -143,7 +141,7 @@ class Runs {
   // What is chosen.
 
   choose(name) {
-    this.chosen = name ? [name] : [];
+    this.chosen = [name];
     this.colors.clear();
     this.#chosen();
   }
@@ -164,7 +162,7 @@ class Runs {
     for (const name of this.chosen) this.#paint(name);
     this.#items();
     this.#draw();
-    this.#refresh().catch((error) => fail(this.problem, error));
+    return this.#refresh().catch((error) => fail(this.problem, error));
   }
 
   #address() {
