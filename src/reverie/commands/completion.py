@@ -87,7 +87,7 @@ def script(shell: str, own: Mapping[str, str]) -> str:
     flags = {name: _flags(text, options) for name, text in own.items()}
     choices: dict[str, list[str]] = {" ".join(sorted({*presets()} - {"defaults"})): ["--configs"]}
     for key, leaf in options.items():
-        if values := _choices(leaf):
+        if values := "true false" if leaf.kind is bool else " ".join(leaf.choices):
             choices.setdefault(values, []).append(f"--{key}")
     keys = " ".join(f"--{key}" for key in options)
     if shell == "fish":
@@ -126,10 +126,3 @@ def _flags(text: str, options: Mapping[str, Any]) -> str:
     """The flags in the help of a command that are no options of a run."""
     found = dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][\w-]*+(?!\.\w)", text))
     return " ".join(x for x in found if x != "--configs" and x.removeprefix("--") not in options)
-
-
-def _choices(leaf: Leaf) -> str:
-    """The values of an option that has few."""
-    if leaf.kind is bool:
-        return "true false"
-    return " ".join(leaf.choices)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reverie.commands.words import UsageError
+from reverie.track.logger import RESERVED
 from reverie.track.runs.status import is_run
 from reverie.track.sinks.format import format_number
 from reverie.track.sinks.jsonl import METRICS, SCORES, read_jsonl
@@ -18,8 +19,6 @@ from reverie.track.sinks.jsonl import METRICS, SCORES, read_jsonl
 PACKAGE = pathlib.Path(__file__).parents[1]
 PAGES = (PACKAGE / "metrics.md", PACKAGE.parents[1] / "docs" / "metrics.md")
 """Where the page lies in an installed package, and in a clone."""
-
-NOT_METRICS = ("step", "time")
 
 
 class Entry(NamedTuple):
@@ -99,8 +98,7 @@ def newest(folder: pathlib.Path) -> dict[str, Any]:
     for file in (METRICS, SCORES):
         for record in read_jsonl(folder / file) if (folder / file).exists() else ():
             values.update(record)
-    kept = (name for name in sorted(values) if name not in NOT_METRICS)
-    return {name: "" if values[name] is None else values[name] for name in kept}
+    return {name: values[name] for name in sorted(values) if name not in RESERVED}
 
 
 def _is_in(part: str, name: str) -> bool:

@@ -9,15 +9,13 @@ import numpy as np
 from reverie.agent.agent import Agent
 from reverie.agent.networks import Networks
 from reverie.agent.precision import cast_floats
-from reverie.agent.predictions.ahead import Ahead, predict_ahead, starts_and_horizons
+from reverie.agent.predictions.ahead import Ahead, Arrays, predict_ahead, starts_and_horizons
 from reverie.replay.files import format
 from reverie.replay.files.archive import path_of, serials
 from reverie.spaces import FLAGS, LATENT_PREFIX
 
 SEQUENCES, LENGTH = 32, 48
 """Sequences that are looked at, and their steps where replay has as many in a row."""
-
-Arrays = dict[str, Any]
 
 HORIZONS = (1, 4, 16)
 """Steps after which predictions are compared."""

@@ -9,7 +9,6 @@ machine as our runs in docs/results.md.
 import csv
 import dataclasses
 import difflib
-import functools
 import importlib.resources
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -106,7 +105,6 @@ def original_curve(task: str) -> Curve:
     return Curve(label, *interquartile(points))
 
 
-@functools.cache
 def _table(benchmark: str) -> dict[str, list[dict[str, str]]]:
     file = importlib.resources.files("reverie.track") / "data" / f"{benchmark}.csv"
     tasks: dict[str, list[dict[str, str]]] = {}
