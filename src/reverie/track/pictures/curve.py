@@ -150,12 +150,7 @@ def _smoothed(
 def label(axes: "Axes", title: str, end: float, axis: str = "steps", *, large: bool = True) -> None:
     """Titles a plot of scores and names its axes.
 
-    Args:
-        axes: What was drawn.
-        title: Of the task.
-        end: Where the axis ends; 0 if anywhere.
-        axis: What the scores are over, one of `AXES`.
-        large: Whether it is alone in its picture.
+    It ends at `end`, or anywhere if that is 0; a `large` one is alone in its picture.
     """
     from matplotlib.ticker import EngFormatter, MaxNLocator
 

@@ -70,7 +70,7 @@ def _video_frame(
     images: np.ndarray, rows: list[str], step: int, observed: int, title: str
 ) -> np.ndarray:
     """One frame: images [B, rows, H, W, 3] with their names, and what they are."""
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageOps
 
     seen, length = step < observed, images.shape[2]
     color = SEEN if seen else IMAGINED
@@ -87,8 +87,8 @@ def _video_frame(
         draw.text(middle, name, style.INK, style.font(14), anchor="lm")
         for column, sequence in enumerate(images):
             left = LABELS + column * (width + GAP)
-            draw.rectangle((left, top, left + width - 1, top + height - 1), color)
-            canvas.paste(Image.fromarray(sequence[row]), (left + BORDER, top + BORDER))
+            framed = ImageOps.expand(Image.fromarray(sequence[row]), BORDER, color)
+            canvas.paste(framed, (left, top))
     what = f"seen, step {step + 1}" if seen else f"imagined, {step + 1 - observed} ahead"
     draw.text((8, HEAD // 2), what, color, style.font(15), anchor="lm")
     room = size[0] - 24 - style.font(15).getlength(what)

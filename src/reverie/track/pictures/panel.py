@@ -69,10 +69,11 @@ class Panel:
         height = TEXT + len(plots) * (STRIP + GAP)
         image = Image.new("RGB", (FINE * width, FINE * height), "white")
         draw = ImageDraw.Draw(image)
-        right = self._write(draw, (width - SIDE, 5), self._title, style.MUTED, "ra")
+        right = width - SIDE - _width(self._title)
+        _write(draw, (right, 5), self._title, style.MUTED)
         text = f"step {self._steps:,}    return {self._score:.5g}"
         if SIDE + _width(text) < right - SIDE:
-            self._write(draw, (SIDE, 5), text, style.INK)
+            _write(draw, (SIDE, 5), text, style.INK)
         for number, name in enumerate(plots):
             self._plot(draw, name, TEXT + number * (STRIP + GAP), width)
         return np.asarray(image.resize((width, height), Image.Resampling.BOX))
@@ -87,7 +88,7 @@ class Panel:
         draw.rectangle(box, fill="#f4f6f8")
         newest = self._history[name][-1]
         show = lambda x: f"{0.0 if abs(x) < room / 1000 else x:.3g}"  # noqa: E731
-        self._write(draw, (SIDE, top + 4), f"{name} {show(newest)}", style.INK)
+        _write(draw, (SIDE, top + 4), f"{name} {show(newest)}", style.INK)
         shown = int((width - SIDE - left - 4) / STEP)
         at = lambda index, value: (  # noqa: E731
             FINE * (left + 2 + STEP * index),
@@ -100,20 +101,15 @@ class Panel:
                 draw.line([*at(index, 0.0), *at(index, value)], style.INK, FINE * (STEP - 1))
             if "pred" in self._history:
                 text = f"expected {show(self._history['pred'][-1])}"
-                self._write(draw, (SIDE, top + 24), text, style.ORANGE, size=11)
+                _write(draw, (SIDE, top + 24), text, style.ORANGE, size=11)
         line, color = ("value", style.BLUE) if name == "value" else ("pred", style.ORANGE)
         points = [at(i, x) for i, x in enumerate(_last(self._history.get(line, ()), shown))]
         if len(points) > 1:
             draw.line(points, color, FINE * 2, joint="curve")
 
-    def _write(
-        self, draw: "ImageDraw", at: tuple[int, int], text: str, color: str, anchor: str = "la",
-        size: int = 14,
-    ) -> float:  # fmt: skip
-        """Writes a text; returns where it begins."""
-        place = FINE * at[0], FINE * at[1]
-        draw.text(place, text, color, style.font(FINE * size), anchor=anchor)
-        return at[0] - _width(text) if anchor == "ra" else at[0]
+
+def _write(draw: "ImageDraw", at: tuple[float, int], text: str, color: str, size=14) -> None:
+    draw.text((FINE * at[0], FINE * at[1]), text, color, style.font(FINE * size))
 
 
 def _last(values: Any, count: int) -> list[float]:

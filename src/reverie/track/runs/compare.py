@@ -83,13 +83,7 @@ class Experiment:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What there is on one task.
-
-    Attributes:
-        title: Of the task.
-        experiments: Ours.
-        baseline: Somebody else's curve, or None.
-    """
+    """What there is on one task: our experiments, and somebody else's curve or None."""
 
     title: str
     experiments: Sequence[Experiment]

@@ -93,7 +93,7 @@ def _pictures(frame: Frame) -> list[tuple[str, np.ndarray]]:
 
 def _draw(frame: Frame, strips: Sequence[tuple[Any, Any]], past: int, columns: int) -> np.ndarray:
     """One picture of the film, [h, w, 3], with the strips drawn as far as `past`."""
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageOps
 
     top = HEAD + (HEAD + SIDE + GAP if columns else 0)
     width = max(columns, 2) * (SIDE + GAP) + GAP
@@ -103,12 +103,11 @@ def _draw(frame: Frame, strips: Sequence[tuple[Any, Any]], past: int, columns: i
     who = {"you": ", a person drives", "policy": ", the policy drives"}.get(frame.driver, "")
     draw.text((GAP, 6), f"step {frame.step}: {state}{who}", style.INK, font_size=14)
     for column, (name, image) in enumerate(_pictures(frame)):
-        left, above = GAP + column * (SIDE + GAP), 2 * HEAD
+        left = GAP + column * (SIDE + GAP)
         edge = IMAGINED if name.startswith("dream") and frame.horizon else SEEN
         draw.text((left, HEAD), name, style.MUTED, font_size=13)
-        around = (left - EDGE, above - EDGE, left + SIDE + EDGE - 1, above + SIDE + EDGE - 1)
-        draw.rectangle(around, fill=edge)
-        sheet.paste(_square(image), (left, above))
+        framed = ImageOps.expand(_square(image), EDGE, edge)
+        sheet.paste(framed, (left - EDGE, 2 * HEAD - EDGE))
     for row, (empty, whole) in enumerate(strips):
         place = GAP, top + row * (STRIP + GAP)
         sheet.paste(empty, place)
@@ -117,15 +116,12 @@ def _draw(frame: Frame, strips: Sequence[tuple[Any, Any]], past: int, columns: i
 
 
 def _square(image: np.ndarray) -> Any:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     picture = Image.fromarray(np.ascontiguousarray(visible(image))).convert("RGB")
-    scale = SIDE / max(picture.size)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR
-    square = Image.new("RGB", (SIDE, SIDE), "white")
-    square.paste(picture.resize(size, how), ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
-    return square
+    smaller = max(picture.size) < SIDE
+    how = Image.Resampling.NEAREST if smaller else Image.Resampling.BILINEAR
+    return ImageOps.pad(picture, (SIDE, SIDE), how, "white")
 
 
 def _strip(name: str, dream: np.ndarray, truth: np.ndarray, width: int) -> tuple[Any, Any]:
