@@ -61,10 +61,8 @@ class Guard:
                 await send(message)
 
             await self._app(scope, receive, secured)
-        elif scope["type"] == "http":
-            await refusal(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            await refusal(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """What is answered in place of the app; None if the request is allowed."""

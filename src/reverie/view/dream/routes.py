@@ -20,22 +20,18 @@ MOST = 4
 
 def routes(folders: Folders) -> list[BaseRoute]:
     """The routes of the page."""
-    running: set[WebSocket] = set()
+    places = asyncio.Semaphore(MOST)
 
     async def dream(socket: WebSocket) -> None:
         await socket.accept()
-        if len(running) >= MOST:
+        if places.locked():
             error = f"This server runs {MOST} dreams already. Close another of its tabs."
             await socket.send_bytes(_message({"error": error}))
             await socket.close()
             return
-        running.add(socket)
-        try:
-            await _serve(socket, folders)
-        except WebSocketDisconnect:
-            pass
-        finally:
-            running.discard(socket)
+        async with places:
+            with contextlib.suppress(WebSocketDisconnect):
+                await _serve(socket, folders)
 
     return [WebSocketRoute("/api/dream", dream)]
 
@@ -77,11 +73,9 @@ def _open(folders: Folders, name: str) -> tuple[Any, bytes]:
 
 def _answer(session: Any, request: str) -> bytes:
     try:
-        words = json.loads(request)
-        content, blobs = session.answer(words)
+        return _message(*session.answer(**json.loads(request)))
     except Exception as error:
         return _message({"error": told(error)})
-    return _message(content, blobs)
 
 
 def _message(content: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:

@@ -55,12 +55,12 @@ class Session:
                 {"key": k, "kind": x.kind, "size": x.size, "shown": min(x.size, SHOWN)}
                 for k, x in obs.items()
             ],
-            "decoded": "dec" in self._model.heads,
+            "decoded": self._model.decodes,
             **self._episodes(),
         }
 
-    def answer(self, request: Mapping[str, Any]) -> Answer:
-        """Does what the page asks for: `op`, with arguments as the methods below take them.
+    def answer(self, op: str = "", **words: Any) -> Answer:
+        """Does what the page asks for, with arguments as the methods below take them.
 
         Raises:
             DreamError: If that is not possible.
@@ -75,11 +75,9 @@ class Session:
             "reload": self._reload,
             "film": self._film,
         }
-        words = dict(request)
-        name = words.pop("op", None)
-        if name not in known:
-            raise DreamError(f"The request {name!r} is unknown: expected one of {sorted(known)}.")
-        return known[name](**words)
+        if op not in known:
+            raise DreamError(f"The request {op!r} is unknown: expected one of {sorted(known)}.")
+        return known[op](**words)
 
     def close(self) -> None:
         """Closes the environment beside the dream."""
