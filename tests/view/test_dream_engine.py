@@ -9,7 +9,6 @@ jnp = jax.numpy
 from reverie.agent.agent import Agent  # noqa: E402
 from reverie.agent.imagination import imagine  # noqa: E402
 from reverie.agent.predictions.openloop import open_loop  # noqa: E402
-from reverie.learner.policy import read_params  # noqa: E402
 from reverie.replay.files import format  # noqa: E402
 from reverie.replay.files.archive import path_of  # noqa: E402
 from reverie.run.load import open_saved  # noqa: E402
@@ -44,8 +43,7 @@ def exact(run):
     """The same model without chance."""
     config, spaces = run.config, run.converter.spaces
     agent = Agent(config.agent, *spaces, context=config.replay_context, draws=FixedDraws())
-    params, saved = read_params(run.folder.root, agent, jax.devices()[0])
-    return Model(agent, params, saved.step, jax.devices()[0], fast_compile=True)
+    return Model(agent, run.folder.root, jax.devices()[0], fast_compile=True)
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ class _Episodes:
             step = recording.step(index)
             done = recording.action(index)
             chance = Chance(0, begin + index)
-            state, said, seen = model.observe(state, action, step.obs, step.is_first, chance)
+            state, said, seen = model.observe(state, action, step, chance)
             # In evaluations what has acted; in replay it changes with each update.
             kept = recording.state(index, initial) if source == "evaluation" else None
             if kept is not None:

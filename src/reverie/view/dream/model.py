@@ -25,13 +25,14 @@ from reverie.learner.compilation.cache import configure_cache
 from reverie.learner.compilation.compiler import Compiler
 from reverie.learner.compilation.programs import Program, specs, state_shapes
 from reverie.learner.placement.devices import choose
-from reverie.learner.policy import Params, read_params
+from reverie.learner.policy import read_params
 from reverie.nn.dists import Categorical
 from reverie.nn.functional import split_widths
 from reverie.run.load import OpenedRun
 from reverie.run.parts import build
 from reverie.spaces import Space
 from reverie.view.dream.said import Arrays, Chance, Said, Seen
+from reverie.view.dream.truth import Step
 from reverie.world.features import encode_flat
 from reverie.world.rssm import State, entropy, kl
 
@@ -42,26 +43,20 @@ _STATE, _ACT = 0, 1
 class Model:
     """An agent and its parameters of an environment step, on one device, for one sequence."""
 
-    def __init__(
-        self, agent: Agent, params: Params, step: int, device: Any, fast_compile: bool = False
-    ):
-        self.agent, self.step, self.device = agent, step, device
+    def __init__(self, agent: Agent, root: str | os.PathLike[str], device: Any, fast_compile: bool):
+        self.agent, self.device = agent, device
+        self.reload(root)
         self._place = SingleDeviceSharding(device)
         self._shapes = state_shapes(agent).params
+        self.decodes = "dec" in self._shapes.heads
         self._compiler = Compiler()
         how = device.platform, fast_compile
         self._imagine = Program("imagine", self._imagined, self._imagine_inputs, *how)
         self._observe = Program("observe", self._observed, self._observe_inputs, *how)
         self._tell = Program("tell", self._told, self._imagine_inputs, *how)
-        self._leaves = jax.device_put(list(params.leaves), device)
-
-    @property
-    def heads(self) -> set[str]:
-        """Names of its heads."""
-        return set(self._shapes.heads)
 
     def reload(self, root: str | os.PathLike[str]) -> None:
-        """Goes on with the parameters of the newest checkpoint in a run folder of this agent."""
+        """Takes the parameters of the newest checkpoint in a run folder of this agent."""
         params, saved = read_params(root, self.agent, self.device)
         self._leaves, self.step = jax.device_put(list(params.leaves), self.device), saved.step
 
@@ -92,8 +87,7 @@ class Model:
         self,
         state: State,
         action: Mapping[str, np.ndarray],
-        obs: Mapping[str, np.ndarray],
-        is_first: bool,
+        step: Step,
         chance: Chance,
         dreamt: State | None = None,
     ) -> tuple[State, Said, Seen]:
@@ -101,14 +95,14 @@ class Model:
 
         Args:
             state, action: Those that led to the observation.
-            obs, is_first, chance: Of this step.
+            step, chance: Of the observation.
             dreamt: A state whose prediction is compared with the observation.
         """
-        seen = {key: np.asarray(obs[key])[None] for key in self.agent.obs_space}
+        seen = {key: np.asarray(step.obs[key])[None] for key in self.agent.obs_space}
         act = {key: value[None] for key, value in action.items()}
         program = self._compiler.get(self._observe, seen)
         other = state if dreamt is None else dreamt
-        first = np.array([[is_first]])
+        first = np.array([[step.is_first]])
         return self._host(program(self._leaves, state, act, seen, first, other, *_numbers(chance)))
 
     def tell(self, state: State, chance: Chance) -> Said:
@@ -179,19 +173,15 @@ class Model:
         return cast_floats(nets, self.agent.dtype)
 
     def _imagine_inputs(self, action):
-        leaves, state, numbers = self._common()
-        return (*specs((leaves, state, dict(action)), self._place), *numbers)
+        return self._inputs(dict(action))
 
     def _observe_inputs(self, seen):
-        leaves, state, numbers = self._common()
         act = {k: space.zeros(1) for k, space in self.agent.act_space.items()}
-        first = np.zeros((1, 1), bool)
-        inputs = leaves, state, act, dict(seen), first, state
-        return (*specs(inputs, self._place), *numbers)
+        return self._inputs(act, dict(seen), np.zeros((1, 1), bool), self.initial())
 
-    def _common(self):
-        state = jax.eval_shape(lambda: self.agent.init_carry(1).state)
-        return jax.tree.leaves(self._shapes), state, _numbers(Chance(0, 0))
+    def _inputs(self, *given):
+        inputs = jax.tree.leaves(self._shapes), self.initial(), *given
+        return (*specs(inputs, self._place), *_numbers(Chance(0, 0)))
 
 
 def load_model(run: OpenedRun) -> Model:
@@ -213,8 +203,7 @@ def load_model(run: OpenedRun) -> Model:
     config = build.for_acting(config, obs_space, act_space)
     device = choose(None)
     agent = build.agent(config, obs_space, act_space, device.platform)
-    params, saved = read_params(config.logdir, agent, device)
-    return Model(agent, params, saved.step, device, config.jax.fast_compile)
+    return Model(agent, config.logdir, device, config.jax.fast_compile)
 
 
 def newest_step(config: Config) -> int:

@@ -54,7 +54,7 @@ class Reality:
         """Begins the episode of its seed."""
         obs, _ = self._env.reset(seed=self._seed)
         self._done = []
-        return self._step(obs, 0.0, is_first=True)
+        return self._step(obs, 0.0, is_first=True, is_last=False, is_terminal=False)
 
     def after(
         self, history: list[dict[str, np.ndarray]], action: Mapping[str, np.ndarray], last: Step
@@ -99,20 +99,14 @@ class Reality:
         self._done = None
         obs, reward, terminated, truncated, _ = self._env.step(given)
         self._done = [*history, dict(action)]
-        return self._step(obs, float(reward), last=terminated or truncated, terminal=terminated)
+        flags = {"is_first": False, "is_last": terminated or truncated, "is_terminal": terminated}
+        return self._step(obs, float(reward), **flags)
 
-    def _step(
-        self,
-        obs: Mapping[str, Any],
-        reward: float,
-        is_first: bool = False,
-        last: bool = False,
-        terminal: bool = False,
-    ) -> Step:
+    def _step(self, obs: Mapping[str, Any], reward: float, **flags: bool) -> Step:
         # Copies, because environments may write into what they have returned.
         seen = {key: np.array(obs[key]) for key in self._keys}
         picture = jpeg(obs[PICTURE]) if PICTURE in obs else None
-        return Step(seen, reward, is_first, last, terminal, picture)
+        return Step(seen, reward, **flags, picture=picture)
 
 
 def open_reality(run: OpenedRun, seed: int) -> Reality:

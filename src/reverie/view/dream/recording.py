@@ -126,17 +126,16 @@ class Recording:
 
     def state(self, index: int, initial: State) -> State | None:
         """The state stored with a `step`, in sizes and types of the initial one; None without."""
-        names = {key: f"{LATENT_PREFIX}{key}" for key in State._fields}
-        if not set(names.values()) <= set(self._latents.arrays):
+        names = [f"{LATENT_PREFIX}{key}" for key in State._fields]
+        if not set(names) <= set(self._latents.arrays):
             return None
-        stored = _rows(self._latents, self.first + index, 1, names.values())
-        parts = {key: stored[name] for key, name in names.items()}
-        if any(parts[k].shape != getattr(initial, k).shape for k in parts):
+        stored = _rows(self._latents, self.first + index, 1, names).values()
+        if any(x.shape != like.shape for x, like in zip(stored, initial, strict=True)):
             raise DreamError(
                 "The latents in replay have other sizes than the agent: replay and checkpoints of "
                 "this folder belong to different runs."
             )
-        return State(*(parts[k].astype(getattr(initial, k).dtype) for k in State._fields))
+        return State(*(x.astype(like.dtype) for x, like in zip(stored, initial, strict=True)))
 
     def step(self, index: int) -> Step:
         """The step some rows after the first one that is observed."""

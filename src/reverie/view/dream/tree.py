@@ -106,8 +106,8 @@ class Dream:
 
     def begin(self, happened: Step, state: State, action: Arrays) -> Frame:
         """Makes the first frame: an observation after a state and an action."""
-        known = self._known(happened, state, action, Chance(self._seed, 0))
-        return self._add(None, 0, None, "", known.state, known.said, known)
+        state, said, seen = self.model.observe(state, action, happened, Chance(self._seed, 0))
+        return self._add(None, 0, None, "", state, said, Known(happened, state, said, seen))
 
     def choose(self, at: int, driver: Driver, likely: bool = True) -> Arrays:
         """The action of the policy at a frame, its most likely one or drawn, or of the recording.
@@ -161,14 +161,16 @@ class Dream:
         chance = Chance(self._seed, before.step + 1)
         if awake and before.known and happened:
             # Also from a frame that was dreamt: the model then wakes up.
-            known = self._known(happened, before.known.state, given, chance)
-            return self._add(before, 0, given, driver, known.state, known.said, known)
+            state, said, seen = self.model.observe(before.known.state, given, happened, chance)
+            known = Known(happened, state, said, seen)
+            return self._add(before, 0, given, driver, state, said, known)
         state, said = self.model.imagine(before.state, given, chance)
         known = None
         if before.known and happened:
-            known = self._known(happened, before.known.state, given, chance, state)
+            last = before.known.state
+            now, told, seen = self.model.observe(last, given, happened, chance, dreamt=state)
             # The truth is shown, not what the model makes of it.
-            known = dataclasses.replace(known, said=known.said._replace(obs={}))
+            known = Known(happened, now, told._replace(obs={}), seen)
         return self._add(before, before.horizon + 1, given, driver, state, said, known)
 
     def _again(self, before: Frame, action: Arrays, awake: bool) -> Frame | None:
@@ -184,17 +186,6 @@ class Dream:
             return None
         history = [frame.action or {} for frame in self.path(before.number)[1:]]
         return self.truth.after(history, action, before.known.step)
-
-    def _known(
-        self,
-        happened: Step,
-        state: State,
-        action: Arrays,
-        chance: Chance,
-        dreamt: State | None = None,
-    ) -> Known:
-        seen = happened.obs, happened.is_first
-        return Known(happened, *self.model.observe(state, action, *seen, chance, dreamt))
 
     def _add(
         self,
