@@ -105,6 +105,14 @@ def test_a_command_says_that_its_output_cannot_be_written(tmp_path):
     assert done.stderr == b"reverie: The output could not be written: No space left on device.\n"
 
 
+def test_letters_that_the_output_lacks_are_written_as_numbers(tmp_path):
+    (tmp_path / "ü").mkdir()
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = reverie_command("runs", "ü", folder=tmp_path, env=env, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"There are no runs in \\xfc.\n"
+
+
 def test_a_full_disk_is_explained_without_a_traceback(tmp_path, monkeypatch, capfd):
     def fail(words):
         raise DiskFullError.of(tmp_path)

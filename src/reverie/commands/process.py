@@ -1,6 +1,7 @@
 """The process of the command: its signals, standard streams and modules."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -45,13 +46,16 @@ def take_signals() -> None:
 def open_streams() -> None:
     """Opens the standard streams that were closed, as under some service managers.
 
-    The next files would take their numbers, and whoever prints would write into them.
+    The next files would take their numbers, and whoever prints would write into them. What the
+    encoding of the output lacks, such as a letter of a folder, is written as its number.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             stream = open(os.devnull, mode)  # noqa: SIM115 It stays open as long as the process.
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def find_modules_here() -> None:
