@@ -176,6 +176,15 @@ def test_replay_without_a_checkpoint_is_set_aside(make_config, copied, capfd):
     assert len(list(copied.glob("scores-*.jsonl"))) == 1
 
 
+def test_a_run_that_has_its_steps_already_says_so(tmp_path, notes):
+    said = "the run has 40 steps, and run.steps, which counts all of them, is 30."
+    for steps in (40, 30):
+        assert not any(said in text for text in notes.texts)
+        more = {"random_agent": True, "run.steps": steps, "logdir": tmp_path / "run"}
+        reverie.train("CartPole-v1", configs="debug", sinks=[notes], **more)
+    assert any(said in text for text in notes.texts)
+
+
 def test_a_run_without_its_options_says_so(make_config, copied, capfd):
     words = ["--run.steps", "150", "--logger.outputs", "terminal"]
     assert launch(make_config(copied, *words)).steps == 150

@@ -78,6 +78,11 @@ def prepare(run: Run, own: bool = False) -> None:
         own: Whether steps come from a collector of the user, which acts for itself.
     """
     config, left = run.config, (run.config.run.steps - run.steps) // run.together.hosts.count
+    if run.steps >= config.run.steps:
+        run.logger.note(
+            f"Nothing is left to train: the run has {run.steps:,} steps, and run.steps, which "
+            f"counts all of them, is {config.run.steps:,}."
+        )
     if not run.learner or left <= 0:
         return
     if not own:
