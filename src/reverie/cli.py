@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     process.open_streams()
     if argv is None:
+        process.use_huge_pages(sys.argv[1:2])
         process.take_signals()
     process.find_modules_here()
     code = _run(list(sys.argv[1:] if argv is None else argv))

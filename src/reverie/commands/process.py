@@ -3,10 +3,41 @@
 import contextlib
 import io
 import os
+import pathlib
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
+
+_TUNABLES, _HUGE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+
+
+def use_huge_pages(command: list[str]) -> None:
+    """Starts a command that trains anew, with huge pages for malloc if Linux waits to be asked.
+
+    Each update maps its working memory anew. In pages of 4 KB that is a sixth of the processor
+    time of one with images. glibc reads its tunables only when a process starts. Those of a user
+    stay as they are, and ours is not for the processes that this one starts.
+    """
+    if os.environ.get(_TUNABLES) == _HUGE:
+        del os.environ[_TUNABLES]
+    elif command not in (["train"], ["--learner"]) or _TUNABLES in os.environ:
+        return
+    elif huge_pages_on_demand():
+        with contextlib.suppress(OSError):
+            words = [sys.executable, *sys.orig_argv[1:]]
+            os.execve(sys.executable, words, {**os.environ, _TUNABLES: _HUGE})
+
+
+def huge_pages_on_demand() -> bool:
+    """Whether malloc can have huge pages, and has to ask for them."""
+    try:
+        version = os.confstr("CS_GNU_LIBC_VERSION") or ""
+        pages = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except (OSError, ValueError):  # Another system, or another C library.
+        return False
+    return "[madvise]" in pages and [int(x) for x in re.findall(r"\d+", version)] >= [2, 35]
 
 
 def take_signals() -> None:
