@@ -162,6 +162,14 @@ def test_training_says_what_became_of_an_instance(tmp_path):
     assert {record["episode/length"] for record in records} == {5}
 
 
+class Maker:
+    def __init__(self, length):
+        self.length = length
+
+    def __call__(self):
+        return Counting(self.length)
+
+
 def names():
     size = 3
 
@@ -179,6 +187,10 @@ def names():
         functools.partial(FromArguments, 3),
         closed,
         other,
+        Maker(3),
+        Maker(4),
+        Maker(3).__call__,
+        Maker(4).__call__,
     ]
 
 

@@ -23,8 +23,9 @@ _OURS = ("env", "spec", "_cached_spec", "_np_random", "_np_random_seed")
 def tag(factory: Callable[..., Any]) -> str:
     """A short name of a class or function; where that says too little, with a hash behind it.
 
-    Lambdas, partials and functions with a closure have one of their code and the values that they
-    bring, so that two of them have different names, in every process that runs the same script.
+    Lambdas, partials, functions with a closure, objects that are called and methods of objects have
+    one of their code and the values that they bring, so that two of them have different names, in
+    every process that runs the same script.
     """
     name = _inner(factory).strip("<>")
     bare = isinstance(factory, type) or (
@@ -34,7 +35,11 @@ def tag(factory: Callable[..., Any]) -> str:
     )
     if bare:
         return name
-    return f"{name}_{hashlib.sha256(_told(factory).encode()).hexdigest()[:8]}"
+    owner = factory.__self__ if isinstance(factory, types.MethodType) else factory
+    code = isinstance(owner, type | types.FunctionType)
+    settings = {} if code else getattr(owner, "__dict__", {})
+    told = _told(factory) + (_told(settings) if settings else "")
+    return f"{name}_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 def lost(env: gymnasium.Env, other: gymnasium.Env) -> list[str]:
