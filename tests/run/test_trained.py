@@ -132,8 +132,9 @@ def test_an_agent_in_a_fork_of_its_process_says_what_to_do(agent, monkeypatch, a
         getattr(agent, act)(np.zeros(4, np.float32))
 
 
-def test_an_evaluation_has_a_deviation(agent):
-    result = agent.evaluate(make, 3, seed=0)
+def test_an_evaluation_has_a_deviation_and_no_film_unless_asked_for(agent):
+    result = agent.evaluate(make, 3, seed=0, video=None)
+    assert result.video is None
     assert result.std_score == pytest.approx(np.std(result.scores))
 
 

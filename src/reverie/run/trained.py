@@ -184,7 +184,7 @@ class TrainedAgent:
         *,
         seed: int | None = None,
         deterministic: bool = True,
-        video: bool | str | os.PathLike[str] = False,
+        video: bool | str | os.PathLike[str] | None = False,
     ) -> Evaluation:
         """Plays whole episodes and returns their scores.
 
@@ -227,7 +227,7 @@ class TrainedAgent:
         mode = "eval" if deterministic else "train"
         self._policy.restore({f"{mode}_calls": 0})  # So that equal seeds repeat.
         path = None
-        if video is not False:
+        if video:
             folder = pathlib.Path(config.logdir)
             path = folder / "evaluation" if video is True else pathlib.Path(video)
             source = dataclasses.replace(source.resolved(config), filmed=True)
