@@ -131,3 +131,11 @@ def test_options_are_read_without_jax_and_gymnasium():
     code = "import sys, reverie.config.load; print(*{'jax', 'gymnasium'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
+
+
+def test_the_command_can_take_signals_before_it_imports_packages():
+    code = (
+        "import sys, reverie.cli; print(*{'numpy', 'pydantic', 'yaml', 'jax'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from reverie.commands import help_texts, process
 from reverie.commands.words import UsageError, flag, take
-from reverie.config.errors import is_own, own_notes
 from reverie.extras import install
 
 if TYPE_CHECKING:
@@ -65,10 +64,11 @@ def _run(words: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             print(f"reverie: The output could not be written: {error.strerror}.", file=sys.stderr)
             return 2
+        from reverie.config.errors import is_own, own_notes  # What all options need comes with it.
+
         # What others own or mount read-only is nobody's bug; the error names the file.
         refused = isinstance(error, OSError) and error.filename and error.errno in _REFUSED
-        told = is_own(error) or own_notes(error) or refused
-        if os.environ.get("REVERIE_DEBUG") or not told:
+        if os.environ.get("REVERIE_DEBUG") or not (is_own(error) or own_notes(error) or refused):
             raise
         print(f"reverie: {_message(error)}", file=sys.stderr)
         return 2
@@ -337,12 +337,13 @@ _COMMANDS = {
 
 def _message(error: Exception) -> str:
     """What the error says, without the traceback of a process where it is Reverie's own too."""
+    from reverie.config.errors import is_own, own_notes
+
     notes = own_notes(error)
     if not is_own(error):
         # A note on an environment's error tells the error too, one on a failed save does not.
-        told = any(str(error) in note for note in notes)
-        first = [] if told else [f"{type(error).__name__}: {error}"]
-        return "\n".join([*first, *notes, "REVERIE_DEBUG=1 shows the traceback."])
+        first = f"{type(error).__name__}: {error}\n" * all(str(error) not in x for x in notes)
+        return first + "\n".join([*notes, "REVERIE_DEBUG=1 shows the traceback."])
     message, trace = str(error), str(getattr(error, "trace", "")).strip()
     cause = trace.splitlines()[-1] if trace else ""
     message = message.partition("\n\n")[0] if cause.startswith(f"{__package__}.") else message
