@@ -16,8 +16,8 @@ _TUNABLES, _HUGE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 def use_huge_pages(command: list[str]) -> None:
     """Starts a command that trains anew, with huge pages for malloc if Linux waits to be asked.
 
-    Each update maps its working memory anew. In pages of 4 KB that is a sixth of the processor
-    time of one with images. glibc reads its tunables only when a process starts. Those of a user
+    Each update maps its working memory anew. In pages of 4 KB that is a sixth of the time of one
+    with images on one core. glibc reads its tunables only when a process starts. Those of a user
     stay as they are, and ours is not for the processes that this one starts.
     """
     if os.environ.get(_TUNABLES) == _HUGE:
