@@ -43,7 +43,7 @@ WINGS = {
         "imagination",
         "objectives predictions",
     ),
-    "commands": ("words help_texts", "process completion info parallel"),
+    "commands": ("words help_texts", "process explain completion info parallel"),
     "config": (
         "errors sections",
         "syntax named",

@@ -18,9 +18,6 @@ from reverie.extras import install
 if TYPE_CHECKING:
     from reverie.config.schema import Config
 
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""What the system answers where files are not to be read or written."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
@@ -64,13 +61,12 @@ def _run(words: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             print(f"reverie: The output could not be written: {error.strerror}.", file=sys.stderr)
             return 2
-        from reverie.config.errors import is_own, own_notes  # What all options need comes with it.
+        from reverie.commands.explain import explain  # What all options need comes with it.
 
-        # What others own or mount read-only is nobody's bug; the error names the file.
-        refused = isinstance(error, OSError) and error.filename and error.errno in _REFUSED
-        if os.environ.get("REVERIE_DEBUG") or not (is_own(error) or own_notes(error) or refused):
+        message = explain(error)
+        if message is None:
             raise
-        print(f"reverie: {_message(error)}", file=sys.stderr)
+        print(f"reverie: {message}", file=sys.stderr)
         return 2
 
 
@@ -333,18 +329,3 @@ _COMMANDS = {
     "envs": (_envs, help_texts.ENVS),
     "completion": (_completion, help_texts.COMPLETION),
 }
-
-
-def _message(error: Exception) -> str:
-    """What the error says, without the traceback of a process where it is Reverie's own too."""
-    from reverie.config.errors import is_own, own_notes
-
-    notes = own_notes(error)
-    if not is_own(error):
-        # A note on an environment's error tells the error too, one on a failed save does not.
-        first = f"{type(error).__name__}: {error}\n" * all(str(error) not in x for x in notes)
-        return first + "\n".join([*notes, "REVERIE_DEBUG=1 shows the traceback."])
-    message, trace = str(error), str(getattr(error, "trace", "")).strip()
-    cause = trace.splitlines()[-1] if trace else ""
-    message = message.partition("\n\n")[0] if cause.startswith(f"{__package__}.") else message
-    return "\n".join([message, *notes])

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from reverie import cli
-from reverie.config.errors import Note, own_notes
+from reverie.commands.explain import explain
+from reverie.config.errors import Note
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.compilation.compiler import Compiler
 from reverie.run.planning.device_memory import DeviceMemoryError
@@ -71,14 +71,15 @@ def test_a_device_without_memory(copied, make_config, without_memory, monkeypatc
 @pytest.mark.parametrize("error", [DeviceMemoryError("no memory"), RuntimeError("no memory")])
 def test_the_command_tells_the_error_before_the_save_that_failed(error):
     error.add_note(Note("After this the run could not be saved either."))
-    message = cli._message(error)
+    message = explain(error) or ""
     assert 0 <= message.index("no memory") < message.index("could not be saved")
 
 
 def test_notes_of_libraries_explain_nothing():
     error = RuntimeError("a mistake")
     error.add_note("For simplicity, JAX has removed its internal frames.")
-    assert not own_notes(error)
+    assert explain(error) is None
     error.add_note(Note("Environment 1 raised it."))
-    assert own_notes(error)
-    assert "JAX" not in cli._message(error)
+    message = explain(error) or ""
+    assert "Environment 1" in message
+    assert "JAX" not in message
