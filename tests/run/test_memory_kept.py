@@ -76,6 +76,16 @@ def test_blocks_of_small_updates_are_kept_and_those_of_large_ones_mapped():
     assert kept < min(mapped, after_kept, after_mapped) // 10
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MALLOC_TOP_PAD_", str(2**17)), ("GLIBC_TUNABLES", "glibc.malloc.mmap_max=65536")],
+)
+def test_who_sets_malloc_keeps_it_so(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    during, after = printed(KEPT, __file__.rpartition("/")[0], str(2**27))
+    assert during > after // 2
+
+
 def test_a_run_from_python_keeps_them_until_it_ends(tmp_path, cache):
     process, block = psutil.Process(), 100_000_000
 
