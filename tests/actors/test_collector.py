@@ -4,7 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reverie.actors.collector import CollectorError, Inspector, Rollout, complete
+from reverie.actors.collector import Rollout, complete
+from reverie.actors.inspected import CollectorError, Inspected
 from reverie.agent.agent import Agent
 from reverie.config.load import load
 from reverie.spaces import Space
@@ -59,6 +60,21 @@ ACTIONS = {
 }
 
 
+class Own:
+    """A collector of a user's: `made` is what it gives next."""
+
+    made: object = None
+    advice = "ask for less"
+
+    def collect(self):
+        return self.made
+
+
+def inspected(actions, timeout=0, **options):
+    own = Own()
+    return own, Inspected(own, actions, timeout, **options)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -69,29 +85,39 @@ ACTIONS = {
     ],
 )
 def test_an_action_outside_of_its_space_is_told(key, value, message):
-    inspect = Inspector(ACTIONS, timeout=0)
+    own, collector = inspected(ACTIONS)
     more = {key: space.zeros(3, 2) for key, space in ACTIONS.items()}
     more["turn"][0, 0] = 1 + 1e-6
-    made = rollout(3, 2, **more)
-    assert inspect(made) is made
+    own.made = rollout(3, 2, **more)
+    assert collector.collect() is own.made
     more[key][2, 1] = value
     with pytest.raises(CollectorError, match=message):
-        inspect(made)
+        collector.collect()
 
 
 def test_a_collector_may_wait_for_steps_but_not_for_ever():
     times = [0.0]
-    inspect = Inspector({}, timeout=10, clock=lambda: times[0])
+    own, collector = inspected({}, timeout=10, clock=lambda: times[0])
+    own.made = rollout(0, 2)
     for times[0] in (5, 14, 15):
-        inspect(rollout(0, 2))
-    inspect(rollout(1, 2))
+        collector.collect()
+    own.made = rollout(1, 2)
+    collector.collect()
+    own.made = rollout(1, 0)
     for times[0] in (20, 30):
-        inspect(rollout(1, 0))
+        collector.collect()
     times[0] = 31
     with pytest.raises(CollectorError, match=r"no steps for 11 seconds.*run\.env_timeout"):
-        inspect(rollout(1, 0))
+        collector.collect()
 
 
 def test_what_is_no_rollout_is_told():
+    own, collector = inspected({})
+    own.made = {"obs": 0}
     with pytest.raises(CollectorError, match=r"returned a dict: .* reverie\.actors\.collector\.Ro"):
-        Inspector({}, timeout=0)({"obs": 0})
+        collector.collect()
+
+
+def test_the_advice_of_a_collector_is_passed_on():
+    own, collector = inspected({})
+    assert collector.advice == own.advice

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.actors.collector import CollectorError, Rollout
+from reverie.actors.collector import Rollout
+from reverie.actors.inspected import CollectorError
 from reverie.config.errors import ConfigError
 from reverie.spaces import FLAGS
 from reverie.track.sinks.background import Background

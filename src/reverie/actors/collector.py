@@ -1,8 +1,7 @@
 """What flows into a run, and who makes it."""
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,13 +13,6 @@ if TYPE_CHECKING:
     from reverie.learner.policy import Params
 
 Arrays = dict[str, np.ndarray]
-
-ROUNDING = 1e-5
-"""By so much continuous actions may lie beyond -1 and 1."""
-
-
-class CollectorError(RuntimeError):
-    """A collector gives what cannot be trained on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,62 +104,3 @@ def complete(rollout: Rollout, latents: Mapping[str, Space]) -> Rollout:
         for key, space in missing.items()
     }
     return dataclasses.replace(rollout, steps={**rollout.steps, **nothing})
-
-
-class Inspector:
-    """Passes on the rollouts of a collector of the user's, but for mistakes that would not be seen.
-
-    Args:
-        actions: Spaces of the actions.
-        timeout: Seconds for which rollouts may hold no steps, one after the other; 0: no limit.
-        clock: Returns the time in seconds.
-    """
-
-    def __init__(
-        self,
-        actions: Mapping[str, Space],
-        timeout: float,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self._actions, self._timeout, self._clock = actions, timeout, clock
-        self._since: float | None = None
-
-    def __call__(self, rollout: Rollout) -> Rollout:
-        """The rollout.
-
-        Raises:
-            CollectorError: If it is none, the latest ones hold no steps, or an action lies outside
-                of its space.
-        """
-        if not isinstance(rollout, Rollout):
-            raise CollectorError(
-                f"collect() of the collector returned a {type(rollout).__name__}: expected a "
-                f"{Rollout.__module__}.{Rollout.__name__}."
-            )
-        now = self._clock()
-        if rollout.size:
-            self._since = None
-        elif self._since is None:
-            self._since = now
-        elif 0 < self._timeout < now - self._since:
-            raise CollectorError(
-                f"collect() of the collector has returned no steps for {now - self._since:.0f} "
-                "seconds, which is longer than run.env_timeout."
-            )
-        for key, space in self._actions.items():
-            _check_action(key, np.asarray(rollout.steps.get(key, ())), space)
-        return rollout
-
-
-def _check_action(key: str, values: np.ndarray, space: Space) -> None:
-    if values.shape[2:] != space.shape:
-        return  # Replay says what it expects.
-    low, high = -1 - ROUNDING, np.array(1 + ROUNDING)
-    if space.kind == "discrete":
-        low, high = 0, np.reshape(space.classes, space.shape) - 1
-    outside = ~((values >= low) & (values <= high))  # A NaN too.
-    if outside.any():
-        what = f"0 to {high.max()}" if space.kind == "discrete" else "-1 to 1, as the model sees it"
-        raise CollectorError(
-            f"The collector gives {values[outside][0]} as the action {key!r}: expected {what}."
-        )

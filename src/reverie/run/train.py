@@ -162,7 +162,7 @@ def loop(
     hooks = make_hooks(run, monitor, evaluations, callbacks)
 
     # Of several processes none may wait for its compiler while the others update.
-    compiled = not together.alone and compile_update(run)
+    begun = not together.alone and begin_updates(run)
     with run.shutdown.interruptible():
         hand_over(run, collector)
     with contextlib.suppress(Stopped, Cancelled):  # A signal may come during a wait.
@@ -173,7 +173,7 @@ def loop(
 
             full = together.alone and run.replay.ready(config.batch_size)
             if run.learner and (turn.ready or full):
-                compiled = compiled or compile_update(run)
+                begun = begun or begin_updates(run)
                 monitor.updated(update(run, run.learner, turn.steps))
                 hand_over(run, collector)
 
@@ -192,7 +192,7 @@ def collect(run: Run, collector: Collector) -> tuple[Rollout, Turn]:
     config, together = run.config, run.together
     signal = "" if config.replay.priosignal == "model" else config.replay.priosignal
     with run.shutdown.interruptible(), run.watches["environment"]:
-        rollout = complete(run.inspect(collector.collect()), run.latents)
+        rollout = complete(collector.collect(), run.latents)
     if config.run.debug:
         check_numbers(rollout.steps, "rollout")
     turn = together.turn(
@@ -208,8 +208,8 @@ def collect(run: Run, collector: Collector) -> tuple[Rollout, Turn]:
     return rollout, turn
 
 
-def compile_update(run: Run) -> bool:
-    """Waits for the program of updates, if there are any, and checks that there is room for it."""
+def begin_updates(run: Run) -> bool:
+    """What comes before the first one: its program, room for it, and how its memory is kept."""
     if run.learner and run.config.run.train_ratio:
         with run.shutdown.interruptible(), run.watches["update"]:
             run.learner.wait("train", run.batches.example())

@@ -6,8 +6,9 @@ import dataclasses
 import jax
 
 from reverie.actors.cluster.fleet import Fleet
-from reverie.actors.collector import Collector, Inspector, Resumable
+from reverie.actors.collector import Collector, Resumable
 from reverie.actors.host import HostCollector
+from reverie.actors.inspected import Inspected
 from reverie.agent.agent import AgentState
 from reverie.config.schema import Config
 from reverie.envs.vector.vector import VectorEnv
@@ -33,10 +34,9 @@ def open_collector(
     fleet: Fleet | None = None,
 ) -> Collector:
     """What makes the steps of training: environments and the policy, if not others' actors."""
+    own = collector is not None
     if collector is not None:
         run.logger.note(f"Steps come from {collector!r}.")
-        actions = run.learner.agent.act_space if run.learner else {}
-        run.inspect = Inspector(actions, run.config.run.env_timeout)
     elif fleet is not None:
         collector = parallel.open_actors(run, fleet)
     else:
@@ -44,7 +44,8 @@ def open_collector(
     stack.callback(collector.close)
     run.collector = collector
     _go_on(run, collector)
-    return collector
+    actions = run.learner.agent.act_space if run.learner else {}
+    return Inspected(collector, actions, run.config.run.env_timeout) if own else collector
 
 
 def _open_host(run: Run) -> HostCollector:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reverie.actors.collector import Collector, Resumable, Rollout
+from reverie.actors.collector import Collector, Resumable
 from reverie.actors.random_policy import RandomPolicy
 from reverie.clocks import Stopwatch
 from reverie.config.schema import Config
@@ -94,7 +94,6 @@ class Run:
         together: The processes of the run.
         progress: Counts of the run.
         collector: Makes the steps; None before there is one.
-        inspect: Passes on its rollouts, unless something is wrong with them.
         watches: Time the parts of the loop; that of the environment includes the policy's.
         previews: Sequences for reports; drawing them changes nothing in training.
         logger: Receives metrics and messages. As what follows, made when all else was restored.
@@ -115,7 +114,6 @@ class Run:
     together: Together
     progress: Progress = dataclasses.field(default_factory=Progress)
     collector: Collector | None = None
-    inspect: Callable[[Rollout], Rollout] = lambda rollout: rollout
     watches: Mapping[str, Stopwatch] = dataclasses.field(
         default_factory=lambda: {part: Stopwatch() for part in PARTS}
     )
