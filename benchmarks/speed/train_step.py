@@ -46,6 +46,7 @@ def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
     """
     work = make_workload(case.config(), case.obs, scratch)
     batches = [work.batch(seed) for seed in range(2)]
+    flops = _flops(work, batches[0])  # Before all that would be for nothing if they are unknown.
     first = _issue_first(work, batches[0])
     device = work.learner.placement.training[0]
     product = Product(device)
@@ -59,7 +60,6 @@ def measure_train_step(case: TrainCase, scratch: pathlib.Path) -> Record:
             "device_memory_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use"),
         }
     )
-    flops = _flops(work, batches[0])
     record |= _rates(updates, products, product.flops, flops, _parallel(work, device))
     record["flops"] = flops
     if device.platform != "cpu":

@@ -136,9 +136,8 @@ def test_loops_of_unknown_length_without_products_cost_nothing():
     ],
 )
 def test_what_may_hold_products_is_named(function, primitive):
-    with pytest.raises(FlopsError, match=f"of '{primitive}' cannot be counted") as raised:
+    with pytest.raises(FlopsError, match=f"of '{primitive}' cannot be counted"):
         count_flops(function, jnp.eye(3))
-    assert raised.value.primitive == primitive
 
 
 def test_prints_and_what_is_not_used_cost_nothing():

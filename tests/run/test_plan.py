@@ -19,6 +19,7 @@ from reverie.run.parts.start import updates_line
 from reverie.run.planning import device_memory
 from reverie.run.planning.card import LAUNCH, launches
 from reverie.run.planning.device_memory import DeviceMemoryError
+from reverie.run.planning.flops import FlopsError
 from reverie.run.planning.plan import plan
 from reverie.run.scripts import launch
 
@@ -79,7 +80,6 @@ def test_a_described_card_is_estimated(make_config, tmp_path, capsys):
     assert "Measured" not in rows
     assert "of 18.0 GB on rtx4090" in rows["Memory"]
     assert "an estimate" in rows["Note"]
-    assert "unknown" not in rows["Note"]
     assert 0 < made.state < made.program < made.available
     assert made.update > launches(config, {}) * LAUNCH
     assert plan(config, card="l4").update >= made.update
@@ -106,17 +106,13 @@ class Searching(eqx.Module):
         return x + jax.lax.while_loop(small, double, jax.lax.stop_gradient(x))
 
 
-def test_an_encoder_whose_operations_are_unknown_is_planned_and_told(
+def test_an_encoder_whose_operations_are_unknown_can_only_be_measured(
     make_config, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "searching", types.SimpleNamespace(Searching=Searching))
     config = make_config(tmp_path / "run", "--agent.enc.typ", "searching:Searching")
-    made = plan(config, card="h100")
-    rows = dict(made.rows())
-    assert "FLOPs of an update are unknown" in rows["Note"]
-    assert "'while'" in rows["Note"]
-    assert rows["Estimated"].startswith("an update at least ")
-    assert made.update > launches(config, {}) * LAUNCH
+    with pytest.raises(FlopsError, match=r"'while' cannot be counted: only a run on the device"):
+        plan(config, card="h100")
 
 
 def test_a_model_is_not_recommended_for_its_memory_alone_on_a_cpu(planned):

@@ -10,7 +10,7 @@ import numpy as np
 from reverie.agent.agent import Agent
 from reverie.config.schema import Config
 from reverie.learner.compilation.programs import narrow, state_shapes
-from reverie.run.planning.flops import FlopsError, count_flops
+from reverie.run.planning.flops import count_flops
 from reverie.spaces import FLAGS, Space
 
 LAUNCH = 2e-6
@@ -69,15 +69,12 @@ class Estimate:
         state: Bytes of the agent's state.
         program: Bytes while an update runs, the state among them.
         update: Seconds of it.
-        uncounted: What of an update has operations that cannot be counted, which its seconds then
-            leave out; empty where all are counted.
         policy: Seconds in which the actions of all environments are chosen.
     """
 
     state: int
     program: int
     update: float
-    uncounted: str = ""
     policy: float = POLICY_LAUNCHES * LAUNCH
 
 
@@ -86,6 +83,9 @@ def estimate(config: Config, agent: Agent, card: Card) -> Estimate:
 
     The time is that of launches which follow each other, plus the longer of moving the bytes and
     of the products at the published peaks: a real card is slower.
+
+    Raises:
+        FlopsError: If products of the update, in code of the user, cannot be counted.
     """
     with narrow():
         state, key = state_shapes(agent), jax.eval_shape(lambda: jax.random.key(0))
@@ -97,19 +97,12 @@ def estimate(config: Config, agent: Agent, card: Card) -> Estimate:
             return jax.vjp(loss, state.params)[1]
 
         results = _bytes(jax.eval_shape(kept, *arguments))
-        try:
-            flops, uncounted = count_flops(agent.train, *arguments), ""
-        except FlopsError as error:  # In code of the user.
-            flops, uncounted = 0, error.primitive
+        flops = count_flops(agent.train, *arguments)
     size = _bytes(state)
     moved = MOVED * results + 3 * size
     longer = max(moved / card.bandwidth, flops / card.flops)
-    return Estimate(
-        size,
-        size + int(KEPT * results),
-        LAUNCH * launches(config, agent.obs_space) + longer,
-        uncounted,
-    )
+    update = LAUNCH * launches(config, agent.obs_space) + longer
+    return Estimate(size, size + int(KEPT * results), update)
 
 
 def launches(config: Config, obs_space: Mapping[str, Space]) -> int:

@@ -15,22 +15,15 @@ from jax.interpreters import partial_eval
 
 UNCOUNTABLE = frozenset({
     "pure_callback", "io_callback", "ffi_call", "pallas_call", "ragged_dot_general", "fft",
-    "cholesky", "eig", "eigh", "householder_product", "lu", "qr", "schur", "svd",
-    "triangular_solve",
+    "scaled_matmul", "shard_map", "cholesky", "cholesky_update", "eig", "eigh", "geqp3", "geqrf",
+    "hessenberg", "householder_product", "lu", "ormqr", "qr", "schur", "svd", "symmetric_product",
+    "triangular_solve", "tridiagonal", "tridiagonal_solve",
 })  # fmt: skip
-"""Primitives that hold products of which the program does not tell how many."""
+"""Those of JAX's primitives that hold products of which the program does not tell how many."""
 
 
 class FlopsError(ValueError):
-    """Operations of a program that cannot be counted.
-
-    Attributes:
-        primitive: What they belong to.
-    """
-
-    def __init__(self, primitive: str):
-        super().__init__(f"The floating-point operations of {primitive!r} cannot be counted.")
-        self.primitive = primitive
+    """Operations of a program that cannot be counted."""
 
 
 def count_flops(function: Callable, *args: Any) -> int:
@@ -66,7 +59,10 @@ def _count_equation(equation: Any) -> int:
         return _convolution(equation)
     inner = [_count(jaxpr) for jaxpr in core.jaxprs_in_params(params)]
     if name in UNCOUNTABLE or (name == "while" and any(inner)):
-        raise FlopsError(name)
+        raise FlopsError(
+            f"The floating-point operations of {name!r} cannot be counted: only a run on the "
+            "device itself tells how long they take."
+        )
     if name == "cond":
         return max(inner)
     return sum(inner) * (params["length"] if name == "scan" else 1)

@@ -35,11 +35,6 @@ NOTE = (
     "Only the environments were measured, here."
 )
 
-UNCOUNTED = (
-    " FLOPs of an update are unknown, because those of {primitive!r} cannot be counted: its time "
-    "is without any, and so too short."
-)
-
 ROOM = 0.9
 """Of the memory of a device, what programs can take: it is never free of gaps."""
 
@@ -62,7 +57,6 @@ class Plan:
         step: Seconds in which every environment makes one step, with the choice of actions.
         policy: Seconds among them that choose the actions.
         card: Name of the described card; empty where this machine trains.
-        uncounted: What keeps its operations of an update from being known; see `Estimate`.
     """
 
     config: Config
@@ -76,7 +70,6 @@ class Plan:
     step: float
     policy: float
     card: str = ""
-    uncounted: str = ""
 
     @property
     def fits(self) -> bool:
@@ -143,8 +136,7 @@ class Plan:
         replay = self.budget.problem or str(self.budget)
         rows += [("Replay", replay.removeprefix("Replay "))]
         act = f", {_time(self.policy)} of it the policy" if self.model else ""
-        least = "at least " if self.uncounted else ""
-        learn = f"an update {least}{_time(self.update)}, " if self.model else ""
+        learn = f"an update {_time(self.update)}, " if self.model else ""
         how = "Estimated" if self.card else "Measured"
         rows += [
             (how, f"{learn}a step of all environments {_time(self.step)}{act}"),
@@ -152,8 +144,7 @@ class Plan:
             ("Time", f"{_time(self.seconds)} for {run.steps:,} steps, without evaluations"),
         ]
         if self.card:
-            unknown = UNCOUNTED.format(primitive=self.uncounted) if self.uncounted else ""
-            rows += [("Note", NOTE.format(card=self.card) + unknown)]
+            rows += [("Note", NOTE.format(card=self.card))]
         return rows
 
     def _memory(self) -> str:
@@ -175,6 +166,7 @@ def plan(config: Config, card: str = "this") -> Plan:
     Raises:
         ConfigError: If there is no such card, or the configuration does not fit the environment.
         DeviceError: If a device that the configuration asks for does not exist.
+        FlopsError: If operations of an update cannot be counted, for a described card.
     """
     card = card.lower()
     if card not in ("this", *CARDS):
@@ -234,7 +226,6 @@ def _described(config: Config, run: Run, folder: RunFolder, card: str, step: flo
         step=step + found.policy,
         policy=found.policy,
         card=card,
-        uncounted=found.uncounted,
     )
 
 
