@@ -6,6 +6,11 @@ outcome = reverie.train("CartPole-v1", configs="quickstart")
 agent = reverie.load(outcome.logdir)
 """
 
+import os
+
+if os.name != "posix":
+    raise ImportError("Reverie runs on Linux and macOS, and in WSL on Windows.")
+
 from reverie.api import check, load, make, train
 from reverie.clocks import Every
 

@@ -153,14 +153,14 @@ def _reap() -> Iterator[tuple[int, int]]:
     """Process id and wait status of the workers that have ended; kills what they had started."""
     while True:
         try:
-            # The number of a process that nobody has waited for yet cannot be given out again.
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
-        if ended is None:
+        if not pid:
             return
-        _kill_group(ended.si_pid)
-        yield os.waitpid(ended.si_pid, 0)
+        # As long as anything that it has started lives, no new process can get its number.
+        _kill_group(pid)
+        yield pid, status
 
 
 def _tell(messages: Connection, workers: set[int], pid: int, status: int | None) -> None:
@@ -180,5 +180,6 @@ def _kill_all(workers: set[int]) -> None:
 
 
 def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    # macOS forbids it where all of a group have ended and nobody has waited for them yet.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
