@@ -265,7 +265,7 @@ def vector():
         (3, "error", ["3 is neither"]),
         (lambda: None, "error", ["has returned None. Return an instance"]),
         (lambda: Good, "error", ["has returned <class", "Return an instance"]),
-        (lambda size: Good(), "error", ["cannot be built", "size"]),
+        (lambda size: Good(), "error", ["cannot be built", "'size'", "functools.partial"]),
     ],
 )
 @pytest.mark.parametrize("discrete", [False, True])

@@ -134,8 +134,11 @@ class Sized(gymnasium.Env):
 )
 def test_arguments_that_an_environment_does_not_take_are_told(monkeypatch, task, kwargs, reason):
     monkeypatch.setitem(sys.modules, "own_zoo", sys.modules[__name__])
-    with pytest.raises(OptionError, match=f"env.gym.kwargs is {kwargs}, but .*: .*{reason}"):
+    with pytest.raises(
+        OptionError, match=f"env.gym.kwargs is {kwargs}, but .*: .*{reason}"
+    ) as caught:
         make(task, {"kwargs": kwargs})
+    assert "--env.gym.kwargs.NAME VALUE" in str(caught.value)
 
 
 def test_an_error_inside_of_a_constructor_stays_what_it_is(monkeypatch):

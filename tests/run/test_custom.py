@@ -139,6 +139,22 @@ def test_arguments_that_nothing_takes_are_refused(env):
         custom.limited(config, custom.resolve(env))
 
 
+class Sized(Counting):
+    def __init__(self, size):
+        super().__init__(len(size))
+
+
+def test_a_class_that_needs_arguments_says_how_they_are_given(tmp_path):
+    with pytest.raises(OptionError, match=r"'size'.* functools.partial\(MyEnv"):
+        reverie.train(Sized, configs="debug", logdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_type_error_inside_of_a_constructor_stays_what_it_is(tmp_path):
+    with pytest.raises(TypeError, match="has no len"):
+        reverie.train(functools.partial(Sized, 3), configs="debug", logdir=tmp_path / "run")
+
+
 def test_a_vector_of_environments_says_what_to_pass():
     vector = gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync")
     with pytest.raises(TypeError, match=r"vector of environments .* run.envs"):

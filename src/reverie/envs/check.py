@@ -28,7 +28,7 @@ from reverie.envs.flat.masks import valid_actions
 from reverie.envs.notes import Finding, notes, of_wrappers, resize_note
 from reverie.envs.registry import factory_of, split
 from reverie.envs.vector.backend import pickle_problem
-from reverie.envs.wrappers import require_env, wrap
+from reverie.envs.wrappers import called, require_env, wrap
 from reverie.options import ForeignConfig
 from reverie.spaces import mask_keys
 
@@ -96,7 +96,7 @@ def _build_and_inspect(
         mend = "Build everything inside the factory; until then only run.env_backend=sync works."
         yield Finding("warning", f"{problem[0].upper()}{problem[1:]}.", mend)
     try:
-        env = factory()
+        env = called(factory)
     except _EXPLAINED as error:
         yield Finding("error", str(error))
         return

@@ -13,7 +13,7 @@ import numpy as np
 
 from reverie.config.errors import ConfigError
 from reverie.config.named import by_name
-from reverie.envs.errors import NotAnEnvError, SpaceError
+from reverie.envs.errors import NotAnEnvError, OptionError, SpaceError
 from reverie.envs.flat.conform import Conform, is_wrapped, name_of, wrapper_of
 from reverie.envs.flat.convert import short
 from reverie.envs.flat.converter import Bounds
@@ -132,7 +132,20 @@ def require_env(env: Any) -> None:
 
 def made(factory: Callable[[], gymnasium.Env], options: Mapping[str, Any]) -> gymnasium.Env:
     """Makes an environment and wraps it; as a `functools.partial` it goes to other processes."""
-    return wrap(factory(), **options)
+    return wrap(called(factory), **options)
+
+
+def called(factory: Callable[[], gymnasium.Env]) -> gymnasium.Env:
+    """What a function of the user makes; says how to give arguments, where it needs some."""
+    try:
+        return factory()
+    except TypeError as error:
+        if error.__traceback__ and error.__traceback__.tb_next:
+            raise  # Not the call has failed, but something inside.
+        raise OptionError(
+            f"The environment cannot be built without arguments: {error}. Pass it with them, such "
+            "as functools.partial(MyEnv, size=3)."
+        ) from error
 
 
 def limited(factory: Callable[[], gymnasium.Env], steps: int) -> gymnasium.Env:

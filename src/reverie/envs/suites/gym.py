@@ -53,7 +53,8 @@ def make(name: str, kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
             raise  # Not the call has failed, but something inside.
         given = dict(kwargs or {})
         raise OptionError(
-            f"env.gym.kwargs is {given}, but {name} is made otherwise: {call}."
+            f"env.gym.kwargs is {given}, but {name} is made otherwise: {call}. Each argument is "
+            "given as --env.gym.kwargs.NAME VALUE."
         ) from error
     except gym_error.DependencyNotInstalled as error:
         raise MissingPackageError(_install(name, error)) from error
