@@ -192,6 +192,20 @@ def test_one_failure_too_many_stops_with_the_traceback_of_the_environment(backen
     assert "one failure more than the 2 in 3600 seconds" in caplog.text
 
 
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_an_environment_at_the_end_of_its_data_stops_with_that(backend):
+    class OfData(Breaking):
+        def step(self, action):
+            return next(iter([]))
+
+    with make([OfData], backend, limit=0) as vector:
+        vector.reset()
+        with pytest.raises((StopIteration, WorkerError)) as error:
+            act(vector, GO)
+    said = str(error.value) if backend == "async" else "".join(error.value.__notes__)
+    assert "raised StopIteration.\nAt step 1 of its episode, in test_envs_restarts.py" in said
+
+
 def test_restarts_before_the_window_are_forgotten(clock):
     with make([Breaking], "sync", limit=1, window=0.3) as vector:
         vector.reset()

@@ -102,6 +102,20 @@ def test_an_exception_arrives_with_its_own_traceback(vector):
     assert "test_envs_workers.py" in str(error.value)
 
 
+def test_an_environment_that_ends_its_program_says_where(capfd):
+    class Windowed(Fragile):
+        def step(self, action):
+            sys.exit("the window was closed")
+
+    with VectorEnv([Windowed], "async", seeds=0, timeout=LONG) as vector:
+        vector.reset()
+        with pytest.raises(WorkerError, match="SystemExit: the window was closed") as error:
+            act(vector, 0)
+    assert error.value.reason == "raised"
+    assert "At step 1 of its episode, in test_envs_workers.py, line" in str(error.value)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("action", "name"), [(2, "SIGKILL"), (4, "SIGSEGV")])
 def test_a_dead_process_is_named_with_its_signal(vector, action, name):
     vector.reset()

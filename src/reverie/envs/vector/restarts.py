@@ -75,7 +75,8 @@ class Restarts:
             Cancelled: If the run is to end.
         """
         self._check()
-        delay = max(self.allow(index, error) for index, error in failures.items())
+        # No generator: a StopIteration, such as that of `next`, would leave one as another error.
+        delay = max([self.allow(index, error) for index, error in failures.items()])
         end = time.monotonic() + delay
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, TICK))

@@ -57,7 +57,7 @@ def run(connection: Connection) -> None:
             _serve(connection, env)
         finally:
             env.close()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         summary = raised(error, env.get_wrapper_attr("steps") if env else 0)
         # When the parent has ended, there is nobody left who could be told.
         with contextlib.suppress(ConnectionError):
