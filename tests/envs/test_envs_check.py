@@ -246,6 +246,11 @@ class BadEnd(Good):
 
 class NoEnv:
     observation_space, action_space = Good.observation_space, Good.action_space
+    step = Good.step
+
+
+class SeveralAgents(NoEnv):
+    possible_agents = ("red", "blue")
 
 
 def vector():
@@ -262,6 +267,9 @@ def vector():
         (NoEnv, "error", ["NoEnv", "gymnasium.Env"]),
         (vector, "error", ["vector of environments", "run.envs"]),
         (vector(), "error", ["vector of environments", "run.envs"]),
+        (NoEnv(), "error", ["NoEnv", "gymnasium.Env"]),
+        (SeveralAgents(), "error", ["SeveralAgents", "several agents"]),
+        (SeveralAgents, "error", ["SeveralAgents", "several agents"]),
         (3, "error", ["3 is neither"]),
         (lambda: None, "error", ["has returned None. Return an instance"]),
         (lambda: Good, "error", ["has returned <class", "Return an instance"]),

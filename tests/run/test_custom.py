@@ -161,6 +161,14 @@ def test_a_vector_of_environments_says_what_to_pass():
         custom.resolve(vector)
 
 
+def test_an_instance_of_another_interface_says_what_to_do():
+    class Dm:
+        observation_spec = action_spec = reset = step = None
+
+    with pytest.raises(TypeError, match=r"no gymnasium.Env .*Dm. .* --task dm_module:factory"):
+        custom.resolve(Dm())
+
+
 def test_a_function_that_returns_one_object_twice_is_refused():
     env = Counting()
     with pytest.raises(OptionError, match="Environment 1 is the same object"):

@@ -71,7 +71,7 @@ def check(
         options = {**options, "bounds": "error"}
     found: list[Finding] = []
     try:
-        if isinstance(source, gymnasium.Env | gymnasium.vector.VectorEnv):
+        if isinstance(source, gymnasium.Env) or (hasattr(source, "step") and not callable(source)):
             found += _inspect(source, steps, agent, "gym")
         else:
             found += _build_and_inspect(source, options, steps, agent)

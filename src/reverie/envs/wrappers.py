@@ -124,10 +124,14 @@ def require_env(env: Any) -> None:
             f"What makes the environment has returned {short(env)}. Return an instance of a "
             "gymnasium.Env."
         )
-    raise NotAnEnvError(
-        f"This is no gymnasium.Env but a {kind}. Derive its class from gymnasium.Env"
-        + ("; environments of the package gym need gymnasium instead." if "gym" in kind else ".")
-    )
+    mend = "Derive its class from gymnasium.Env."
+    if hasattr(env, "possible_agents"):
+        mend = "It has several agents, and Reverie trains one: wrap it so that one of them acts."
+    elif hasattr(env, "observation_spec"):
+        mend = "One of dm_env is trained by its name: --task dm_module:factory."
+    elif "gym" in kind:
+        mend = "Environments of the package gym need gymnasium instead, whose step returns five."
+    raise NotAnEnvError(f"This is no gymnasium.Env but a {kind}. {mend}")
 
 
 def made(factory: Callable[[], gymnasium.Env], options: Mapping[str, Any]) -> gymnasium.Env:

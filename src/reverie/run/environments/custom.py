@@ -34,12 +34,12 @@ def resolve(env: EnvLike) -> EnvSource:
     if script := sys.modules.get("__mp_main__"):
         # What multiprocessing has spawned knows its script by a name that no process of ours does.
         cloudpickle.register_pickle_by_value(script)
-    if isinstance(env, gymnasium.vector.VectorEnv):
-        require_env(env)
     if isinstance(env, gymnasium.Env):
         return _instance(env)
     if callable(env):
         return EnvSource(f"{CUSTOM}_{tag(env)}", custom=env)
+    if hasattr(env, "step"):
+        require_env(env)
     raise TypeError(
         f"An environment is a task name, a gymnasium id, a gymnasium.Env, its class or a function "
         f"that makes one; got {type(env).__name__}."
