@@ -52,6 +52,14 @@ def test_an_error_of_jax_without_a_text_leaves_no_brackets(no_devices):
         devices._find("tpu")
 
 
+@pytest.mark.parametrize("use", [configure, lambda: devices.choose(None)])
+def test_a_fork_of_a_process_with_jax_is_told_what_to_do(monkeypatch, use):
+    devices.choose(None)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with pytest.raises(DeviceError, match=r"get_context\('spawn'\)"):
+        use()
+
+
 def test_no_devices_beyond_the_cores_are_simulated_unasked():
     script = """
         from reverie.learner.placement import devices

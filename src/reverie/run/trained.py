@@ -15,6 +15,7 @@ from reverie.envs import errors
 from reverie.envs.flat.convert import short
 from reverie.envs.flat.converter import Converter
 from reverie.envs.vector.vector import VectorEnv
+from reverie.learner.placement.devices import require_own_process
 from reverie.learner.policy import Policy
 from reverie.run.environments import custom, film
 from reverie.run.environments.source import EnvSource
@@ -79,7 +80,6 @@ class TrainedAgent:
         self._converter = converter
         self._permitted = permitted
         self._evaluations = 0
-        self._process = os.getpid()
         self.step = step
 
     @property
@@ -123,7 +123,7 @@ class TrainedAgent:
             ValueMismatchError: If the observation does not fit the space of the run.
             ValueError: If the mode, the state or the number of environments is something else.
         """
-        self._stay()
+        require_own_process()
         if mode not in ("train", "eval"):
             raise ValueError(f"The mode is {mode!r}: expected 'train' or 'eval'.")
         if not isinstance(state, PolicyState | None):
@@ -207,7 +207,7 @@ class TrainedAgent:
             FilmingError: If it has no image to film: no image observation, and no render mode
                 `rgb_array`.
         """
-        self._stay()
+        require_own_process()
         if not isinstance(episodes, int | np.integer) or episodes < 1:
             raise ValueError(f"The number of episodes is {episodes!r}: expected 1 or more.")
         config, settings = self._config, self._config.run
@@ -237,16 +237,6 @@ class TrainedAgent:
             how = {"seed": seed, "mode": mode}
             fps = source.fps(config.logger.fps)
             return film.film_episodes(self._policy, vector, episodes, path, fps, **how)[0]
-
-    def _stay(self) -> None:
-        """Raises in a fork of the process: JAX lacks its threads there, and would wait for ever."""
-        if os.getpid() != self._process:
-            folder = os.fspath(self._config.logdir)
-            raise RuntimeError(
-                "The agent was loaded in another process, and JAX does not work in a fork of it. "
-                "Start processes by multiprocessing.get_context('spawn'), and call "
-                f"reverie.load({folder!r}) in each."
-            )
 
     def _rows(self, obs: Any, count: int) -> list[Any]:
         """The observations of many environments one by one."""

@@ -137,6 +137,22 @@ def choose(wanted: Device | str | None) -> Device:
         ) from error
 
 
+def require_own_process() -> None:
+    """Raises DeviceError in a fork: JAX lacks its threads there, and would wait for ever."""
+    if _first_process() != os.getpid():
+        raise DeviceError(
+            "This process is a fork of one in which JAX was used, and JAX does not work in it. "
+            "Start processes by multiprocessing.get_context('spawn'), and call reverie.load or "
+            "reverie.train in each."
+        )
+
+
+@functools.cache
+def _first_process() -> int:
+    """The process that was the first to use devices, which its forks inherit."""
+    return os.getpid()
+
+
 @dataclasses.dataclass(frozen=True)
 class Placement:
     """The devices of a learner.
@@ -293,6 +309,7 @@ def _open_cpu_devices(count: int) -> None:
 
 
 def _find(platform: str) -> list[Device]:
+    require_own_process()
     try:
         return jax.devices() if platform == "auto" else jax.devices(platform)
     except (RuntimeError, AssertionError) as error:  # JAX asserts that a plugin is installed.
