@@ -7,11 +7,12 @@ import threading
 import time
 
 import jax
+import numpy as np
 import pytest
 
 from reverie.config.errors import ConfigError
 from reverie.learner.compilation import compiler
-from reverie.learner.compilation.programs import Program
+from reverie.learner.compilation.programs import Program, specs
 from reverie.learner.learner import Learner
 from reverie.learner.policy import Policy
 
@@ -36,6 +37,18 @@ def test_programs_are_compiled_in_the_order_of_their_preparation(
 def test_what_cannot_run_without_compiling_says_so_at_once():
     with jax.disable_jit(), pytest.raises(ConfigError, match="JAX_DISABLE_JIT is set"):
         Program("update", lambda x: x, lambda x: (x,), "cpu")
+
+
+def test_types_are_promoted_in_a_process_that_is_strict_with_its_own():
+    placed = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    program = Program("sum", lambda x: (x > 0) + x, lambda x: (specs(x["x"], placed),), "cpu")
+    before = jax.config.values["jax_numpy_dtype_promotion"]
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    try:
+        add = compiler.Compiler().get(program, {"x": np.zeros(2, np.int32)})
+    finally:
+        jax.config.update("jax_numpy_dtype_promotion", before)
+    assert add(np.array([1, -1], np.int32)).tolist() == [2, -1]
 
 
 @pytest.fixture

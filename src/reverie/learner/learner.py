@@ -12,7 +12,7 @@ from reverie.learner import nonfinite
 from reverie.learner.acting import Acting
 from reverie.learner.checkpoints import tree
 from reverie.learner.compilation.compiler import Compiler, background
-from reverie.learner.compilation.programs import narrow, size, state_shapes
+from reverie.learner.compilation.programs import size, standard, state_shapes
 from reverie.learner.placement.devices import Placement
 from reverie.learner.placement.layout import Layout
 from reverie.learner.policy import Arrays, Params, PyTree
@@ -272,7 +272,7 @@ class Learner:
         self._acting.restart(self.updates, self._state.params)
 
     def _init_carry(self, size: int) -> PyTree:
-        with narrow():
+        with standard():
             return self.agent.init_carry(size)
 
     def _next(self, counter: str) -> np.uint32:

@@ -14,7 +14,7 @@ from reverie.learner.checkpoints import checkpoint, tree
 from reverie.learner.checkpoints.checkpoint import Checkpoint, CheckpointError
 from reverie.learner.checkpoints.transfer import PARAMS
 from reverie.learner.compilation.compiler import Compiler
-from reverie.learner.compilation.programs import Batch, Program, narrow, size, specs, state_shapes
+from reverie.learner.compilation.programs import Batch, Program, size, specs, standard, state_shapes
 
 PyTree = Any
 Arrays = dict[str, np.ndarray]
@@ -122,7 +122,7 @@ class Policy:
 
     def init(self, num: int) -> PyTree:
         """What is remembered of `num` environments before their first step."""
-        with narrow():
+        with standard():
             return jax.device_put(self.agent.init_carry(num), self.device)
 
     def act(

@@ -1,6 +1,7 @@
 """Functions as programs for devices, compiled ahead: the only place that uses `jax.jit`."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -60,18 +61,20 @@ class Program:
         Raises:
             DeviceError: If devices cannot share the batch evenly.
         """
-        with narrow():
+        with standard():
             return self._jitted.lower(*self._inputs(batch))
 
 
-def narrow() -> Any:
-    """Inside, JAX has 32 bits, also in a process that has switched it to 64."""
-    return jax.enable_x64(False)
+@contextlib.contextmanager
+def standard() -> Iterator[None]:
+    """Inside, JAX has 32 bits and promotes types, also in a process with other settings."""
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def state_shapes(agent: Any) -> PyTree:
     """The state of an agent as shapes and types, without making one."""
-    with narrow():
+    with standard():
         return jax.eval_shape(lambda: agent.init(jax.random.key(0)))
 
 

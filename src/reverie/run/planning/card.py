@@ -9,7 +9,7 @@ import numpy as np
 
 from reverie.agent.agent import Agent
 from reverie.config.schema import Config
-from reverie.learner.compilation.programs import narrow, state_shapes
+from reverie.learner.compilation.programs import standard, state_shapes
 from reverie.run.planning.flops import count_flops
 from reverie.spaces import FLAGS, Space
 
@@ -87,7 +87,7 @@ def estimate(config: Config, agent: Agent, card: Card) -> Estimate:
     Raises:
         FlopsError: If products of the update, in code of the user, cannot be counted.
     """
-    with narrow():
+    with standard():
         state, key = state_shapes(agent), jax.eval_shape(lambda: jax.random.key(0))
         carry = jax.eval_shape(lambda: agent.init_carry(config.batch_size))
         arguments = (state, carry, batch(config, agent), key)
