@@ -92,7 +92,7 @@ def test_callbacks_see_the_run_after_every_step(tmp_path, capfd):
 
 @pytest.mark.parametrize("script", ["train", "train_eval"])
 def test_a_run_trains_on_what_a_collector_of_ones_own_gives(tmp_path, capfd, script, cache):
-    options = {"run.steps": 600, "run.train_ratio": 8, "run.log_every": 1e-3, "script": script}
+    options = {"run.steps": 600, "run.train_ratio": 1, "run.log_every": 1e-3, "script": script}
     options |= {"run.eval_every": 1e-3, "run.eval_eps": 1, "run.eval_envs": 1, "run.debug": True}
     outcome = example("own_collector").main(
         **options, configs="debug", logdir=tmp_path / "run", **{"jax.cache_dir": cache}

@@ -43,7 +43,8 @@ def test_a_run_without_a_decoder_reports_its_losses_alone(make_config, tmp_path,
     monkeypatch.setattr(Learner, "ready", lambda learner, kind, batch: True)
     words = ["--agent.objectives", *(name for name in PAPER if name != "reconstruction")]
     words += ["--run.report_every", "1e-6", "--run.log_every", "1e-6", "--run.side_share", "1"]
-    launch(make_config(tmp_path, *words, "--run.steps", "60"))
+    # That such an agent trains: tests/agent/test_objectives.py.
+    launch(make_config(tmp_path, *words, "--run.steps", "60", "--run.train_ratio", "0"))
     records = read_jsonl(tmp_path / "metrics.jsonl")
     assert any("report/loss/dyn" in record for record in records)
     assert not (tmp_path / "openloop").exists()
