@@ -139,3 +139,24 @@ def test_the_command_can_take_signals_before_it_imports_packages():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
+
+
+def test_checkpoints_and_scores_are_read_without_jax():
+    code = (
+        "import sys, reverie.learner.checkpoints.checkpoint, reverie.run.allocator, "
+        "reverie.run.plot; print(*{'jax'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+def test_names_that_packages_load_late_are_there():
+    from reverie import learner, run
+    from reverie.run import scripts
+
+    for name in learner._HOMES:
+        assert getattr(learner, name).__name__ == name
+    assert run.launch is scripts.launch
+    for package in (learner, run):
+        with pytest.raises(AttributeError, match=f"'{package.__name__}' has no attribute 'nobody'"):
+            _ = package.nobody

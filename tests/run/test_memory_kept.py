@@ -1,5 +1,6 @@
 """A run keeps the working memory of small updates, and gives it back at its end."""
 
+import inspect
 import resource
 import subprocess
 import sys
@@ -16,11 +17,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 KEPT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from test_memory_kept import faults
+import resource, sys
+import numpy as np
 from reverie.run.allocator import keep_memory, memory_given_back
 
+exec(sys.argv[1])
 with memory_given_back():
     keep_memory(int(sys.argv[2]))
     print(faults())
@@ -70,9 +71,9 @@ def test_what_compiling_has_left_is_given_back():
 
 
 def test_blocks_of_small_updates_are_kept_and_those_of_large_ones_mapped():
-    folder = __file__.rpartition("/")[0]
-    kept, after_kept = printed(KEPT, folder, str(2**27))
-    mapped, after_mapped = printed(KEPT, folder, str(2**30))
+    code = inspect.getsource(faults)
+    kept, after_kept = printed(KEPT, code, str(2**27))
+    mapped, after_mapped = printed(KEPT, code, str(2**30))
     assert kept < min(mapped, after_kept, after_mapped) // 10
 
 
