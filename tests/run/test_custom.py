@@ -1,6 +1,7 @@
 """What users may pass as environment, and what becomes of it."""
 
 import functools
+import importlib
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from gymnasium import spaces as gs
 import reverie
 from reverie.config.errors import ConfigError
 from reverie.config.load import load
-from reverie.envs.errors import OptionError
+from reverie.envs.errors import OptionError, WorkerError
 from reverie.envs.registry import factory_of, make
 from reverie.envs.vector.vector import VectorEnv
 from reverie.run.environments import custom
@@ -283,6 +284,14 @@ def test_a_class_is_trained_by_its_name(beside, backend):
     outcome = launch(config)
     lengths = {r["episode/length"] for r in read_jsonl(outcome.logdir / "scores.jsonl")}
     assert lengths == {7}
+
+
+def test_a_module_that_trains_when_it_is_imported_does_not_train_in_processes(beside):
+    how = {"configs": "debug", "logdir": str(beside / "run"), "run.env_backend": "async"}
+    with (beside / "own_env.py").open("a") as file:
+        file.write(f"import reverie\nreverie.train(Target, **{how})\n")
+    with pytest.raises(WorkerError, match=r"if __name__ == '__main__'"):
+        importlib.import_module("own_env")
 
 
 def test_a_class_of_a_script_that_was_spawned_goes_to_processes(beside, monkeypatch):

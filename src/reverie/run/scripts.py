@@ -7,6 +7,7 @@ from reverie.actors.cluster.fleet import Fleet, open_fleet
 from reverie.actors.collector import Collector
 from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
+from reverie.envs.vector import worker
 from reverie.run.environments.source import EnvSource
 from reverie.run.eval_only import eval_only
 from reverie.run.hooks import Hook
@@ -32,9 +33,14 @@ def launch(
     The arguments are those of `train`; script parallel opens its actors here if none are given.
 
     Raises:
-        ConfigError: If a callback, sink or collector cannot be used as one, or there is no
-            training loop.
+        ConfigError: If a callback, sink or collector cannot be used as one, there is no training
+            loop, or a process of an environment gets here by importing its module.
     """
+    if worker.importing:
+        raise ConfigError(
+            "The module of the environment trains when it is imported, and so would every process "
+            "of an environment. Put that below the line if __name__ == '__main__': of the module."
+        )
     if config.script == "eval_only":
         if callbacks or sinks or collector:
             raise ConfigError(

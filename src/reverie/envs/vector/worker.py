@@ -40,19 +40,26 @@ from reverie.envs.vector.local import build, play
 LENGTH = struct.Struct("!Q")
 """In front of each answer: so many bytes follow."""
 
+importing = False
+"""Whether this process is importing the module of its environment."""
+
 _PR_SET_PDEATHSIG = 1
 _POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(connection: Connection) -> None:
     """Serves one environment until the parent closes it, and tells whatever it raises."""
+    global importing
     env = None
     try:
         pickled, seed = connection.recv()
         # Forked siblings share the state of the global generators until they are seeded apart.
         random.seed(seed)
         np.random.seed(seed)
-        env = build(pickle.loads(pickled))
+        importing = True
+        factory = pickle.loads(pickled)
+        importing = False
+        env = build(factory)
         try:
             _serve(connection, env)
         finally:
