@@ -7,6 +7,7 @@ module.
 
 import gc
 import os
+import sys
 
 import jax
 import jaxtyping
@@ -25,8 +26,10 @@ jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # XLA reads them when it first compiles; processes that tests start have them too.
 os.environ.setdefault("XLA_FLAGS", QUICK)
-# Many tests start processes, which read their modules compiled.
+# Many tests start processes, which read their modules compiled, and pytest takes seconds to rewrite
+# the assertions of those that have changed.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # A process reads its token for a local Ray once, and some tests have a home folder of their own.
 os.environ["RAY_AUTH_TOKEN"] = "of-the-tests" * 4
 
