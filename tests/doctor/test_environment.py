@@ -10,7 +10,7 @@ from reverie.doctor import environment
 TINY = [
     r"--.*\.deter", "32", r"--.*\.hidden", "32", r"--.*\.units", "32", r"--.*\.layers", "1",
     r"--.*\.stoch", "4", "--batch_length", "8", "--report_length", "8", "--agent.imag_length", "3",
-    "--agent.imag_last", "2",
+    "--agent.imag_last", "2", "--batch_size", "8",
 ]  # fmt: skip
 
 

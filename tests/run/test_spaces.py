@@ -10,8 +10,9 @@ from gymnasium import spaces as gs
 
 import reverie
 from reverie.config.errors import ConfigError
-from reverie.config.load import load_run
+from reverie.config.load import load
 from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.run.environments.source import EnvSource
 from reverie.track.sinks.jsonl import read_jsonl
 
 # Environment processes cannot import test modules.
@@ -159,7 +160,10 @@ def test_a_size_that_does_not_fit_is_refused_by_its_option(train, shapes):
         train(space, gs.Discrete(2), **{"env.gym.size": [84, 84]})
 
 
-def test_images_of_other_sizes_are_resized_to_one_that_fits(train, tmp_path):
+def test_images_of_other_sizes_are_resized_to_one_that_fits():
     space = gs.Dict({"a": gs.Box(0, 255, (84, 84, 3), np.uint8)})
-    assert train(space, gs.Discrete(2), **{"run.train_ratio": 0}).steps == 20
-    assert load_run(["--logdir", str(tmp_path)]).env.gym.size == (80, 80)
+    config = load(configs="debug", overrides={"task": "custom_Sampled"})
+    source = EnvSource(config.task, config.env, lambda: Sampled(space, gs.Discrete(2)))
+    found = source.resolved(config)
+    assert found.config.gym.size == (80, 80)
+    assert found.factory()().reset()[0]["a"].shape == (80, 80, 3)

@@ -10,7 +10,7 @@ import pytest
 
 import reverie
 from reverie.config.errors import ConfigError
-from reverie.config.load import load
+from reverie.config.load import load, load_run
 from reverie.envs.errors import ValueMismatchError
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.learner import Learner
@@ -263,6 +263,7 @@ def test_images_of_a_size_that_no_encoder_takes_are_resized(cache, tmp_path):
     reverie.train(Tiny, "debug", **options)
     action, _ = reverie.load(tmp_path / "run").policy(np.zeros((30, 30, 3), np.uint8))
     assert Tiny.action_space.contains(action)
+    assert load_run(["--logdir", str(tmp_path / "run")]).env.gym.size == (48, 48)
     options |= {"logdir": str(tmp_path / "other"), "env.gym.size": [32, 33]}
     with pytest.raises(ConfigError, match=r"32x33"):
         reverie.train(Tiny, "debug", **options)
