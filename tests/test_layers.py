@@ -14,6 +14,7 @@ LAYERS = {
     "clocks": -1,
     "machine": -1,
     "extras": -2,
+    "errors": -2,
     "options": -2,
     "catalog": -1,
     "config": 0,
@@ -145,6 +146,15 @@ def test_checkpoints_and_scores_are_read_without_jax():
     code = (
         "import sys, reverie.learner.checkpoints.checkpoint, reverie.run.allocator, "
         "reverie.run.plot; print(*{'jax'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+def test_processes_of_environments_start_without_the_configuration():
+    code = (
+        "import sys, reverie.envs.vector.worker; "
+        "print(*{'pydantic', 'yaml', 'reverie.config'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []

@@ -1,33 +1,12 @@
-"""The exception of the configuration, notes on others, and the search for nearest known names."""
+"""The search for nearest known names; exceptions and notes on them have a home of their own."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used.
-
-    The message is complete: it names the key, the value, where the value came from, what was
-    expected and what to do. The command line prints it alone, without a traceback.
-    """
-
-
-class Note(str):
-    """What we add to an exception of others, as its note, so that the command explains it.
-
-    Libraries add notes too, such as JAX, which explain nothing.
-    """
-
-
-def is_own(error: BaseException) -> bool:
-    """Whether its message was written for users."""
-    return type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
-
-
-def own_notes(error: BaseException) -> list[str]:
-    """Those of its notes that are ours."""
-    return [note for note in getattr(error, "__notes__", ()) if isinstance(note, Note)]
-
+from reverie.errors import ConfigError as ConfigError
+from reverie.errors import Note as Note
+from reverie.errors import is_own as is_own
+from reverie.errors import own_notes as own_notes
 
 ELSEWHERE = {
     "config": "configs",

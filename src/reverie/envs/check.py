@@ -2,13 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 
-from reverie.config.errors import ConfigError
-from reverie.config.sections.agent import AgentConfig
 from reverie.envs.errors import (
     MissingDataError,
     MissingPackageError,
@@ -29,8 +27,11 @@ from reverie.envs.notes import Finding, notes, of_wrappers, resize_note
 from reverie.envs.registry import factory_of, split
 from reverie.envs.vector.backend import pickle_problem
 from reverie.envs.wrappers import called, require_env, wrap
-from reverie.options import ForeignConfig
+from reverie.errors import ConfigError
 from reverie.spaces import mask_keys
+
+if TYPE_CHECKING:
+    from reverie.config.sections.agent import AgentConfig
 
 DARK = 32
 """Brightness of a pixel that an image of colours has somewhere within a few steps."""
@@ -50,7 +51,7 @@ def check(
     options: Mapping[str, Any] | None = None,
     *,
     steps: int = 200,
-    agent: AgentConfig | None = None,
+    agent: "AgentConfig | None" = None,
 ) -> list[Finding]:
     """Checks an environment by building it and playing random actions.
 
@@ -85,7 +86,7 @@ def _build_and_inspect(
     source: str | Callable[[], gymnasium.Env],
     options: Mapping[str, Any] | None,
     steps: int,
-    agent: AgentConfig | None,
+    agent: "AgentConfig | None",
 ) -> Iterator[Finding]:
     if not isinstance(source, str) and not callable(source):
         problem = f"{source!r} is neither a task nor an environment, a class or a function."
@@ -120,7 +121,7 @@ def _build_and_inspect(
 
 
 def _inspect(
-    env: Any, steps: int, agent: AgentConfig | None, suite: str, sized: bool = False
+    env: Any, steps: int, agent: "AgentConfig | None", suite: str, sized: bool = False
 ) -> Iterator[Finding]:
     try:
         require_env(env)
@@ -175,10 +176,11 @@ def _check_play(wrapped: gymnasium.Env, steps: int) -> Iterator[Finding]:
 
 
 def _check_images(
-    wrapped: gymnasium.Env, agent: AgentConfig | None, suite: str, sized: bool
+    wrapped: gymnasium.Env, agent: "AgentConfig | None", suite: str, sized: bool
 ) -> Iterator[Finding]:
     # The configuration loads the suites of other packages, which may import this one.
     from reverie.config.checks import check_spaces, fitting_size
+    from reverie.config.sections.agent import AgentConfig
 
     agent = agent or AgentConfig()
     obs, act = spaces(wrapped)
@@ -207,6 +209,7 @@ def _check_brightness(wrapped: gymnasium.Env, record: list) -> Iterator[Finding]
 def _foreign(suite: str) -> bool:
     """Whether a suite has any package's environments, whose images training resizes."""
     from reverie.config.sections.env import EnvConfig  # As above.
+    from reverie.options import ForeignConfig
 
     return isinstance(getattr(EnvConfig(), suite), ForeignConfig)
 

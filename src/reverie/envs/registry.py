@@ -10,7 +10,6 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
-from pydantic import ValidationError
 
 from reverie.catalog import SUITES, Suite, announced
 from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError, did_you_mean
@@ -169,6 +168,8 @@ def _module(suite: Suite) -> ModuleType:
 def _complete(suite: Suite, options: Mapping[str, Any]) -> dict[str, Any]:
     """Checks options and adds the defaults of the others."""
     # The configuration loads the suites of other packages, which may import this module.
+    from pydantic import ValidationError
+
     from reverie.config.sections.env import EnvConfig
     from reverie.config.syntax.keys import leaves
 

@@ -11,14 +11,13 @@ from typing import Any, SupportsFloat
 import gymnasium
 import numpy as np
 
-from reverie.config.errors import ConfigError
-from reverie.config.named import by_name
 from reverie.envs.errors import NotAnEnvError, OptionError, SpaceError
 from reverie.envs.flat.conform import Conform, is_wrapped, name_of, wrapper_of
 from reverie.envs.flat.convert import short
 from reverie.envs.flat.converter import Bounds
 from reverie.envs.flat.logs import merged
 from reverie.envs.flat.masks import InfoMasks, MaskFromInfo, gives_masks
+from reverie.errors import ConfigError
 
 
 def wrap(
@@ -86,6 +85,8 @@ def _prepared(env: gymnasium.Env, repeat: int, wrappers: Sequence[str]) -> gymna
 
 def _wrapped_by(name: str, env: gymnasium.Env) -> gymnasium.Env:
     """An environment inside of the wrapper with a name."""
+    from reverie.config.named import by_name  # The configuration takes longest to import.
+
     option = "env.gym.wrappers"
     make = by_name(option, name, {})
     try:

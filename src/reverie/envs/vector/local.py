@@ -7,10 +7,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.config.errors import Note, is_own, own_notes
 from reverie.envs.errors import OptionError, raised
 from reverie.envs.flat.logs import only_logs
 from reverie.envs.wrappers import wrap
+from reverie.errors import Note, is_own, own_notes
 
 Outcome = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
 

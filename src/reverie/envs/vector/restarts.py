@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from reverie.config.errors import is_own
 from reverie.envs.errors import Cancelled
 from reverie.envs.vector.seeds import env_seed
+from reverie.errors import is_own
 
 if TYPE_CHECKING:
     from reverie.config.schema import RunConfig
