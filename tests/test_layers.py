@@ -158,15 +158,3 @@ def test_processes_of_environments_start_without_the_configuration():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
-
-
-def test_names_that_packages_load_late_are_there():
-    from reverie import learner, run
-    from reverie.run import scripts
-
-    for name in learner._HOMES:
-        assert getattr(learner, name).__name__ == name
-    assert run.launch is scripts.launch
-    for package in (learner, run):
-        with pytest.raises(AttributeError, match=f"'{package.__name__}' has no attribute 'nobody'"):
-            _ = package.nobody
