@@ -112,15 +112,13 @@ def test_a_run_made_elsewhere_needs_no_trust_for_what_is_installed(
     assert played.returncode == 0, played.stderr
 
 
-def test_without_the_package_its_runs_say_so(reverie, trained):
-    failed = reverie("eval", trained, installed=False)
-    assert failed.returncode
-    assert "has the suite 'corridor' of another package, which is not installed" in failed.stderr
-
-
-def test_other_runs_need_it_no_longer(reverie, tmp_path):
+def test_without_the_package_its_runs_say_so_and_others_go_on(reverie, trained, tmp_path):
     words = ["--task", "dummy_disc", "--run.steps", 20, "--run.envs", 1]
     assert reverie(*RANDOM, *words, "--logdir", tmp_path).returncode == 0
     assert "corridor" in yaml_text.read(tmp_path / "config.yaml")["env"]
-    more = reverie("train", "--logdir", tmp_path, "--run.steps", 30, installed=False)
-    assert "Run finished after 30 environment steps" in more.stdout, more.stderr
+    words = [["eval", str(trained)], ["train", "--logdir", str(tmp_path), "--run.steps", "30"]]
+    done = reverie(json.dumps(words), start=("-c", EACH), installed=False)
+    code, _, said = done.stdout.partition("\n")
+    assert int(code)
+    assert "has the suite 'corridor' of another package, which is not installed" in done.stderr
+    assert "Run finished after 30 environment steps" in said, done.stderr
