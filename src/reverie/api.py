@@ -1,11 +1,13 @@
 """The Python interface. Everything heavy is imported when it is used."""
 
 import atexit
+import contextlib
 import dataclasses
 import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -26,20 +28,38 @@ R = TypeVar("R")
 def _led_by_message(function: Callable[P, R]) -> Callable[P, R]:
     """Errors that say themselves what to do come without the lines of code that found them.
 
-    With the environment variable REVERIE_DEBUG they keep them.
+    Others come without our local variables. With the environment variable REVERIE_DEBUG both keep
+    them.
     """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except Exception as error:
-            own = type(error).__module__.partition(".")[0] == __package__
-            if not own or os.environ.get("REVERIE_DEBUG"):
+        except BaseException as error:
+            if os.environ.get("REVERIE_DEBUG"):
+                raise
+            _let_go(error)
+            if type(error).__module__.partition(".")[0] != __package__:
                 raise
             raise error.with_traceback(None) from None
 
     return call
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empties our frames below an error, but not those of the user, which a debugger may look at.
+
+    A notebook keeps its last error, and with it replay and what is on the devices, while the same
+    cell is run again.
+    """
+    while error is not None:
+        for below, _ in traceback.walk_tb(error.__traceback__):
+            for frame, _ in traceback.walk_stack(below):
+                if frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+                    with contextlib.suppress(RuntimeError):  # It has not ended.
+                        frame.clear()
+        error = error.__context__
 
 
 @_led_by_message

@@ -3,6 +3,8 @@
 import inspect
 import pathlib
 import pickle
+import subprocess
+import sys
 import traceback
 
 import gymnasium
@@ -44,6 +46,45 @@ def test_other_errors_keep_their_frames(tmp_path):
     with pytest.raises(RuntimeError, match="no simulator") as caught:
         reverie.train(Broken, configs="debug", logdir=tmp_path / "run")
     assert len(traceback.extract_tb(caught.value.__traceback__)) > 4
+
+
+KEPT = """
+import gc, sys, traceback, weakref
+import gymnasium
+import numpy as np
+import reverie
+from reverie.replay.replay import Replay
+
+class Failing(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        wheel = 0
+        return 1 / wheel
+
+    def close(self):
+        seen.extend(weakref.ref(x) for x in gc.get_objects() if isinstance(x, Replay))
+
+seen = []
+try:
+    reverie.train(Failing, configs="debug", random_agent=True, logdir=sys.argv[1])
+except ZeroDivisionError as error:
+    kept = error
+gc.collect()
+assert seen and all(replay() is None for replay in seen)
+(frame,) = (each for each, _ in traceback.walk_tb(kept.__traceback__) if "wheel" in each.f_locals)
+"""
+
+
+def test_an_error_that_is_kept_keeps_no_run(tmp_path):
+    # Notebooks and interpreters keep the last one, while the same cell is run again. (In another
+    # process, because the frames of the checker of types in this one keep all arguments.)
+    subprocess.run([sys.executable, "-c", KEPT, str(tmp_path)], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ class Shutdown:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self._previous:
             sys.unraisablehook = self._unraisable
+        self.late = self.shown = lambda: False  # Without the run, which may be over before this.
 
     def _ignored(self, what: "sys.UnraisableHookArgs") -> None:
         """Ends a wait again where Python ignored the end: in `__del__` or the garbage collector."""
