@@ -46,7 +46,7 @@ WINGS = {
     ),
     "commands": ("words help_texts", "process explain completion info parallel"),
     "config": (
-        "errors sections",
+        "nearest sections",
         "syntax named",
         "schema",
         "overlay checks",

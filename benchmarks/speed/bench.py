@@ -20,7 +20,7 @@ from rich.console import Console
 from startup import measure_startup
 from table import Record, render
 
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 
 SECTIONS: tuple[Section, ...] = ("train", "policy", "startup")
 

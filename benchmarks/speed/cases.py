@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Sequence
 from typing import Literal
 
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.schema import Config
+from reverie.errors import ConfigError
 from reverie.spaces import Space
 
 Section = Literal["train", "policy", "startup"]

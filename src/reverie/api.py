@@ -107,8 +107,8 @@ def train(
         SystemExit: After SIGTERM or SIGHUP, when the run has been saved; its code is 128 plus the
             number of the signal.
     """
-    from reverie.config.errors import ConfigError
     from reverie.config.load import load_run
+    from reverie.errors import ConfigError
     from reverie.run.environments import custom
     from reverie.run.scripts import launch
 

@@ -13,9 +13,9 @@ import pytest
 from reverie.agent.agent import Agent
 from reverie.agent.objectives.base import Loss, Objective
 from reverie.agent.objectives.registry import OBJECTIVES
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.sections.agent import AgentConfig
+from reverie.errors import ConfigError
 from reverie.spaces import Space
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"

@@ -7,8 +7,8 @@ import pytest
 
 from reverie.agent.agent import Agent
 from reverie.config.checks import check_spaces
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
+from reverie.errors import ConfigError
 from reverie.spaces import Space
 
 OBS = {"image": Space("image", (16, 16, 3), "uint8")}

@@ -3,7 +3,7 @@
 import pytest
 from cases import TRAIN_ROWS, BenchError, Request
 
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 
 
 def rows(request):

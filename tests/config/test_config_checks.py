@@ -3,10 +3,10 @@
 import pytest
 
 from reverie.config.checks import check, check_image_size, check_spaces, image_sides
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.schema import Config
 from reverie.config.sections.agent import AgentConfig
+from reverie.errors import ConfigError
 from reverie.spaces import Space
 
 

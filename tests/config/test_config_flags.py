@@ -2,8 +2,8 @@
 
 import pytest
 
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
+from reverie.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.config.errors import ELSEWHERE, ConfigError
 from reverie.config.load import load, load_run
+from reverie.config.nearest import ELSEWHERE
 from reverie.config.schema import Config
 from reverie.config.syntax.keys import leaves
+from reverie.errors import ConfigError
 
 
 def error(argv=None, **kwargs) -> str:

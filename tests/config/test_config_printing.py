@@ -6,12 +6,12 @@ import os
 import pytest
 import yaml
 
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.printing import describe
 from reverie.config.saved_runs.foreign import read_config
 from reverie.config.schema import Config
 from reverie.config.syntax.keys import groups, leaves
+from reverie.errors import ConfigError
 
 
 def test_it_is_yaml_that_loads_to_the_same_configuration(tmp_path):

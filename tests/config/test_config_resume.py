@@ -6,12 +6,12 @@ import textwrap
 import numpy as np
 import pytest
 
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.saved_runs.foreign import read_config
 from reverie.config.saved_runs.resume import check_resume, compare, inherit
 from reverie.config.schema import Config, with_values
 from reverie.config.syntax.keys import groups, leaves
+from reverie.errors import ConfigError
 
 SAVED = load(configs=["size1m"], overrides={"logdir": "/runs/a", "task": "dmc_walker_walk"})
 

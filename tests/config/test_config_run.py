@@ -5,8 +5,8 @@ import os
 import pytest
 
 from reverie import cli
-from reverie.config.errors import ConfigError
 from reverie.config.load import RUN_CONFIG, load, load_run
+from reverie.errors import ConfigError
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 import reverie.config
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.saved_runs.foreign import read_config
 from reverie.config.schema import Config, RunConfig
 from reverie.config.sections.agent import NormConfig
 from reverie.config.syntax.keys import groups, leaves
+from reverie.errors import ConfigError
 from reverie.track.runs.published import action_repeat
 
 

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from reverie.config.errors import ConfigError
 from reverie.config.load import load, load_run
 from reverie.config.saved_runs import foreign
 from reverie.config.saved_runs.foreign import read_run
 from reverie.config.syntax import yaml_text
+from reverie.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)

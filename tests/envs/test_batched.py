@@ -10,13 +10,13 @@ import pytest
 from gymnasium import spaces as gs
 
 from reverie.catalog import SUITES
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.envs.errors import SpaceError, ValueMismatchError
 from reverie.envs.images import resize
 from reverie.envs.registry import factory_of
 from reverie.envs.vector.batched import BatchedVectorEnv, Engine
 from reverie.envs.vector.vector import VectorEnv
+from reverie.errors import ConfigError
 from reverie.run.environments.source import EnvSource
 from reverie.run.parts.build import vector_env
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from reverie.catalog import SUITES
-from reverie.config.errors import ConfigError
 from reverie.envs.errors import MissingPackageError, OptionError, UnknownTaskError
 from reverie.envs.flat.conform import is_wrapped
 from reverie.envs.registry import factory_of, make, split, tasks
 from reverie.envs.suites.gym import PACKAGES
+from reverie.errors import ConfigError
 
 HEAVY = {"bsuite", "envpool", "langroom", "memmaze", "procgen"}
 """Suites that `make test-envs` installs and `make test` does not."""

@@ -7,11 +7,11 @@ from gymnasium import spaces as gs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reverie.config.errors import ConfigError
 from reverie.envs.errors import NotAnEnvError, ValueMismatchError
 from reverie.envs.flat.conform import is_wrapped, native, spaces
 from reverie.envs.vector.vector import VectorEnv
 from reverie.envs.wrappers import wrap
+from reverie.errors import ConfigError
 
 
 class Script(gymnasium.Env):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from reverie.agent.agent import Agent
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.saved_runs.foreign import from_folder
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints import tree
 from reverie.learner.checkpoints.checkpoint import CheckpointError
 from reverie.run.load import load_policy

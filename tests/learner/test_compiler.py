@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 from reverie.learner.compilation import compiler
 from reverie.learner.compilation.programs import Program, specs
 from reverie.learner.learner import Learner

@@ -9,8 +9,8 @@ import pytest
 from write_back import write_back
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
+from reverie.errors import ConfigError
 from reverie.replay.files.storage import RamStorage
 from reverie.replay.selectors.base import Selector
 from reverie.replay.selectors.mixture import Mixture

@@ -11,9 +11,9 @@ import gymnasium
 import pytest
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.disk import DiskFullError
 from reverie.envs.errors import WorkerError
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints.transfer import MismatchedTransferError
 
 

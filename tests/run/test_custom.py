@@ -14,11 +14,11 @@ import pytest
 from gymnasium import spaces as gs
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.envs.errors import OptionError, WorkerError
 from reverie.envs.registry import factory_of, make
 from reverie.envs.vector.vector import VectorEnv
+from reverie.errors import ConfigError
 from reverie.run.environments import custom
 from reverie.run.environments.source import EnvSource
 from reverie.track.sinks.jsonl import read_jsonl

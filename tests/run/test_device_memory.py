@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from reverie.commands.explain import explain
-from reverie.config.errors import Note
+from reverie.errors import Note
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.compilation.compiler import Compiler
 from reverie.run.planning.device_memory import DeviceMemoryError

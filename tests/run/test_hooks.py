@@ -12,7 +12,7 @@ import pytest
 import reverie
 from reverie.actors.collector import Rollout
 from reverie.actors.inspected import CollectorError
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 from reverie.spaces import FLAGS
 from reverie.track.sinks.background import Background
 from reverie.track.sinks.jsonl import read_jsonl

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import reverie
 from reverie.actors.random_policy import RandomPolicy
 from reverie.cli import main
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints import checkpoint
 from reverie.learner.checkpoints.checkpoint import Checkpointer, CheckpointError
 from reverie.learner.placement.hosts import Hosts

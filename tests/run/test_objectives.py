@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.config.load import load_run
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints import checkpoint
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.learner import Learner

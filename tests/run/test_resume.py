@@ -13,13 +13,13 @@ import pytest
 from gymnasium import spaces as gs
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.config.saved_runs.foreign import read_config
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints.checkpoint import CheckpointError
 from reverie.run.scripts import launch
 
 IDLE = ["--run.train_ratio", "0"]
-"""No update in bfloat16 is compiled, which test_precision.py has."""
+"""No update in bfloat16 is compiled: another test here makes some."""
 
 
 def content(folder):
@@ -248,13 +248,13 @@ def test_environments_do_not_play_the_worlds_of_the_start_again(tmp_path):
 
 
 def test_precision_stays_and_another_kind_of_device_is_said(make_config, tmp_path, capfd):
-    words = ["--logger.outputs", "terminal", *IDLE, "--jax.compute_dtype", "bfloat16"]
+    words = ["--logger.outputs", "terminal", "--jax.compute_dtype", "bfloat16"]
     launch(make_config(tmp_path, "--run.steps", "30", *words))
     meta = next((tmp_path / "checkpoints").glob("*/meta.json"))
     assert json.loads(meta.read_text())["platform"] == "cpu"
     pretend(meta, platform="gpu")
     # By default a CPU computes in float32.
-    assert launch(make_config(tmp_path, "--run.steps", "60", *words[:-2])).steps == 60
+    assert launch(make_config(tmp_path, "--run.steps", "60", *words[:2])).steps == 60
     assert read_config(tmp_path / "config.yaml").jax.compute_dtype == "bfloat16"
     text = " ".join(capfd.readouterr().out.split())
     assert "computed on a gpu so far and goes on on a cpu, with the same precision" in text

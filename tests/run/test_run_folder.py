@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.saved_runs.foreign import read_config
+from reverie.errors import ConfigError
 from reverie.run.saved.folder import RunFolder, open_run
 from reverie.run.scripts import launch
 

@@ -14,8 +14,8 @@ from counting import Counter
 from local_ray import ray_address
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
+from reverie.errors import ConfigError
 from reverie.replay.batches import Batches
 from reverie.replay.chunk import Layout
 from reverie.replay.replay import Replay

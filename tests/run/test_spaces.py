@@ -9,9 +9,9 @@ import pytest
 from gymnasium import spaces as gs
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.envs.errors import SpaceError, ValueMismatchError
+from reverie.errors import ConfigError
 from reverie.run.environments.source import EnvSource
 from reverie.track.sinks.jsonl import read_jsonl
 

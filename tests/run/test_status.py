@@ -11,7 +11,7 @@ import signal
 import pytest
 
 import reverie
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 from reverie.track.runs.status import find_runs, is_run, read_status
 from reverie.track.sinks.jsonl import last_records
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.config.load import load, load_run
 from reverie.envs.errors import ValueMismatchError
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.learner.learner import Learner
 from reverie.learner.nonfinite import NonFiniteError

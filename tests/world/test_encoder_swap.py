@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from reverie.agent.agent import Agent
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
+from reverie.errors import ConfigError
 from reverie.spaces import Space
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"

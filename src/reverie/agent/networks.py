@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from reverie.agent.precision import cast_floats
-from reverie.config.errors import ConfigError
 from reverie.config.named import attributed, by_name
 from reverie.config.sections.agent import AgentConfig
+from reverie.errors import ConfigError
 from reverie.nn.draws import Draws
 from reverie.spaces import Space, mask_keys
 from reverie.world.encoder import ENCODERS, Encoder

@@ -3,7 +3,7 @@
 import errno
 import os
 
-from reverie.config.errors import is_own, own_notes
+from reverie.errors import is_own, own_notes
 
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What the system answers where files are not to be read or written."""

@@ -22,8 +22,8 @@ from rich.text import Text
 from safetensors import SafetensorError, safe_open
 
 import reverie
-from reverie.config.errors import ConfigError
 from reverie.config.syntax import yaml_text
+from reverie.errors import ConfigError
 from reverie.track.runs.status import (
     UNREADABLE,
     RunStatus,

@@ -7,10 +7,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, FractionsConfig
 from reverie.config.sections.agent import AgentConfig, NormConfig, StackConfig
 from reverie.config.sections.devices import device_problems
+from reverie.errors import ConfigError
 from reverie.spaces import Space
 
 _GRID = range(3, 17)

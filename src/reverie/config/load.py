@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reverie.config.checks import check
-from reverie.config.errors import ConfigError, shorten, suggestion
+from reverie.config.nearest import shorten, suggestion
 from reverie.config.overlay import Overlay
 from reverie.config.presets import presets
 from reverie.config.saved_runs.foreign import SavedRun, read_run
 from reverie.config.schema import Config, task_name
 from reverie.config.syntax import flags, yaml_text
 from reverie.config.syntax.keys import leaves
+from reverie.errors import ConfigError
 
 RUN_CONFIG = "config.yaml"
 """Name of the resolved configuration in a run folder."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 
 _LIBRARIES = frozenset(["reverie", "jax", "jaxlib", "equinox", "jaxtyping"])
 

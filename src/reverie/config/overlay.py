@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reverie.config.errors import ConfigError, shorten, suggestion
+from reverie.config.nearest import shorten, suggestion
 from reverie.config.schema import Config
 from reverie.config.syntax.keys import Leaf, flatten, groups, leaves
+from reverie.errors import ConfigError
 
 _REGEX_SIGNS = frozenset(r"*+?[](){}|^$\\")
 

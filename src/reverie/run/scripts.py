@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from reverie.actors.cluster.fleet import Fleet, open_fleet
 from reverie.actors.collector import Collector
-from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
 from reverie.envs.vector import worker
+from reverie.errors import ConfigError
 from reverie.run.environments.source import EnvSource
 from reverie.run.eval_only import eval_only
 from reverie.run.hooks import Hook

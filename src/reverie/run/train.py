@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from reverie.actors.cluster.fleet import Fleet
 from reverie.actors.collector import Collector, Rollout, complete
-from reverie.config.errors import Note
 from reverie.config.schema import Config
 from reverie.disk import explain_full_disk
 from reverie.envs.errors import Cancelled
+from reverie.errors import Note
 from reverie.learner.learner import Learner
 from reverie.learner.nonfinite import NonFiniteError
 from reverie.learner.placement.hosts import HostsError

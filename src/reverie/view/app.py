@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from reverie.config.errors import is_own
+from reverie.errors import is_own
 from reverie.view import episodes, runs
 from reverie.view.content import Json, told
 from reverie.view.dream import routes as dream

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from starlette.responses import JSONResponse
 
-from reverie.config.errors import is_own, own_notes
+from reverie.errors import is_own, own_notes
 
 SHOWN = 64
 """Entries of a vector that are sent."""

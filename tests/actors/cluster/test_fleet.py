@@ -11,9 +11,9 @@ from reverie.actors.cluster.engine import address as where
 from reverie.actors.cluster.engine import local
 from reverie.actors.cluster.engine.package import ClusterError, import_ray
 from reverie.actors.cluster.fleet import open_fleet
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.sections.parallel import RayConfig
+from reverie.errors import ConfigError
 from reverie.run.scripts import launch
 
 

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from reverie.config.errors import ConfigError
 from reverie.config.load import load
 from reverie.config.schema import LoggerConfig
+from reverie.errors import ConfigError
 from reverie.track.logger import Logger
 from reverie.track.sinks import background as module
 from reverie.track.sinks.background import QUEUE, Background

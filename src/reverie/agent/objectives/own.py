@@ -9,8 +9,8 @@ from typing import Any
 
 from reverie.agent.networks import Spec
 from reverie.agent.objectives.base import Loss, Objective
-from reverie.config.errors import ConfigError
 from reverie.config.named import attributed
+from reverie.errors import ConfigError
 
 
 def make_own(entry: str, make: Callable[..., Any], spec: Spec) -> Objective:

@@ -12,9 +12,9 @@ from reverie.agent.objectives.world import (
     make_reconstruction,
     make_reward,
 )
-from reverie.config.errors import ConfigError
 from reverie.config.named import by_name
 from reverie.config.sections.agent import AgentConfig
+from reverie.errors import ConfigError
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "dynamics": make_dynamics,

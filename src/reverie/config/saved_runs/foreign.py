@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from reverie.catalog import SUITES
-from reverie.config.errors import ConfigError, shorten
+from reverie.config.nearest import shorten
 from reverie.config.overlay import Overlay
 from reverie.config.saved_runs.original import is_original, original_options
 from reverie.config.schema import Config
@@ -21,6 +21,7 @@ from reverie.config.sections.agent import AgentConfig
 from reverie.config.syntax import yaml_text
 from reverie.config.syntax.keys import flatten, groups, leaves
 from reverie.disk import whole_file
+from reverie.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 

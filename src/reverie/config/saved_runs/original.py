@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reverie.config.errors import ConfigError, shorten
+from reverie.config.nearest import shorten
 from reverie.config.schema import Config
 from reverie.config.syntax.keys import flatten, leaves
+from reverie.errors import ConfigError
 
 # Options of the original implementation with the only value that this one has.
 _ONLY = {

@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, with_values
 from reverie.config.syntax.keys import leaves
+from reverie.errors import ConfigError
 
 _SHOWN = 6
 """So many differences are listed with their values; of the others the keys are named."""

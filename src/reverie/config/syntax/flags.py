@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from reverie.config.errors import ConfigError
 from reverie.config.syntax import yaml_text
 from reverie.config.syntax.keys import Leaf
+from reverie.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)

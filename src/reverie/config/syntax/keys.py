@@ -11,8 +11,9 @@ import yaml
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from reverie.config.errors import ConfigError, shorten, suggestion
+from reverie.config.nearest import shorten, suggestion
 from reverie.config.syntax import yaml_text
+from reverie.errors import ConfigError
 from reverie.options import as_text, bare
 
 _NAMES = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 from reverie.learner.compilation.cache import PREFIX
 
 PyTree = Any

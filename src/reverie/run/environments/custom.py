@@ -8,10 +8,10 @@ from collections.abc import Callable
 import cloudpickle
 import gymnasium
 
-from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
 from reverie.envs.registry import full_name
 from reverie.envs.wrappers import require_env
+from reverie.errors import ConfigError
 from reverie.run.environments.identity import lost, tag
 from reverie.run.environments.source import CUSTOM, EnvSource
 

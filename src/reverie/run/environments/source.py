@@ -10,7 +10,6 @@ from typing import Any
 import gymnasium
 
 from reverie.config.checks import fitting_size
-from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, RunConfig
 from reverie.config.sections.env import EnvConfig
 from reverie.envs import registry, wrappers
@@ -21,6 +20,7 @@ from reverie.envs.probe import Probe, probe
 from reverie.envs.vector.backend import choose
 from reverie.envs.vector.batched import BatchedVectorEnv
 from reverie.envs.vector.processes import probe_in_process
+from reverie.errors import ConfigError
 from reverie.options import ForeignConfig
 from reverie.run.environments.film import filmed
 from reverie.spaces import Space

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reverie.agent.agent import Agent
-from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, LoggerConfig, RunConfig
 from reverie.envs import registry
 from reverie.envs.vector import restarts, seeds, vector
+from reverie.errors import ConfigError
 from reverie.learner.placement.devices import Placement, configure, resolve_dtype
 from reverie.learner.placement.hosts import Hosts, connect
 from reverie.run.environments.source import EnvSource

@@ -6,10 +6,10 @@ import pathlib
 from collections.abc import Mapping
 
 from reverie.config.checks import check
-from reverie.config.errors import ConfigError
 from reverie.config.presets import sizes
 from reverie.config.saved_runs.foreign import read_agent
 from reverie.config.schema import Config, unset, with_values
+from reverie.errors import ConfigError
 from reverie.learner.placement.devices import Placement
 from reverie.replay.budget import Budget
 from reverie.spaces import Space

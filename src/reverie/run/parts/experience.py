@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import cloudpickle
 
-from reverie.config.errors import ConfigError
 from reverie.config.named import by_name
 from reverie.config.schema import Config, ReplayConfig, unset
+from reverie.errors import ConfigError
 from reverie.replay.batches import AnyReplay, Batches
 from reverie.replay.budget import Budget, BudgetError, choose_budget
 from reverie.replay.chunk import Layout

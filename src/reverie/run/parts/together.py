@@ -18,11 +18,11 @@ import jax
 
 from reverie import __version__
 from reverie.config.checks import check
-from reverie.config.errors import ConfigError
 from reverie.config.load import STAMP
 from reverie.config.schema import Config, with_values
 from reverie.config.syntax.keys import flatten, groups
 from reverie.envs.vector import seeds
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints.checkpoint import (
     Checkpoint,
     Checkpointer,

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from reverie.config.errors import ConfigError
 from reverie.config.schema import Config, with_values
+from reverie.errors import ConfigError
 from reverie.learner.compilation.programs import state_shapes
 from reverie.replay.budget import Budget
 from reverie.run.parts import build, defaults, experience

@@ -16,12 +16,12 @@ from typing import IO
 import gymnasium
 from gymnasium import spaces as gs
 
-from reverie.config.errors import ConfigError
 from reverie.config.load import RUN_CONFIG, load_saved
 from reverie.config.saved_runs.foreign import SavedRun, read_config, read_run
 from reverie.config.schema import Config
 from reverie.config.syntax import yaml_text
 from reverie.envs.flat.leaves import Leaf, Role, leaves
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints.checkpoint import Checkpointer
 from reverie.run.saved.space_file import decode, encode, read_spaces
 from reverie.track.runs.status import LOCK

@@ -6,11 +6,11 @@ import pathlib
 import numpy as np
 
 from reverie.agent.agent import Agent
-from reverie.config.errors import ConfigError
 from reverie.config.saved_runs.foreign import read_agent
 from reverie.config.saved_runs.resume import Difference, compare
 from reverie.config.schema import Config
 from reverie.config.sections.agent import AgentConfig
+from reverie.errors import ConfigError
 from reverie.learner.checkpoints import checkpoint, reference, transfer, tree
 from reverie.learner.checkpoints.checkpoint import CheckpointError
 from reverie.learner.checkpoints.reference_names import convert

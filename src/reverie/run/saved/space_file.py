@@ -9,8 +9,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
-from reverie.config.errors import ConfigError
 from reverie.envs.flat.leaves import is_text
+from reverie.errors import ConfigError
 from reverie.run.saved.result import write_json
 
 _MOST = 1 << 28

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from reverie.config.errors import ConfigError
 from reverie.config.presets import options_of, sizes
 from reverie.config.saved_runs.original import is_original
 from reverie.config.schema import Config
 from reverie.config.syntax import yaml_text
 from reverie.config.syntax.keys import flatten, groups, leaves
+from reverie.errors import ConfigError
 from reverie.track.sinks.jsonl import METRICS, SCORES, last_records
 
 LOCK = ".lock"

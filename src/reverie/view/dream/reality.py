@@ -7,10 +7,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from reverie.config.errors import ConfigError
 from reverie.config.schema import Config
 from reverie.envs import errors
 from reverie.envs.flat.conform import spaces
+from reverie.errors import ConfigError
 from reverie.run.environments.film import FilmingError
 from reverie.run.environments.source import EnvSource
 from reverie.run.load import OpenedRun

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from reverie.config.errors import ConfigError
+from reverie.errors import ConfigError
 from reverie.extras import install
 
 OLDEST = (2, 60)

@@ -1,12 +1,7 @@
-"""The search for nearest known names; exceptions and notes on them have a home of their own."""
+"""The search for the known name that was meant."""
 
 import difflib
 from collections.abc import Iterable, Sequence
-
-from reverie.errors import ConfigError as ConfigError
-from reverie.errors import Note as Note
-from reverie.errors import is_own as is_own
-from reverie.errors import own_notes as own_notes
 
 ELSEWHERE = {
     "config": "configs",
