@@ -45,6 +45,7 @@ def cache(tmp_path_factory):
         folder = folder.parent  # Each worker has a folder of its own in that of the run.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
         yield str(folder / "cache" / "reverie" / "compiled")
 
 

@@ -143,9 +143,14 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path, monkeypatch):
 
 def test_cache_goes_to_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     folder = cache.cache_folder("")
     assert folder.parent == tmp_path / "reverie" / "compiled"
     assert jax.__version__ in folder.name
+    assert cache.cache_folder(str(tmp_path / "mine")).parent == tmp_path / "mine"
+    assert cache.cache_folder("off") is None
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
+    assert cache.cache_folder("").parent == tmp_path / "jax"
     assert cache.cache_folder(str(tmp_path / "mine")).parent == tmp_path / "mine"
     assert cache.cache_folder("off") is None
 

@@ -47,7 +47,9 @@ class JaxConfig(Section):
         False, "Compile several times faster, to slower programs; for tests and debugging."
     )
     cache_dir: PathText = option(
-        "", "Persistent compilation cache; empty: the user's cache folder, off: none."
+        "",
+        "Persistent compilation cache; empty: JAX_COMPILATION_CACHE_DIR if it is set, else "
+        "the user's cache folder, off: none.",
     )
 
 

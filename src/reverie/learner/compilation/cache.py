@@ -78,7 +78,7 @@ def cache_folder(cache_dir: str) -> pathlib.Path | None:
     """
     if cache_dir == "off":
         return None
-    if cache_dir:
+    if cache_dir := cache_dir or os.environ.get("JAX_COMPILATION_CACHE_DIR", ""):
         root = pathlib.Path(cache_dir).expanduser()
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
