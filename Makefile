@@ -28,10 +28,9 @@ help:
 train: $(INSTALLED)
 	$(BIN)/reverie train --configs quickstart --logdir 'logdir/{timestamp}' $(ARGS)
 
-# Three processes for two cores, as tests wait for a sixth of their time. Each keeps to whole files,
-# so that their fixtures are made once. In the order of the folders the shortest files come last;
-# xdist's own order ends with the longest.
-QUICKLY := -m 'not slow' -n 3 --dist loadfile --no-loadscope-reorder
+# Two processes, each of which keeps to whole files, so that their fixtures are made once. In the
+# order of the folders the shortest files come last; xdist's own order ends with the longest.
+QUICKLY := -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest $(QUICKLY)
