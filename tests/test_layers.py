@@ -134,27 +134,21 @@ def test_options_are_read_without_jax_and_gymnasium():
     assert run.stdout.split() == []
 
 
-def test_the_command_can_take_signals_before_it_imports_packages():
-    code = (
-        "import sys, reverie.cli; print(*{'numpy', 'pydantic', 'yaml', 'jax'} & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == []
-
-
-def test_checkpoints_and_scores_are_read_without_jax():
-    code = (
-        "import sys, reverie.learner.checkpoints.checkpoint, reverie.run.allocator, "
-        "reverie.run.plot; print(*{'jax'} & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == []
-
-
-def test_processes_of_environments_start_without_the_configuration():
-    code = (
-        "import sys, reverie.envs.vector.worker; "
-        "print(*{'pydantic', 'yaml', 'reverie.config'} & set(sys.modules))"
-    )
+@pytest.mark.parametrize(
+    ("imported", "without"),
+    [
+        # The command can take signals before it imports packages.
+        ("reverie.cli", {"numpy", "pydantic", "yaml", "jax"}),
+        # Checkpoints and scores are read without JAX.
+        (
+            "reverie.learner.checkpoints.checkpoint, reverie.run.allocator, reverie.run.plot",
+            {"jax"},
+        ),
+        # Processes of environments start without the configuration.
+        ("reverie.envs.vector.worker", {"pydantic", "yaml", "reverie.config"}),
+    ],
+)
+def test_what_starts_fast_imports_little(imported, without):
+    code = f"import sys, {imported}; print(*{without!r} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []

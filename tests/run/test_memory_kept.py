@@ -108,6 +108,6 @@ def test_who_sets_malloc_keeps_it_so(monkeypatch, name, value):
 
 def test_runs_from_python_keep_them_until_they_end(tmp_path, cache):
     # In a process of its own: what other tests have left in the heap of this one is memory too.
-    for during, after in zip(*[iter(printed(RUNS, str(tmp_path), cache))] * 2, strict=True):
-        assert during > 90_000_000
-        assert after < 10_000_000
+    during, after, again, at_last = printed(RUNS, str(tmp_path), cache)
+    assert min(during, again) > 90_000_000
+    assert max(after, at_last) < 10_000_000
