@@ -221,6 +221,8 @@ def test_a_section_is_not_an_option():
     message = error(overrides={"replay": 5})
     assert "Ambiguous key replay = 5 from overrides: it is a section" in message
     assert "replay.chunksize" in message
+    assert "--task" not in message
+    assert error(["--env", "CartPole-v1"]).endswith("An environment is named with --task.")
 
 
 def test_setting_a_key_twice_in_one_layer_is_ambiguous():

@@ -206,6 +206,19 @@ def test_an_environment_at_the_end_of_its_data_stops_with_that(backend):
     assert "raised StopIteration.\nAt step 1 of its episode, in test_envs_restarts.py" in said
 
 
+def test_an_environment_that_ends_the_process_is_named(caplog):
+    class Closed(Breaking):
+        def step(self, action):
+            sys.exit(3)
+
+    with make([Closed], "sync", limit=5) as vector:
+        vector.reset()
+        with pytest.raises(SystemExit):
+            act(vector, GO)
+    said = "Environment 0 raised SystemExit: 3.\nAt step 1 of its episode, in test_envs_restarts"
+    assert said in caplog.text
+
+
 def test_restarts_before_the_window_are_forgotten(clock):
     with make([Breaking], "sync", limit=1, window=0.3) as vector:
         vector.reset()

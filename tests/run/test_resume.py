@@ -169,6 +169,7 @@ def test_another_format_is_refused_and_its_replay_is_of_use(make_config, copied,
 
 def test_replay_without_a_checkpoint_is_set_aside(make_config, copied, capfd):
     shutil.rmtree(copied / "checkpoints")
+    (copied / "notes.jsonl").write_bytes(b"")
     before = content(copied / "replay")
     words = ["--run.steps", "20", "--logger.outputs", "terminal"]
     assert launch(make_config(copied, *words)).steps == 20
@@ -177,6 +178,7 @@ def test_replay_without_a_checkpoint_is_set_aside(make_config, copied, capfd):
     text = " ".join(capfd.readouterr().out.split())
     assert f"was kept in {copied}: {aside.name}, metrics-" in text
     assert len(list(copied.glob("scores-*.jsonl"))) == 1
+    assert not list(copied.glob("notes-*.jsonl"))  # There was nothing in it.
 
 
 def test_a_run_that_has_its_steps_already_says_so(tmp_path, notes):

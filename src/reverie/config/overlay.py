@@ -82,10 +82,11 @@ class Overlay:
                 return [(leaf, tuple(key[len(leaf.key) + 1 :].split(".")))]
         if key in self._groups:
             inside = [name for name in self._leaves if name.startswith(key + ".")]
+            task = " An environment is named with --task." if key == "env" else ""
             raise ConfigError(
                 f"Ambiguous key {key} = {shown} from {source}: it is a section with the options "
                 f"{', '.join(inside[:8])}{', ...' if len(inside) > 8 else ''}. Set one of them, "
-                "or give a mapping."
+                f"or give a mapping.{task}"
             )
         if _REGEX_SIGNS & set(key):
             return [(leaf, ()) for leaf in self._match(key, source, shown)]

@@ -1,5 +1,6 @@
 """One environment that steps in this process, asked as one in a process of its own is."""
 
+import logging
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from reverie.envs.errors import OptionError, raised
 from reverie.envs.flat.logs import only_logs
 from reverie.envs.wrappers import wrap
 from reverie.errors import Note, is_own, own_notes
+
+log = logging.getLogger("reverie.envs")
 
 Outcome = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
 
@@ -58,11 +61,14 @@ class LocalEnv:
                 return {key: np.array(value) for key, value in obs.items()}, *others
             self._env = self._build()
             return self._env.observation_space, self._env.action_space
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            steps = self._env.get_wrapper_attr("steps") if self._env else 0
+            said = f"Environment {self.index} raised {raised(error, steps)}"
+            if isinstance(error, SystemExit):
+                log.warning(said)  # It ends the process without a word, as if all were well.
             # Our own explain themselves.
-            if not (is_own(error) or own_notes(error)):
-                steps = self._env.get_wrapper_attr("steps") if self._env else 0
-                error.add_note(Note(f"Environment {self.index} raised {raised(error, steps)}"))
+            elif not (is_own(error) or own_notes(error)):
+                error.add_note(Note(said))
             raise
 
     def close(self) -> None:

@@ -200,6 +200,9 @@ class RunFolder:
         """Gives what belongs to no checkpoint another name, and tells it: a new run begins."""
         lost = [self.replay, *(self.own / name for name in (METRICS, SCORES, NOTES))]
         lost += [self.parts] if self.parts != self.checkpoints else []
+        for path in lost:
+            if path.is_file() and not path.stat().st_size:
+                path.unlink()
         lost = [path for path in lost if path.exists()]
         if not lost:
             return []
