@@ -22,6 +22,7 @@ from reverie.agent.training.optimizer import OptState
 from reverie.config.sections.agent import AgentConfig
 from reverie.nn.draws import Draws
 from reverie.nn.functional import sg, where_mask
+from reverie.nn.initial import drawn_together
 from reverie.spaces import LATENT_PREFIX, Space
 from reverie.world.features import encode_flat
 from reverie.world.rssm import State
@@ -125,7 +126,8 @@ class Agent:
 
     def init(self, key: Key[Array, ""]) -> AgentState:
         """Initial parameters and statistics."""
-        params = Networks(self.spec, {x.name: x.heads for x in self.objectives}, key=key)
+        heads = {x.name: x.heads for x in self.objectives}
+        params = drawn_together(lambda: Networks(self.spec, heads, key=key), key)
         check_heads(self.objectives, params.heads)
         states = {x.name: x.init(params) for x in self.objectives}
         return AgentState(params, states, optimizer.init(params, self.config.opt, self.dtype))

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from reverie.nn.conv import conv2d
 from reverie.nn.functional import where_mask
+from reverie.nn.initial import truncated_normal
 from reverie.nn.phases import phase_conv, upsampled_conv
 
 
@@ -22,7 +23,7 @@ def init_kernel(
     """Normal truncated to two standard deviations, rescaled to variance `outscale^2 / fan_in`."""
     # 1.1368 restores the variance that truncation at two standard deviations removes.
     scale = 1.1368 * math.sqrt(1 / fan_in) * outscale
-    return scale * jax.random.truncated_normal(key, -2.0, 2.0, shape, jnp.float32)
+    return scale * truncated_normal(key, shape)
 
 
 class Linear(eqx.Module):
