@@ -164,8 +164,18 @@ def test_openloop_plot_marks_where_observation_ends(tmp_path):
         rgb = [int(style.ORANGE[i : i + 2], 16) for i in (1, 3, 5)]
         plot = pixels(path)[:-90]
         edges.append(np.nonzero((plot == rgb).all(-1))[1].min())
-    width = pixels(path).shape[1]
-    assert edges[1] - edges[0] == pytest.approx(0.46 * width, rel=0.1)
+    # Ten of twenty steps, which are four and a half inches wide.
+    assert edges[1] - edges[0] == pytest.approx(0.5 * 4.5 * style.DPI, rel=0.1)
+
+
+def test_the_first_step_of_every_sequence_is_drawn(tmp_path):
+    bits = np.zeros((2, 20, 1))
+    bits[0, 10:] = 1
+    path = openloop_plot(bits, bits + 0.5, 10, tmp_path / "a.png")
+    without = count(pixels(path), style.INK)
+    bits[1, 0] = 1
+    path = openloop_plot(bits, bits + 0.5, 10, tmp_path / "b.png")
+    assert count(pixels(path), style.INK) > without + 200  # The way down to the next step.
 
 
 @pytest.mark.parametrize("observed", [0, 1, 20])

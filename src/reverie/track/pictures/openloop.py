@@ -128,24 +128,19 @@ def openloop_plot(
     true, pred = np.asarray(true, np.float64), np.asarray(pred, np.float64)
     _check(true, pred, observed)
     batch, _, dims = true.shape
-    columns = min(batch, MOST_SEQUENCES)
-    shown = _most_varied(true, MOST_DIMENSIONS)
-    figure = style.new_figure(max(5.5, 0.6 + 3.1 * columns), 1.15 + 1.15 * len(shown))
-    grid = figure.subplots(len(shown), columns, sharex=True, sharey="row", squeeze=False)
-    for row, dim in enumerate(shown):
+    columns, shown = min(batch, MOST_SEQUENCES), _most_varied(true, MOST_DIMENSIONS)
+    # The sequences stand side by side in one plot, because every plot takes a report its time.
+    cell = max(4.5, 2.9 * columns), 1.0
+    figure, grid = style.new_grid(len(shown), 1, cell, (0.0, 0.15), sharex=True)
+    for axes, dim in zip(grid[:, 0], shown, strict=True):
         both = true[:columns, :, dim], pred[:columns, :, dim]
         low, high = _limits(*both)
-        steps = _is_discrete(true[..., dim])
-        for column in range(columns):
-            _draw(grid[row, column], both[0][column], both[1][column], observed, steps)
-            _mark_leaving(grid[row, column], both[1][column], observed, low, high)
-        grid[row, 0].set_ylim(low, high)
-        name = plain(names[dim]) if names else f"dimension {dim}"
-        grid[row, 0].set_ylabel(name, fontsize=9)
-    for column in range(columns):
-        grid[-1, column].set_xlabel("environment step", fontsize=9)
-        if columns > 1:
-            grid[0, column].set_title(f"sequence {column + 1}", fontsize=9, color=style.MUTED)
+        axes.set_ylim(low, high)
+        _draw(axes, *both, observed, _is_discrete(true[..., dim]))
+        _mark_leaving(axes, both[1], observed, low, high)
+        axes.set_ylabel(plain(names[dim]) if names else f"dimension {dim}", fontsize=9)
+        axes.yaxis.set_label_coords(-0.7 / cell[0], 0.5)
+    _name_steps(grid[0, 0], grid[-1, 0], columns, true.shape[1])
     part = f" ({len(shown)} of {dims} dimensions)" if len(shown) < dims else ""
     _head(figure, grid[0, 0], plain(title) + part)
     return style.save(figure, path)
@@ -168,8 +163,8 @@ def horizon_plot(
     shown = list(errors.items())[:MOST_DIMENSIONS]
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
-    figure = style.new_figure(max(5.5, 2.7 * columns), 0.9 + 2.2 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    cell = 4.5 if columns == 1 else 2.3, 1.6
+    figure, grid = style.new_grid(rows, columns, cell, (0.45, 0.5))
     for axes in grid.ravel()[len(shown) :]:
         axes.set_visible(False)
     for axes, (key, found) in zip(grid.ravel(), shown, strict=False):
@@ -212,27 +207,61 @@ def _is_discrete(values: np.ndarray) -> bool:
     return bool((values == np.round(values)).all() and len(np.unique(values)) <= 16)
 
 
+def _places(columns: int, length: int) -> np.ndarray:
+    """Where the steps of sequences that stand side by side are drawn, [columns, length]."""
+    return np.arange(columns)[:, None] * (length + max(1, length // 12)) + np.arange(length)
+
+
 def _draw(axes: "Axes", true: np.ndarray, pred: np.ndarray, observed: int, discrete: bool) -> None:
+    """Draws one dimension of some sequences [columns, T]."""
     from matplotlib.ticker import MaxNLocator
 
     style.clean(axes, fontsize=8)
-    steps = np.arange(len(true))
+    columns, length = true.shape
+    places = _places(columns, length)
+    axes.set_xlim(-0.5, places[-1, -1] + 0.5)
     # Halfway between the last step that was seen and the first that was not.
-    edge = observed - 0.5
-    axes.set_xlim(-0.5, len(true) - 0.5)
-    axes.axvspan(-0.5, edge, color=style.GREY, alpha=0.12, linewidth=0)
-    axes.axvline(edge, color=style.MUTED, linewidth=1, linestyle=(0, (3, 2)))
-    how: dict[str, Any] = {"drawstyle": "steps-mid" if discrete else "default"}
+    for first, last, after in zip(places[:, 0], places[:, -1], [*places[1:, 0], 0], strict=True):
+        edge = first + observed - 0.5
+        axes.axvspan(first - 0.5, edge, color=style.GREY, alpha=0.12, linewidth=0)
+        axes.axvline(edge, color=style.MUTED, linewidth=1, linestyle=(0, (3, 2)))
+        if after:  # No grid between two sequences.
+            axes.axvspan(last + 0.5, after - 0.5, color="white", linewidth=0, zorder=0.9)
     # A wide line below thin ones shows both where they agree.
-    axes.plot(steps, true, color=style.INK, linewidth=2.8, label="true", **how)
-    seen, rest = slice(0, observed), slice(max(0, observed - 1), None)
-    how["linewidth"] = 1.5
-    axes.plot(steps[seen], pred[seen], color=style.BLUE, label="reconstructed", **how)
-    # Starting at the last observed step joins the two lines.
-    label = "predicted open-loop"
-    axes.plot(steps[rest], pred[rest], color=style.ORANGE, label=label, **how)
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    line = _line(places, true, discrete)
+    axes.plot(*line, color=style.INK, linewidth=2.8, label="true")
+    line = _line(places[:, :observed], pred[:, :observed], discrete)
+    axes.plot(*line, color=style.BLUE, linewidth=1.5, label="reconstructed")
+    # Starting at the last observed step joins the two lines; steps meet at its end.
+    rest = slice(observed if discrete else max(0, observed - 1), None)
+    line = _line(places[:, rest], pred[:, rest], discrete)
+    axes.plot(*line, color=style.ORANGE, linewidth=1.5, label="predicted open-loop")
+    axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
+
+
+def _line(places: np.ndarray, values: np.ndarray, discrete: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Lines [columns, T] as one with interruptions; of discrete values each is a step."""
+    if discrete:
+        places = (places[..., None] + (-0.5, 0.5)).reshape(len(places), -1)
+        values = values.repeat(2, 1)
+    breaks = np.full((len(places), 1), np.nan)
+    x, y = (np.concatenate([each, breaks], 1).ravel() for each in (places, values))
+    return x, y
+
+
+def _name_steps(top: "Axes", bottom: "Axes", columns: int, length: int) -> None:
+    """Writes the steps of each sequence below the plots, and its number above them."""
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]).tick_values(0, length - 1)
+    ticks = np.array([x for x in ticks if 0 <= x < length])
+    places = _places(columns, length)
+    bottom.set_xticks((places[:, :1] + ticks).ravel(), [f"{x:.0f}" for x in ticks] * columns)
+    bottom.set_xlabel("environment step", fontsize=9)
+    for column, middle in enumerate(places.mean(1) if columns > 1 else []):
+        how: dict[str, Any] = {"ha": "center", "fontsize": 9, "color": style.MUTED}
+        top.text(middle, 1.06, f"sequence {column + 1}", transform=top.get_xaxis_transform(), **how)
 
 
 def _limits(true: np.ndarray, pred: np.ndarray) -> tuple[float, float]:
@@ -251,18 +280,20 @@ def _limits(true: np.ndarray, pred: np.ndarray) -> tuple[float, float]:
 
 def _mark_leaving(axes: "Axes", pred: np.ndarray, observed: int, low: float, high: float) -> None:
     """Arrows at the edge where predictions are beyond it."""
-    steps = np.arange(len(pred))
+    places, steps = _places(*pred.shape), np.arange(pred.shape[1])
     pad = 0.05 * (high - low)
     for beyond, edge, marker in ((pred > high, high - pad, "^"), (pred < low, low + pad, "v")):
         for part, color in ((steps < observed, style.BLUE), (steps >= observed, style.ORANGE)):
-            at = steps[beyond & part]
-            axes.scatter(
-                at, np.full(len(at), edge), s=14, marker=marker, color=color, linewidths=0, zorder=6
-            )
+            at = places[beyond & part]
+            if len(at):
+                how: dict[str, Any] = {"s": 14, "marker": marker, "color": color, "zorder": 6}
+                axes.scatter(at, np.full(len(at), edge), linewidths=0, **how)
 
 
 def _head(figure: "Figure", axes: "Axes", title: str) -> None:
-    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=style.INK)
+    how: dict[str, Any] = {"ha": "left", "va": "top", "fontsize": 12, "fontweight": "bold"}
+    height = figure.get_figheight()
+    figure.suptitle(title, x=0.012, y=1 - 0.1 / height, color=style.INK, **how)
     handles, labels = axes.get_legend_handles_labels()
-    below = {"loc": "outside lower center", "ncols": 3, "frameon": False}
+    below = {"loc": "lower center", "ncols": 3, "frameon": False}
     figure.legend(handles, labels, fontsize=9, labelcolor=style.INK, **below)

@@ -36,6 +36,36 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
 
 
+def new_grid(
+    rows: int, columns: int, cell: tuple[float, float], gap: tuple[float, float], **shared: Any
+) -> tuple["Figure", Any]:
+    """Makes a figure with plots [rows, columns], which has room for a title and a legend.
+
+    Every place is fixed: a constrained layout measures all texts, which takes as long as drawing
+    them, and a run waits for its reports.
+
+    Args:
+        cell: Width and height of a plot in inches.
+        gap: Between two plots, for what stands between them.
+        **shared: `sharex` and `sharey` of `Figure.subplots`.
+    """
+    from matplotlib.figure import Figure
+
+    left, right, top, bottom = 0.9, 0.15, 0.62, 0.82
+    width = left + columns * cell[0] + (columns - 1) * gap[0] + right
+    height = bottom + rows * cell[1] + (rows - 1) * gap[1] + top
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure.subplots_adjust(
+        left / width,
+        bottom / height,
+        1 - right / width,
+        1 - top / height,
+        gap[0] / cell[0],
+        gap[1] / cell[1],
+    )
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
+
+
 def clean(axes: "Axes", fontsize: float = 9) -> None:
     """Gives axes a light grid behind the data and removes the box around it."""
     axes.set_axisbelow(True)
