@@ -1,6 +1,7 @@
 """The conformance check: what it finds, and that faultless environments pass."""
 
 import sys
+import tracemalloc
 
 import gymnasium
 import numpy as np
@@ -398,3 +399,24 @@ def test_unknown_tasks_are_findings_too():
     (finding,) = check("dummy_discrete")
     assert finding.level == "error"
     assert "'dummy_discrete' does not exist" in finding.problem
+
+
+def test_images_are_compared_without_keeping_them():
+    class Large(Good):
+        observation_space = gs.Box(0, 255, (256, 256, 3), np.uint8)
+        seeded = True
+
+        def observe(self):
+            rng = self.np_random if self.seeded else np.random
+            return np.full((256, 256, 3), rng.uniform(50, 250), np.uint8)
+
+    class Other(Large):
+        seeded = False
+
+    assert not any("differs" in finding.problem for finding in check(Large))
+    tracemalloc.start()
+    found = check(Other)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert any("'image' differs at step 0" in finding.problem for finding in found)
+    assert most < 100 * 256 * 256 * 3  # Of 400 that were compared.
